@@ -1,0 +1,65 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+/// Every target of this package is compiled with these; a newcomer's first build says what is not allowed here.
+let settings: [SwiftSetting] = [
+  .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("InternalImportsByDefault"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+  .enableExperimentalFeature("Lifetimes"),
+  .strictMemorySafety(),
+  .treatAllWarnings(as: .error),
+]
+
+let package = Package(
+  name: "stmount",
+  products: [
+    .executable(name: "stmount", targets: ["stmount"]),
+    .library(name: "Safetensors", targets: ["Safetensors"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
+  ],
+  targets: [
+    // libfuse3. Macros, variadics and version differences end in its shim.h.
+    .systemLibrary(
+      name: "CFuse", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+
+    // The format: bytes, header, tensors, models. Knows nothing of FUSE.
+    .target(
+      name: "Safetensors",
+      dependencies: [.product(name: "SystemPackage", package: "swift-system")],
+      swiftSettings: settings),
+
+    // The kernel's side: session, requests, replies. Knows nothing of tensors.
+    .target(
+      name: "FUSE",
+      dependencies: ["CFuse", .product(name: "SystemPackage", package: "swift-system")],
+      swiftSettings: settings),
+
+    // The tree of names, and the file system that serves it.
+    .target(
+      name: "TensorFS",
+      dependencies: [
+        "FUSE", "Safetensors",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
+
+    .executableTarget(
+      name: "stmount",
+      dependencies: [
+        "FUSE", "Safetensors", "TensorFS",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
+  ],
+  swiftLanguageModes: [.v6]
+)

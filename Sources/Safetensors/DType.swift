@@ -1,0 +1,57 @@
+/// An element type, by the name the header gives it.
+///
+/// The 22 names and their widths are those of the safetensors format; a name matches by exact case.
+public enum DType: UInt8, CaseIterable, Sendable {
+  // In the order in which the reference writer lays tensors out, ascending by alignment.
+  case bool, f4, f6e2m3, f6e3m2, u8, i8, f8e5m2, f8e4m3, f8e8m0, f8e4m3fnuz, f8e5m2fnuz
+  case i16, u16, f16, bf16, i32, u32, f32, c64, f64, i64, u64
+
+  /// The name as it stands in a header, such as `BF16`.
+  public var name: String {
+    switch self {
+    case .bool: "BOOL"
+    case .f4: "F4"
+    case .f6e2m3: "F6_E2M3"
+    case .f6e3m2: "F6_E3M2"
+    case .u8: "U8"
+    case .i8: "I8"
+    case .f8e5m2: "F8_E5M2"
+    case .f8e4m3: "F8_E4M3"
+    case .f8e8m0: "F8_E8M0"
+    case .f8e4m3fnuz: "F8_E4M3FNUZ"
+    case .f8e5m2fnuz: "F8_E5M2FNUZ"
+    case .i16: "I16"
+    case .u16: "U16"
+    case .f16: "F16"
+    case .bf16: "BF16"
+    case .i32: "I32"
+    case .u32: "U32"
+    case .f32: "F32"
+    case .c64: "C64"
+    case .f64: "F64"
+    case .i64: "I64"
+    case .u64: "U64"
+    }
+  }
+
+  /// The width of one logical element, in bits. Elements narrower than a byte are packed without gaps.
+  public var bitSize: UInt64 {
+    switch self {
+    case .f4: 4
+    case .f6e2m3, .f6e3m2: 6
+    case .bool, .u8, .i8, .f8e5m2, .f8e4m3, .f8e8m0, .f8e4m3fnuz, .f8e5m2fnuz: 8
+    case .i16, .u16, .f16, .bf16: 16
+    case .i32, .u32, .f32: 32
+    case .c64, .f64, .i64, .u64: 64
+    }
+  }
+
+  private static let byName = [[UInt8]: DType](
+    uniqueKeysWithValues: allCases.map { (Array($0.name.utf8), $0) })
+
+  /// The type whose header name is exactly these UTF-8 bytes, or nil.
+  init?(utf8 name: [UInt8]) {
+    guard let match = Self.byName[name] else { return nil }
+    self = match
+  }
+}

@@ -1,0 +1,87 @@
+/// One tensor, as its header describes it.
+public struct Tensor: Sendable {
+  /// The name, unique in its file.
+  public let name: TensorName
+  /// The element type.
+  public let dtype: DType
+  /// The dimensions in logical elements, outermost first; empty for a scalar.
+  public let shape: ArraySlice<UInt64>
+  /// The bytes in the file's data buffer, which begins at the header's ``Header/dataStart``.
+  public let dataRange: Range<UInt64>
+
+  /// The size in bytes.
+  public var byteCount: UInt64 { dataRange.upperBound - dataRange.lowerBound }
+}
+
+/// The header of one safetensors file: every check passed, every number safe to use.
+///
+/// Stored as a table with its text and dimensions in two buffers: about 45 bytes and the name for a tensor,
+/// and no allocation of its own.
+public struct Header: Sendable {
+  /// Where the data buffer begins in the file, in bytes.
+  public let dataStart: UInt64
+  /// Bytes after the last tensor; 0 unless the file was read leniently.
+  public let trailingBytes: UInt64
+
+  /// One row of the table. 32-bit fields are offsets into buffers no larger than a header, 100 MB.
+  struct Record {
+    var nameStart: UInt32
+    var nameCount: UInt32
+    var shapeStart: UInt32
+    var shapeCount: UInt32
+    /// Where the name stands in the header, for error messages.
+    var keyOffset: UInt32
+    var dtype: DType
+    var begin: UInt64
+    var end: UInt64
+
+    /// The name's bytes in the table's text.
+    func name(in text: [UInt8]) -> ArraySlice<UInt8> {
+      let start = Int(nameStart)
+      return text[start..<start + Int(nameCount)]
+    }
+  }
+
+  /// Names, metadata keys and values, unescaped.
+  let text: [UInt8]
+  let dimensions: [UInt64]
+  /// In the order of names, by their UTF-8 bytes.
+  let records: [Record]
+  let metadataRanges: [(key: Range<Int>, value: Range<Int>)]
+
+  /// The number of tensors.
+  public var count: Int { records.count }
+
+  /// The tensors in the order of their names, by UTF-8 bytes. `index` is below ``count``.
+  public subscript(index: Int) -> Tensor {
+    let record = records[index]
+    let shapeStart = Int(record.shapeStart)
+    return Tensor(
+      name: name(of: record), dtype: record.dtype,
+      shape: dimensions[shapeStart..<shapeStart + Int(record.shapeCount)],
+      dataRange: record.begin..<record.end)
+  }
+
+  /// The name of the tensor at `index`, without the rest of it.
+  public func name(at index: Int) -> TensorName { name(of: records[index]) }
+
+  private func name(of record: Record) -> TensorName { TensorName(utf8: record.name(in: text)) }
+
+  /// The index of the tensor of this name, or nil. Takes time logarithmic in ``count``.
+  public func index(of name: TensorName) -> Int? {
+    var low = 0
+    var high = count
+    while low < high {
+      let middle = (low + high) / 2
+      let order = compareBytes(self.name(at: middle).utf8, name.utf8)
+      if order == 0 { return middle }
+      if order < 0 { low = middle + 1 } else { high = middle }
+    }
+    return nil
+  }
+
+  /// The entries of `__metadata__` in the order of their keys, by UTF-8 bytes; keys are unique.
+  public var metadata: [(key: ArraySlice<UInt8>, value: ArraySlice<UInt8>)] {
+    metadataRanges.map { (text[$0.key], text[$0.value]) }
+  }
+}

@@ -1,0 +1,99 @@
+/// Why a file is not a sound safetensors file. Offsets are bytes from the start of the file.
+///
+/// The cases are the reference's, in the order in which it checks, and ``referenceName`` is its name for each;
+/// those without one are this project's own (stricter) rules.
+public enum HeaderError: Error, Equatable {
+  /// The file is shorter than the 8 bytes of the header's length.
+  case headerTooSmall(fileSize: UInt64)
+  /// The file is of another kind altogether.
+  case foreignFormat(ForeignFormat)
+  /// The header claims to be longer than 100,000,000 bytes.
+  case headerTooLarge(length: UInt64)
+  /// The header reaches past the end of the file.
+  case invalidHeaderLength(length: UInt64, fileSize: UInt64)
+  /// The header is not UTF-8.
+  case invalidHeader(offset: UInt64)
+  /// The header is not JSON, or not JSON of the shape that the format asks for.
+  case invalidHeaderDeserialization(offset: UInt64, problem: String, tensor: TensorName?)
+  /// Two tensors have one name, at whatever spelling. The reference keeps the last of them.
+  case duplicateTensor(offset: UInt64, tensor: TensorName)
+  /// Two entries of `__metadata__` have one key. The reference keeps the last of them.
+  case duplicateMetadataKey(offset: UInt64, key: TensorName)
+  /// A tensor does not begin where the one before it ends, or ends before it begins.
+  case invalidOffset(offset: UInt64, tensor: TensorName, begin: UInt64, end: UInt64, expected: UInt64)
+  /// The number of a tensor's elements or bits does not fit in 64 bits.
+  case validationOverflow(offset: UInt64, tensor: TensorName)
+  /// A tensor of sub-byte elements does not end on a byte.
+  case misalignedSlice(offset: UInt64, tensor: TensorName, bits: UInt64)
+  /// A tensor's shape and dtype ask for another size than its offsets give.
+  case tensorInvalidInfo(offset: UInt64, tensor: TensorName, declared: UInt64, computed: UInt64)
+  /// The file does not end where its last tensor does. `expected` is nil where it passes 64 bits.
+  case metadataIncompleteBuffer(expected: UInt64?, fileSize: UInt64)
+
+  /// The reference package's name for this error, or nil where the reference accepts the file.
+  public var referenceName: String? {
+    switch self {
+    case .headerTooSmall: "HeaderTooSmall"
+    case .headerTooLarge, .foreignFormat: "HeaderTooLarge"
+    case .invalidHeaderLength: "InvalidHeaderLength"
+    case .invalidHeader: "InvalidHeader"
+    case .invalidHeaderDeserialization: "InvalidHeaderDeserialization"
+    case .duplicateTensor, .duplicateMetadataKey: nil
+    case .invalidOffset: "InvalidOffset"
+    case .validationOverflow: "ValidationOverflow"
+    case .misalignedSlice: "MisalignedSlice"
+    case .tensorInvalidInfo: "TensorInvalidInfo"
+    case .metadataIncompleteBuffer: "MetadataIncompleteBuffer"
+    }
+  }
+}
+
+extension HeaderError: CustomStringConvertible {
+  /// One clause for a person: what is wrong, where, and what would help. Safe to print.
+  public var description: String {
+    switch self {
+    case .headerTooSmall(let fileSize):
+      return "not a safetensors file: it has \(fileSize) bytes, and the header's length alone takes 8"
+    case .foreignFormat(let format):
+      return format.description
+    case .headerTooLarge(let length):
+      return "not a safetensors file: its first 8 bytes give a header of \(length) bytes, the limit is "
+        + "\(HeaderPrefix.maximumLength)"
+    case .invalidHeaderLength(let length, let fileSize):
+      let missing = length + HeaderPrefix.size - fileSize
+      return "truncated by at least \(missing) bytes: the header should end at byte "
+        + "\(length + HeaderPrefix.size), the file at byte \(fileSize); fetch it again"
+    case .invalidHeader(let offset):
+      return "the header is not UTF-8 at byte \(offset)"
+    case .invalidHeaderDeserialization(let offset, let problem, let tensor):
+      let place = tensor.map { " in tensor \($0)" } ?? ""
+      return "the header is not valid at byte \(offset)\(place): \(problem)"
+    case .duplicateTensor(let offset, let tensor):
+      return "tensor \(tensor) stands twice in the header, the second time at byte \(offset)"
+    case .duplicateMetadataKey(let offset, let key):
+      return "the key \(key) stands twice in __metadata__, which begins at byte \(offset)"
+    case .invalidOffset(let offset, let tensor, let begin, let end, let expected):
+      if end < begin {
+        return "tensor \(tensor) (header byte \(offset)) ends at data byte \(end), before its begin \(begin)"
+      }
+      let what = begin < expected ? "overlaps the tensor before it" : "leaves a hole before it"
+      return "tensor \(tensor) (header byte \(offset)) \(what): it begins at data byte \(begin), "
+        + "not at \(expected)"
+    case .validationOverflow(let offset, let tensor):
+      return "tensor \(tensor) (header byte \(offset)) has a shape whose size does not fit in 64 bits"
+    case .misalignedSlice(let offset, let tensor, let bits):
+      return "tensor \(tensor) (header byte \(offset)) takes \(bits) bits, which is no whole number of bytes"
+    case .tensorInvalidInfo(let offset, let tensor, let declared, let computed):
+      return "tensor \(tensor) (header byte \(offset)) has \(declared) bytes by its data_offsets, but "
+        + "\(computed) by its dtype and shape"
+    case .metadataIncompleteBuffer(let expected, let fileSize):
+      guard let expected else { return "truncated: its tensors end past 2^64 bytes" }
+      if expected > fileSize {
+        return "truncated by \(expected - fileSize) bytes: the last tensor should end at byte \(expected), "
+          + "the file ends at byte \(fileSize); fetch it again"
+      }
+      return "\(fileSize - expected) bytes too many: the last tensor ends at byte \(expected), the file at "
+        + "byte \(fileSize); --lenient ignores them"
+    }
+  }
+}

@@ -1,0 +1,278 @@
+internal import Glibc
+
+extension Header {
+  /// Reads a header: checks 4 to 7 of the reference, in its order.
+  ///
+  /// - Parameters:
+  ///   - json: the header's bytes, without the 8 of its length.
+  ///   - fileSize: the size of the whole file, in bytes.
+  ///   - allowsTrailingBytes: accepts bytes after the last tensor (``trailingBytes``), as some old files have.
+  ///
+  /// Memory is bounded by the header's own size: numbers in it allocate nothing.
+  public init(json: Span<UInt8>, fileSize: UInt64, allowsTrailingBytes: Bool = false) throws(HeaderError) {
+    if let offset = firstInvalidUTF8(json) {
+      throw .invalidHeader(offset: HeaderPrefix.size + UInt64(offset))
+    }
+    var table = HeaderTable()
+    do {
+      try table.read(json)
+    } catch {
+      throw .invalidHeaderDeserialization(
+        offset: HeaderPrefix.size + UInt64(error.json.offset), problem: error.json.problem,
+        tensor: error.tensor)
+    }
+    try table.sortByName()
+    let dataEnd = try table.checkLayout()
+
+    let dataStart = HeaderPrefix.size + UInt64(json.count)
+    let (expected, overflowed) = dataStart.addingReportingOverflow(dataEnd)
+    let isExact = !overflowed && expected == fileSize
+    let hasTrailing = !overflowed && expected < fileSize
+    guard isExact || (hasTrailing && allowsTrailingBytes) else {
+      throw .metadataIncompleteBuffer(expected: overflowed ? nil : expected, fileSize: fileSize)
+    }
+    self.init(
+      dataStart: dataStart, trailingBytes: fileSize - expected, text: table.text,
+      dimensions: table.dimensions, records: table.records, metadataRanges: table.metadata)
+  }
+}
+
+/// The first byte that is not part of valid UTF-8, or nil.
+func firstInvalidUTF8(_ bytes: Span<UInt8>) -> Int? {
+  do {
+    _ = try UTF8Span(validating: bytes)
+    return nil
+  } catch {
+    return error.byteOffsets.lowerBound
+  }
+}
+
+/// A header's table while it is read: rows first in the order of the text, then of the names.
+private struct HeaderTable {
+  /// A JSON error and the tensor it was found in.
+  struct ReadError: Error {
+    var json: JSONError
+    var tensor: TensorName?
+  }
+
+  var text: [UInt8] = []
+  var dimensions: [UInt64] = []
+  var records: [Header.Record] = []
+  var metadata: [(key: Range<Int>, value: Range<Int>)] = []
+  private var metadataOffset: Int?
+
+  private func tensorName(_ record: Header.Record) -> TensorName {
+    TensorName(utf8: record.name(in: text))
+  }
+
+  private func fileOffset(_ record: Header.Record) -> UInt64 {
+    HeaderPrefix.size + UInt64(record.keyOffset)
+  }
+
+  // MARK: Check 5, JSON
+
+  mutating func read(_ json: Span<UInt8>) throws(ReadError) {
+    var cursor = JSONCursor(json)
+    var tensor: Range<Int>?
+    do throws(JSONError) {
+      try cursor.beginObject("the header's '{'")
+      var first = true
+      while true {
+        cursor.skipWhitespace()
+        let keyOffset = cursor.offset
+        guard let key = try cursor.nextKey(first: first, into: &text) else { break }
+        first = false
+        if text[key].elementsEqual("__metadata__".utf8) {
+          guard metadataOffset == nil else {
+            throw JSONError(offset: keyOffset, problem: "__metadata__ stands twice")
+          }
+          metadataOffset = keyOffset
+          text.removeSubrange(key.lowerBound...)
+          try readMetadata(&cursor)
+        } else {
+          tensor = key
+          try readTensor(&cursor, name: key, keyOffset: keyOffset)
+          tensor = nil
+        }
+      }
+      try cursor.expectEnd()
+    } catch {
+      throw ReadError(json: error, tensor: tensor.map { TensorName(utf8: text[$0]) })
+    }
+  }
+
+  private mutating func readMetadata(_ cursor: inout JSONCursor) throws(JSONError) {
+    if try cursor.consumeNull() { return }
+    try cursor.beginObject("an object of strings")
+    var first = true
+    while let key = try cursor.nextKey(first: first, into: &text) {
+      first = false
+      let value = try cursor.string("a string, as every value of __metadata__ must be", into: &text)
+      metadata.append((key, value))
+    }
+  }
+
+  private mutating func readTensor(_ cursor: inout JSONCursor, name: Range<Int>, keyOffset: Int)
+    throws(JSONError)
+  {
+    cursor.skipWhitespace()
+    let objectOffset = cursor.offset
+    var dtype: DType?
+    var shape: Range<Int>?
+    var offsets: (begin: UInt64, end: UInt64)?
+
+    try cursor.beginObject("an object with dtype, shape and data_offsets")
+    var first = true
+    while true {
+      cursor.skipWhitespace()
+      let fieldOffset = cursor.offset
+      guard let key = try cursor.nextKey(first: first, into: &text) else { break }
+      first = false
+      let field = Field(text[key])
+      text.removeSubrange(key.lowerBound...)
+      switch field {
+      case .dtype where dtype == nil:
+        dtype = try readDType(&cursor)
+      case .shape where shape == nil:
+        shape = try readShape(&cursor)
+      case .dataOffsets where offsets == nil:
+        offsets = try readOffsets(&cursor)
+      case .dtype, .shape, .dataOffsets:
+        throw JSONError(offset: fieldOffset, problem: "the field stands twice")
+      case nil:
+        try cursor.skipValue(scratch: &text)
+      }
+    }
+    guard let dtype else { throw JSONError(offset: objectOffset, problem: "it has no dtype") }
+    guard let shape else { throw JSONError(offset: objectOffset, problem: "it has no shape") }
+    guard let offsets else {
+      throw JSONError(offset: objectOffset, problem: "it has no data_offsets")
+    }
+    // The conversions hold: every one counts bytes of a header of at most 100,000,000.
+    records.append(
+      Header.Record(
+        nameStart: UInt32(name.lowerBound), nameCount: UInt32(name.count),
+        shapeStart: UInt32(shape.lowerBound), shapeCount: UInt32(shape.count),
+        keyOffset: UInt32(keyOffset), dtype: dtype, begin: offsets.begin, end: offsets.end))
+  }
+
+  /// The fields of a tensor's object that the format knows.
+  private enum Field {
+    case dtype, shape, dataOffsets
+
+    init?(_ key: ArraySlice<UInt8>) {
+      if key.elementsEqual("dtype".utf8) {
+        self = .dtype
+      } else if key.elementsEqual("shape".utf8) {
+        self = .shape
+      } else if key.elementsEqual("data_offsets".utf8) {
+        self = .dataOffsets
+      } else {
+        return nil
+      }
+    }
+  }
+
+  private mutating func readDType(_ cursor: inout JSONCursor) throws(JSONError) -> DType {
+    cursor.skipWhitespace()
+    let offset = cursor.offset
+    let range = try cursor.string("a dtype's name", into: &text)
+    let name = Array(text[range])
+    text.removeSubrange(range)
+    guard let dtype = DType(utf8: name) else {
+      throw JSONError(offset: offset, problem: "\(PrintableText.quoted(name)) is no dtype of the format")
+    }
+    return dtype
+  }
+
+  private mutating func readShape(_ cursor: inout JSONCursor) throws(JSONError) -> Range<Int> {
+    let start = dimensions.count
+    try cursor.beginArray("an array of dimensions")
+    var first = true
+    while try cursor.nextElement(first: first) {
+      dimensions.append(try cursor.unsignedInteger())
+      first = false
+    }
+    return start..<dimensions.count
+  }
+
+  private mutating func readOffsets(_ cursor: inout JSONCursor) throws(JSONError)
+    -> (begin: UInt64, end: UInt64)
+  {
+    try cursor.beginArray("an array of two offsets")
+    guard try cursor.nextElement(first: true) else { throw cursor.error("data_offsets has no begin") }
+    let begin = try cursor.unsignedInteger()
+    guard try cursor.nextElement(first: false) else { throw cursor.error("data_offsets has no end") }
+    let end = try cursor.unsignedInteger()
+    guard try !cursor.nextElement(first: false) else {
+      throw cursor.error("data_offsets has more than two numbers")
+    }
+    return (begin, end)
+  }
+
+  // MARK: Duplicates
+
+  /// Puts the rows in the order of their names, and refuses a name or a metadata key that stands twice.
+  mutating func sortByName() throws(HeaderError) {
+    let text = self.text
+    records.sort { compareBytes($0.name(in: text), $1.name(in: text)) < 0 }
+    for (left, right) in zip(records, records.dropFirst())
+    where compareBytes(left.name(in: text), right.name(in: text)) == 0 {
+      let second = left.keyOffset > right.keyOffset ? left : right
+      throw .duplicateTensor(offset: fileOffset(second), tensor: tensorName(second))
+    }
+    metadata.sort { compareBytes(text[$0.key], text[$1.key]) < 0 }
+    for (left, right) in zip(metadata, metadata.dropFirst())
+    where compareBytes(text[left.key], text[right.key]) == 0 {
+      throw .duplicateMetadataKey(
+        offset: HeaderPrefix.size + UInt64(metadataOffset ?? 0), key: TensorName(utf8: text[left.key]))
+    }
+  }
+
+  // MARK: Check 6, layout
+
+  /// Checks each tensor in the order of the data, and returns where the data ends.
+  func checkLayout() throws(HeaderError) -> UInt64 {
+    let order = records.indices.sorted {
+      (records[$0].begin, records[$0].end) < (records[$1].begin, records[$1].end)
+    }
+    var expected: UInt64 = 0
+    for index in order {
+      let record = records[index]
+      guard record.begin == expected, record.begin <= record.end else {
+        throw .invalidOffset(
+          offset: fileOffset(record), tensor: tensorName(record), begin: record.begin, end: record.end,
+          expected: expected)
+      }
+      expected = record.end
+      let bits = try bitCount(record)
+      guard bits % 8 == 0 else {
+        throw .misalignedSlice(offset: fileOffset(record), tensor: tensorName(record), bits: bits)
+      }
+      guard bits / 8 == record.end - record.begin else {
+        throw .tensorInvalidInfo(
+          offset: fileOffset(record), tensor: tensorName(record),
+          declared: record.end - record.begin, computed: bits / 8)
+      }
+    }
+    return expected
+  }
+
+  /// The tensor's size in bits: the product of its shape from left to right, then of its dtype's width. The
+  /// order decides what overflows: `[0, 2^63, 4]` is empty, `[2^63, 4, 0]` is refused, as by the reference.
+  private func bitCount(_ record: Header.Record) throws(HeaderError) -> UInt64 {
+    let start = Int(record.shapeStart)
+    var product: UInt64 = 1
+    var overflowed = false
+    for dimension in dimensions[start..<start + Int(record.shapeCount)] where !overflowed {
+      (product, overflowed) = product.multipliedReportingOverflow(by: dimension)
+    }
+    if !overflowed {
+      (product, overflowed) = product.multipliedReportingOverflow(by: record.dtype.bitSize)
+    }
+    guard !overflowed else {
+      throw .validationOverflow(offset: fileOffset(record), tensor: tensorName(record))
+    }
+    return product
+  }
+}

@@ -1,0 +1,343 @@
+/// What is wrong with a JSON text, and at which byte of it.
+struct JSONError: Error, Equatable {
+  /// Offset from the start of the JSON text, in bytes.
+  var offset: Int
+  /// The problem as the end of a sentence, such as "expected ':'".
+  var problem: String
+}
+
+/// A bounds-checked reader over a JSON text (RFC 8259) in UTF-8.
+///
+/// It reads what the caller asks for and builds nothing: skipped values cost no memory, strings are appended to
+/// the caller's own buffer. It accepts exactly what the reference's JSON library (serde_json) accepts: no byte
+/// order mark, no trailing comma, no number that overflows a double, no lone surrogate escape, no nesting
+/// deeper than 127. The text must have been checked to be UTF-8.
+struct JSONCursor: ~Escapable {
+  private let bytes: Span<UInt8>
+  /// The next byte to read.
+  private(set) var offset = 0
+  /// Containers open at this place.
+  private var depth = 0
+
+  /// serde_json refuses to enter the 128th container.
+  private static let maximumDepth = 127
+
+  @_lifetime(copy bytes)
+  init(_ bytes: Span<UInt8>) { self.bytes = bytes }
+
+  // MARK: Tokens
+
+  /// The byte at the cursor, or nil at the end.
+  private var byte: UInt8? { offset < bytes.count ? bytes[offset] : nil }
+
+  /// An error at the cursor.
+  func error(_ problem: String) -> JSONError { JSONError(offset: offset, problem: problem) }
+
+  private func unexpected(_ wanted: String) -> JSONError {
+    guard let byte else { return error("expected \(wanted), found the end of the header") }
+    // The text is UTF-8, so a byte below 0x80 is a character of its own.
+    let found =
+      byte < 0x80 ? PrintableText.quoted([byte]) : "the non-ASCII byte 0x\(String(byte, radix: 16))"
+    return error("expected \(wanted), found \(found)")
+  }
+
+  mutating func skipWhitespace() {
+    while offset < bytes.count {
+      switch bytes[offset] {
+      case 0x20, 0x09, 0x0A, 0x0D: offset += 1
+      default: return
+      }
+    }
+  }
+
+  /// Skips whitespace; true, with the byte consumed, if `wanted` comes next.
+  private mutating func consume(_ wanted: UInt8) -> Bool {
+    skipWhitespace()
+    guard byte == wanted else { return false }
+    offset += 1
+    return true
+  }
+
+  private mutating func expect(_ wanted: UInt8, _ name: String) throws(JSONError) {
+    guard consume(wanted) else { throw unexpected(name) }
+  }
+
+  /// True if `null` comes next, which is then consumed.
+  mutating func consumeNull() throws(JSONError) -> Bool {
+    skipWhitespace()
+    guard byte == UInt8(ascii: "n") else { return false }
+    try literal("null")
+    return true
+  }
+
+  private mutating func literal(_ word: StaticString) throws(JSONError) {
+    let start = offset
+    for index in 0..<word.utf8CodeUnitCount {
+      guard let byte, unsafe byte == word.utf8Start[index] else {
+        throw JSONError(offset: start, problem: "not a JSON value")
+      }
+      offset += 1
+    }
+  }
+
+  /// Checks that nothing but whitespace is left.
+  mutating func expectEnd() throws(JSONError) {
+    skipWhitespace()
+    guard byte == nil else { throw unexpected("nothing more") }
+  }
+
+  // MARK: Containers
+
+  private mutating func enter() throws(JSONError) {
+    guard depth < Self.maximumDepth else { throw error("nested more than \(Self.maximumDepth) deep") }
+    depth += 1
+  }
+
+  /// Opens an object; follow with ``nextKey(first:into:)``.
+  mutating func beginObject(_ what: String = "an object") throws(JSONError) {
+    try expect(UInt8(ascii: "{"), what)
+    try enter()
+  }
+
+  /// Reads the next key and its colon, appending the key's bytes to `text`. Nil at the object's end.
+  mutating func nextKey(first: Bool, into text: inout [UInt8]) throws(JSONError) -> Range<Int>? {
+    if consume(UInt8(ascii: "}")) {
+      depth -= 1
+      return nil
+    }
+    if !first { try expect(UInt8(ascii: ","), "',' or '}'") }
+    let key = try string("a key in double quotes", into: &text)
+    try expect(UInt8(ascii: ":"), "':'")
+    return key
+  }
+
+  /// Opens an array; follow with ``nextElement(first:)``.
+  mutating func beginArray(_ what: String = "an array") throws(JSONError) {
+    try expect(UInt8(ascii: "["), what)
+    try enter()
+  }
+
+  /// True if an element follows, with the cursor at it; false, and past it, at the array's end.
+  mutating func nextElement(first: Bool) throws(JSONError) -> Bool {
+    if consume(UInt8(ascii: "]")) {
+      depth -= 1
+      return false
+    }
+    if !first { try expect(UInt8(ascii: ","), "',' or ']'") }
+    return true
+  }
+
+  // MARK: Values
+
+  /// Reads a string, appending its unescaped UTF-8 bytes to `text`, and returns where they are in it.
+  mutating func string(_ what: String = "a string", into text: inout [UInt8]) throws(JSONError)
+    -> Range<Int>
+  {
+    try expect(UInt8(ascii: "\""), what)
+    let start = text.count
+    while let byte {
+      switch byte {
+      case UInt8(ascii: "\""):
+        offset += 1
+        return start..<text.count
+      case UInt8(ascii: "\\"):
+        try escape(into: &text)
+      case 0..<0x20:
+        throw error("a control character in a string must be escaped")
+      default:
+        text.append(byte)
+        offset += 1
+      }
+    }
+    throw error("the header ends inside a string")
+  }
+
+  /// Reads an escape sequence from its backslash on.
+  private mutating func escape(into text: inout [UInt8]) throws(JSONError) {
+    let start = offset
+    offset += 1
+    let byte = self.byte
+    offset += 1
+    switch byte {
+    case UInt8(ascii: "\""), UInt8(ascii: "\\"), UInt8(ascii: "/"): text.append(byte ?? 0)
+    case UInt8(ascii: "b"): text.append(0x08)
+    case UInt8(ascii: "f"): text.append(0x0C)
+    case UInt8(ascii: "n"): text.append(0x0A)
+    case UInt8(ascii: "r"): text.append(0x0D)
+    case UInt8(ascii: "t"): text.append(0x09)
+    case UInt8(ascii: "u"):
+      var value = try hexDigits(escapeStart: start)
+      if value & 0xFC00 == 0xD800, offset + 1 < bytes.count,
+        bytes[offset] == UInt8(ascii: "\\"), bytes[offset + 1] == UInt8(ascii: "u")
+      {
+        offset += 2
+        let low = try hexDigits(escapeStart: start)
+        guard low & 0xFC00 == 0xDC00 else {
+          throw JSONError(offset: start, problem: "a lone surrogate escape")
+        }
+        value = 0x10000 + (value & 0x3FF) << 10 + low & 0x3FF
+      }
+      // Unicode.Scalar refuses what is left of the surrogates.
+      guard let scalar = Unicode.Scalar(value) else {
+        throw JSONError(offset: start, problem: "a lone surrogate escape")
+      }
+      text.append(contentsOf: String(scalar).utf8)
+    default:
+      throw JSONError(offset: start, problem: "not a JSON escape sequence")
+    }
+  }
+
+  private mutating func hexDigits(escapeStart: Int) throws(JSONError) -> UInt32 {
+    var value: UInt32 = 0
+    for _ in 0..<4 {
+      guard let byte, let digit = hexValue(byte) else {
+        throw JSONError(offset: escapeStart, problem: "'\\u' needs four hexadecimal digits")
+      }
+      value = value << 4 | digit
+      offset += 1
+    }
+    return value
+  }
+
+  private func hexValue(_ byte: UInt8) -> UInt32? {
+    switch byte {
+    case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt32(byte - UInt8(ascii: "0"))
+    case UInt8(ascii: "a")...UInt8(ascii: "f"): UInt32(byte - UInt8(ascii: "a")) + 10
+    case UInt8(ascii: "A")...UInt8(ascii: "F"): UInt32(byte - UInt8(ascii: "A")) + 10
+    default: nil
+    }
+  }
+
+  /// Reads an integer from 0 to 2^64 - 1, written without sign, fraction, exponent or leading zero.
+  mutating func unsignedInteger() throws(JSONError) -> UInt64 {
+    skipWhitespace()
+    let start = offset
+    guard let first = byte, isDigit(first) else { throw unexpected("an integer that is not negative") }
+    var value: UInt64 = 0
+    while let byte, isDigit(byte) {
+      let (product, overflowed) = value.multipliedReportingOverflow(by: 10)
+      let (sum, carried) = product.addingReportingOverflow(UInt64(byte - UInt8(ascii: "0")))
+      guard !overflowed, !carried else {
+        throw JSONError(offset: start, problem: "the integer does not fit in 64 bits")
+      }
+      value = sum
+      offset += 1
+    }
+    if first == UInt8(ascii: "0"), offset - start > 1 {
+      throw JSONError(offset: start, problem: "an integer may not begin with 0")
+    }
+    if let byte, byte == UInt8(ascii: ".") || byte == UInt8(ascii: "e") || byte == UInt8(ascii: "E") {
+      throw JSONError(offset: start, problem: "expected an integer, without fraction or exponent")
+    }
+    return value
+  }
+
+  private func isDigit(_ byte: UInt8) -> Bool {
+    byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9")
+  }
+
+  /// Reads any value and builds nothing from it; `scratch` is used for its strings and left as it was.
+  mutating func skipValue(scratch: inout [UInt8]) throws(JSONError) {
+    skipWhitespace()
+    let used = scratch.count
+    switch byte {
+    case UInt8(ascii: "{"):
+      try beginObject()
+      var first = true
+      while try nextKey(first: first, into: &scratch) != nil {
+        scratch.removeSubrange(used...)
+        try skipValue(scratch: &scratch)
+        first = false
+      }
+    case UInt8(ascii: "["):
+      try beginArray()
+      var first = true
+      while try nextElement(first: first) {
+        try skipValue(scratch: &scratch)
+        first = false
+      }
+    case UInt8(ascii: "\""):
+      _ = try string(into: &scratch)
+      scratch.removeSubrange(used...)
+    case UInt8(ascii: "t"): try literal("true")
+    case UInt8(ascii: "f"): try literal("false")
+    case UInt8(ascii: "n"): try literal("null")
+    default: try skipNumber()
+    }
+  }
+}
+
+// MARK: - Numbers that are skipped
+
+extension JSONCursor {
+  /// Reads a number of any form, refusing what overflows a double as serde_json does: it accumulates 64 bits of
+  /// significand, drops further digits into the exponent, and multiplies.
+  private mutating func skipNumber() throws(JSONError) {
+    let start = offset
+    if byte == UInt8(ascii: "-") { offset += 1 }
+    let integer = offset
+    guard let first = byte, isDigit(first) else {
+      offset = start
+      throw unexpected("a value")
+    }
+    var significand: UInt64 = 0
+    var exponent = 0
+    var isFull = false
+    while let byte, isDigit(byte) {
+      if !Self.append(byte, to: &significand, isFull: &isFull) { exponent += 1 }
+      offset += 1
+    }
+    if first == UInt8(ascii: "0"), offset - integer > 1 {
+      throw JSONError(offset: start, problem: "a number may not begin with 0")
+    }
+    if byte == UInt8(ascii: ".") {
+      offset += 1
+      guard let digit = byte, isDigit(digit) else { throw unexpected("a digit") }
+      while let byte, isDigit(byte) {
+        if Self.append(byte, to: &significand, isFull: &isFull) { exponent -= 1 }
+        offset += 1
+      }
+    }
+    if byte == UInt8(ascii: "e") || byte == UInt8(ascii: "E") {
+      offset += 1
+      let isNegative = byte == UInt8(ascii: "-")
+      if isNegative || byte == UInt8(ascii: "+") { offset += 1 }
+      guard let digit = byte, isDigit(digit) else { throw unexpected("a digit") }
+      var written = 0
+      while let byte, isDigit(byte) {
+        // A text is at most 100 MB, so no exponent beyond this can be balanced by its digits.
+        written = min(written * 10 + Int(byte - UInt8(ascii: "0")), Int(Int32.max))
+        offset += 1
+      }
+      exponent += isNegative ? -written : written
+    }
+    guard Self.isFinite(significand, exponent) else {
+      throw JSONError(offset: start, problem: "the number is out of range")
+    }
+  }
+
+  /// Adds a digit to the significand; false, and nothing added now or later, once it would pass 64 bits.
+  private static func append(_ digit: UInt8, to significand: inout UInt64, isFull: inout Bool) -> Bool {
+    guard !isFull else { return false }
+    let (product, overflowed) = significand.multipliedReportingOverflow(by: 10)
+    let (sum, carried) = product.addingReportingOverflow(UInt64(digit - UInt8(ascii: "0")))
+    guard !overflowed, !carried else {
+      isFull = true
+      return false
+    }
+    significand = sum
+    return true
+  }
+
+  /// 10^289 to 10^308: below that no 64-bit significand reaches a double's limit, above every one passes it.
+  private static let largePowers: [Double] = [
+    1e289, 1e290, 1e291, 1e292, 1e293, 1e294, 1e295, 1e296, 1e297, 1e298,
+    1e299, 1e300, 1e301, 1e302, 1e303, 1e304, 1e305, 1e306, 1e307, 1e308,
+  ]
+
+  private static func isFinite(_ significand: UInt64, _ exponent: Int) -> Bool {
+    if significand == 0 || exponent < 289 { return true }
+    if exponent > 308 { return false }
+    return (Double(significand) * largePowers[exponent - 289]).isFinite
+  }
+}

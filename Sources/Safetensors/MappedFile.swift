@@ -1,0 +1,189 @@
+internal import Glibc
+internal import Synchronization
+public import SystemPackage
+
+/// A regular file, opened and mapped once, that knows when it is no longer what was opened.
+///
+/// The descriptor is held for as long as the object lives, so that renaming or deleting the file changes
+/// nothing. Truncating or rewriting it does, and ``isUnchanged()`` tells.
+public final class MappedFile: Sendable {
+  /// The path it was opened by.
+  public let path: FilePath
+  /// Its status when it was opened: stat(2).
+  public let status: Stat
+  /// The descriptor it is held by, open for reading.
+  public let descriptor: FileDescriptor
+
+  private let mapping: Mapping
+
+  /// What is known of changes since the file was opened.
+  private struct Changes {
+    /// The newest change time that was explained by something harmless.
+    var ctime: timespec
+    /// Set once and for all when the contents may be other than at opening.
+    var isChanged = false
+  }
+
+  private let changes: Mutex<Changes>
+
+  /// The file's size in bytes when it was opened.
+  public var size: UInt64 { UInt64(status.size) }
+
+  /// Opens and maps a regular file.
+  ///
+  /// Anything else is refused before it is opened, so that a FIFO cannot block nor a device act; stat(2),
+  /// open(2), fstat(2), mmap(2).
+  public init(opening path: FilePath) throws(ModelError) {
+    let (descriptor, status) = try ModelError.translating("open", path) {
+      let named = try Stat(path)
+      guard named.type == .regular else { throw ModelError(.noSource, path, named.type.refusal) }
+      // Non-blocking, should it have become a FIFO in between.
+      let descriptor = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .nonBlocking])
+      do {
+        return (descriptor, try Stat(descriptor))
+      } catch {
+        try? descriptor.close()
+        throw error
+      }
+    }
+    self.path = path
+    self.descriptor = descriptor
+    self.status = status
+    changes = Mutex(Changes(ctime: status.st_ctim))
+
+    var problem: ModelError?
+    var mapping = Mapping.empty
+    if status.type == .regular {
+      do throws(Errno) {
+        mapping = try Mapping(descriptor, count: Int(status.size))
+      } catch {
+        problem = ModelError(errno: error, path, "map")
+      }
+    } else {
+      problem = ModelError(.noSource, path, status.type.refusal)
+    }
+    self.mapping = mapping
+    // Everything is initialised, so that throwing runs deinit, which closes.
+    if let problem { throw problem }
+  }
+
+  deinit {
+    mapping.unmap()
+    try? descriptor.close()
+  }
+
+  /// Bytes `range` of the file, for handing to the kernel only: once the file is truncated, touching them
+  /// raises SIGBUS, while the kernel answers EFAULT (mmap(2)). Empty where `range` passes the size at opening.
+  @_lifetime(borrow self)
+  public func mappedBytes(_ range: Range<UInt64>) -> RawSpan {
+    guard range.upperBound <= size, let start = unsafe mapping.start else { return RawSpan() }
+    let bytes = unsafe RawSpan(_unsafeStart: start + Int(range.lowerBound), byteCount: range.count)
+    return unsafe _overrideLifetime(bytes, borrowing: self)
+  }
+
+  /// Reads `count` bytes from `offset` into memory of their own: pread(2), which no truncation can turn into a
+  /// signal. Throws ESTALE where the file ends before that.
+  public func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
+    var failure: Errno?
+    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+      do {
+        while initialized < count {
+          let rest = unsafe UnsafeMutableRawBufferPointer(
+            UnsafeMutableBufferPointer(rebasing: buffer[initialized...]))
+          let got = try unsafe descriptor.read(
+            fromAbsoluteOffset: Int64(offset) + Int64(initialized), into: rest)
+          guard got > 0 else { throw Errno.staleNFSFileHandle }
+          initialized += got
+        }
+      } catch {
+        failure = error as? Errno ?? .ioError
+      }
+    }
+    if let failure { throw failure }
+    return bytes
+  }
+
+  // MARK: Changes
+
+  /// True while the file still is what was opened; false from the first call that finds it otherwise, for ever.
+  ///
+  /// One fstat(2) where nothing changed. A size or modification time that differs is a change. A change time
+  /// that differs alone is harmless where renaming, deleting, linking, chmod or chown explain it; what remains
+  /// is a writer that put the modification time back, and that is a change.
+  public func isUnchanged() -> Bool {
+    guard let now = try? Stat(descriptor) else { return false }
+    return changes.withLock { changes in
+      if changes.isChanged { return false }
+      if now.size == status.size, now.st_mtim.isEqual(status.st_mtim) {
+        if now.st_ctim.isEqual(changes.ctime) { return true }
+        if explainsChangeTime(now) {
+          changes.ctime = now.st_ctim
+          return true
+        }
+      }
+      changes.isChanged = true
+      return false
+    }
+  }
+
+  /// True if something other than a write can have set the change time.
+  private func explainsChangeTime(_ now: Stat) -> Bool {
+    if now.linkCount != status.linkCount || now.mode != status.mode { return true }
+    if now.userID != status.userID || now.groupID != status.groupID { return true }
+    // Renamed: another file, or none, is at the path now.
+    guard let named = try? Stat(path) else { return true }
+    return named.inode != status.inode || named.deviceID != status.deviceID
+  }
+}
+
+/// A read-only mapping of a whole file. Safe to share: nothing writes to it, and its bytes are reached through
+/// ``MappedFile/mappedBytes(_:)`` alone.
+@safe private struct Mapping: @unchecked Sendable {
+  /// The first byte; nil for an empty file, which mmap(2) refuses to map.
+  let start: UnsafeRawPointer?
+  private let count: Int
+
+  static let empty = Mapping()
+
+  private init() {
+    unsafe start = nil
+    count = 0
+  }
+
+  /// Maps `count` bytes: mmap(2), MAP_SHARED so that the pages are the page cache's own.
+  init(_ descriptor: FileDescriptor, count: Int) throws(Errno) {
+    guard count > 0 else {
+      self = .empty
+      return
+    }
+    let address = unsafe mmap(nil, count, PROT_READ, MAP_SHARED, descriptor.rawValue, 0)
+    guard let address = unsafe address, unsafe address != MAP_FAILED else {
+      throw Errno(rawValue: errno)
+    }
+    unsafe start = UnsafeRawPointer(address)
+    self.count = count
+  }
+
+  func unmap() {
+    if let start = unsafe start { unsafe munmap(UnsafeMutableRawPointer(mutating: start), count) }
+  }
+}
+
+extension timespec {
+  fileprivate func isEqual(_ other: timespec) -> Bool {
+    tv_sec == other.tv_sec && tv_nsec == other.tv_nsec
+  }
+}
+
+extension FileType {
+  /// Why a file of this type is no source, as a clause.
+  fileprivate var refusal: String {
+    switch self {
+    case .directory: "it is a directory, not a file"
+    case .fifo: "it is a FIFO, not a regular file"
+    case .socket: "it is a socket, not a regular file"
+    case .characterSpecial, .blockSpecial: "it is a device, not a regular file"
+    default: "it is not a regular file"
+    }
+  }
+}

@@ -1,0 +1,187 @@
+internal import Glibc
+internal import SystemPackage
+
+/// A directory as a source: which of its files make the model.
+struct ModelDirectory {
+  /// What a directory holds.
+  enum Layout {
+    /// One file, or several that make one model.
+    case files([FilePath])
+    /// A sharded set.
+    case index(FilePath)
+    /// A diffusers pipeline or a TensorRT-LLM checkpoint: several models, by directory name.
+    case components([(name: [UInt8], layout: Layout)])
+  }
+
+  private let path: FilePath
+  /// Names of the entries that are not hidden, in the order of their bytes.
+  private let names: [[UInt8]]
+
+  /// Files of these names are the model itself, whatever lies beside them.
+  private static let mainFiles = ["model.safetensors", "diffusion_pytorch_model.safetensors"]
+  private static let mainIndexes = mainFiles.map { $0 + ".index.json" }
+
+  /// Lists a directory: opendir(3), readdir(3).
+  init(scanning path: FilePath) throws(ModelError) {
+    self.path = path
+    names = try ModelError.translating("list", path) { try Self.entries(of: path) }
+  }
+
+  private static func entries(of path: FilePath) throws(Errno) -> [[UInt8]] {
+    guard let directory = unsafe path.withPlatformString({ unsafe opendir($0) }) else {
+      throw Errno(rawValue: errno)
+    }
+    defer { unsafe closedir(directory) }
+    var names: [[UInt8]] = []
+    while true {
+      // readdir(3) tells its end from an error by errno alone.
+      errno = 0
+      guard let entry = unsafe readdir(directory) else {
+        if errno != 0 { throw Errno(rawValue: errno) }
+        break
+      }
+      let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
+        unsafe Array(bytes.prefix { $0 != 0 })
+      }
+      if name.first != UInt8(ascii: ".") { names.append(name) }
+    }
+    return names.sorted { compareBytes($0[...], $1[...]) < 0 }
+  }
+
+  // MARK: - Choosing
+
+  /// Decides what the directory holds, adding to `notes` what it leaves out. The rules, first match wins:
+  /// rank files, a pipeline, a single file, an index, the parts of one split, several files.
+  func layout(notes: inout [String]) throws(ModelError) -> Layout {
+    if let ranks = try rankLayout() { return ranks }
+    if contains("model_index.json"), let pipeline = try pipelineLayout(notes: &notes) { return pipeline }
+    return try modelLayout(notes: &notes)
+  }
+
+  private func modelLayout(notes: inout [String]) throws(ModelError) -> Layout {
+    let files = safetensorsFiles
+    var splits: [ShardName.Split: [[UInt8]]] = [:]
+    var singles: [[UInt8]] = []
+    for file in files {
+      if let part = ShardName(file) {
+        splits[part.split, default: []].append(file)
+      } else {
+        singles.append(file)
+      }
+    }
+
+    if let main = Self.mainFiles.first(where: contains) ?? onlyElement(singles, if: splits.isEmpty) {
+      note(leftOut: files.count - 1, for: main, in: &notes)
+      return .files([child(Array(main.utf8))])
+    }
+    if let index = try chooseIndex() { return .index(index) }
+    if singles.count == 1, let single = singles.first {
+      note(leftOut: files.count - 1, for: String(decoding: single, as: UTF8.self), in: &notes)
+      return .files([child(single)])
+    }
+    if splits.isEmpty, !singles.isEmpty { return .files(singles.map(child)) }
+    if singles.isEmpty, !splits.isEmpty {
+      return .files(try chooseSplit(splits, notes: &notes).map(child))
+    }
+    if files.isEmpty { throw ModelError(.noSource, path, emptyProblem) }
+    throw ambiguous(singles.map { PrintableText.quoted($0) } + splits.keys.map(\.pattern).sorted())
+  }
+
+  /// The name as a string if it is the only one.
+  private func onlyElement(_ names: [[UInt8]], if condition: Bool) -> String? {
+    guard condition, names.count == 1, let name = names.first else { return nil }
+    return String(validating: name, as: UTF8.self)
+  }
+
+  private func note(leftOut count: Int, for chosen: String, in notes: inout [String]) {
+    guard count > 0 else { return }
+    notes.append(
+      "\(path.printable): the model is \(PrintableText.quoted(chosen)); \(count) other .safetensors "
+        + "\(count == 1 ? "file is" : "files are") left out")
+  }
+
+  private func ambiguous(_ choices: [String]) -> ModelError {
+    ModelError(
+      .malformed, path, "it holds more than one model; name one of \(choices.joined(separator: ", "))")
+  }
+
+  private func chooseIndex() throws(ModelError) -> FilePath? {
+    let indexes = names.filter { ModelIndex.isIndex($0) }
+    if let main = Self.mainIndexes.first(where: contains) { return child(Array(main.utf8)) }
+    guard indexes.count <= 1 else { throw ambiguous(indexes.map { PrintableText.quoted($0) }) }
+    return indexes.first.map(child)
+  }
+
+  /// The files of the only split, or of the only complete one.
+  private func chooseSplit(_ splits: [ShardName.Split: [[UInt8]]], notes: inout [String])
+    throws(ModelError) -> [[UInt8]]
+  {
+    func firstMissing(_ split: ShardName.Split) -> Int? {
+      split.firstMissing(from: Set((splits[split] ?? []).compactMap { ShardName($0)?.number }))
+    }
+    let complete = splits.keys.filter { firstMissing($0) == nil }
+    if complete.count == 1, let split = complete.first, let files = splits[split] {
+      note(leftOut: safetensorsFiles.count - files.count, for: split.prefix + "*", in: &notes)
+      return files
+    }
+    if splits.count == 1, let split = splits.keys.first, let missing = firstMissing(split) {
+      throw ModelError(
+        .malformed, path,
+        "part \(missing) of \(split.total) of \(split.pattern) is missing; fetch it, or name the files to mount")
+    }
+    throw ambiguous(splits.keys.map(\.pattern).sorted())
+  }
+
+  private var emptyProblem: String {
+    let others = [".bin", ".pt", ".pth", ".gguf", ".h5"]
+    let other = names.first { name in others.contains { name.reversed().starts(with: $0.utf8.reversed()) } }
+    let hint = other.map { "; \(PrintableText.quoted($0)) is of another format" } ?? ""
+    return "there is no .safetensors file in it" + hint
+  }
+
+  // MARK: - Several models
+
+  /// TensorRT-LLM: `rank0.safetensors`, `rank1.safetensors`, …, which repeat the same tensor names.
+  private func rankLayout() throws(ModelError) -> Layout? {
+    let ranks: [(number: Int, file: [UInt8])] = safetensorsFiles.compactMap { file in
+      let stem = String(decoding: file.dropLast(".safetensors".utf8.count), as: UTF8.self)
+      guard stem.hasPrefix("rank"), let number = Int(stem.dropFirst(4)), "rank\(number)" == stem else {
+        return nil
+      }
+      return (number, file)
+    }.sorted { $0.number < $1.number }
+    guard !ranks.isEmpty else { return nil }
+    for (expected, rank) in ranks.enumerated() where rank.number != expected {
+      throw ModelError(
+        .malformed, path, "rank\(expected).safetensors is missing, though there are later ranks")
+    }
+    return .components(ranks.map { (Array("rank\($0.number)".utf8), .files([child($0.file)])) })
+  }
+
+  /// diffusers: one subdirectory per component. Those without weights (tokenizer, scheduler) are not shown.
+  private func pipelineLayout(notes: inout [String]) throws(ModelError) -> Layout? {
+    var components: [(name: [UInt8], layout: Layout)] = []
+    for name in names {
+      let isDirectory = (try? Stat(child(name)).type) == .directory
+      guard isDirectory else { continue }
+      let directory = try ModelDirectory(scanning: child(name))
+      guard directory.names.contains(where: { Self.isSafetensors($0) || ModelIndex.isIndex($0) }) else {
+        continue
+      }
+      components.append((name, try directory.modelLayout(notes: &notes)))
+    }
+    return components.isEmpty ? nil : .components(components)
+  }
+
+  // MARK: - Names
+
+  private var safetensorsFiles: [[UInt8]] { names.filter(Self.isSafetensors) }
+
+  private static func isSafetensors(_ name: [UInt8]) -> Bool {
+    name.reversed().starts(with: ".safetensors".utf8.reversed())
+  }
+
+  private func contains(_ name: String) -> Bool { names.contains { $0.elementsEqual(name.utf8) } }
+
+  private func child(_ name: [UInt8]) -> FilePath { path.pushing(FilePath(bytes: name)) }
+}

@@ -1,0 +1,62 @@
+/// Text from a file or a path, made safe to print.
+///
+/// A model is downloaded from strangers, and its names may hold anything: escape sequences, bidirectional
+/// overrides, a hundred kilobytes. Whatever a person is shown goes through here.
+public enum PrintableText {
+  /// How many bytes of a name a message shows at most.
+  static let limit = 160
+
+  /// The bytes between single quotes, with everything that could drive a terminal or mislead the eye written
+  /// as `\u{HEX}`, bytes that are not UTF-8 as `\xHH`, and long text cut with its true length stated.
+  public static func quoted(_ bytes: some Collection<UInt8>) -> String {
+    let count = bytes.count
+    guard count > limit else { return "'" + escaped(bytes) + "'" }
+    return "'" + escaped(bytes.prefix(limit)) + "…' (\(count) bytes)"
+  }
+
+  /// As ``quoted(_:)-(Collection)``, for text that is a string already.
+  public static func quoted(_ text: String) -> String { quoted(Array(text.utf8)) }
+
+  /// The bytes with every unsafe scalar and every byte that is not UTF-8 escaped. Not cut.
+  public static func escaped(_ bytes: some Collection<UInt8>) -> String {
+    var result = ""
+    var iterator = bytes.makeIterator()
+    var rest = bytes[...]
+    var decoder = Unicode.UTF8.ForwardParser()
+    while true {
+      switch decoder.parseScalar(from: &iterator) {
+      case .valid(let encoded):
+        rest = rest.dropFirst(encoded.count)
+        append(Unicode.UTF8.decode(encoded), to: &result)
+      case .error(let length):
+        for byte in rest.prefix(length) { result += "\\x" + String(byte, radix: 16) }
+        rest = rest.dropFirst(length)
+      case .emptyInput:
+        return result
+      }
+    }
+  }
+
+  private static func append(_ scalar: Unicode.Scalar, to result: inout String) {
+    if scalar == "\\" || scalar == "'" {
+      result += "\\"
+      result.unicodeScalars.append(scalar)
+    } else if isUnsafe(scalar) {
+      result += "\\u{" + String(scalar.value, radix: 16) + "}"
+    } else {
+      result.unicodeScalars.append(scalar)
+    }
+  }
+
+  /// True of scalars that are not shown as themselves: controls (C0, DEL, C1), format characters (bidirectional
+  /// overrides, zero-width joiners), line and paragraph separators, and code points that mean nothing.
+  public static func isUnsafe(_ scalar: Unicode.Scalar) -> Bool {
+    if scalar.value < 0x7F { return scalar.value < 0x20 }
+    switch scalar.properties.generalCategory {
+    case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned, .privateUse:
+      return true
+    default:
+      return false
+    }
+  }
+}

@@ -1,0 +1,62 @@
+/// A file name that says which part of a split it is, such as `model-00002-of-00005.safetensors`.
+///
+/// The two numbers may stand anywhere: `model_00002-of-00072.safetensors`,
+/// `model.fp16-00001-of-00002.safetensors`, `model.safetensors-00001-of-00001.safetensors`.
+struct ShardName {
+  /// What all parts of one split share: the text around the number, and how many parts there are.
+  struct Split: Hashable {
+    var prefix: String
+    var total: Int
+    var suffix: String
+  }
+
+  /// The split that the file is a part of.
+  let split: Split
+  /// The part's number; splits count from 1, a few from 0.
+  let number: Int
+
+  /// Reads a file name; nil where it names no part of a split.
+  init?(_ fileName: [UInt8]) {
+    let name = String(decoding: fileName, as: UTF8.self)
+    let parts = Array(name.utf8)
+    let separator = Array("-of-".utf8)
+    guard parts.count > separator.count else { return nil }
+    // The last occurrence: what comes before may be anything a person thought of.
+    for start in (1...parts.count - separator.count).reversed()
+    where parts[start...].starts(with: separator) {
+      let end = start + separator.count
+      let number = parts[..<start].reversed().prefix(while: Self.isDigit).reversed()
+      let total = parts[end...].prefix(while: Self.isDigit)
+      guard let numberValue = Self.value(number), let totalValue = Self.value(total) else { continue }
+      split = Split(
+        prefix: String(decoding: parts[..<(start - number.count)], as: UTF8.self), total: totalValue,
+        suffix: String(decoding: parts[(end + total.count)...], as: UTF8.self))
+      self.number = numberValue
+      return
+    }
+    return nil
+  }
+
+  private static func isDigit(_ byte: UInt8) -> Bool {
+    byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9")
+  }
+
+  /// The value of some digits; nil where there are none or more than a split can have.
+  private static func value(_ digits: some Collection<UInt8>) -> Int? {
+    guard digits.count <= 9 else { return nil }
+    return Int(String(decoding: digits, as: UTF8.self))
+  }
+}
+
+extension ShardName.Split {
+  /// The split as a person would write it: `model-*-of-00005.safetensors`.
+  var pattern: String { PrintableText.quoted("\(prefix)*-of-\(total)\(suffix)") }
+
+  /// The first of the numbers 1 to ``total`` that is not there, or nil. A split that counts from 0 is complete
+  /// too.
+  func firstMissing(from numbers: Set<Int>) -> Int? {
+    if numbers.contains(0), numbers.count >= total { return nil }
+    guard total > 0 else { return nil }
+    return (1...total).first { !numbers.contains($0) }
+  }
+}
