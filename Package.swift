@@ -60,6 +60,19 @@ let package = Package(
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
+
+    // What all tests share: files made in memory, seeded chance, directories that go away.
+    .target(
+      name: "Fixtures",
+      dependencies: [.product(name: "SystemPackage", package: "swift-system")],
+      path: "Tests/Fixtures", swiftSettings: settings),
+
+    .testTarget(
+      name: "SafetensorsTests",
+      dependencies: [
+        "Fixtures", "Safetensors", .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )
