@@ -1,0 +1,37 @@
+// libfuse3 as Swift sees it. Macros, variadic functions and differences between versions end here.
+
+#ifndef STMOUNT_CFUSE_SHIM_H
+#define STMOUNT_CFUSE_SHIM_H
+
+// The API of libfuse 3.14. Newer libraries keep it under this version number.
+#define FUSE_USE_VERSION 314
+#include <fcntl.h>
+#include <fuse_lowlevel.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+// Defining _FILE_OFFSET_BITS clashes with Glibc's module; on the 64-bit systems this runs on it is not needed.
+_Static_assert(sizeof(off_t) == 8, "offsets must have 64 bits");
+
+// A macro from libfuse 3.17 on.
+static inline struct fuse_session *stmount_session_new(
+    struct fuse_args *args, const struct fuse_lowlevel_ops *ops, size_t ops_size, void *userdata) {
+  return fuse_session_new(args, ops, ops_size, userdata);
+}
+
+// Swift hides fork(2), which is unsafe once a thread has been started. Its only caller forks before that.
+static inline pid_t stmount_fork(void) { return fork(); }
+
+// O_DIRECT itself is only there with _GNU_SOURCE, which Glibc's module was not built with.
+static inline int stmount_is_direct(int open_flags) { return (open_flags & __O_DIRECT) != 0; }
+
+// The flags are int in 3.14 and unsigned long from 3.17 on.
+static inline void stmount_want(struct fuse_conn_info *conn, unsigned flags) {
+  conn->want |= flags & conn->capable;
+}
+static inline void stmount_refuse(struct fuse_conn_info *conn, unsigned flags) { conn->want &= ~flags; }
+static inline int stmount_is_capable(const struct fuse_conn_info *conn, unsigned flag) {
+  return (conn->capable & flag) != 0;
+}
+
+#endif

@@ -1,0 +1,114 @@
+public import SystemPackage
+
+/// A read-only file system whose contents never change while it is mounted.
+///
+/// That is why the kernel is told to remember every answer: entries, attributes and missing names for
+/// ``Session/cacheSeconds``, listings and file contents until it needs the memory. The methods are called on
+/// several threads at once. An error thrown is what the system call at the other end fails with.
+public protocol FileSystem: Sendable {
+  /// Finds a name in a directory; nil where there is none. `name` is one path component. lookup of libfuse.
+  func lookup(_ name: Span<UInt8>, in directory: InodeNumber) throws(Errno) -> Attributes?
+
+  /// The attributes of an inode: stat(2).
+  func attributes(of inode: InodeNumber) throws(Errno) -> Attributes
+
+  /// Lists a directory from a position on, until it ends or `buffer` is full: readdir(3). Position 0 is the
+  /// beginning; the others are those given to ``DirectoryBuffer/append(_:_:next:)``.
+  func list(_ directory: InodeNumber, from position: UInt64, into buffer: inout DirectoryBuffer) throws(Errno)
+
+  /// Answers bytes `offset..<offset + count` of a file, less what passes its end: read(2). Dropping the reply
+  /// unanswered is an I/O error at the other end.
+  func read(_ file: InodeNumber, at offset: UInt64, count: Int, reply: consuming ReadReply)
+
+  /// The file system's totals: statfs(2).
+  func statistics() -> Statistics
+}
+
+/// The number of a file or directory. The root's is 1.
+public struct InodeNumber: Hashable, Sendable {
+  /// The number the kernel and stat(2) know it by.
+  public let number: UInt64
+
+  /// The root directory: FUSE_ROOT_ID.
+  public static let root = InodeNumber(number: 1)
+
+  /// The inode of this number, which is never 0.
+  public init(number: UInt64) { self.number = number }
+}
+
+/// What stat(2) says of a file or directory.
+public struct Attributes: Sendable {
+  /// What an inode is.
+  public enum Kind: Sendable {
+    /// A regular file.
+    case file
+    /// A directory.
+    case directory
+  }
+
+  /// A time since 1970, UTC.
+  public struct Time: Sendable {
+    /// Whole seconds.
+    public let seconds: Int
+    /// The rest, 0 to 999,999,999.
+    public let nanoseconds: Int
+
+    /// A time from its two parts.
+    public init(seconds: Int, nanoseconds: Int) {
+      self.seconds = seconds
+      self.nanoseconds = nanoseconds
+    }
+  }
+
+  /// The inode.
+  public var inode: InodeNumber
+  /// File or directory.
+  public var kind: Kind
+  /// The permission bits, at most 0777.
+  public var permissions: UInt32
+  /// The number of hard links; of a directory two and its subdirectories.
+  public var linkCount: UInt64
+  /// The size in bytes.
+  public var size: UInt64
+  /// The owner's user id.
+  public var owner: UInt32
+  /// The group's id.
+  public var group: UInt32
+  /// The last access.
+  public var accessTime: Time
+  /// The last change of the contents.
+  public var modificationTime: Time
+  /// The last change of the inode.
+  public var changeTime: Time
+
+  /// Attributes from their parts.
+  public init(
+    inode: InodeNumber, kind: Kind, permissions: UInt32, linkCount: UInt64, size: UInt64, owner: UInt32,
+    group: UInt32, accessTime: Time, modificationTime: Time, changeTime: Time
+  ) {
+    self.inode = inode
+    self.kind = kind
+    self.permissions = permissions
+    self.linkCount = linkCount
+    self.size = size
+    self.owner = owner
+    self.group = group
+    self.accessTime = accessTime
+    self.modificationTime = modificationTime
+    self.changeTime = changeTime
+  }
+}
+
+/// What statfs(2) says of a file system.
+public struct Statistics: Sendable {
+  /// The size of all files together, in bytes.
+  public var size: UInt64
+  /// How many files and directories there are.
+  public var inodes: UInt64
+
+  /// Totals from their parts.
+  public init(size: UInt64, inodes: UInt64) {
+    self.size = size
+    self.inodes = inodes
+  }
+}

@@ -1,0 +1,118 @@
+/// What `-o` can say: the options of mount.fuse3(8) that make sense for a read-only mount, and those that
+/// mount(8) and fstab(5) pass to every helper.
+public struct MountOptions: Sendable, Equatable {
+  /// An option that is not known, or has a value that it cannot have.
+  public struct Problem: Error, Equatable, CustomStringConvertible {
+    /// What is wrong, as one clause; holds the option as it was given.
+    public let description: String
+  }
+
+  /// Other users may use the mount.
+  public var allowOther = false
+  /// Root may use an ordinary user's mount.
+  public var allowRoot = false
+  /// The owner that every file shows, in place of the source's.
+  public var owner: UInt32?
+  /// The group that every file shows, in place of the source's.
+  public var group: UInt32?
+  /// The permission bits that every file lacks, in place of the source's mode; at most 0777.
+  public var umask: UInt32?
+  /// What findmnt(8) shows as the source.
+  public var source = "stmount"
+  /// The second half of the file system's type, `fuse.SUBTYPE`.
+  public var subtype = "stmount"
+  /// Options that the kernel takes as they are, such as `noatime`.
+  public var passedOn: [String] = []
+
+  /// No options: what ``kernelOptions`` says of every mount is all there is.
+  public init() {}
+
+  /// Options that are accepted and mean nothing here: fstab(5)'s own, and those that are always so.
+  private static let ignored: Set<String> = [
+    "ro", "rw", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "_netdev",
+    "nofail", "nosuid", "nodev", "noexec", "default_permissions", "async", "nonempty",
+  ]
+  private static let kernels: Set<String> = [
+    "noatime", "relatime", "norelatime", "nodiratime", "strictatime", "atime", "diratime", "sync", "dirsync",
+  ]
+
+  /// Adds the options of one `-o`: names and NAME=VALUE, separated by commas; `\,` is a comma in a value and
+  /// `\\` a backslash. Later ones win.
+  public mutating func add(_ list: String) throws(Problem) {
+    for option in Self.split(list) where !option.isEmpty { try addOne(option) }
+  }
+
+  private mutating func addOne(_ option: String) throws(Problem) {
+    let parts = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+    let name = parts.first.map(String.init) ?? ""
+    let value = parts.count > 1 ? String(parts[1]) : nil
+    switch (name, value) {
+    case ("allow_other", nil): allowOther = true
+    case ("allow_root", nil): allowRoot = true
+    case ("uid", let value?): owner = try Self.number(value, radix: 10, of: name)
+    case ("gid", let value?): group = try Self.number(value, radix: 10, of: name)
+    case ("umask", let value?):
+      let bits = try Self.number(value, radix: 8, of: name)
+      guard bits <= 0o777 else { throw Problem(description: "umask=\(value) is more than 0777") }
+      umask = bits
+    case ("fsname", let value?): source = value
+    case ("subtype", let value?): subtype = value
+    case (_, nil) where Self.kernels.contains(name): passedOn.append(name)
+    case (_, nil) where Self.ignored.contains(name): break
+    case _ where name.hasPrefix("x-") || name == "comment": break
+    case ("suid", nil), ("dev", nil), ("exec", nil):
+      throw Problem(description: "'\(name)' cannot be had: a model from strangers is mounted no\(name)")
+    default:
+      throw Problem(description: "mount option '\(option)' is not known")
+    }
+    if allowOther, allowRoot {
+      throw Problem(description: "allow_other and allow_root exclude each other")
+    }
+  }
+
+  private static func number(_ text: String, radix: Int, of name: String) throws(Problem) -> UInt32 {
+    guard let number = UInt32(text, radix: radix), text.first != "+" else {
+      throw Problem(
+        description: "\(name)=\(text) is not \(radix == 8 ? "an octal" : "a decimal") number")
+    }
+    return number
+  }
+
+  private static func split(_ list: String) -> [String] {
+    var options = [""]
+    var isEscaped = false
+    for character in list.unicodeScalars {
+      if isEscaped {
+        options[options.count - 1].unicodeScalars.append(character)
+        isEscaped = false
+      } else if character == "\\" {
+        isEscaped = true
+      } else if character == "," {
+        options.append("")
+      } else {
+        options[options.count - 1].unicodeScalars.append(character)
+      }
+    }
+    return options
+  }
+
+  /// The options for libfuse, in its form. The kernel checks permissions, and whatever a stranger's model says
+  /// can neither be executed nor be a device.
+  var kernelOptions: String {
+    var options = ["ro", "nosuid", "nodev", "noexec", "default_permissions"]
+    options.append("fsname=" + Self.escape(source))
+    options.append("subtype=" + Self.escape(subtype))
+    if allowOther { options.append("allow_other") }
+    if allowRoot { options.append("allow_root") }
+    return (options + passedOn).joined(separator: ",")
+  }
+
+  private static func escape(_ value: String) -> String {
+    var result = ""
+    for scalar in value.unicodeScalars {
+      if scalar == "," || scalar == "\\" { result += "\\" }
+      result.unicodeScalars.append(scalar)
+    }
+    return result
+  }
+}

@@ -1,0 +1,97 @@
+internal import Glibc
+public import SystemPackage
+
+/// What is mounted where, as this process sees it: proc_pid_mountinfo(5).
+///
+/// Reading it touches no mounted file system, so that a dead or hanging mount cannot block.
+public struct MountTable: Sendable {
+  /// One mount.
+  public struct Entry: Sendable, Equatable {
+    /// The file system's device number as `MAJOR:MINOR`; a FUSE mount has one of its own.
+    public var device: String
+    /// Where it is mounted, an absolute path.
+    public var mountPoint: FilePath
+    /// The file system's type, such as `fuse.stmount`.
+    public var type: String
+    /// What is mounted, as findmnt(8) shows it.
+    public var source: String
+  }
+
+  /// The mounts in the order in which they cover each other: later ones on top.
+  public let entries: [Entry]
+
+  /// Reads `/proc/self/mountinfo`.
+  public init() throws(Errno) {
+    var text: [UInt8] = []
+    do {
+      let file = try FileDescriptor.open(FilePath("/proc/self/mountinfo"), .readOnly, options: .closeOnExec)
+      defer { try? file.close() }
+      // A file of procfs has no size to be known beforehand.
+      let chunkSize = 1 << 16
+      while true {
+        let chunk = unsafe try [UInt8](unsafeUninitializedCapacity: chunkSize) { buffer, count in
+          count = try unsafe file.read(into: UnsafeMutableRawBufferPointer(buffer))
+        }
+        if chunk.isEmpty { break }
+        text += chunk
+      }
+    } catch {
+      throw error as? Errno ?? .ioError
+    }
+    self.init(parsing: text)
+  }
+
+  /// Reads the text of a mountinfo file; lines that make no sense are left out.
+  init(parsing text: [UInt8]) {
+    entries = text.split(separator: UInt8(ascii: "\n")).compactMap(Self.entry)
+  }
+
+  /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`
+  private static func entry(_ line: ArraySlice<UInt8>) -> Entry? {
+    let fields = line.split(separator: UInt8(ascii: " "))
+    // The number of optional fields varies; a lone hyphen ends them.
+    guard fields.count >= 5,
+      let hyphen = fields.dropFirst(5).firstIndex(where: { $0.elementsEqual("-".utf8) }),
+      fields.count > hyphen + 2
+    else { return nil }
+    return Entry(
+      device: String(decoding: fields[2], as: UTF8.self),
+      mountPoint: path(unescape(fields[4])),
+      type: String(decoding: unescape(fields[hyphen + 1]), as: UTF8.self),
+      source: String(decoding: unescape(fields[hyphen + 2]), as: UTF8.self))
+  }
+
+  /// Undoes the kernel's escapes: space, tab, newline and backslash are `\` and three octal digits.
+  private static func unescape(_ field: ArraySlice<UInt8>) -> [UInt8] {
+    var result: [UInt8] = []
+    var rest = field
+    while let byte = rest.popFirst() {
+      let digits = rest.prefix(3)
+      if byte == UInt8(ascii: "\\"), digits.count == 3,
+        let value = UInt8(String(decoding: digits, as: UTF8.self), radix: 8)
+      {
+        result.append(value)
+        rest = rest.dropFirst(3)
+      } else {
+        result.append(byte)
+      }
+    }
+    return result
+  }
+
+  private static func path(_ bytes: [UInt8]) -> FilePath {
+    let terminated = bytes.map { CInterop.PlatformChar(bitPattern: $0) } + [0]
+    return unsafe terminated.withUnsafeBufferPointer { buffer in
+      unsafe buffer.baseAddress.map { unsafe FilePath(platformString: $0) } ?? FilePath()
+    }
+  }
+
+  /// The mount that a path which is a mount point leads to, or nil. An autofs trigger is no mount: what is
+  /// mounted there covers it.
+  public func topmost(at mountPoint: FilePath) -> Entry? {
+    guard let entry = entries.last(where: { $0.mountPoint == mountPoint }), entry.type != "autofs" else {
+      return nil
+    }
+    return entry
+  }
+}

@@ -1,0 +1,155 @@
+internal import CFuse
+internal import Glibc
+internal import Synchronization
+internal import SystemPackage
+
+/// What the callbacks of a session share: handed to libfuse as its userdata and found again through each
+/// request.
+final class SessionContext: Sendable {
+  let fileSystem: any FileSystem
+  /// Called once the kernel and libfuse have agreed on what they can do.
+  let onReady: @Sendable () -> Void
+  /// True where the kernel takes ENOSYS for open as "never ask again": then opening and closing a file costs no
+  /// request at all (FUSE_CAP_NO_OPEN_SUPPORT). The same for directories.
+  let needsNoOpen = Atomic<Bool>(false)
+  let needsNoOpendir = Atomic<Bool>(false)
+
+  init(fileSystem: any FileSystem, onReady: @escaping @Sendable () -> Void) {
+    self.fileSystem = fileSystem
+    self.onReady = onReady
+  }
+
+  /// The context of a request: fuse_req_userdata.
+  static func of(_ request: fuse_req_t) -> SessionContext? {
+    unsafe fuse_req_userdata(request).map {
+      unsafe Unmanaged<SessionContext>.fromOpaque($0).takeUnretainedValue()
+    }
+  }
+}
+
+/// The table of callbacks. What is not in it libfuse answers ENOSYS, which the kernel remembers: access (it
+/// checks permissions itself), flush, lseek (a file without holes needs no asking), and all that would write,
+/// which a read-only mount refuses with EROFS before it gets here.
+func sessionOperations() -> fuse_lowlevel_ops {
+  var operations = fuse_lowlevel_ops()
+
+  unsafe operations.`init` = { userdata, connection in
+    guard let userdata = unsafe userdata, let connection = unsafe connection else { return }
+    let context = unsafe Unmanaged<SessionContext>.fromOpaque(userdata).takeUnretainedValue()
+    unsafe configure(connection, context)
+    context.onReady()
+  }
+
+  unsafe operations.lookup = { request, parent, name in
+    guard let request = unsafe request else { return }
+    unsafe answer(request) { (context, reply) throws(Errno) in
+      guard let name = unsafe name else { throw .invalidArgument }
+      let bytes = unsafe Span<UInt8>(
+        _unsafeStart: UnsafeRawPointer(name).assumingMemoryBound(to: UInt8.self), count: strlen(name))
+      let attributes = try context.fileSystem.lookup(bytes, in: InodeNumber(number: parent))
+      reply.take()?.entry(attributes)
+    }
+  }
+
+  unsafe operations.getattr = { request, inode, _ in
+    guard let request = unsafe request else { return }
+    unsafe answer(request) { (context, reply) throws(Errno) in
+      let attributes = try context.fileSystem.attributes(of: InodeNumber(number: inode))
+      reply.take()?.attributes(attributes)
+    }
+  }
+
+  unsafe operations.open = { request, inode, info in
+    guard let request = unsafe request else { return }
+    unsafe answer(request) { (context, reply) throws(Errno) in
+      guard let info = unsafe info else { throw .invalidArgument }
+      if context.needsNoOpen.load(ordering: .relaxed) { throw .noFunction }
+      guard unsafe info.pointee.flags & O_ACCMODE == O_RDONLY else { throw .readOnlyFileSystem }
+      unsafe info.pointee.keep_cache = 1
+      // Only for those who ask for it: such a file cannot be mapped shared before libfuse 3.17.
+      if unsafe stmount_is_direct(info.pointee.flags) != 0 { unsafe info.pointee.direct_io = 1 }
+      unsafe reply.take()?.opened(info)
+    }
+  }
+
+  unsafe operations.opendir = { request, inode, info in
+    guard let request = unsafe request else { return }
+    unsafe answer(request) { (context, reply) throws(Errno) in
+      guard let info = unsafe info else { throw .invalidArgument }
+      if context.needsNoOpendir.load(ordering: .relaxed) { throw .noFunction }
+      unsafe info.pointee.keep_cache = 1
+      unsafe info.pointee.cache_readdir = 1
+      unsafe reply.take()?.opened(info)
+    }
+  }
+
+  unsafe operations.read = { request, inode, count, offset, _ in
+    guard let request = unsafe request else { return }
+    unsafe answer(request) { (context, reply) throws(Errno) in
+      guard let offset = UInt64(exactly: offset), let owed = reply.take() else { throw .invalidArgument }
+      context.fileSystem.read(InodeNumber(number: inode), at: offset, count: count, reply: ReadReply(owed))
+    }
+  }
+
+  unsafe operations.readdir = { request, inode, size, position, _ in
+    unsafe list(request, inode, size: size, from: position, withAttributes: false)
+  }
+
+  unsafe operations.readdirplus = { request, inode, size, position, _ in
+    unsafe list(request, inode, size: size, from: position, withAttributes: true)
+  }
+
+  unsafe operations.statfs = { request, _ in
+    guard let request = unsafe request else { return }
+    unsafe answer(request) { (context, reply) throws(Errno) in
+      reply.take()?.statistics(context.fileSystem.statistics())
+    }
+  }
+
+  return operations
+}
+
+/// Runs `body` with the request's context and its reply; an error it throws is the answer.
+private func answer(
+  _ request: fuse_req_t,
+  _ body: (SessionContext, inout Reply?) throws(Errno) -> Void
+) {
+  var reply: Reply? = unsafe Reply(owning: request)
+  guard let context = unsafe SessionContext.of(request) else { return }
+  do throws(Errno) {
+    try body(context, &reply)
+  } catch {
+    reply.take()?.error(error)
+  }
+}
+
+private func list(
+  _ request: fuse_req_t?, _ inode: fuse_ino_t, size: Int, from position: off_t, withAttributes: Bool
+) {
+  guard let request = unsafe request else { return }
+  unsafe answer(request) { (context, reply) throws(Errno) in
+    guard let position = UInt64(exactly: position) else { throw .invalidArgument }
+    var buffer = unsafe DirectoryBuffer(for: request, size: size, withAttributes: withAttributes)
+    try context.fileSystem.list(InodeNumber(number: inode), from: position, into: &buffer)
+    reply.take()?.bytes(buffer.bytes)
+  }
+}
+
+/// Agrees with the kernel on what both can do: struct fuse_conn_info.
+private func configure(_ connection: UnsafeMutablePointer<fuse_conn_info>, _ context: SessionContext) {
+  func flag(_ value: some BinaryInteger) -> UInt32 { UInt32(truncatingIfNeeded: value) }
+  // Listings carry attributes, so that ls -l needs no lookup per file; always, since AUTO makes find and du
+  // of large directories several times slower.
+  unsafe stmount_want(connection, flag(FUSE_CAP_READDIRPLUS))
+  unsafe stmount_refuse(connection, flag(FUSE_CAP_READDIRPLUS_AUTO))
+  // Contents never change, so nothing needs to be dropped when attributes are read again.
+  unsafe stmount_want(connection, flag(FUSE_CAP_EXPLICIT_INVAL_DATA))
+  unsafe stmount_refuse(connection, flag(FUSE_CAP_AUTO_INVAL_DATA))
+  // Replies come from memory, and requests are small: pipes would only cost.
+  unsafe stmount_refuse(
+    connection, flag(FUSE_CAP_SPLICE_READ) | flag(FUSE_CAP_SPLICE_WRITE) | flag(FUSE_CAP_SPLICE_MOVE))
+  context.needsNoOpen.store(
+    unsafe stmount_is_capable(connection, flag(FUSE_CAP_NO_OPEN_SUPPORT)) != 0, ordering: .relaxed)
+  context.needsNoOpendir.store(
+    unsafe stmount_is_capable(connection, flag(FUSE_CAP_NO_OPENDIR_SUPPORT)) != 0, ordering: .relaxed)
+}

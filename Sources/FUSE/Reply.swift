@@ -1,0 +1,124 @@
+internal import CFuse
+internal import Glibc
+public import SystemPackage
+
+/// The answer that one request of the kernel is owed.
+///
+/// It cannot be copied and every method consumes it, so that a request is answered at most once; one that is
+/// dropped is answered EIO, so that it is answered at least once. libfuse frees the request with the answer,
+/// also where sending it fails (fuse_reply_err and its kin), so nothing may be sent after that either.
+@safe struct Reply: ~Copyable {
+  private let request: fuse_req_t
+
+  /// Takes over the request, which nothing else may answer from now on.
+  @unsafe init(owning request: fuse_req_t) { unsafe self.request = request }
+
+  deinit { unsafe fuse_reply_err(request, EIO) }
+
+  /// Answers with an error: fuse_reply_err.
+  consuming func error(_ errno: Errno) {
+    let request = unsafe request
+    discard self
+    unsafe fuse_reply_err(request, errno.rawValue)
+  }
+
+  /// Answers a lookup, with nil for a name that is not there and will not be: fuse_reply_entry.
+  consuming func entry(_ attributes: Attributes?) {
+    let request = unsafe request
+    discard self
+    var entry = fuse_entry_param(attributes)
+    unsafe fuse_reply_entry(request, &entry)
+  }
+
+  /// Answers getattr: fuse_reply_attr.
+  consuming func attributes(_ attributes: Attributes) {
+    let request = unsafe request
+    discard self
+    var status = stat(attributes)
+    unsafe fuse_reply_attr(request, &status, Session.cacheSeconds)
+  }
+
+  /// Answers an open: fuse_reply_open.
+  consuming func opened(_ info: UnsafeMutablePointer<fuse_file_info>) {
+    let request = unsafe request
+    discard self
+    unsafe fuse_reply_open(request, info)
+  }
+
+  /// Answers statfs: fuse_reply_statfs.
+  consuming func statistics(_ statistics: Statistics) {
+    let request = unsafe request
+    discard self
+    let blockSize: UInt64 = 4096
+    var status = statvfs()
+    status.f_bsize = UInt(blockSize)
+    status.f_frsize = UInt(blockSize)
+    status.f_blocks = UInt(statistics.size / blockSize + (statistics.size % blockSize == 0 ? 0 : 1))
+    status.f_files = UInt(statistics.inodes)
+    status.f_namemax = 255
+    unsafe fuse_reply_statfs(request, &status)
+  }
+
+  /// Answers with bytes, which the kernel copies straight from where they are: fuse_reply_buf. Memory that
+  /// cannot be read is an error at the other end, not a signal here: writev(2) answers EFAULT.
+  consuming func bytes(_ bytes: RawSpan) {
+    let request = unsafe request
+    discard self
+    unsafe bytes.withUnsafeBytes { buffer in
+      _ = unsafe fuse_reply_buf(
+        request, buffer.baseAddress?.assumingMemoryBound(to: CChar.self), buffer.count)
+    }
+  }
+}
+
+/// The answer that one read is owed. Dropped unanswered, it is an I/O error at the other end.
+public struct ReadReply: ~Copyable {
+  private let reply: Reply
+
+  init(_ reply: consuming Reply) { self.reply = reply }
+
+  /// Answers with an error.
+  public consuming func error(_ errno: Errno) { reply.error(errno) }
+
+  /// Answers with the bytes asked for, or fewer at the end of the file. The memory may be a file's mapping:
+  /// this process does not touch it, the kernel does, and pages that are gone make the read fail with EIO.
+  public consuming func bytes(_ bytes: RawSpan) { reply.bytes(bytes) }
+}
+
+// MARK: - C structures
+
+extension fuse_entry_param {
+  /// An entry that the kernel may remember; nil is a name that it may remember as missing (inode 0).
+  init(_ attributes: Attributes?) {
+    self.init()
+    entry_timeout = Session.cacheSeconds
+    attr_timeout = Session.cacheSeconds
+    guard let attributes else { return }
+    ino = fuse_ino_t(attributes.inode.number)
+    attr = stat(attributes)
+  }
+}
+
+extension stat {
+  init(_ attributes: Attributes) {
+    self.init()
+    st_ino = ino_t(attributes.inode.number)
+    st_mode = attributes.permissions | (attributes.kind == .directory ? S_IFDIR : S_IFREG)
+    st_nlink = nlink_t(attributes.linkCount)
+    st_uid = attributes.owner
+    st_gid = attributes.group
+    st_size = off_t(clamping: attributes.size)
+    st_blksize = 4096
+    // In units of 512 bytes whatever st_blksize says: stat(2).
+    st_blocks = blkcnt_t(clamping: attributes.size / 512 + (attributes.size % 512 == 0 ? 0 : 1))
+    st_atim = timespec(attributes.accessTime)
+    st_mtim = timespec(attributes.modificationTime)
+    st_ctim = timespec(attributes.changeTime)
+  }
+}
+
+extension timespec {
+  fileprivate init(_ time: Attributes.Time) {
+    self.init(tv_sec: time.seconds, tv_nsec: time.nanoseconds)
+  }
+}

@@ -1,0 +1,131 @@
+internal import CFuse
+internal import Glibc
+internal import Synchronization
+internal import SystemPackage
+
+/// One mount: the connection to the kernel from mounting to the last reader's end.
+public final class Session: Sendable {
+  /// How long the kernel may remember an entry, attributes or a missing name, in seconds: a day.
+  static let cacheSeconds = 86_400.0
+
+  /// Threads that answer requests. More than the processors, since a request may wait for a disk.
+  private static let workerCount = 8
+
+  /// libfuse's session. Sharing it is safe: receiving and processing are made for many threads, and the rest
+  /// happens before they start or after they end.
+  @safe private struct Handle: @unchecked Sendable {
+    let pointer: OpaquePointer
+  }
+
+  private let handle: Handle
+  /// Held for as long as libfuse's session, whose userdata points to it.
+  private let context: SessionContext
+
+  /// Where the session is mounted, from ``mount(at:)`` on.
+  private struct Place {
+    var path: FilePath
+    /// The device number that finds the mount again wherever it was moved.
+    var device: String?
+  }
+
+  private let place = Mutex<Place?>(nil)
+
+  /// Prepares a session: fuse_session_new.
+  ///
+  /// `onReady` is called once, on a worker's thread, when the kernel has been answered for the first time.
+  public init(
+    fileSystem: any FileSystem, options: MountOptions, onReady: @escaping @Sendable () -> Void
+  ) throws(MountError) {
+    let context = SessionContext(fileSystem: fileSystem, onReady: onReady)
+    self.context = context
+    let userdata = unsafe Unmanaged.passUnretained(context).toOpaque()
+    var arguments = unsafe fuse_args()
+    defer { unsafe fuse_opt_free_args(&arguments) }
+    for argument in ["stmount", "-o", options.kernelOptions] {
+      unsafe fuse_opt_add_arg(&arguments, argument)
+    }
+    var operations = sessionOperations()
+    let size = MemoryLayout<fuse_lowlevel_ops>.size
+    let created = unsafe capturingStandardError {
+      unsafe stmount_session_new(&arguments, &operations, size, userdata)
+    }
+    guard let session = unsafe created.result else {
+      throw MountError(.system, "libfuse refused the mount options: \(unsafe created.messages)")
+    }
+    handle = unsafe Handle(pointer: session)
+  }
+
+  deinit {
+    unsafe fuse_session_destroy(handle.pointer)
+  }
+
+  /// The version of the libfuse that is loaded, such as `3.14.0`.
+  public static var libraryVersion: String {
+    unsafe fuse_pkgversion().map { unsafe String(cString: $0) } ?? "unknown"
+  }
+
+  /// Mounts at a directory: fuse_session_mount, which uses mount(2) as root and fusermount3(1) otherwise. No
+  /// thread may have been started yet.
+  public func mount(at mountPoint: MountPoint) throws(MountError) {
+    try checkDevice()
+    let (result, messages) = capturingStandardError {
+      unsafe mountPoint.path.withPlatformString { unsafe fuse_session_mount(handle.pointer, $0) }
+    }
+    guard result == 0 else { throw MountError(failedMount: messages) }
+    let device = try? MountTable().topmost(at: mountPoint.path)?.device
+    place.withLock { $0 = Place(path: mountPoint.path, device: device) }
+  }
+
+  /// Lets go of the connection in a process that will not serve it: after fork(2), in the parent.
+  public func abandon() {
+    unsafe close(fuse_session_fd(handle.pointer))
+  }
+
+  /// Answers requests until the file system is unmounted and its last open file is closed. Blocks.
+  public func run() {
+    var workers: [WorkerThread] = []
+    // The calling thread works too, so that the session is served even if no other thread can be had.
+    for _ in 1..<Self.workerCount {
+      if let worker = WorkerThread(running: { [self] in work() }) { workers.append(worker) }
+    }
+    work()
+    for worker in workers { worker.join() }
+    // The connection can be cut under a mount that stays, through /sys/fs/fuse/connections.
+    detach()
+  }
+
+  /// One worker: receives and processes requests until the session ends; fuse_session_receive_buf.
+  private func work() {
+    var buffer = unsafe fuse_buf()
+    defer { unsafe free(buffer.mem) }
+    while unsafe fuse_session_exited(handle.pointer) == 0 {
+      let received = unsafe fuse_session_receive_buf(handle.pointer, &buffer)
+      if received == -EINTR { continue }
+      if received <= 0 { return }
+      unsafe fuse_session_process_buf(handle.pointer, &buffer)
+    }
+  }
+
+  /// Takes the mount out of the tree of names at once; files that are open stay readable, and ``run()`` returns
+  /// when the last is closed. umount2(2) with MNT_DETACH, or fusermount3(1) for those who may not.
+  ///
+  /// Returns what went wrong, or nil. Does nothing where the mount is gone already.
+  @discardableResult
+  public func detach() -> String? {
+    guard let place = place.withLock({ $0 }) else { return nil }
+    guard let table = try? MountTable() else { return "cannot read /proc/self/mountinfo" }
+    let ours =
+      if let device = place.device {
+        table.entries.filter { $0.device == device }.map(\.mountPoint)
+      } else {
+        [place.path]
+      }
+    var problem: String?
+    for path in ours.reversed() {
+      let result = unsafe path.withPlatformString { unsafe umount2($0, Int32(MNT_DETACH)) }
+      if result == 0 || errno == EINVAL || errno == ENOENT { continue }
+      if let failure = runFusermount(detaching: path) { problem = failure }
+    }
+    return problem
+  }
+}

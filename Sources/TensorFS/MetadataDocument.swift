@@ -1,0 +1,74 @@
+internal import Glibc
+public import Safetensors
+internal import SystemPackage
+
+/// The text of a model's `metadata.json`: everything its header says, and the path of each tensor.
+public enum MetadataDocument {
+  /// The document as UTF-8 bytes, ending in a newline. One line for each tensor, in the order of their names.
+  public static func bytes(of model: Model) -> [UInt8] {
+    var json = JSONWriter()
+    json.raw("{\n  \"format\": \"safetensors\",\n")
+    json.list("  \"sources\": [\n    ", model.shards, separator: ",\n    ", "\n  ],\n") { json, shard in
+      let status = shard.file.status
+      json.raw("{\"name\": ")
+      json.string(shard.name)
+      json.raw(", \"size\": ")
+      json.number(shard.file.size)
+      json.raw(", \"mtime\": \(seconds(status.st_mtim.tv_sec, status.st_mtim.tv_nsec))}")
+    }
+    appendMetadata(of: model, to: &json)
+    json.raw(",\n  \"total_size\": ")
+    json.number(model.totalSize)
+    json.raw(",\n  \"tensors\": {")
+    appendTensors(of: model, to: &json)
+    json.raw(model.places.isEmpty ? "}\n}\n" : "\n  }\n}\n")
+    return json.bytes
+  }
+
+  /// A time as a number, exact to the nanosecond.
+  private static func seconds(_ seconds: Int, _ nanoseconds: Int) -> String {
+    let fraction = String(nanoseconds)
+    return "\(seconds)." + String(repeating: "0", count: max(0, 9 - fraction.count)) + fraction
+  }
+
+  /// The file's own `__metadata__`; where there are several files, that of each by the file's name.
+  private static func appendMetadata(of model: Model, to json: inout JSONWriter) {
+    func append(_ shard: Shard, to json: inout JSONWriter) {
+      json.list("{", shard.header.metadata, "}") { json, entry in
+        json.string(entry.key)
+        json.raw(": ")
+        json.string(entry.value)
+      }
+    }
+    json.raw("  \"metadata\": ")
+    if model.shards.count == 1, let shard = model.shards.first {
+      append(shard, to: &json)
+    } else {
+      json.list("{\n    ", model.shards, separator: ",\n    ", "\n  }") { json, shard in
+        json.string(shard.name)
+        json.raw(": ")
+        append(shard, to: &json)
+      }
+    }
+  }
+
+  private static func appendTensors(of model: Model, to json: inout JSONWriter) {
+    var encoder = PathEncoder()
+    json.list(model.places.isEmpty ? "" : "\n    ", model.places, separator: ",\n    ", "") { json, place in
+      let tensor = model.tensor(at: place)
+      let shard = model.shard(at: place)
+      json.string(tensor.name.utf8)
+      json.raw(": {\"path\": ")
+      json.string(encoder.encode(tensor.name).bytes)
+      json.raw(", \"dtype\": \"\(tensor.dtype.name)\", \"shape\": ")
+      json.list("[", tensor.shape, "]") { json, dimension in json.number(dimension) }
+      json.raw(", \"nbytes\": ")
+      json.number(tensor.byteCount)
+      json.raw(", \"source\": ")
+      json.string(shard.name)
+      json.raw(", \"offset\": ")
+      json.number(shard.fileRange(of: tensor).lowerBound)
+      json.raw("}")
+    }
+  }
+}

@@ -1,0 +1,45 @@
+internal import FUSE
+internal import Glibc
+internal import Safetensors
+internal import SystemPackage
+
+/// Who may read what: owner, group, mode and times as the sources have them, or as the mount's options say.
+struct Ownership: Sendable {
+  /// The owner and group in place of the sources' own.
+  var owner: UInt32?
+  var group: UInt32?
+  /// The permission bits that files lack, in place of the sources' own mode.
+  var umask: UInt32?
+
+  /// The attributes of a tensor's file from its shard; inode and size are for the caller to set.
+  func file(_ shard: Shard) -> Attributes { attributes(.file, [shard.file.status]) }
+
+  /// The attributes of a directory, or of a file that speaks of several sources: the first one's owner, the
+  /// newest times, and only such permissions as every source gives, so that none is shown to more people.
+  func shared(_ kind: Attributes.Kind, _ shards: [Shard]) -> Attributes {
+    attributes(kind, shards.map(\.file.status))
+  }
+
+  private func attributes(_ kind: Attributes.Kind, _ sources: [Stat]) -> Attributes {
+    let granted = sources.reduce(UInt32(0o444)) { $0 & UInt32($1.permissions.rawValue) }
+    let readable = umask.map { 0o444 & ~$0 } ?? granted
+    // Who may read a directory may search it; with a umask, what it leaves of 0555.
+    let searchable = umask.map { 0o111 & ~$0 } ?? (readable >> 2)
+    return Attributes(
+      inode: .root, kind: kind, permissions: kind == .directory ? readable | searchable : readable,
+      linkCount: 1, size: 0,
+      owner: owner ?? sources.first?.userID.rawValue ?? 0,
+      group: group ?? sources.first?.groupID.rawValue ?? 0,
+      accessTime: newest(sources.map(\.st_atim)),
+      modificationTime: newest(sources.map(\.st_mtim)),
+      changeTime: newest(sources.map(\.st_ctim)))
+  }
+}
+
+extension Ownership {
+  /// The latest of the times; 1970 where there are none.
+  private func newest(_ times: [timespec]) -> Attributes.Time {
+    let latest = times.max { ($0.tv_sec, $0.tv_nsec) < ($1.tv_sec, $1.tv_nsec) }
+    return Attributes.Time(seconds: latest?.tv_sec ?? 0, nanoseconds: latest?.tv_nsec ?? 0)
+  }
+}

@@ -1,0 +1,66 @@
+/// The names below the mount point: directories and files, each with a number that does not change.
+///
+/// One table and one buffer of text. A directory's children stand together, in the order of their bytes, so that
+/// a lookup is a binary search and a listing a walk. The number of an inode is its position plus one.
+struct Tree: Sendable {
+  /// What a file or directory is.
+  enum Kind: UInt8 {
+    case directory
+    case metadata
+    case tensor
+  }
+
+  /// One file or directory: 40 bytes.
+  struct Node {
+    var nameStart: Int
+    var nameCount: UInt8
+    var kind: Kind
+    /// The model that it belongs to; of the root of several, none.
+    var model: UInt16
+    /// The position of the directory it is in; the root is in itself.
+    var parent: UInt32
+    /// Of a directory, the position of its first child; of a tensor, its position in the model.
+    var first: UInt32
+    /// Of a directory, how many children it has.
+    var count: UInt32 = 0
+    /// Of a directory, how many of them are directories.
+    var directories: UInt32 = 0
+  }
+
+  /// ``Node/model`` of a root above several models.
+  static let noModel = UInt16.max
+
+  let nodes: [Node]
+  private let names: [UInt8]
+
+  init(nodes: [Node], names: [UInt8]) {
+    self.nodes = nodes
+    self.names = names
+  }
+
+  /// The name of a node, one path component; the root's is empty.
+  func name(of node: Node) -> ArraySlice<UInt8> {
+    names[node.nameStart..<node.nameStart + Int(node.nameCount)]
+  }
+
+  /// The position of the child of this name, or nil. Takes time logarithmic in the directory's size.
+  func child(_ name: Span<UInt8>, of directory: Node) -> Int? {
+    var low = Int(directory.first)
+    var high = low + Int(directory.count)
+    while low < high {
+      let middle = (low + high) / 2
+      let order = compare(self.name(of: nodes[middle]), name)
+      if order == 0 { return middle }
+      if order < 0 { low = middle + 1 } else { high = middle }
+    }
+    return nil
+  }
+
+  private func compare(_ left: ArraySlice<UInt8>, _ right: Span<UInt8>) -> Int {
+    for (index, byte) in left.enumerated() {
+      if index == right.count { return 1 }
+      if byte != right[index] { return Int(byte) - Int(right[index]) }
+    }
+    return left.count - right.count
+  }
+}
