@@ -1,0 +1,45 @@
+# stmount: what a person does with it. Each target installs what it needs first.
+
+SWIFT ?= swift
+PREFIX ?= /usr/local
+BUILD = .build/release
+# Root needs no sudo, and a container often has none.
+SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+
+.PHONY: all demo test lint format deps install uninstall clean
+
+all: deps
+	$(SWIFT) build -c release --product stmount
+
+## demo: build a release, mount a small model, look at it, unmount
+demo: all
+	@docs/demo.sh $(BUILD)/stmount
+
+## test: build and run every test, real mounts included (as root, since some tests need other users)
+test: deps
+	$(SUDO) $(SWIFT) test --disable-xctest
+
+## lint: the formatting rules, strictly
+lint:
+	$(SWIFT) format lint --strict --recursive Package.swift Sources Tests
+
+format:
+	$(SWIFT) format --in-place --recursive Package.swift Sources Tests
+
+# What is needed beside a Swift toolchain, on Debian and Ubuntu.
+PACKAGES = libfuse3-dev fuse3 pkg-config jq util-linux
+deps:
+	@if ! pkg-config --exists fuse3 2>/dev/null || ! command -v fusermount3 jq findmnt >/dev/null; then \
+	  echo "Installing $(PACKAGES)"; \
+	  $(SUDO) apt-get update -qq && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(PACKAGES) >/dev/null; \
+	fi
+
+install: all
+	install -D -m 755 $(BUILD)/stmount $(DESTDIR)$(PREFIX)/bin/stmount
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/stmount
+
+clean:
+	$(SWIFT) package clean
