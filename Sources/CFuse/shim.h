@@ -7,6 +7,7 @@
 #define FUSE_USE_VERSION 314
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -24,6 +25,15 @@ static inline pid_t stmount_fork(void) { return fork(); }
 
 // O_DIRECT itself is only there with _GNU_SOURCE, which Glibc's module was not built with.
 static inline int stmount_is_direct(int open_flags) { return (open_flags & __O_DIRECT) != 0; }
+
+// How many pages of a file's range are in memory: cachestat(2), Linux 6.5, not in every C library yet. -1 with
+// errno where the kernel does not have it or does not tell this user.
+static inline long stmount_cached_pages(int fd, unsigned long long offset, unsigned long long length) {
+  struct { unsigned long long offset, length; } range = {offset, length};
+  struct { unsigned long long cached, dirty, writeback, evicted, recently_evicted; } status = {0, 0, 0, 0, 0};
+  const long number = 451;  // The same on every architecture of this century.
+  return syscall(number, fd, &range, &status, 0) == 0 ? (long)status.cached : -1;
+}
 
 // The flags are int in 3.14 and unsigned long from 3.17 on.
 static inline void stmount_want(struct fuse_conn_info *conn, unsigned flags) {

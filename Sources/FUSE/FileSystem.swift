@@ -80,6 +80,8 @@ public struct Attributes: Sendable {
   public var modificationTime: Time
   /// The last change of the inode.
   public var changeTime: Time
+  /// The size that reads are best made with, in bytes, a power of two: st_blksize, which cp(1) and cat(1) heed.
+  public var ioSize: UInt32 = 4096
 
   /// Attributes from their parts.
   public init(

@@ -21,8 +21,21 @@ public struct MountOptions: Sendable, Equatable {
   public var source = "stmount"
   /// The second half of the file system's type, `fuse.SUBTYPE`.
   public var subtype = "stmount"
+  /// Files bypass the page cache: no second copy in memory, but no readahead either, and mmap(2) with MAP_SHARED
+  /// fails with ENODEV where libfuse is older than 3.17.
+  public var isDirect = false
+  /// Where the bytes of a reply come from.
+  public var readSource = ReadSource.mapping
   /// Options that the kernel takes as they are, such as `noatime`.
   public var passedOn: [String] = []
+
+  /// How a read is answered.
+  public enum ReadSource: String, Sendable {
+    /// From the source's mapping: writev(2).
+    case mapping = "mmap"
+    /// From the source's descriptor through a pipe: splice(2).
+    case descriptor = "splice"
+  }
 
   /// No options: what ``kernelOptions`` says of every mount is all there is.
   public init() {}
@@ -55,6 +68,12 @@ public struct MountOptions: Sendable, Equatable {
       let bits = try Self.number(value, radix: 8, of: name)
       guard bits <= 0o777 else { throw Problem(description: "umask=\(value) is more than 0777") }
       umask = bits
+    case ("direct_io", nil): isDirect = true
+    case ("io", let value?):
+      guard let source = ReadSource(rawValue: value) else {
+        throw Problem(description: "io=\(value) is neither io=mmap nor io=splice")
+      }
+      readSource = source
     case ("fsname", let value?): source = value
     case ("subtype", let value?): subtype = value
     case (_, nil) where Self.kernels.contains(name): passedOn.append(name)

@@ -7,16 +7,15 @@ internal import SystemPackage
 /// request.
 final class SessionContext: Sendable {
   let fileSystem: any FileSystem
-  /// Called once the kernel and libfuse have agreed on what they can do.
-  let onReady: @Sendable () -> Void
+  let options: MountOptions
   /// True where the kernel takes ENOSYS for open as "never ask again": then opening and closing a file costs no
   /// request at all (FUSE_CAP_NO_OPEN_SUPPORT). The same for directories.
   let needsNoOpen = Atomic<Bool>(false)
   let needsNoOpendir = Atomic<Bool>(false)
 
-  init(fileSystem: any FileSystem, onReady: @escaping @Sendable () -> Void) {
+  init(fileSystem: any FileSystem, options: MountOptions) {
     self.fileSystem = fileSystem
-    self.onReady = onReady
+    self.options = options
   }
 
   /// The context of a request: fuse_req_userdata.
@@ -37,7 +36,6 @@ func sessionOperations() -> fuse_lowlevel_ops {
     guard let userdata = unsafe userdata, let connection = unsafe connection else { return }
     let context = unsafe Unmanaged<SessionContext>.fromOpaque(userdata).takeUnretainedValue()
     unsafe configure(connection, context)
-    context.onReady()
   }
 
   unsafe operations.lookup = { request, parent, name in
@@ -66,8 +64,10 @@ func sessionOperations() -> fuse_lowlevel_ops {
       if context.needsNoOpen.load(ordering: .relaxed) { throw .noFunction }
       guard unsafe info.pointee.flags & O_ACCMODE == O_RDONLY else { throw .readOnlyFileSystem }
       unsafe info.pointee.keep_cache = 1
-      // Only for those who ask for it: such a file cannot be mapped shared before libfuse 3.17.
-      if unsafe stmount_is_direct(info.pointee.flags) != 0 { unsafe info.pointee.direct_io = 1 }
+      // Otherwise only for those who ask for it: such a file cannot be mapped shared before libfuse 3.17.
+      if unsafe context.options.isDirect || stmount_is_direct(info.pointee.flags) != 0 {
+        unsafe info.pointee.direct_io = 1
+      }
       unsafe reply.take()?.opened(info)
     }
   }
@@ -145,11 +145,14 @@ private func configure(_ connection: UnsafeMutablePointer<fuse_conn_info>, _ con
   // Contents never change, so nothing needs to be dropped when attributes are read again.
   unsafe stmount_want(connection, flag(FUSE_CAP_EXPLICIT_INVAL_DATA))
   unsafe stmount_refuse(connection, flag(FUSE_CAP_AUTO_INVAL_DATA))
-  // Replies come from memory, and requests are small: pipes would only cost.
-  unsafe stmount_refuse(
-    connection, flag(FUSE_CAP_SPLICE_READ) | flag(FUSE_CAP_SPLICE_WRITE) | flag(FUSE_CAP_SPLICE_MOVE))
+  // Requests are small: receiving them through a pipe would only cost. Replies from a descriptor use one.
+  unsafe stmount_refuse(connection, flag(FUSE_CAP_SPLICE_READ))
+  unsafe stmount_want(connection, flag(FUSE_CAP_SPLICE_WRITE) | flag(FUSE_CAP_SPLICE_MOVE))
+  // A pipe holds so much; a longer reply would fall back to a copy in this process.
+  if context.options.readSource == .descriptor { unsafe connection.pointee.max_write = 512 << 10 }
   context.needsNoOpen.store(
-    unsafe stmount_is_capable(connection, flag(FUSE_CAP_NO_OPEN_SUPPORT)) != 0, ordering: .relaxed)
+    unsafe !context.options.isDirect && stmount_is_capable(connection, flag(FUSE_CAP_NO_OPEN_SUPPORT)) != 0,
+    ordering: .relaxed)
   context.needsNoOpendir.store(
     unsafe stmount_is_capable(connection, flag(FUSE_CAP_NO_OPENDIR_SUPPORT)) != 0, ordering: .relaxed)
 }

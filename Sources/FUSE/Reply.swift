@@ -71,6 +71,21 @@ public import SystemPackage
   }
 }
 
+extension Reply {
+  /// Answers with bytes of a file, moved through a pipe without being mapped: fuse_reply_data, splice(2).
+  consuming func splice(from descriptor: FileDescriptor, _ range: Range<UInt64>) {
+    let request = unsafe request
+    discard self
+    var buffers = fuse_bufvec()
+    buffers.count = 1
+    unsafe buffers.buf.size = range.count
+    unsafe buffers.buf.flags = fuse_buf_flags(FUSE_BUF_IS_FD.rawValue | FUSE_BUF_FD_SEEK.rawValue)
+    unsafe buffers.buf.fd = descriptor.rawValue
+    unsafe buffers.buf.pos = off_t(clamping: range.lowerBound)
+    unsafe fuse_reply_data(request, &buffers, FUSE_BUF_SPLICE_MOVE)
+  }
+}
+
 /// The answer that one read is owed. Dropped unanswered, it is an I/O error at the other end.
 public struct ReadReply: ~Copyable {
   private let reply: Reply
@@ -83,6 +98,11 @@ public struct ReadReply: ~Copyable {
   /// Answers with the bytes asked for, or fewer at the end of the file. The memory may be a file's mapping:
   /// this process does not touch it, the kernel does, and pages that are gone make the read fail with EIO.
   public consuming func bytes(_ bytes: RawSpan) { reply.bytes(bytes) }
+
+  /// Answers with bytes `range` of a file, which the caller has found to reach that far.
+  public consuming func splice(from descriptor: FileDescriptor, _ range: Range<UInt64>) {
+    reply.splice(from: descriptor, range)
+  }
 }
 
 // MARK: - C structures
@@ -108,7 +128,7 @@ extension stat {
     st_uid = attributes.owner
     st_gid = attributes.group
     st_size = off_t(clamping: attributes.size)
-    st_blksize = 4096
+    st_blksize = blksize_t(attributes.ioSize)
     // In units of 512 bytes whatever st_blksize says: stat(2).
     st_blocks = blkcnt_t(clamping: attributes.size / 512 + (attributes.size % 512 == 0 ? 0 : 1))
     st_atim = timespec(attributes.accessTime)

@@ -31,12 +31,8 @@ public final class Session: Sendable {
   private let place = Mutex<Place?>(nil)
 
   /// Prepares a session: fuse_session_new.
-  ///
-  /// `onReady` is called once, on a worker's thread, when the kernel has been answered for the first time.
-  public init(
-    fileSystem: any FileSystem, options: MountOptions, onReady: @escaping @Sendable () -> Void
-  ) throws(MountError) {
-    let context = SessionContext(fileSystem: fileSystem, onReady: onReady)
+  public init(fileSystem: any FileSystem, options: MountOptions) throws(MountError) {
+    let context = SessionContext(fileSystem: fileSystem, options: options)
     self.context = context
     let userdata = unsafe Unmanaged.passUnretained(context).toOpaque()
     var arguments = unsafe fuse_args()
@@ -76,22 +72,37 @@ public final class Session: Sendable {
     place.withLock { $0 = Place(path: mountPoint.path, device: device) }
   }
 
+  /// The mount's device number as `MAJOR:MINOR`, once it is mounted.
+  var device: String? { place.withLock { $0?.device } }
+
   /// Lets go of the connection in a process that will not serve it: after fork(2), in the parent.
   public func abandon() {
     unsafe close(fuse_session_fd(handle.pointer))
   }
 
   /// Answers requests until the file system is unmounted and its last open file is closed. Blocks.
-  public func run() {
-    var workers: [WorkerThread] = []
-    // The calling thread works too, so that the session is served even if no other thread can be had.
-    for _ in 1..<Self.workerCount {
-      if let worker = WorkerThread(running: { [self] in work() }) { workers.append(worker) }
+  ///
+  /// `onReady` is called once, on the calling thread, when the mount has answered.
+  public func run(onReady: () -> Void) {
+    let workers = (0..<Self.workerCount).compactMap { _ in WorkerThread(running: { [self] in work() }) }
+    if workers.isEmpty {
+      // No thread can be had: this one serves alone, and readiness cannot be tried out.
+      onReady()
+      work()
+    } else {
+      waitForAnswer()
+      onReady()
     }
-    work()
     for worker in workers { worker.join() }
     // The connection can be cut under a mount that stays, through /sys/fs/fuse/connections.
     detach()
+  }
+
+  /// Waits until a request has gone to a worker and come back: statfs(2), which the kernel never answers itself.
+  private func waitForAnswer() {
+    guard let path = place.withLock({ $0?.path }) else { return }
+    var status = statvfs()
+    _ = unsafe path.withPlatformString { unsafe statvfs($0, &status) }
   }
 
   /// One worker: receives and processes requests until the session ends; fuse_session_receive_buf.

@@ -160,6 +160,8 @@ public final class MappedFile: Sendable {
     guard let address = unsafe address, unsafe address != MAP_FAILED else {
       throw Errno(rawValue: errno)
     }
+    // Pages are asked for beforehand; a fault must not read what nobody wants.
+    unsafe madvise(address, count, MADV_RANDOM)
     unsafe start = UnsafeRawPointer(address)
     self.count = count
   }

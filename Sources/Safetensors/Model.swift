@@ -95,7 +95,8 @@ extension Model {
     var warnings = shards.flatMap(\.trailingBytesWarning)
     let extras = shards.reduce(0) { $0 + $1.header.count } - places.count
     if extras > 0 {
-      warnings.append("\(path.printable): the shards hold \(extras) tensors that the index does not name; left out")
+      warnings.append(
+        "\(path.printable): the shards hold \(extras) tensors that the index does not name; left out")
     }
     self.init(shards: shards, places: places, warnings: warnings)
   }

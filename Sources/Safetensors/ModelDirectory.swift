@@ -127,7 +127,8 @@ struct ModelDirectory {
     if splits.count == 1, let split = splits.keys.first, let missing = firstMissing(split) {
       throw ModelError(
         .malformed, path,
-        "part \(missing) of \(split.total) of \(split.pattern) is missing; fetch it, or name the files to mount")
+        "part \(missing) of \(split.total) of \(split.pattern) is missing; fetch it, or name the files to mount"
+      )
     }
     throw ambiguous(splits.keys.map(\.pattern).sorted())
   }

@@ -23,7 +23,8 @@ struct ModelIndex {
   init(opening path: FilePath) throws(ModelError) {
     let file = try MappedFile(opening: path)
     guard file.size <= Self.maximumSize else {
-      throw ModelError(.malformed, path, "an index of \(file.size) bytes is over the limit of \(Self.maximumSize)")
+      throw ModelError(
+        .malformed, path, "an index of \(file.size) bytes is over the limit of \(Self.maximumSize)")
     }
     let bytes = try ModelError.translating("read", path) {
       try file.read(from: 0, count: Int(file.size))

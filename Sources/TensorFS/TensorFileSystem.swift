@@ -19,6 +19,11 @@ public final class TensorFileSystem: FileSystem {
   /// Attributes of directories by model; those of a root above several models last.
   private let directoryAttributes: [Attributes]
 
+  /// Where the bytes of replies come from.
+  private let readSource: MountOptions.ReadSource
+  private let isDirect: Bool
+  private let readAhead = ReadAhead()
+
   /// Sources whose change has been reported: model and shard.
   private let reported = Mutex<Set<[Int]>>([])
 
@@ -36,6 +41,8 @@ public final class TensorFileSystem: FileSystem {
     directoryAttributes =
       models.map { ownership.shared(.directory, $0.shards) }
       + [ownership.shared(.directory, models.flatMap(\.shards))]
+    isDirect = options.isDirect
+    readSource = options.readSource
     self.log = log
   }
 
@@ -105,6 +112,8 @@ public final class TensorFileSystem: FileSystem {
       attributes = fileAttributes[Int(node.model)][Int(place.shard)]
       attributes.size = model.tensor(at: place).byteCount
     }
+    // Without the page cache every read is a request, and few large ones are best.
+    if isDirect { attributes.ioSize = 1 << 20 }
     attributes.inode = InodeNumber(number: UInt64(position) + 1)
     return attributes
   }
@@ -133,7 +142,7 @@ public final class TensorFileSystem: FileSystem {
     }
   }
 
-  /// Answers from the shard's mapping. The check comes before every answer that needs the source, since a file
+  /// Answers from the shard. The check comes before every answer that needs the source, since a file
   /// that has changed would give its new bytes, or zeros, as the old tensor.
   private func readTensor(_ node: Tree.Node, at offset: UInt64, count: Int, reply: consuming ReadReply) {
     let model = models[Int(node.model)]
@@ -145,9 +154,16 @@ public final class TensorFileSystem: FileSystem {
       return
     }
     let tensor = model.tensor(at: place)
-    let range = Self.clamp(offset, count, to: tensor.byteCount)
-    let start = shard.fileRange(of: tensor).lowerBound
-    reply.bytes(shard.file.mappedBytes(start + range.lowerBound..<start + range.upperBound))
+    let whole = shard.fileRange(of: tensor)
+    let part = Self.clamp(offset, count, to: tensor.byteCount)
+    let range = whole.lowerBound + part.lowerBound..<whole.lowerBound + part.upperBound
+    switch readSource {
+    case .mapping:
+      readAhead.willRead(range, of: whole, in: shard.file.descriptor)
+      reply.bytes(shard.file.mappedBytes(range))
+    case .descriptor:
+      reply.splice(from: shard.file.descriptor, range)
+    }
   }
 
   /// The part of `offset..<offset + count` that is inside a file of `size` bytes.

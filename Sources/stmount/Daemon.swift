@@ -26,10 +26,7 @@ struct Daemon {
       throw Failure(error)
     }
     let readiness = isForeground ? nil : try makeReadiness()
-    let session = try mountedSession(fileSystem) {
-      log.info("\(description)")
-      readiness?.signal()
-    }
+    let session = try mountedSession(fileSystem)
 
     if let readiness {
       switch try fork() {
@@ -39,7 +36,8 @@ struct Daemon {
           // Its end cuts the connection, and the mount can go.
           kill(child, SIGKILL)
           session.detach()
-          throw Failure(status: EX_OSERR, "the mount on \(mountPoint.printable) does not answer; it was undone")
+          throw Failure(
+            status: EX_OSERR, "the mount on \(mountPoint.printable) does not answer; it was undone")
         }
         // Not by returning: the session belongs to the child now, and must not be destroyed here too.
         _exit(EX_OK)
@@ -50,7 +48,12 @@ struct Daemon {
       if let problem = session.detach() { log.error("cannot unmount \(mountPoint.printable): \(problem)") }
     }
     if !isWatching { log.warning("no thread for signals can be had: end the mount with umount") }
-    session.run()
+    session.run {
+      let remedy = options.isDirect ? nil : session.raiseKernelReadAhead()
+      log.info("\(description)")
+      if let remedy { log.info("long reads would be faster after: \(remedy)") }
+      readiness?.signal()
+    }
     log.info("unmounted \(mountPoint.printable)")
   }
 
@@ -58,7 +61,8 @@ struct Daemon {
     let models = collection.components.map(\.model)
     let tensors = models.reduce(0) { $0 + $1.places.count }
     let bytes = models.reduce(0) { $0 + $1.totalSize }
-    return "mounted \(PrintableText.quoted(options.source)) on \(mountPoint.printable): \(tensors) tensors, \(bytes) bytes"
+    return
+      "mounted \(PrintableText.quoted(options.source)) on \(mountPoint.printable): \(tensors) tensors, \(bytes) bytes"
   }
 
   private func makeReadiness() throws(Failure) -> Readiness {
@@ -77,14 +81,12 @@ struct Daemon {
     }
   }
 
-  private func mountedSession(_ fileSystem: TensorFileSystem, onReady: @escaping @Sendable () -> Void)
-    throws(Failure) -> Session
-  {
+  private func mountedSession(_ fileSystem: TensorFileSystem) throws(Failure) -> Session {
     do throws(MountError) {
       let place = try MountPoint(checking: mountPoint, shownAs: mountPoint.printable)
       // From here on a signal waits until somebody can unmount.
       Signals.block()
-      let session = try Session(fileSystem: fileSystem, options: options, onReady: onReady)
+      let session = try Session(fileSystem: fileSystem, options: options)
       try session.mount(at: place)
       return session
     } catch {

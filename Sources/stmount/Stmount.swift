@@ -41,7 +41,9 @@ import TensorFS
   @Option(
     help: ArgumentHelp("trace, debug, info, notice, warning, error or critical.", valueName: "LEVEL"),
     transform: { name in
-      guard let level = Logger.Level(rawValue: name) else { throw ValidationError("there is no log level '\(name)'") }
+      guard let level = Logger.Level(rawValue: name) else {
+        throw ValidationError("there is no log level '\(name)'")
+      }
       return level
     })
   var logLevel: Logger.Level?
