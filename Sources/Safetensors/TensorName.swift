@@ -16,12 +16,15 @@ public struct TensorName: Sendable {
 }
 
 extension TensorName: Hashable, Comparable {
+  /// True of the same bytes, and of nothing else.
   public static func == (left: Self, right: Self) -> Bool {
     left.utf8.count == right.utf8.count && compareBytes(left.utf8, right.utf8) == 0
   }
 
+  /// The order of the bytes, as memcmp(3) has it.
   public static func < (left: Self, right: Self) -> Bool { compareBytes(left.utf8, right.utf8) < 0 }
 
+  /// Feeds the bytes to the hasher.
   public func hash(into hasher: inout Hasher) {
     unsafe utf8.withUnsafeBytes { unsafe hasher.combine(bytes: $0) }
   }

@@ -48,17 +48,20 @@ public final class TensorFileSystem: FileSystem {
 
   // MARK: - Names
 
+  /// Finds a name by binary search.
   public func lookup(_ name: Span<UInt8>, in directory: InodeNumber) throws(Errno) -> Attributes? {
     let parent = try node(directory)
     guard parent.kind == .directory else { throw .notDirectory }
     return tree.child(name, of: parent).map(attributes)
   }
 
+  /// The source's attributes, with the tensor's size.
   public func attributes(of inode: InodeNumber) throws(Errno) -> Attributes {
     _ = try node(inode)
     return attributes(position(inode))
   }
 
+  /// Lists a directory in the order of its names' bytes.
   public func list(_ directory: InodeNumber, from position: UInt64, into buffer: inout DirectoryBuffer)
     throws(Errno)
   {
@@ -86,6 +89,7 @@ public final class TensorFileSystem: FileSystem {
     buffer.append(tree.name(of: tree.nodes[child]).span, attributes(child), next: next)
   }
 
+  /// The sum of all files.
   public func statistics() -> Statistics { totals }
 
   private func position(_ inode: InodeNumber) -> Int { Int(clamping: inode.number &- 1) }
@@ -120,6 +124,7 @@ public final class TensorFileSystem: FileSystem {
 
   // MARK: - Contents
 
+  /// Answers from the source, if it still is what was mounted, or from metadata.json's text.
   public func read(_ file: InodeNumber, at offset: UInt64, count: Int, reply: consuming ReadReply) {
     let node: Tree.Node
     do throws(Errno) {
