@@ -1,0 +1,114 @@
+"""What a run needs from the machine: programs, peers, facts about it."""
+
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+
+from mounts import Failure, Mount, Peer
+
+
+def size(text):
+    """256M, 1G and the like, in bytes."""
+    match = re.fullmatch(r"(\d+)([KMG]?)(?:i?B)?", text, re.IGNORECASE)
+    if not match:
+        raise ValueError(text)
+    return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2].upper()]
+
+
+def install(options, root):
+    """Installs what is missing, where that is allowed, and builds the release binary if there is none."""
+    needed = {"cc": "gcc", "fio": "fio", "fusermount3": "fuse3"}
+    if options.peers:
+        needed.update({"mksquashfs": "squashfs-tools", "squashfuse_ll": "squashfuse", "squashfuse": "squashfuse"})
+    missing = sorted({package for program, package in needed.items() if not shutil.which(program)})
+    if missing and os.geteuid() == 0 and shutil.which("apt-get"):
+        subprocess.run(["apt-get", "update", "-qq"], stdout=sys.stderr)
+        subprocess.run(["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], stdout=sys.stderr)
+    if not shutil.which("cc"):
+        sys.exit("run: a C compiler is needed; install " + " ".join(missing))
+    if not os.path.exists(options.binary):
+        subprocess.run(["swift", "build", "-c", "release", "--product", "stmount"], cwd=root, check=True, stdout=sys.stderr)
+
+
+def compile_reader(directory):
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "reader.c")
+    program = os.path.join(directory, "reader")
+    subprocess.run(["cc", "-O2", "-pthread", "-o", program, source], check=True)
+    return program
+
+
+def peers(directory, notes):
+    """The other file systems that are here; ratarmount is fetched from PyPI if need be."""
+    found = []
+    for name in ("squashfuse_ll", "squashfuse", "ratarmount"):
+        path = shutil.which(name)
+        if not path and name == "ratarmount":
+            environment = os.path.join(directory, "venv")
+            subprocess.run([sys.executable, "-m", "venv", environment], stdout=subprocess.DEVNULL)
+            subprocess.run([environment + "/bin/pip", "install", "-q", "ratarmount"], stdout=sys.stderr)
+            path = environment + "/bin/ratarmount"
+        if path and os.path.exists(path):
+            found.append(path)
+        else:
+            notes.append(f"{name} is missing")
+    return found
+
+
+def index_archives(bench, model):
+    """Mounts each peer once: ratarmount writes an index the first time, which is not what is measured."""
+    for column in bench.columns:
+        if not column.is_ours:
+            Mount(column, model, bench.directory).unmount()
+
+
+def safe_open_seconds(path, count):
+    """Seconds that Python's safetensors takes for safe_open and keys, in a process of its own each time."""
+    script = ("import sys, time; from safetensors import safe_open; begin = time.perf_counter()\n"
+              "with safe_open(sys.argv[1], 'np') as file: keys = list(file.keys())\n"
+              "print(time.perf_counter() - begin)")
+    result = []
+    for _ in range(count):
+        done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True)
+        if done.returncode:
+            return None
+        result.append(float(done.stdout))
+    return result
+
+
+def remove(model):
+    for path in (model.path, model.squashfs, model.tar):
+        if os.path.exists(path):
+            os.remove(path)
+    for name in os.listdir(os.path.dirname(model.tar)):
+        if name.startswith(os.path.basename(model.tar)):  # ratarmount's index
+            os.remove(os.path.join(os.path.dirname(model.tar), name))
+    shutil.rmtree(model.plain, ignore_errors=True)
+
+
+def file_system(directory):
+    """The type of the file system that a directory is on."""
+    device = os.stat(directory).st_dev
+    with open("/proc/self/mountinfo") as file:
+        for line in file:
+            fields = line.split()
+            if fields[2] == f"{os.major(device)}:{os.minor(device)}":
+                return fields[fields.index("-") + 1]
+    return "unknown"
+
+
+def machine(bench):
+    """One line on what the numbers were measured with, and one on the software."""
+    with open("/proc/cpuinfo") as file:
+        models = re.findall(r"^model name\s*:\s*(.*)$", file.read(), re.MULTILINE)
+    with open("/proc/meminfo") as file:
+        memory = int(re.search(r"MemTotal:\s*(\d+)", file.read())[1]) / (1 << 20)
+    version = subprocess.run([bench.options.binary, "--version"], capture_output=True, text=True).stdout.strip()
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True,
+                            cwd=os.path.dirname(os.path.abspath(__file__))).stdout.strip()
+    hardware = f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB of memory"
+    software = (f"Linux {platform.release()}, {version}, commit {commit or 'unknown'}, models on "
+                f"{file_system(bench.directory)}, {'root' if os.geteuid() == 0 else 'an ordinary user'}")
+    return hardware, software
