@@ -71,7 +71,7 @@ extension HeaderError: CustomStringConvertible {
     case .duplicateTensor(let offset, let tensor):
       return "tensor \(tensor) stands twice in the header, the second time at byte \(offset)"
     case .duplicateMetadataKey(let offset, let key):
-      return "the key \(key) stands twice in __metadata__, which begins at byte \(offset)"
+      return "the key \(key) stands twice in __metadata__, the second time at byte \(offset)"
     case .invalidOffset(let offset, let tensor, let begin, let end, let expected):
       if end < begin {
         return "tensor \(tensor) (header byte \(offset)) ends at data byte \(end), before its begin \(begin)"

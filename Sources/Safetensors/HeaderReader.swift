@@ -33,7 +33,8 @@ extension Header {
     }
     self.init(
       dataStart: dataStart, trailingBytes: fileSize - expected, text: table.text,
-      dimensions: table.dimensions, records: table.records, metadataRanges: table.metadata)
+      dimensions: table.dimensions, records: table.records,
+      metadataRanges: table.metadata.map { ($0.key.range, $0.value) })
   }
 }
 
@@ -58,8 +59,7 @@ private struct HeaderTable {
   var text: [UInt8] = []
   var dimensions: [UInt64] = []
   var records: [Header.Record] = []
-  var metadata: [(key: Range<Int>, value: Range<Int>)] = []
-  private var metadataOffset: Int?
+  var metadata: [(key: JSONCursor.Key, value: Range<Int>)] = []
 
   private func tensorName(_ record: Header.Record) -> TensorName {
     TensorName(utf8: record.name(in: text))
@@ -68,7 +68,6 @@ private struct HeaderTable {
   private func fileOffset(_ record: Header.Record) -> UInt64 {
     HeaderPrefix.size + UInt64(record.keyOffset)
   }
-
   // MARK: Check 5, JSON
 
   mutating func read(_ json: Span<UInt8>) throws(ReadError) {
@@ -76,22 +75,18 @@ private struct HeaderTable {
     var tensor: Range<Int>?
     do throws(JSONError) {
       try cursor.beginObject("the header's '{'")
-      var first = true
-      while true {
-        cursor.skipWhitespace()
-        let keyOffset = cursor.offset
-        guard let key = try cursor.nextKey(first: first, into: &text) else { break }
-        first = false
-        if text[key].elementsEqual("__metadata__".utf8) {
-          guard metadataOffset == nil else {
-            throw JSONError(offset: keyOffset, problem: "__metadata__ stands twice")
+      var hasMetadata = false
+      while let key = try cursor.nextKey(into: &text) {
+        if text[key.range].elementsEqual("__metadata__".utf8) {
+          guard !hasMetadata else {
+            throw JSONError(offset: key.offset, problem: "__metadata__ stands twice")
           }
-          metadataOffset = keyOffset
-          text.removeSubrange(key.lowerBound...)
+          hasMetadata = true
+          text.removeSubrange(key.range)
           try readMetadata(&cursor)
         } else {
-          tensor = key
-          try readTensor(&cursor, name: key, keyOffset: keyOffset)
+          tensor = key.range
+          try readTensor(&cursor, key: key)
           tensor = nil
         }
       }
@@ -104,17 +99,13 @@ private struct HeaderTable {
   private mutating func readMetadata(_ cursor: inout JSONCursor) throws(JSONError) {
     if try cursor.consumeNull() { return }
     try cursor.beginObject("an object of strings")
-    var first = true
-    while let key = try cursor.nextKey(first: first, into: &text) {
-      first = false
+    while let key = try cursor.nextKey(into: &text) {
       let value = try cursor.string("a string, as every value of __metadata__ must be", into: &text)
       metadata.append((key, value))
     }
   }
 
-  private mutating func readTensor(_ cursor: inout JSONCursor, name: Range<Int>, keyOffset: Int)
-    throws(JSONError)
-  {
+  private mutating func readTensor(_ cursor: inout JSONCursor, key name: JSONCursor.Key) throws(JSONError) {
     cursor.skipWhitespace()
     let objectOffset = cursor.offset
     var dtype: DType?
@@ -122,14 +113,9 @@ private struct HeaderTable {
     var offsets: (begin: UInt64, end: UInt64)?
 
     try cursor.beginObject("an object with dtype, shape and data_offsets")
-    var first = true
-    while true {
-      cursor.skipWhitespace()
-      let fieldOffset = cursor.offset
-      guard let key = try cursor.nextKey(first: first, into: &text) else { break }
-      first = false
-      let field = Field(text[key])
-      text.removeSubrange(key.lowerBound...)
+    while let key = try cursor.nextKey(into: &text) {
+      let field = Field(text[key.range])
+      text.removeSubrange(key.range)
       switch field {
       case .dtype where dtype == nil:
         dtype = try readDType(&cursor)
@@ -138,7 +124,7 @@ private struct HeaderTable {
       case .dataOffsets where offsets == nil:
         offsets = try readOffsets(&cursor)
       case .dtype, .shape, .dataOffsets:
-        throw JSONError(offset: fieldOffset, problem: "the field stands twice")
+        throw JSONError(offset: key.offset, problem: "the field stands twice")
       case nil:
         try cursor.skipValue(scratch: &text)
       }
@@ -151,9 +137,9 @@ private struct HeaderTable {
     // The conversions hold: every one counts bytes of a header of at most 100,000,000.
     records.append(
       Header.Record(
-        nameStart: UInt32(name.lowerBound), nameCount: UInt32(name.count),
+        nameStart: UInt32(name.range.lowerBound), nameCount: UInt32(name.range.count),
         shapeStart: UInt32(shape.lowerBound), shapeCount: UInt32(shape.count),
-        keyOffset: UInt32(keyOffset), dtype: dtype, begin: offsets.begin, end: offsets.end))
+        keyOffset: UInt32(name.offset), dtype: dtype, begin: offsets.begin, end: offsets.end))
   }
 
   /// The fields of a tensor's object that the format knows.
@@ -188,11 +174,7 @@ private struct HeaderTable {
   private mutating func readShape(_ cursor: inout JSONCursor) throws(JSONError) -> Range<Int> {
     let start = dimensions.count
     try cursor.beginArray("an array of dimensions")
-    var first = true
-    while try cursor.nextElement(first: first) {
-      dimensions.append(try cursor.unsignedInteger())
-      first = false
-    }
+    while try cursor.nextElement() { dimensions.append(try cursor.unsignedInteger()) }
     return start..<dimensions.count
   }
 
@@ -200,11 +182,11 @@ private struct HeaderTable {
     -> (begin: UInt64, end: UInt64)
   {
     try cursor.beginArray("an array of two offsets")
-    guard try cursor.nextElement(first: true) else { throw cursor.error("data_offsets has no begin") }
+    guard try cursor.nextElement() else { throw cursor.error("data_offsets has no begin") }
     let begin = try cursor.unsignedInteger()
-    guard try cursor.nextElement(first: false) else { throw cursor.error("data_offsets has no end") }
+    guard try cursor.nextElement() else { throw cursor.error("data_offsets has no end") }
     let end = try cursor.unsignedInteger()
-    guard try !cursor.nextElement(first: false) else {
+    guard try !cursor.nextElement() else {
       throw cursor.error("data_offsets has more than two numbers")
     }
     return (begin, end)
@@ -221,11 +203,12 @@ private struct HeaderTable {
       let second = left.keyOffset > right.keyOffset ? left : right
       throw .duplicateTensor(offset: fileOffset(second), tensor: tensorName(second))
     }
-    metadata.sort { compareBytes(text[$0.key], text[$1.key]) < 0 }
-    for (left, right) in zip(metadata, metadata.dropFirst())
-    where compareBytes(text[left.key], text[right.key]) == 0 {
+    metadata.sort { compareBytes(text[$0.key.range], text[$1.key.range]) < 0 }
+    for ((left, _), (right, _)) in zip(metadata, metadata.dropFirst())
+    where compareBytes(text[left.range], text[right.range]) == 0 {
       throw .duplicateMetadataKey(
-        offset: HeaderPrefix.size + UInt64(metadataOffset ?? 0), key: TensorName(utf8: text[left.key]))
+        offset: HeaderPrefix.size + UInt64(max(left.offset, right.offset)),
+        key: TensorName(utf8: text[left.range]))
     }
   }
 

@@ -18,6 +18,8 @@ struct JSONCursor: ~Escapable {
   private(set) var offset = 0
   /// Containers open at this place.
   private var depth = 0
+  /// True just behind an opening bracket, where no comma is due.
+  private var isAtFirst = false
 
   /// serde_json refuses to enter the 128th container.
   private static let maximumDepth = 127
@@ -91,40 +93,55 @@ struct JSONCursor: ~Escapable {
   private mutating func enter() throws(JSONError) {
     guard depth < Self.maximumDepth else { throw error("nested more than \(Self.maximumDepth) deep") }
     depth += 1
+    isAtFirst = true
   }
 
-  /// Opens an object; follow with ``nextKey(first:into:)``.
+  /// Skips to the next member of the container that is open, over the comma before it; false, and past the
+  /// container, where `end` comes instead.
+  private mutating func nextMember(end: UInt8, _ wanted: String) throws(JSONError) -> Bool {
+    if consume(end) {
+      depth -= 1
+      isAtFirst = false
+      return false
+    }
+    if !isAtFirst { try expect(UInt8(ascii: ","), wanted) }
+    isAtFirst = false
+    skipWhitespace()
+    return true
+  }
+
+  /// A key of an object.
+  struct Key {
+    /// Where it stands in the JSON text, in bytes.
+    var offset: Int
+    /// Where its unescaped bytes are in the caller's buffer.
+    var range: Range<Int>
+  }
+
+  /// Opens an object; follow with ``nextKey(into:)``.
   mutating func beginObject(_ what: String = "an object") throws(JSONError) {
     try expect(UInt8(ascii: "{"), what)
     try enter()
   }
 
   /// Reads the next key and its colon, appending the key's bytes to `text`. Nil at the object's end.
-  mutating func nextKey(first: Bool, into text: inout [UInt8]) throws(JSONError) -> Range<Int>? {
-    if consume(UInt8(ascii: "}")) {
-      depth -= 1
-      return nil
-    }
-    if !first { try expect(UInt8(ascii: ","), "',' or '}'") }
-    let key = try string("a key in double quotes", into: &text)
+  mutating func nextKey(into text: inout [UInt8]) throws(JSONError) -> Key? {
+    guard try nextMember(end: UInt8(ascii: "}"), "',' or '}'") else { return nil }
+    let offset = self.offset
+    let range = try string("a key in double quotes", into: &text)
     try expect(UInt8(ascii: ":"), "':'")
-    return key
+    return Key(offset: offset, range: range)
   }
 
-  /// Opens an array; follow with ``nextElement(first:)``.
+  /// Opens an array; follow with ``nextElement()``.
   mutating func beginArray(_ what: String = "an array") throws(JSONError) {
     try expect(UInt8(ascii: "["), what)
     try enter()
   }
 
   /// True if an element follows, with the cursor at it; false, and past it, at the array's end.
-  mutating func nextElement(first: Bool) throws(JSONError) -> Bool {
-    if consume(UInt8(ascii: "]")) {
-      depth -= 1
-      return false
-    }
-    if !first { try expect(UInt8(ascii: ","), "',' or ']'") }
-    return true
+  mutating func nextElement() throws(JSONError) -> Bool {
+    try nextMember(end: UInt8(ascii: "]"), "',' or ']'")
   }
 
   // MARK: Values
@@ -243,19 +260,13 @@ struct JSONCursor: ~Escapable {
     switch byte {
     case UInt8(ascii: "{"):
       try beginObject()
-      var first = true
-      while try nextKey(first: first, into: &scratch) != nil {
+      while try nextKey(into: &scratch) != nil {
         scratch.removeSubrange(used...)
         try skipValue(scratch: &scratch)
-        first = false
       }
     case UInt8(ascii: "["):
       try beginArray()
-      var first = true
-      while try nextElement(first: first) {
-        try skipValue(scratch: &scratch)
-        first = false
-      }
+      while try nextElement() { try skipValue(scratch: &scratch) }
     case UInt8(ascii: "\""):
       _ = try string(into: &scratch)
       scratch.removeSubrange(used...)

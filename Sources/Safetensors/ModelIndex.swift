@@ -56,13 +56,13 @@ struct ModelIndex {
     var text: [UInt8] = []
     var entries: [Entry]?
     try cursor.beginObject("the index's '{'")
-    var first = true
-    while let key = try cursor.nextKey(first: first, into: &text) {
-      first = false
-      let isWeightMap = text[key].elementsEqual("weight_map".utf8)
-      text.removeSubrange(key.lowerBound...)
+    while let key = try cursor.nextKey(into: &text) {
+      let isWeightMap = text[key.range].elementsEqual("weight_map".utf8)
+      text.removeSubrange(key.range)
       if isWeightMap {
-        guard entries == nil else { throw cursor.error("weight_map stands twice") }
+        guard entries == nil else {
+          throw JSONError(offset: key.offset, problem: "weight_map stands twice")
+        }
         entries = try Self.readWeightMap(&cursor, into: &text)
       } else {
         try cursor.skipValue(scratch: &text)
@@ -98,25 +98,21 @@ struct ModelIndex {
   {
     var entries: [Entry] = []
     try cursor.beginObject("an object of file names")
-    var first = true
-    while true {
-      cursor.skipWhitespace()
-      let offset = cursor.offset
-      guard let name = try cursor.nextKey(first: first, into: &text) else { return entries }
-      first = false
+    while let name = try cursor.nextKey(into: &text) {
       var file = try cursor.string("a shard's file name", into: &text)
       guard isBareFileName(text[file]) else {
         let shown = PrintableText.quoted(text[file])
         throw JSONError(
-          offset: offset, problem: "\(shown) is not the bare name of a file beside the index")
+          offset: name.offset, problem: "\(shown) is not the bare name of a file beside the index")
       }
       // Most neighbours share a shard: keep its name once.
       if let last = entries.last?.file, text[last] == text[file] {
         text.removeSubrange(file.lowerBound...)
         file = last
       }
-      entries.append(Entry(name: name, file: file, offset: offset))
+      entries.append(Entry(name: name.range, file: file, offset: name.offset))
     }
+    return entries
   }
 
   /// False of what could leave the index's directory or is no name at all.

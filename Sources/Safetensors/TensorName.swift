@@ -16,15 +16,15 @@ public struct TensorName: Sendable {
 }
 
 extension TensorName: Hashable, Comparable {
-  /// True of the same bytes, and of nothing else.
+  /// True if the bytes are the same.
   public static func == (left: Self, right: Self) -> Bool {
     left.utf8.count == right.utf8.count && compareBytes(left.utf8, right.utf8) == 0
   }
 
-  /// The order of the bytes, as memcmp(3) has it.
+  /// True if `left` sorts first, by bytes.
   public static func < (left: Self, right: Self) -> Bool { compareBytes(left.utf8, right.utf8) < 0 }
 
-  /// Feeds the bytes to the hasher.
+  /// Hashes the bytes.
   public func hash(into hasher: inout Hasher) {
     unsafe utf8.withUnsafeBytes { unsafe hasher.combine(bytes: $0) }
   }
