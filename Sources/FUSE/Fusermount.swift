@@ -32,7 +32,7 @@ private func withArguments<Result>(
   _ body: (UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>) -> Result
 ) -> Result {
   var arguments = unsafe words.map { unsafe strdup($0) }
-  defer { for unsafeargument in unsafe arguments { unsafe free(argument) } }
+  defer { unsafe arguments.forEach { unsafe free($0) } }
   unsafe arguments.append(strdup(last))
   unsafe arguments.append(nil)
   return unsafe arguments.withUnsafeMutableBufferPointer { buffer in
