@@ -35,13 +35,36 @@ static inline long stmount_cached_pages(int fd, unsigned long long offset, unsig
   return syscall(number, fd, &range, &status, 0) == 0 ? (long)status.cached : -1;
 }
 
-// The flags are int in 3.14 and unsigned long from 3.17 on.
-static inline void stmount_want(struct fuse_conn_info *conn, unsigned flags) {
-  conn->want |= flags & conn->capable;
+// What the kernel can do (FUSE_CAP_*) and what of it is wanted. The flags are int in 3.14; from 3.17 on there are more
+// than 32 of them, and functions to set them.
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
+static inline int stmount_is_capable(const struct fuse_conn_info *conn, unsigned long flag) {
+  return (conn->capable_ext & flag) != 0;
 }
-static inline void stmount_refuse(struct fuse_conn_info *conn, unsigned flags) { conn->want &= ~flags; }
-static inline int stmount_is_capable(const struct fuse_conn_info *conn, unsigned flag) {
+static inline void stmount_want(struct fuse_conn_info *conn, unsigned long flag) { fuse_set_feature_flag(conn, flag); }
+static inline void stmount_refuse(struct fuse_conn_info *conn, unsigned long flag) {
+  fuse_unset_feature_flag(conn, flag);
+}
+#else
+static inline int stmount_is_capable(const struct fuse_conn_info *conn, unsigned long flag) {
   return (conn->capable & flag) != 0;
 }
+static inline void stmount_want(struct fuse_conn_info *conn, unsigned long flag) {
+  conn->want |= conn->capable & (unsigned)flag;
+}
+static inline void stmount_refuse(struct fuse_conn_info *conn, unsigned long flag) { conn->want &= ~(unsigned)flag; }
+#endif
+
+// Lets files that bypass the page cache be mapped shared, where library and kernel (6.6) can.
+static inline void stmount_want_direct_mmap(struct fuse_conn_info *conn) {
+#ifdef FUSE_CAP_DIRECT_IO_ALLOW_MMAP
+  stmount_want(conn, FUSE_CAP_DIRECT_IO_ALLOW_MMAP);
+#else
+  (void)conn;
+#endif
+}
+
+// True where the library can talk to the kernel through io_uring, given the option of that name.
+static inline int stmount_has_io_uring(void) { return FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18); }
 
 #endif

@@ -1,3 +1,5 @@
+internal import CFuse
+
 /// What `-o` can say: the options of mount.fuse3(8) that make sense for a read-only mount, and those that
 /// mount(8) and fstab(5) pass to every helper.
 public struct MountOptions: Sendable, Equatable {
@@ -69,6 +71,11 @@ public struct MountOptions: Sendable, Equatable {
       guard bits <= 0o777 else { throw Problem(description: "umask=\(value) is more than 0777") }
       umask = bits
     case ("direct_io", nil): isDirect = true
+    case ("io_uring", nil):
+      guard stmount_has_io_uring() != 0 else {
+        throw Problem(description: "io_uring needs libfuse 3.18, and this was built with an older one")
+      }
+      passedOn.append(name)
     case ("io", let value?):
       guard let source = ReadSource(rawValue: value) else {
         throw Problem(description: "io=\(value) is neither io=mmap nor io=splice")

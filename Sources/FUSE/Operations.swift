@@ -137,7 +137,7 @@ private func list(
 
 /// Agrees with the kernel on what both can do: struct fuse_conn_info.
 private func configure(_ connection: UnsafeMutablePointer<fuse_conn_info>, _ context: SessionContext) {
-  func flag(_ value: some BinaryInteger) -> UInt32 { UInt32(truncatingIfNeeded: value) }
+  func flag(_ value: some BinaryInteger) -> UInt { UInt(truncatingIfNeeded: value) }
   // Listings carry attributes, so that ls -l needs no lookup per file; always, since AUTO makes find and du
   // of large directories several times slower.
   unsafe stmount_want(connection, flag(FUSE_CAP_READDIRPLUS))
@@ -147,7 +147,9 @@ private func configure(_ connection: UnsafeMutablePointer<fuse_conn_info>, _ con
   unsafe stmount_refuse(connection, flag(FUSE_CAP_AUTO_INVAL_DATA))
   // Requests are small: receiving them through a pipe would only cost. Replies from a descriptor use one.
   unsafe stmount_refuse(connection, flag(FUSE_CAP_SPLICE_READ))
-  unsafe stmount_want(connection, flag(FUSE_CAP_SPLICE_WRITE) | flag(FUSE_CAP_SPLICE_MOVE))
+  unsafe stmount_want(connection, flag(FUSE_CAP_SPLICE_WRITE))
+  unsafe stmount_want(connection, flag(FUSE_CAP_SPLICE_MOVE))
+  unsafe stmount_want_direct_mmap(connection)
   // A pipe holds so much; a longer reply would fall back to a copy in this process.
   if context.options.readSource == .descriptor { unsafe connection.pointee.max_write = 512 << 10 }
   context.needsNoOpen.store(
