@@ -15,6 +15,7 @@ let settings: [SwiftSetting] = [
 let package = Package(
   name: "stmount",
   products: [
+    .executable(name: "stls", targets: ["stls"]),
     .executable(name: "stmount", targets: ["stmount"]),
     .library(name: "Safetensors", targets: ["Safetensors"]),
   ],
@@ -51,10 +52,25 @@ let package = Package(
       ],
       swiftSettings: settings),
 
+    // What the commands share: exit statuses and how a failure is told.
+    .target(
+      name: "Command",
+      dependencies: ["FUSE", "Safetensors", "TensorFS"],
+      swiftSettings: settings),
+
+    .executableTarget(
+      name: "stls",
+      dependencies: [
+        "Command", "Safetensors", "TensorFS",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
+
     .executableTarget(
       name: "stmount",
       dependencies: [
-        "FUSE", "Safetensors", "TensorFS",
+        "Command", "FUSE", "Safetensors", "TensorFS",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "SystemPackage", package: "swift-system"),

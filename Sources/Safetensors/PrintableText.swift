@@ -17,6 +17,15 @@ public enum PrintableText {
   /// As ``quoted(_:)-(Collection)``, for text that is a string already.
   public static func quoted(_ text: String) -> String { quoted(Array(text.utf8)) }
 
+  /// The bytes as they are where they are ordinary text, otherwise in quotes; for columns, where quotes around
+  /// every name would only be in the way.
+  public static func plain(_ bytes: some Collection<UInt8>) -> String {
+    let isPlain =
+      !bytes.isEmpty && bytes.count <= limit
+      && bytes.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "'") && $0 != UInt8(ascii: "\\") }
+    return isPlain ? String(decoding: bytes, as: UTF8.self) : quoted(bytes)
+  }
+
   /// The bytes with every unsafe scalar and every byte that is not UTF-8 escaped. Not cut.
   public static func escaped(_ bytes: some Collection<UInt8>) -> String {
     var result = ""

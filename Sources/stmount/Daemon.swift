@@ -1,3 +1,4 @@
+import Command
 import FUSE
 import Glibc
 import Logging
@@ -69,7 +70,7 @@ struct Daemon {
     do throws(Errno) {
       return try Readiness()
     } catch {
-      throw Failure(status: EX_OSERR, "cannot make a pipe: \(error)")
+      throw .system("cannot make a pipe: \(error)")
     }
   }
 
@@ -77,7 +78,7 @@ struct Daemon {
     do throws(Errno) {
       return try ForkedProcess.fork()
     } catch {
-      throw Failure(status: EX_OSERR, "cannot go to the background: \(error)")
+      throw .system("cannot go to the background: \(error)")
     }
   }
 

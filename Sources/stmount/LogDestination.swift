@@ -1,3 +1,4 @@
+import Command
 import Glibc
 import Logging
 
@@ -20,19 +21,13 @@ enum LogDestination: Sendable {
   fileprivate func write(_ level: Logger.Level, _ message: String) {
     switch self {
     case .standardError:
-      printError(level >= .warning ? "\(level): \(message)" : message)
+      printError(level >= .warning ? "\(level): \(message)" : message, command: "stmount")
     case .syslog:
       unsafe message.withCString { pointer in
         unsafe withVaList([pointer]) { unsafe vsyslog(level.syslogPriority, "%s", $0) }
       }
     }
   }
-}
-
-/// Writes one line to standard error, in one write(2) so that no other line gets into it.
-func printError(_ message: String) {
-  let line = Array("stmount: \(message)\n".utf8)
-  _ = unsafe line.withUnsafeBytes { unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
 }
 
 /// One line for each event.

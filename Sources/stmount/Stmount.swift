@@ -1,4 +1,5 @@
 import ArgumentParser
+import Command
 import FUSE
 import Glibc
 import Logging
@@ -54,7 +55,7 @@ import TensorFS
       let command = try parse()
       try command.mount()
     } catch let failure as Failure {
-      printError(failure.message)
+      printError(failure.message, command: "stmount")
       Glibc.exit(failure.status)
     } catch {
       exit(withError: error)
@@ -63,10 +64,10 @@ import TensorFS
 
   private func mount() throws(Failure) {
     guard let mountPoint = paths.last, paths.count >= 2 else {
-      throw .usage("give at least one source and the directory to mount it on")
+      throw usage("give at least one source and the directory to mount it on")
     }
     // A script with an empty variable should not mount the working directory.
-    guard !paths.contains("") else { throw .usage("a path is empty") }
+    guard !paths.contains("") else { throw usage("a path is empty") }
     let sources = paths.dropLast().map { FilePath($0) }
     var options = MountOptions()
     options.source = absolutePath(sources[0])
@@ -74,7 +75,7 @@ import TensorFS
       do throws(MountOptions.Problem) {
         try options.add(list)
       } catch {
-        throw .usage(PrintableText.escaped(Array(error.description.utf8)))
+        throw usage(PrintableText.escaped(Array(error.description.utf8)))
       }
     }
     let destination = foreground ? LogDestination.standardError : .syslog
@@ -86,12 +87,14 @@ import TensorFS
     } catch {
       throw Failure(error)
     }
-    for warning in collection.warnings { printError("warning: \(warning)") }
+    for warning in collection.warnings { printError("warning: \(warning)", command: "stmount") }
     let daemon = Daemon(
       collection: collection, mountPoint: FilePath(mountPoint), options: options,
       isForeground: foreground)
     try daemon.run()
   }
+
+  private func usage(_ problem: String) -> Failure { .usage(problem, command: "stmount") }
 
   /// The path from the root, so that findmnt(8) tells the story whatever the working directory was. Symbolic
   /// links stay: they bear the model's name where their target has only a hash.
