@@ -30,7 +30,7 @@ public enum ForeignFormat: Error, Equatable, CaseIterable {
   /// Recognises a format from the file's first bytes, or returns nil.
   public init?(prefix: [UInt8]) {
     // A page may begin with a byte order mark or blank lines.
-    let text = prefix.drop { $0 <= 0x20 || $0 >= 0xEF }.map { byte in
+    let text = prefix.drop { $0 <= 0x20 || [0xEF, 0xBB, 0xBF].contains($0) }.map { byte in
       byte >= UInt8(ascii: "A") && byte <= UInt8(ascii: "Z") ? byte | 0x20 : byte
     }
     for format in Self.allCases {
@@ -47,7 +47,7 @@ public enum ForeignFormat: Error, Equatable, CaseIterable {
     switch self {
     case .gitLFSPointer: [Array("version https://git-lfs".utf8)]
     case .htmlPage: ["<!doctype", "<html", "<head", "<?xml"].map { Array($0.utf8) }
-    case .json: [Array("{\"".utf8), Array("{\n".utf8), Array("{ ".utf8)]
+    case .json: ["{\"", "{ ", "{\t", "{\r", "{\n"].map { Array($0.utf8) }
     case .zip: [Array("PK\u{3}\u{4}".utf8)]
     case .pickle: [[0x80, 2], [0x80, 3], [0x80, 4], [0x80, 5]]
     case .gguf: [Array("GGUF".utf8)]

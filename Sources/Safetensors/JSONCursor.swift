@@ -30,18 +30,22 @@ struct JSONCursor: ~Escapable {
   // MARK: Tokens
 
   /// The byte at the cursor, or nil at the end.
-  private var byte: UInt8? { offset < bytes.count ? bytes[offset] : nil }
+  var byte: UInt8? { offset < bytes.count ? bytes[offset] : nil }
 
   /// An error at the cursor.
   func error(_ problem: String) -> JSONError { JSONError(offset: offset, problem: problem) }
 
-  private func unexpected(_ wanted: String) -> JSONError {
-    guard let byte else { return error("expected \(wanted), found the end of the header") }
+  /// An error at the cursor, which found something other than `wanted`.
+  func unexpected(_ wanted: String) -> JSONError {
+    guard let byte else { return error("expected \(wanted), found the end of the text") }
     // The text is UTF-8, so a byte below 0x80 is a character of its own.
     let found =
       byte < 0x80 ? PrintableText.quoted([byte]) : "the non-ASCII byte 0x\(String(byte, radix: 16))"
     return error("expected \(wanted), found \(found)")
   }
+
+  /// Moves past the byte at the cursor; there is one.
+  mutating func advance() { offset += 1 }
 
   mutating func skipWhitespace() {
     while offset < bytes.count {
@@ -166,7 +170,7 @@ struct JSONCursor: ~Escapable {
         offset += 1
       }
     }
-    throw error("the header ends inside a string")
+    throw error("the text ends inside a string")
   }
 
   /// Reads an escape sequence from its backslash on.
@@ -225,34 +229,6 @@ struct JSONCursor: ~Escapable {
     }
   }
 
-  /// Reads an integer from 0 to 2^64 - 1, written without sign, fraction, exponent or leading zero.
-  mutating func unsignedInteger() throws(JSONError) -> UInt64 {
-    skipWhitespace()
-    let start = offset
-    guard let first = byte, isDigit(first) else { throw unexpected("an integer that is not negative") }
-    var value: UInt64 = 0
-    while let byte, isDigit(byte) {
-      let (product, overflowed) = value.multipliedReportingOverflow(by: 10)
-      let (sum, carried) = product.addingReportingOverflow(UInt64(byte - UInt8(ascii: "0")))
-      guard !overflowed, !carried else {
-        throw JSONError(offset: start, problem: "the integer does not fit in 64 bits")
-      }
-      value = sum
-      offset += 1
-    }
-    if first == UInt8(ascii: "0"), offset - start > 1 {
-      throw JSONError(offset: start, problem: "an integer may not begin with 0")
-    }
-    if let byte, byte == UInt8(ascii: ".") || byte == UInt8(ascii: "e") || byte == UInt8(ascii: "E") {
-      throw JSONError(offset: start, problem: "expected an integer, without fraction or exponent")
-    }
-    return value
-  }
-
-  private func isDigit(_ byte: UInt8) -> Bool {
-    byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9")
-  }
-
   /// Reads any value and builds nothing from it; `scratch` is used for its strings and left as it was.
   mutating func skipValue(scratch: inout [UInt8]) throws(JSONError) {
     skipWhitespace()
@@ -275,80 +251,5 @@ struct JSONCursor: ~Escapable {
     case UInt8(ascii: "n"): try literal("null")
     default: try skipNumber()
     }
-  }
-}
-
-// MARK: - Numbers that are skipped
-
-extension JSONCursor {
-  /// Reads a number of any form, refusing what overflows a double as serde_json does: it accumulates 64 bits of
-  /// significand, drops further digits into the exponent, and multiplies.
-  private mutating func skipNumber() throws(JSONError) {
-    let start = offset
-    if byte == UInt8(ascii: "-") { offset += 1 }
-    let integer = offset
-    guard let first = byte, isDigit(first) else {
-      offset = start
-      throw unexpected("a value")
-    }
-    var significand: UInt64 = 0
-    var exponent = 0
-    var isFull = false
-    while let byte, isDigit(byte) {
-      if !Self.append(byte, to: &significand, isFull: &isFull) { exponent += 1 }
-      offset += 1
-    }
-    if first == UInt8(ascii: "0"), offset - integer > 1 {
-      throw JSONError(offset: start, problem: "a number may not begin with 0")
-    }
-    if byte == UInt8(ascii: ".") {
-      offset += 1
-      guard let digit = byte, isDigit(digit) else { throw unexpected("a digit") }
-      while let byte, isDigit(byte) {
-        if Self.append(byte, to: &significand, isFull: &isFull) { exponent -= 1 }
-        offset += 1
-      }
-    }
-    if byte == UInt8(ascii: "e") || byte == UInt8(ascii: "E") {
-      offset += 1
-      let isNegative = byte == UInt8(ascii: "-")
-      if isNegative || byte == UInt8(ascii: "+") { offset += 1 }
-      guard let digit = byte, isDigit(digit) else { throw unexpected("a digit") }
-      var written = 0
-      while let byte, isDigit(byte) {
-        // A text is at most 100 MB, so no exponent beyond this can be balanced by its digits.
-        written = min(written * 10 + Int(byte - UInt8(ascii: "0")), Int(Int32.max))
-        offset += 1
-      }
-      exponent += isNegative ? -written : written
-    }
-    guard Self.isFinite(significand, exponent) else {
-      throw JSONError(offset: start, problem: "the number is out of range")
-    }
-  }
-
-  /// Adds a digit to the significand; false, and nothing added now or later, once it would pass 64 bits.
-  private static func append(_ digit: UInt8, to significand: inout UInt64, isFull: inout Bool) -> Bool {
-    guard !isFull else { return false }
-    let (product, overflowed) = significand.multipliedReportingOverflow(by: 10)
-    let (sum, carried) = product.addingReportingOverflow(UInt64(digit - UInt8(ascii: "0")))
-    guard !overflowed, !carried else {
-      isFull = true
-      return false
-    }
-    significand = sum
-    return true
-  }
-
-  /// 10^289 to 10^308: below that no 64-bit significand reaches a double's limit, above every one passes it.
-  private static let largePowers: [Double] = [
-    1e289, 1e290, 1e291, 1e292, 1e293, 1e294, 1e295, 1e296, 1e297, 1e298,
-    1e299, 1e300, 1e301, 1e302, 1e303, 1e304, 1e305, 1e306, 1e307, 1e308,
-  ]
-
-  private static func isFinite(_ significand: UInt64, _ exponent: Int) -> Bool {
-    if significand == 0 || exponent < 289 { return true }
-    if exponent > 308 { return false }
-    return (Double(significand) * largePowers[exponent - 289]).isFinite
   }
 }

@@ -16,15 +16,9 @@ public final class MappedFile: Sendable {
 
   private let mapping: Mapping
 
-  /// What is known of changes since the file was opened.
-  private struct Changes {
-    /// The newest change time that was explained by something harmless.
-    var ctime: timespec
-    /// Set once and for all when the contents may be other than at opening.
-    var isChanged = false
-  }
-
-  private let changes: Mutex<Changes>
+  /// What was last seen of the file without its contents having changed; nil, once and for all, when they may
+  /// have.
+  private let lastSeen: Mutex<Sighting?>
 
   /// The file's size in bytes when it was opened.
   public var size: UInt64 { UInt64(status.size) }
@@ -49,7 +43,7 @@ public final class MappedFile: Sendable {
     self.path = path
     self.descriptor = descriptor
     self.status = status
-    changes = Mutex(Changes(ctime: status.st_ctim))
+    lastSeen = Mutex(Sighting(of: descriptor, status))
 
     var problem: ModelError?
     var mapping = Mapping.empty
@@ -112,27 +106,48 @@ public final class MappedFile: Sendable {
   /// is a writer that put the modification time back, and that is a change.
   public func isUnchanged() -> Bool {
     guard let now = try? Stat(descriptor) else { return false }
-    return changes.withLock { changes in
-      if changes.isChanged { return false }
-      if now.size == status.size, now.st_mtim.isEqual(status.st_mtim) {
-        if now.st_ctim.isEqual(changes.ctime) { return true }
-        if explainsChangeTime(now) {
-          changes.ctime = now.st_ctim
-          return true
-        }
+    return lastSeen.withLock { lastSeen in
+      guard let seen = lastSeen, now.size == status.size, now.st_mtim.isEqual(status.st_mtim) else {
+        lastSeen = nil
+        return false
       }
-      changes.isChanged = true
-      return false
+      if now.st_ctim.isEqual(seen.status.st_ctim) { return true }
+      let sighting = Sighting(of: descriptor, now)
+      lastSeen = sighting.explainsChangeTime(since: seen) ? sighting : nil
+      return lastSeen != nil
     }
+  }
+}
+
+/// What can be seen of a file besides its contents, at one moment.
+private struct Sighting {
+  let status: Stat
+  /// The path it has now, wherever it was moved; nil where /proc is not mounted.
+  let path: FilePath?
+
+  init(of descriptor: FileDescriptor, _ status: Stat) {
+    self.status = status
+    path = descriptor.currentPath
   }
 
   /// True if something other than a write can have set the change time.
-  private func explainsChangeTime(_ now: Stat) -> Bool {
-    if now.linkCount != status.linkCount || now.mode != status.mode { return true }
-    if now.userID != status.userID || now.groupID != status.groupID { return true }
-    // Renamed: another file, or none, is at the path now.
-    guard let named = try? Stat(path) else { return true }
-    return named.inode != status.inode || named.deviceID != status.deviceID
+  func explainsChangeTime(since earlier: Sighting) -> Bool {
+    status.linkCount != earlier.status.linkCount || status.mode != earlier.status.mode
+      || status.userID != earlier.status.userID || status.groupID != earlier.status.groupID
+      || path != earlier.path
+  }
+}
+
+extension FileDescriptor {
+  /// Where the open file is now: readlink(2) of its entry in /proc/self/fd, as proc(5) describes.
+  fileprivate var currentPath: FilePath? {
+    let count = Int(PATH_MAX)
+    let bytes = unsafe [CInterop.PlatformChar](unsafeUninitializedCapacity: count) { buffer, initialized in
+      if let start = buffer.baseAddress {
+        initialized = max(0, unsafe readlink("/proc/self/fd/\(rawValue)", start, count))
+      }
+    }
+    return bytes.isEmpty ? nil : FilePath(bytes: bytes.map { UInt8(bitPattern: $0) })
   }
 }
 

@@ -51,9 +51,10 @@ struct ModelDirectory {
   // MARK: - Choosing
 
   /// Decides what the directory holds, adding to `notes` what it leaves out. The rules, first match wins:
-  /// rank files, a pipeline, a single file, an index, the parts of one split, several files.
+  /// rank files, a pipeline, a file with a model's usual name, an index, the only file that is no part of a
+  /// split, several such files, the parts of one split.
   func layout(notes: inout [String]) throws(ModelError) -> Layout {
-    if let ranks = try rankLayout() { return ranks }
+    if let ranks = try rankLayout(notes: &notes) { return ranks }
     if contains("model_index.json"), let pipeline = try pipelineLayout(notes: &notes) { return pipeline }
     return try modelLayout(notes: &notes)
   }
@@ -70,7 +71,7 @@ struct ModelDirectory {
       }
     }
 
-    if let main = Self.mainFiles.first(where: contains) ?? onlyElement(singles, if: splits.isEmpty) {
+    if let main = Self.mainFiles.first(where: contains) {
       note(leftOut: files.count - 1, for: main, in: &notes)
       return .files([child(Array(main.utf8))])
     }
@@ -85,12 +86,6 @@ struct ModelDirectory {
     }
     if files.isEmpty { throw ModelError(.noSource, path, emptyProblem) }
     throw ambiguous(singles.map { PrintableText.quoted($0) } + splits.keys.map(\.pattern).sorted())
-  }
-
-  /// The name as a string if it is the only one.
-  private func onlyElement(_ names: [[UInt8]], if condition: Bool) -> String? {
-    guard condition, names.count == 1, let name = names.first else { return nil }
-    return String(validating: name, as: UTF8.self)
   }
 
   private func note(leftOut count: Int, for chosen: String, in notes: inout [String]) {
@@ -143,7 +138,7 @@ struct ModelDirectory {
   // MARK: - Several models
 
   /// TensorRT-LLM: `rank0.safetensors`, `rank1.safetensors`, …, which repeat the same tensor names.
-  private func rankLayout() throws(ModelError) -> Layout? {
+  private func rankLayout(notes: inout [String]) throws(ModelError) -> Layout? {
     let ranks: [(number: Int, file: [UInt8])] = safetensorsFiles.compactMap { file in
       let stem = String(decoding: file.dropLast(".safetensors".utf8.count), as: UTF8.self)
       guard stem.hasPrefix("rank"), let number = Int(stem.dropFirst(4)), "rank\(number)" == stem else {
@@ -156,6 +151,7 @@ struct ModelDirectory {
       throw ModelError(
         .malformed, path, "rank\(expected).safetensors is missing, though there are later ranks")
     }
+    note(leftOut: safetensorsFiles.count - ranks.count, for: "rank*.safetensors", in: &notes)
     return .components(ranks.map { (Array("rank\($0.number)".utf8), .files([child($0.file)])) })
   }
 
@@ -171,7 +167,9 @@ struct ModelDirectory {
       }
       components.append((name, try directory.modelLayout(notes: &notes)))
     }
-    return components.isEmpty ? nil : .components(components)
+    guard !components.isEmpty else { return nil }
+    note(leftOut: safetensorsFiles.count, for: "model_index.json", in: &notes)
+    return .components(components)
   }
 
   // MARK: - Names

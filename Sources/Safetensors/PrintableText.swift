@@ -11,7 +11,9 @@ public enum PrintableText {
   public static func quoted(_ bytes: some Collection<UInt8>) -> String {
     let count = bytes.count
     guard count > limit else { return "'" + escaped(bytes) + "'" }
-    return "'" + escaped(bytes.prefix(limit)) + "…' (\(count) bytes)"
+    // The cut must not leave part of a character: what follows it may not be a continuation byte.
+    let end = (limit - 3...limit).last { bytes[bytes.index(bytes.startIndex, offsetBy: $0)] & 0xC0 != 0x80 }
+    return "'" + escaped(bytes.prefix(end ?? limit)) + "…' (\(count) bytes)"
   }
 
   /// As ``quoted(_:)-(Collection)``, for text that is a string already.

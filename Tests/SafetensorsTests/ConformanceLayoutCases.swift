@@ -61,7 +61,7 @@ extension ConformanceCase {
         + #""data_offsets":[\#(position * size),\#((position + 1) * size)]}"#
     }
     if withLast {
-      entries.append(#""t8":{"dtype":"U8","shape":[7],"data_offsets":[\#(8 * size),\#(UInt64.max)]}"#)
+      entries.append(#""z":{"dtype":"U8","shape":[7],"data_offsets":[\#(8 * size),\#(UInt64.max)]}"#)
     }
     return file("{" + entries.joined(separator: ",") + "}")
   }

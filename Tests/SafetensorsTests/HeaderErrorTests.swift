@@ -1,0 +1,177 @@
+import Fixtures
+import Safetensors
+import Testing
+
+@Suite("What a person is told of a broken file") struct HeaderErrorTests {
+  /// The message for a file, or a note that there is none.
+  private func message(_ file: SafetensorsFile) -> String { message(file.bytes) }
+
+  private func message(_ bytes: [UInt8]) -> String {
+    do throws(HeaderError) {
+      _ = try readHeader(bytes)
+      return "accepted"
+    } catch {
+      return error.description
+    }
+  }
+
+  @Test("A truncated download is told by how many bytes it falls short")
+  func truncated() {
+    let file = SafetensorsFile([.init("a", "F32", [100]), .init("b", "F32", [100])], padding: 0)
+    #expect(file.dataStart == 125)
+    #expect(
+      message(Array(file.bytes.dropLast(123)))
+        == "truncated by 123 bytes: the last tensor should end at byte 925, the file ends at byte 802; fetch it again"
+    )
+    #expect(
+      message(Array(file.bytes.prefix(100)))
+        == "truncated by at least 25 bytes: the header should end at byte 125, the file at byte 100; fetch it again"
+    )
+  }
+
+  @Test("Bytes too many are counted, with the option that ignores them")
+  func tooLong() {
+    var file = SafetensorsFile([.init("a", "U8", [2])], padding: 0)
+    file.trailing = [0, 0, 0, 0]
+    #expect(
+      message(file)
+        == "4 bytes too many: the last tensor ends at byte \(file.dataStart + 2), the file at byte "
+        + "\(file.dataStart + 6); --lenient ignores them")
+  }
+
+  @Test(
+    "A file of another kind is called by its name",
+    arguments: [
+      (
+        "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 135\n", "Git LFS pointer",
+        "git lfs pull"
+      ),
+      ("<!DOCTYPE html>\n<html lang=\"en\">", "HTML page", "error or login page"),
+      ("\u{FEFF}\r\n <HTML><head>", "HTML page", "error or login page"),
+      ("<?xml version=\"1.0\"?>", "HTML page", ""),
+      (#"{"metadata": {"total_size": 5}, "weight_map": {}}"#, "JSON text", "model.safetensors.index.json"),
+      ("PK\u{3}\u{4}\u{0}\u{0}\u{8}\u{8}", "zip archive", "PyTorch"),
+      ("GGUF\u{3}\u{0}\u{0}\u{0}", "GGUF", ""),
+    ])
+  func foreignFormats(_ text: String, _ name: String, _ advice: String) {
+    let message = message(Array(text.utf8))
+    #expect(message.contains(name))
+    #expect(message.contains(advice) || advice.isEmpty)
+  }
+
+  @Test(
+    "A binary file of another kind is called by its name",
+    arguments: [
+      ([0x80, 0x02, 0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46], "Python pickle"),
+      ([0x89, 0x48, 0x44, 0x46, 0x0D, 0x0A, 0x1A, 0x0A], "HDF5"),
+      ([0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59, 0x01, 0x00], "NumPy array"),
+      ([0x1F, 0x8B, 0x08, 0x08, 0x11, 0x22, 0x33, 0x64], "gzip"),
+      ([0x28, 0xB5, 0x2F, 0xFD, 0x04, 0x00, 0x11, 0x22], "Zstandard"),
+    ] as [([UInt8], String)])
+  func foreignBinaries(_ bytes: [UInt8], _ name: String) { #expect(message(bytes).contains(name)) }
+
+  @Test("Noise is told by the absurd header length it gives")
+  func noise() {
+    #expect(
+      message([1, 2, 3, 4, 5, 6, 7, 8])
+        == "not a safetensors file: its first 8 bytes give a header of 578437695752307201 bytes, the limit is 100000000"
+    )
+    #expect(
+      message([1, 2, 3])
+        == "not a safetensors file: it has 3 bytes, and the header's length alone takes 8")
+  }
+
+  @Test("A header that is not UTF-8 or not JSON is told at its byte in the file")
+  func notJSON() {
+    #expect(message(.init(header: Array("{\"a".utf8) + [0xFF])) == "the header is not UTF-8 at byte 11")
+    #expect(
+      message(.init(header: "{\"a\":7}"))
+        == "the header is not valid at byte 13 in tensor 'a': expected an object with dtype, shape and data_offsets, "
+        + "found '7'")
+    #expect(
+      message(.init(header: "{} x")) == "the header is not valid at byte 11: expected nothing more, found 'x'"
+    )
+    #expect(
+      message(.init(header: "{"))
+        == "the header is not valid at byte 9: expected a key in double quotes, found the end of the text")
+    #expect(
+      message(.init(header: "\u{FEFF}{}"))
+        == "the header is not valid at byte 8: expected the header's '{', found the non-ASCII byte 0xef")
+    #expect(message(.init(header: #"{"__metadata__":{},  "__metadata__":{}}"#)).contains("at byte 29"))
+    #expect(
+      message(.init(header: #"{"w": {"dtype":"U8", "dtype":"U8"}}"#))
+        == "the header is not valid at byte 29 in tensor 'w': the field stands twice")
+    for field in ["dtype", "shape", "data_offsets"] {
+      let fields = [#""dtype":"U8""#, #""shape":[0]"#, #""data_offsets":[0,0]"#]
+      let rest = fields.filter { !$0.contains(field) }.joined(separator: ",")
+      #expect(
+        message(.init(header: #"{"w": {\#(rest)}}"#))
+          == "the header is not valid at byte 14 in tensor 'w': it has no \(field)")
+    }
+  }
+
+  @Test("A tensor in the wrong place is named, with its byte in the header and where it should be")
+  func layout() {
+    func tensors(_ second: String) -> SafetensorsFile {
+      .init(
+        header: #"{"a":{"dtype":"U8","shape":[8],"data_offsets":[0,8]},"b.w":{"dtype":"U8",\#(second)}}"#,
+        data: Array(repeating: 0, count: 16))
+    }
+    #expect(
+      message(tensors(#""shape":[2],"data_offsets":[10,12]"#))
+        == "tensor 'b.w' (header byte 61) leaves a hole before it: it begins at data byte 10, not at 8")
+    #expect(
+      message(tensors(#""shape":[8],"data_offsets":[4,12]"#))
+        == "tensor 'b.w' (header byte 61) overlaps the tensor before it: it begins at data byte 4, not at 8")
+    #expect(
+      message(tensors(#""shape":[8],"data_offsets":[8,4]"#))
+        == "tensor 'b.w' (header byte 61) ends at data byte 4, before its begin 8")
+    #expect(
+      message(tensors(#""shape":[9],"data_offsets":[8,16]"#))
+        == "tensor 'b.w' (header byte 61) has 8 bytes by its data_offsets, but 9 by its dtype and shape")
+    #expect(
+      message(tensors(#""shape":[4294967296,4294967296],"data_offsets":[8,16]"#))
+        == "tensor 'b.w' (header byte 61) has a shape whose size does not fit in 64 bits")
+    #expect(
+      message(.init(header: #"{"q": {"dtype":"F4","shape":[3],"data_offsets":[0,2]}}"#, data: [0, 0]))
+        == "tensor 'q' (header byte 9) takes 12 bits, which is no whole number of bytes")
+  }
+
+  @Test("A name that stands twice is told where it stands the second time")
+  func duplicates() {
+    let entry = #"{"dtype":"U8","shape":[0],"data_offsets":[0,0]}"#
+    #expect(
+      message(.init(header: #"{"a":\#(entry), "b":\#(entry),  "\u0061":\#(entry)}"#))
+        == "tensor 'a' stands twice in the header, the second time at byte 116")
+    #expect(
+      message(.init(header: #"{"__metadata__": {"k":"1", "l":"2", "k":"3"}}"#))
+        == "the key 'k' stands twice in __metadata__, the second time at byte 44")
+  }
+
+  @Test("Every error but our own carries the reference's name")
+  func referenceNames() {
+    #expect(HeaderError.foreignFormat(.zip).referenceName == "HeaderTooLarge")
+    #expect(HeaderError.duplicateTensor(offset: 0, tensor: "a").referenceName == nil)
+    #expect(HeaderError.duplicateMetadataKey(offset: 0, key: "a").referenceName == nil)
+    #expect(
+      HeaderError.metadataIncompleteBuffer(expected: nil, fileSize: 0).description
+        == "truncated: its tensors end past 2^64 bytes")
+  }
+
+  @Test("A hostile name cannot drive the terminal, turn the text around or flood the screen")
+  func hostileNames() {
+    let names = [
+      "\u{1B}]0;owned\u{7}\u{1B}[2J", "\u{202E}gpj.exe", "a\r\n\r\nstmount: all is well", "x\u{0}y",
+      "\u{9B}31m", "\u{2066}\u{200B}\u{FEFF}", "\u{2028}\u{2029}",
+      String(repeating: "\u{1B}", count: 100_000),
+      String(repeating: "é", count: 50_000),
+    ]
+    for name in names {
+      let file = SafetensorsFile([.init(name, "U8", [1], data: [])])
+      let message = message(file)
+      #expect(message.contains("has 0 bytes") || message.contains("at byte"))
+      #expect(!message.unicodeScalars.contains(where: PrintableText.isUnsafe))
+      #expect(message.utf8.count < 1200)
+    }
+  }
+}
