@@ -148,7 +148,7 @@ private func configure(_ connection: UnsafeMutablePointer<fuse_conn_info>, _ con
   // Requests are small: receiving them through a pipe would only cost. Replies from a descriptor use one.
   unsafe stmount_refuse(connection, flag(FUSE_CAP_SPLICE_READ))
   unsafe stmount_want(connection, flag(FUSE_CAP_SPLICE_WRITE))
-  unsafe stmount_want(connection, flag(FUSE_CAP_SPLICE_MOVE))
+  unsafe stmount_refuse(connection, flag(FUSE_CAP_SPLICE_MOVE))
   unsafe stmount_want_direct_mmap(connection)
   // A pipe holds so much; a longer reply would fall back to a copy in this process.
   if context.options.readSource == .descriptor { unsafe connection.pointee.max_write = 512 << 10 }

@@ -82,7 +82,8 @@ extension Reply {
     unsafe buffers.buf.flags = fuse_buf_flags(FUSE_BUF_IS_FD.rawValue | FUSE_BUF_FD_SEEK.rawValue)
     unsafe buffers.buf.fd = descriptor.rawValue
     unsafe buffers.buf.pos = off_t(clamping: range.lowerBound)
-    unsafe fuse_reply_data(request, &buffers, FUSE_BUF_SPLICE_MOVE)
+    // Not FUSE_BUF_SPLICE_MOVE: it would take pages out of the file's own cache where it can.
+    unsafe fuse_reply_data(request, &buffers, fuse_buf_copy_flags(0))
   }
 }
 
