@@ -53,7 +53,8 @@ extension HeaderError: CustomStringConvertible {
   public var description: String {
     switch self {
     case .headerTooSmall(let fileSize):
-      return "not a safetensors file: it has \(fileSize) bytes, and the header's length alone takes 8"
+      return
+        "not a safetensors file: it has \(PrintableText.counted(fileSize, "byte")), and the header's length alone takes 8"
     case .foreignFormat(let format):
       return format.description
     case .headerTooLarge(let length):
@@ -61,7 +62,7 @@ extension HeaderError: CustomStringConvertible {
         + "\(HeaderPrefix.maximumLength)"
     case .invalidHeaderLength(let length, let fileSize):
       let missing = length + HeaderPrefix.size - fileSize
-      return "truncated by at least \(missing) bytes: the header should end at byte "
+      return "truncated by at least \(PrintableText.counted(missing, "byte")): the header should end at byte "
         + "\(length + HeaderPrefix.size), the file at byte \(fileSize); fetch it again"
     case .invalidHeader(let offset):
       return "the header is not UTF-8 at byte \(offset)"
@@ -84,15 +85,18 @@ extension HeaderError: CustomStringConvertible {
     case .misalignedSlice(let offset, let tensor, let bits):
       return "tensor \(tensor) (header byte \(offset)) takes \(bits) bits, which is no whole number of bytes"
     case .tensorInvalidInfo(let offset, let tensor, let declared, let computed):
-      return "tensor \(tensor) (header byte \(offset)) has \(declared) bytes by its data_offsets, but "
+      return
+        "tensor \(tensor) (header byte \(offset)) has \(PrintableText.counted(declared, "byte")) by its data_offsets, but "
         + "\(computed) by its dtype and shape"
     case .metadataIncompleteBuffer(let expected, let fileSize):
       guard let expected else { return "truncated: its tensors end past 2^64 bytes" }
       if expected > fileSize {
-        return "truncated by \(expected - fileSize) bytes: the last tensor should end at byte \(expected), "
+        return
+          "truncated by \(PrintableText.counted(expected - fileSize, "byte")): the last tensor should end at byte \(expected), "
           + "the file ends at byte \(fileSize); fetch it again"
       }
-      return "\(fileSize - expected) bytes too many: the last tensor ends at byte \(expected), the file at "
+      return
+        "\(PrintableText.counted(fileSize - expected, "byte")) too many: the last tensor ends at byte \(expected), the file at "
         + "byte \(fileSize); --lenient ignores them"
     }
   }

@@ -78,7 +78,8 @@ extension Model {
         let example = users.first.map { ", such as \($0.name)" } ?? ""
         throw ModelError(
           .malformed, shardPath,
-          "the shard is missing, and the index \(path.printable) puts \(users.count) tensors into it"
+          "the shard is missing, and the index \(path.printable) puts "
+            + PrintableText.counted(users.count, "tensor") + " into it"
             + example + "; \(error.problem)")
       }
     }
@@ -96,7 +97,8 @@ extension Model {
     let extras = shards.reduce(0) { $0 + $1.header.count } - places.count
     if extras > 0 {
       warnings.append(
-        "\(path.printable): the shards hold \(extras) tensors that the index does not name; left out")
+        "\(path.printable): the shards hold \(PrintableText.counted(extras, "tensor")) that the index does not name; left out"
+      )
     }
     self.init(shards: shards, places: places, warnings: warnings)
   }
@@ -106,7 +108,8 @@ extension Shard {
   /// A line about bytes that were accepted leniently, or none.
   fileprivate var trailingBytesWarning: [String] {
     guard header.trailingBytes > 0 else { return [] }
-    return ["\(file.path.printable): \(header.trailingBytes) bytes after the last tensor are ignored"]
+    let count = PrintableText.counted(header.trailingBytes, "byte")
+    return ["\(file.path.printable): \(count) after the last tensor left out"]
   }
 }
 

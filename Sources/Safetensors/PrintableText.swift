@@ -70,4 +70,9 @@ public enum PrintableText {
       return false
     }
   }
+
+  /// A number of things as a person writes it: "1 byte", "2 bytes".
+  static func counted(_ count: some BinaryInteger, _ noun: String) -> String {
+    "\(count) \(noun)\(count == 1 ? "" : "s")"
+  }
 }

@@ -2,9 +2,9 @@ import Fixtures
 import Safetensors
 import Testing
 
-/// Each seed stands for 200 headers; the seed and the number of a case that fails are in the message.
+/// Each seed stands for 100 headers; the seed and the number of a case that fails are in the message.
 @Suite("Headers by chance") struct HeaderPropertyTests {
-  static let casesPerSeed: UInt64 = 200
+  static let casesPerSeed: UInt64 = 100
 
   @Test("A sound header is read back, however it is spelled", arguments: UInt64(1)...20)
   func roundTrip(_ seed: UInt64) throws {
@@ -53,7 +53,7 @@ import Testing
       }
     }
     // Were none accepted, or all, the damage would test nothing.
-    #expect(accepted > 5 && accepted < Self.casesPerSeed / 2)
+    #expect(accepted > 0 && accepted < Self.casesPerSeed / 2)
   }
 
   @Test("Noise is refused, as a header and as an index", arguments: UInt64(1)...5)
@@ -84,9 +84,7 @@ import Testing
         let start = Int.random(in: 0...other.count, using: &generator)
         bytes.insert(contentsOf: other[start...].prefix(40), at: place)
       default:
-        if let digit = bytes.indices.filter({ bytes[$0] >= 0x30 && bytes[$0] <= 0x39 })
-          .randomElement(using: &generator)
-        {
+        if let digit = bytes[place...].firstIndex(where: { $0 >= 0x30 && $0 <= 0x39 }) {
           bytes[digit] = UInt8.random(in: 0x30...0x39, using: &generator)
         }
       }

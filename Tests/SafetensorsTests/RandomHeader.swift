@@ -124,12 +124,15 @@ struct RandomHeader {
     }
   }
 
+  private static let shortEscapes: [Unicode.Scalar: String] = [
+    "\"": "\\\"", "\\": "\\\\", "/": "\\/", "\n": "\\n",
+  ]
+
   /// A string literal, some of its characters escaped in one of the ways JSON has.
   private mutating func string(_ bytes: [UInt8]) -> [UInt8] {
     var text = "\""
     for scalar in String(decoding: bytes, as: UTF8.self).unicodeScalars {
-      let short: [Unicode.Scalar: String] = ["\"": "\\\"", "\\": "\\\\", "/": "\\/", "\n": "\\n"]
-      if let short = short[scalar], scalar != "/" || generator.oneIn(2) {
+      if let short = Self.shortEscapes[scalar], scalar != "/" || generator.oneIn(2) {
         text += short
       } else if scalar.value < 0x20 || generator.oneIn(8) {
         for unit in String(scalar).utf16 {
