@@ -89,6 +89,16 @@ let package = Package(
         "Fixtures", "Safetensors", .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
+
+    // The built command on a real kernel, as root. Depends on the command so that it is built, not to import it.
+    .testTarget(
+      name: "MountTests",
+      dependencies: [
+        "Fixtures", "stmount",
+        .product(name: "Subprocess", package: "swift-subprocess"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
   ],
   swiftLanguageModes: [.v6]
 )

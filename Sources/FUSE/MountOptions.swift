@@ -42,10 +42,11 @@ public struct MountOptions: Sendable, Equatable {
   /// No options: what ``kernelOptions`` says of every mount is all there is.
   public init() {}
 
-  /// Options that are accepted and mean nothing here: fstab(5)'s own, and those that are always so.
+  /// Options that are accepted and mean nothing here: fstab(5)'s own, those that are always so, and `suid` and
+  /// `dev`, which mount.fuse3(8) adds of its own accord where root mounts.
   private static let ignored: Set<String> = [
     "ro", "rw", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "_netdev",
-    "nofail", "nosuid", "nodev", "noexec", "default_permissions", "async", "nonempty",
+    "nofail", "nosuid", "suid", "nodev", "dev", "noexec", "default_permissions", "async", "nonempty",
   ]
   private static let kernels: Set<String> = [
     "noatime", "relatime", "norelatime", "nodiratime", "strictatime", "atime", "diratime", "sync", "dirsync",
@@ -86,8 +87,8 @@ public struct MountOptions: Sendable, Equatable {
     case (_, nil) where Self.kernels.contains(name): passedOn.append(name)
     case (_, nil) where Self.ignored.contains(name): break
     case _ where name.hasPrefix("x-") || name == "comment": break
-    case ("suid", nil), ("dev", nil), ("exec", nil):
-      throw Problem(description: "'\(name)' cannot be had: a model from strangers is mounted no\(name)")
+    case ("exec", nil):
+      throw Problem(description: "'exec' cannot be had: a model from strangers is mounted noexec")
     default:
       throw Problem(description: "mount option '\(option)' is not known")
     }

@@ -38,7 +38,7 @@ public enum PrintableText {
       switch decoder.parseScalar(from: &iterator) {
       case .valid(let encoded):
         rest = rest.dropFirst(encoded.count)
-        append(Unicode.UTF8.decode(encoded), to: &result)
+        appendQuoted(Unicode.UTF8.decode(encoded), to: &result)
       case .error(let length):
         for byte in rest.prefix(length) { result += "\\x" + String(byte, radix: 16) }
         rest = rest.dropFirst(length)
@@ -48,11 +48,21 @@ public enum PrintableText {
     }
   }
 
+  /// A whole message as one line that is safe to print. Its quotes and backslashes are its own and stay, so what
+  /// is safe already is not changed.
+  public static func line(_ message: String) -> String {
+    var result = ""
+    for scalar in message.unicodeScalars { append(scalar, to: &result) }
+    return result
+  }
+
+  private static func appendQuoted(_ scalar: Unicode.Scalar, to result: inout String) {
+    if scalar == "\\" || scalar == "'" { result += "\\" }
+    append(scalar, to: &result)
+  }
+
   private static func append(_ scalar: Unicode.Scalar, to result: inout String) {
-    if scalar == "\\" || scalar == "'" {
-      result += "\\"
-      result.unicodeScalars.append(scalar)
-    } else if isUnsafe(scalar) {
+    if isUnsafe(scalar) {
       result += "\\u{" + String(scalar.value, radix: 16) + "}"
     } else {
       result.unicodeScalars.append(scalar)

@@ -52,14 +52,28 @@ import TensorFS
   /// Parses, runs and exits; every failure is one line on standard error.
   static func main() {
     do {
-      let command = try parse()
+      let command = try parse(arguments)
       try command.mount()
     } catch let failure as Failure {
-      printError(failure.message, command: "stmount")
-      Glibc.exit(failure.status)
+      fail(failure)
     } catch {
-      exit(withError: error)
+      // --help and --version come this way too, and have more than a line to say.
+      guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
+      fail(.usage(message(for: error), command: "stmount"))
     }
+  }
+
+  private static func fail(_ failure: Failure) -> Never {
+    printError(failure.message, command: "stmount")
+    Glibc.exit(failure.status)
+  }
+
+  /// The command line with `-oLIST` as `-o LIST`: the parser does not take the joined form where LIST holds `=`.
+  private static var arguments: [String] {
+    let all = CommandLine.arguments.dropFirst()
+    let options = all.prefix { $0 != "--" }
+    return options.flatMap { $0.hasPrefix("-o") && $0.count > 2 ? ["-o", String($0.dropFirst(2))] : [$0] }
+      + all.dropFirst(options.count)
   }
 
   private func mount() throws(Failure) {
@@ -75,7 +89,7 @@ import TensorFS
       do throws(MountOptions.Problem) {
         try options.add(list)
       } catch {
-        throw usage(PrintableText.escaped(Array(error.description.utf8)))
+        throw usage(error.description)
       }
     }
     let destination = foreground ? LogDestination.standardError : .syslog

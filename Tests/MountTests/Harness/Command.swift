@@ -1,0 +1,85 @@
+import Subprocess
+import SystemPackage
+
+/// How a command ended and what it wrote.
+struct Outcome: Sendable {
+  /// The exit status; 128 and the signal's number where one ended it, as in a shell.
+  var status: Int32
+  var output: [UInt8]
+  var error: String
+
+  /// Standard output as text, without the last newline.
+  var text: String {
+    let text = String(decoding: output, as: UTF8.self)
+    return text.hasSuffix("\n") ? String(text.dropLast()) : text
+  }
+
+  /// The lines of standard error.
+  var errorLines: [Substring] { error.split(separator: "\n") }
+}
+
+/// A command that was expected to succeed and did not.
+struct CommandFailure: Error, CustomStringConvertible {
+  let command: [String]
+  let outcome: Outcome
+
+  var description: String {
+    "\(command.joined(separator: " ")): exit status \(outcome.status), \(outcome.error)"
+  }
+}
+
+/// Runs commands to their end. A test's time limit kills what hangs.
+enum Command {
+  private static let outputLimit = 1 << 24
+
+  /// Runs a program from PATH and waits for its end, and for that of its standard output and error.
+  static func run(
+    _ name: String, _ arguments: [String], directory: FilePath? = nil, user: UInt32? = nil
+  ) async throws -> Outcome {
+    try await run(.name(name), arguments, directory: directory, user: user)
+  }
+
+  private static func run(
+    _ executable: Executable, _ arguments: [String], directory: FilePath?, user: UInt32?
+  ) async throws -> Outcome {
+    var options = PlatformOptions()
+    if let user {
+      options.userID = user
+      options.groupID = user
+      options.supplementaryGroups = []
+    }
+    let result = try await Subprocess.run(
+      executable, arguments: Arguments(arguments), workingDirectory: directory, platformOptions: options,
+      input: .none, output: .bytes(limit: outputLimit), error: .string(limit: outputLimit))
+    return Outcome(
+      status: result.terminationStatus.shellStatus, output: result.standardOutput, error: result.standardError)
+  }
+
+  /// Runs the command under test.
+  static func stmount(
+    _ arguments: [String], directory: FilePath? = nil, user: UInt32? = nil
+  ) async throws -> Outcome {
+    try Machine.check()
+    return try await run(.path(Machine.stmount), arguments, directory: directory, user: user)
+  }
+
+  /// Runs another program, which must succeed, and returns its standard output.
+  @discardableResult
+  static func output(of name: String, _ arguments: String...) async throws -> String {
+    let outcome = try await run(name, arguments)
+    guard outcome.status == 0 else {
+      throw CommandFailure(command: [name] + arguments, outcome: outcome)
+    }
+    return outcome.text
+  }
+}
+
+extension TerminationStatus {
+  /// The status as a shell gives it.
+  var shellStatus: Int32 {
+    switch self {
+    case .exited(let code): code
+    case .signaled(let signal): 128 + signal
+    }
+  }
+}

@@ -1,0 +1,40 @@
+import Glibc
+import SystemPackage
+
+/// The process that serves a mount.
+struct Daemon: Sendable {
+  let id: Int32
+
+  /// The daemon that was given a mount point as its last argument.
+  init?(servingAt mountPoint: FilePath) throws {
+    let wanted = Array("\(mountPoint)".utf8)
+    let found = try Listing("/proc").rest().compactMap { Int32("\($0.name)") }.first { id in
+      guard let line = try? OpenFile(FilePath("/proc/\(id)/cmdline")).bytes() else { return false }
+      let arguments = line.split(separator: 0)
+      return arguments.first?.reversed().starts(with: "stmount".utf8.reversed()) == true
+        && arguments.dropFirst().contains { $0.elementsEqual(wanted) }
+    }
+    guard let found else { return nil }
+    id = found
+  }
+
+  /// False once the process has ended, whether or not somebody has waited for it: proc_pid_stat(5).
+  var isRunning: Bool {
+    guard let line = try? OpenFile(FilePath("/proc/\(id)/stat")).bytes() else { return false }
+    // The name is in parentheses and may hold anything; the state comes after it.
+    let state = String(decoding: line, as: UTF8.self).split(separator: ") ").last?.first
+    return state != "Z" && state != "X"
+  }
+
+  func send(_ signal: CInt) { _ = kill(id, signal) }
+}
+
+/// Asks again and again until `condition` holds; false where it does not within 10 seconds.
+func eventually(_ condition: () throws -> Bool) async throws -> Bool {
+  let start = ContinuousClock.now
+  while true {
+    if try condition() { return true }
+    guard ContinuousClock.now - start < .seconds(10) else { return false }
+    try await Task.sleep(for: .milliseconds(5))
+  }
+}

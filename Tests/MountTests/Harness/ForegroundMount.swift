@@ -1,0 +1,59 @@
+import Fixtures
+import Glibc
+import Subprocess
+import SystemPackage
+import Testing
+
+/// A model that the built command serves from the foreground, so that its log and its end can be seen.
+struct ForegroundMount {
+  /// The mount point.
+  let path: FilePath
+  let daemon: Int32
+  fileprivate let logFile: FilePath
+
+  /// The path of a name below the mount point.
+  func file(_ name: String) -> FilePath { path.appending(name) }
+
+  /// The lines of standard error so far.
+  var log: [Substring] {
+    get throws { try String(decoding: OpenFile(logFile).bytes(), as: UTF8.self).split(separator: "\n") }
+  }
+
+  /// True while the path leads to the mount.
+  var isMounted: Bool {
+    get throws { try !MountInfo.all(at: path).isEmpty }
+  }
+
+  func send(_ signal: CInt) { _ = kill(daemon, signal) }
+}
+
+/// Mounts sources in the foreground and runs `body`, which has to end the daemon: by a signal, or by unmounting.
+/// Returns the status with which the daemon ended. Where `body` throws, the daemon is killed.
+func withForegroundMount(
+  _ sources: FilePath..., options: [String] = [], _ body: (ForegroundMount) async throws -> Void
+) async throws -> Int32 {
+  try Machine.check()
+  let directory = try TemporaryDirectory()
+  let path = try directory.makeDirectory("mnt")
+  let logFile = try directory.write("log", text: "")
+  let log = try FileDescriptor.open(logFile, .writeOnly, options: [.append, .closeOnExec])
+  defer { _ = unsafe umount2("\(path)", Int32(MNT_DETACH)) }
+
+  let result = try await Subprocess.run(
+    .path(Machine.stmount), arguments: Arguments(options + ["-f"] + sources.map { "\($0)" } + ["\(path)"]),
+    input: .none, output: .discarded, error: .fileDescriptor(log, closeAfterSpawningProcess: true)
+  ) { execution in
+    let mount = ForegroundMount(path: path, daemon: execution.processIdentifier.value, logFile: logFile)
+    do {
+      let isMounted = try await eventually { try mount.isMounted }
+      let log = try mount.log
+      try #require(isMounted, "the command does not mount: \(log)")
+      try await body(mount)
+    } catch {
+      mount.send(SIGKILL)
+      throw error
+    }
+  }
+  #expect(try MountInfo.all(at: path).isEmpty, "the mount outlives its daemon")
+  return result.terminationStatus.shellStatus
+}

@@ -1,0 +1,28 @@
+import SystemPackage
+
+/// One line of /proc/self/mountinfo: proc_pid_mountinfo(5). The paths of these tests need no unescaping.
+struct MountInfo: Sendable {
+  let mountPoint: FilePath
+  let options: Set<Substring>
+  let type: Substring
+  let source: Substring
+  let fileSystemOptions: Set<Substring>
+
+  private init?(_ line: Substring) {
+    let halves = line.split(separator: " - ", maxSplits: 1)
+    guard let fields = halves.first?.split(separator: " "), fields.count >= 6,
+      let rest = halves.last?.split(separator: " ", omittingEmptySubsequences: false), rest.count == 3
+    else { return nil }
+    mountPoint = FilePath(String(fields[4]))
+    options = Set(fields[5].split(separator: ","))
+    type = rest[0]
+    source = rest[1]
+    fileSystemOptions = Set(rest[2].split(separator: ","))
+  }
+
+  /// What is mounted at a path, the topmost last.
+  static func all(at path: FilePath) throws -> [MountInfo] {
+    let text = String(decoding: try OpenFile("/proc/self/mountinfo").bytes(), as: UTF8.self)
+    return text.split(separator: "\n").compactMap(MountInfo.init).filter { $0.mountPoint == path }
+  }
+}

@@ -1,0 +1,86 @@
+import Glibc
+import SystemPackage
+
+/// A file opened for reading, closed when the object goes.
+final class OpenFile: Sendable {
+  let descriptor: FileDescriptor
+
+  /// O_DIRECT, which Glibc's module hides by that name.
+  static let direct = FileDescriptor.OpenOptions(rawValue: __O_DIRECT)
+
+  init(_ path: FilePath, _ options: FileDescriptor.OpenOptions = []) throws {
+    descriptor = try FileDescriptor.open(path, .readOnly, options: options.union(.closeOnExec))
+  }
+
+  deinit { try? descriptor.close() }
+
+  /// The rest of the file, through read(2) in pieces of `step` bytes.
+  func bytes(step: Int = 1 << 17) throws -> [UInt8] {
+    var bytes: [UInt8] = []
+    while true {
+      let piece = try unsafe [UInt8](unsafeUninitializedCapacity: step) { buffer, count in
+        count = try unsafe descriptor.read(into: UnsafeMutableRawBufferPointer(buffer))
+      }
+      if piece.isEmpty { return bytes }
+      bytes += piece
+    }
+  }
+
+  /// What one pread(2) gives.
+  func bytes(_ count: Int, at offset: Int) throws -> [UInt8] {
+    try unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
+      initialized = try unsafe descriptor.read(
+        fromAbsoluteOffset: Int64(offset), into: UnsafeMutableRawBufferPointer(buffer))
+    }
+  }
+
+  /// What one pread(2) into memory aligned to a page gives, as O_DIRECT may ask for.
+  func alignedBytes(_ count: Int, at offset: Int) throws -> [UInt8] {
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 4096)
+    defer { unsafe buffer.deallocate() }
+    let got = try unsafe descriptor.read(fromAbsoluteOffset: Int64(offset), into: buffer)
+    return unsafe Array(buffer[..<got])
+  }
+
+  /// The bytes as a mapping shows them: mmap(2) with MAP_SHARED or MAP_PRIVATE.
+  func mapped(_ count: Int, _ flags: CInt) throws -> [UInt8] {
+    let address = unsafe mmap(nil, count, PROT_READ, flags, descriptor.rawValue, 0)
+    guard let address = unsafe address, unsafe address != MAP_FAILED else { throw Errno(rawValue: errno) }
+    defer { unsafe munmap(address, count) }
+    return unsafe Array(UnsafeRawBufferPointer(start: address, count: count))
+  }
+
+  /// The bytes as sendfile(2) hands them to a pipe.
+  func sent(_ count: Int, from offset: Int) throws -> [UInt8] {
+    let pipe = try FileDescriptor.pipe()
+    defer {
+      try? pipe.readEnd.close()
+      try? pipe.writeEnd.close()
+    }
+    var bytes: [UInt8] = []
+    var position = off_t(offset)
+    while bytes.count < count {
+      // No more than a pipe holds, since nobody reads it meanwhile.
+      let sent = unsafe sendfile(
+        pipe.writeEnd.rawValue, descriptor.rawValue, &position, min(count - bytes.count, 1 << 16))
+      guard sent >= 0 else { throw Errno(rawValue: errno) }
+      guard sent > 0 else { break }
+      bytes += try unsafe [UInt8](unsafeUninitializedCapacity: sent) { buffer, initialized in
+        initialized = try unsafe pipe.readEnd.read(into: UnsafeMutableRawBufferPointer(buffer))
+      }
+    }
+    return bytes
+  }
+
+  /// lseek(2).
+  func seek(_ offset: Int64, _ origin: FileDescriptor.SeekOrigin) throws -> Int64 {
+    try descriptor.seek(offset: offset, from: origin)
+  }
+}
+
+extension FileDescriptor.SeekOrigin {
+  /// SEEK_DATA, which Glibc's module hides.
+  static let nextData = Self(rawValue: 3)
+  /// SEEK_HOLE, which Glibc's module hides.
+  static let nextHole = Self(rawValue: 4)
+}
