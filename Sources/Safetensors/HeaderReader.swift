@@ -146,16 +146,14 @@ private struct HeaderTable {
   private enum Field {
     case dtype, shape, dataOffsets
 
+    private static let byKey: [(key: ArraySlice<UInt8>, field: Field)] = [
+      (ArraySlice("dtype".utf8), .dtype), (ArraySlice("shape".utf8), .shape),
+      (ArraySlice("data_offsets".utf8), .dataOffsets),
+    ]
+
     init?(_ key: ArraySlice<UInt8>) {
-      if key.elementsEqual("dtype".utf8) {
-        self = .dtype
-      } else if key.elementsEqual("shape".utf8) {
-        self = .shape
-      } else if key.elementsEqual("data_offsets".utf8) {
-        self = .dataOffsets
-      } else {
-        return nil
-      }
+      guard let known = Self.byKey.first(where: { $0.key == key }) else { return nil }
+      self = known.field
     }
   }
 
