@@ -12,10 +12,7 @@ extension Session {
     } catch {
       switch error {
       case .noSuchFileOrDirectory, .noSuchAddressOrDevice, Errno(rawValue: ENODEV):
-        throw MountError(
-          .fuseUnavailable,
-          "this machine has no FUSE device: load the module (modprobe fuse), or give the container "
-            + "/dev/fuse (docker run --device /dev/fuse --cap-add SYS_ADMIN)")
+        throw MountError.noDevice
       case .permissionDenied, .notPermitted:
         throw MountError(
           .notPermitted,
@@ -36,6 +33,11 @@ extension Session {
 }
 
 extension MountError {
+  fileprivate static let noDevice = MountError(
+    .fuseUnavailable,
+    "this machine has no FUSE device: load the module (modprobe fuse), or give the container "
+      + "/dev/fuse (docker run --device /dev/fuse --cap-add SYS_ADMIN)")
+
   /// An error from what libfuse and fusermount3 wrote while they failed to mount.
   init(failedMount messages: String) {
     func says(_ words: String) -> Bool { messages.contains(words) }
@@ -47,8 +49,17 @@ extension MountError {
     } else if says("fusermount3") && says("No such file or directory") && !says("bad mount point") {
       self.init(
         .fuseUnavailable, "fusermount3 is not installed, and only root can mount without it: install fuse3")
-    } else if says("no write access to mountpoint") || says("user has no write access") {
-      self.init(.notPermitted, "an ordinary user may only mount on a directory that they can write to")
+    } else if says("device not found") {
+      self = .noDevice
+    } else if says("no write access to mountpoint") || says("not owned by user") {
+      self.init(
+        .notPermitted,
+        "an ordinary user may only mount on a directory that they can write to, and that is theirs where it is "
+          + "sticky, as /tmp is")
+    } else if says("mounting over filesystem type") {
+      self.init(
+        .mountPoint, "an ordinary user may not mount on a directory of this file system; choose one elsewhere"
+      )
     } else if says("Operation not permitted") || says("Permission denied") {
       self.init(
         .notPermitted,

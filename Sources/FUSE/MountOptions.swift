@@ -42,15 +42,18 @@ public struct MountOptions: Sendable, Equatable {
   /// No options: what ``kernelOptions`` says of every mount is all there is.
   public init() {}
 
-  /// Options that are accepted and mean nothing here: fstab(5)'s own, those that are always so, and `suid` and
-  /// `dev`, which mount.fuse3(8) adds of its own accord where root mounts.
+  /// Options that are accepted and mean nothing here: fstab(5)'s own, those that are always so, those about
+  /// access times, which a read-only mount leaves alone, and `suid` and `dev`, which mount.fuse3(8) appends to
+  /// whatever it was given.
   private static let ignored: Set<String> = [
     "ro", "rw", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "_netdev",
-    "nofail", "nosuid", "suid", "nodev", "dev", "noexec", "default_permissions", "async", "nonempty",
+    "nofail", "nosuid", "nodev", "noexec", "suid", "dev", "default_permissions", "async", "nonempty",
+    "silent",
+    "loud", "relatime", "norelatime", "diratime", "nodiratime", "strictatime", "nostrictatime", "lazytime",
+    "nolazytime",
   ]
-  private static let kernels: Set<String> = [
-    "noatime", "relatime", "norelatime", "nodiratime", "strictatime", "atime", "diratime", "sync", "dirsync",
-  ]
+  /// What the libraries' and the kernel's own options have in common.
+  private static let kernels: Set<String> = ["noatime", "atime", "sync", "dirsync"]
 
   /// Adds the options of one `-o`: names and NAME=VALUE, separated by commas; `\,` is a comma in a value and
   /// `\\` a backslash. Later ones win.
@@ -59,9 +62,11 @@ public struct MountOptions: Sendable, Equatable {
   }
 
   private mutating func addOne(_ option: String) throws(Problem) {
-    let parts = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-    let name = parts.first.map(String.init) ?? ""
-    let value = parts.count > 1 ? String(parts[1]) : nil
+    // By scalars, since a combining character after the sign would hide it from Character.
+    let scalars = option.unicodeScalars
+    let sign = scalars.firstIndex(of: "=")
+    let name = String(scalars[..<(sign ?? scalars.endIndex)])
+    let value = sign.map { String(scalars[scalars.index(after: $0)...]) }
     switch (name, value) {
     case ("allow_other", nil): allowOther = true
     case ("allow_root", nil): allowRoot = true

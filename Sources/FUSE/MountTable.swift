@@ -48,10 +48,11 @@ public struct MountTable: Sendable {
 
   /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`
   private static func entry(_ line: ArraySlice<UInt8>) -> Entry? {
-    let fields = line.split(separator: UInt8(ascii: " "))
+    // A source may be empty, and then two spaces follow each other.
+    let fields = line.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
     // The number of optional fields varies; a lone hyphen ends them.
-    guard fields.count >= 5,
-      let hyphen = fields.dropFirst(5).firstIndex(where: { $0.elementsEqual("-".utf8) }),
+    guard fields.count > 6,
+      let hyphen = fields.dropFirst(6).firstIndex(where: { $0.elementsEqual("-".utf8) }),
       fields.count > hyphen + 2
     else { return nil }
     return Entry(
@@ -66,10 +67,7 @@ public struct MountTable: Sendable {
     var result: [UInt8] = []
     var rest = field
     while let byte = rest.popFirst() {
-      let digits = rest.prefix(3)
-      if byte == UInt8(ascii: "\\"), digits.count == 3,
-        let value = UInt8(String(decoding: digits, as: UTF8.self), radix: 8)
-      {
+      if byte == UInt8(ascii: "\\"), let value = octal(rest.prefix(3)) {
         result.append(value)
         rest = rest.dropFirst(3)
       } else {
@@ -77,6 +75,14 @@ public struct MountTable: Sendable {
       }
     }
     return result
+  }
+
+  /// The byte that three octal digits name, or nil where they are none.
+  private static func octal(_ digits: ArraySlice<UInt8>) -> UInt8? {
+    guard digits.count == 3, digits.allSatisfy((UInt8(ascii: "0")...UInt8(ascii: "7")).contains) else {
+      return nil
+    }
+    return UInt8(exactly: digits.reduce(0) { $0 * 8 + Int($1 - UInt8(ascii: "0")) })
   }
 
   private static func path(_ bytes: [UInt8]) -> FilePath {

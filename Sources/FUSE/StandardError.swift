@@ -1,7 +1,8 @@
 internal import Glibc
 internal import SystemPackage
 
-/// Runs `body` and returns, beside its result, what it and its children wrote to standard error, as one line.
+/// Runs `body` and returns, beside its result, what it and its children wrote to standard error, as one line
+/// without control characters: the messages hold paths.
 ///
 /// libfuse and fusermount3 report why a mount fails there and nowhere else. The text goes through a pipe that
 /// blocks nobody: what does not fit into it is lost. For the time of the call this changes the whole process,
@@ -28,5 +29,7 @@ func capturingStandardError<Result>(_ body: () -> Result) -> (result: Result, me
     count = try unsafe reader.read(into: UnsafeMutableRawBufferPointer(buffer))
   }
   let lines = String(decoding: text ?? [], as: UTF8.self).split(whereSeparator: \.isNewline)
-  return (result, lines.joined(separator: "; "))
+  var messages = lines.joined(separator: "; ")
+  messages.unicodeScalars.removeAll { $0.properties.generalCategory == .control }
+  return (result, messages)
 }
