@@ -51,6 +51,7 @@ import TensorFS
 
   /// Parses, runs and exits; every failure is one line on standard error.
   static func main() {
+    StandardStreams.openClosed()
     do {
       let command = try parse(arguments)
       try command.mount()
