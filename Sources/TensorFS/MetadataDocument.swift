@@ -7,6 +7,8 @@ public enum MetadataDocument {
   /// The document as UTF-8 bytes, ending in a newline. One line for each tensor, in the order of their names.
   public static func bytes(of model: Model) -> [UInt8] {
     var json = JSONWriter()
+    // Each name stands here twice, and once in the header; room that is not used is not paid for.
+    json.reserve(model.shards.reduce(0) { $0 + 2 * Int($1.header.dataStart) })
     json.raw("{\n  \"format\": \"safetensors\",\n")
     json.list("  \"sources\": [\n    ", model.shards, separator: ",\n    ", "\n  ],\n") { json, shard in
       let status = shard.file.status
@@ -14,7 +16,9 @@ public enum MetadataDocument {
       json.string(shard.name)
       json.raw(", \"size\": ")
       json.number(shard.file.size)
-      json.raw(", \"mtime\": \(seconds(status.st_mtim.tv_sec, status.st_mtim.tv_nsec))}")
+      json.raw(", \"mtime\": ")
+      json.raw(seconds(status.st_mtim.tv_sec, status.st_mtim.tv_nsec).utf8)
+      json.raw("}")
     }
     appendMetadata(of: model, to: &json)
     json.raw(",\n  \"total_size\": ")
@@ -26,9 +30,13 @@ public enum MetadataDocument {
   }
 
   /// A time as a number, exact to the nanosecond.
-  private static func seconds(_ seconds: Int, _ nanoseconds: Int) -> String {
-    let fraction = String(nanoseconds)
-    return "\(seconds)." + String(repeating: "0", count: max(0, 9 - fraction.count)) + fraction
+  static func seconds(_ seconds: Int, _ nanoseconds: Int) -> String {
+    // Nanoseconds count forwards, also before 1970: half a second before it is -1 and 500,000,000.
+    let isBefore = seconds < 0 && nanoseconds > 0
+    let whole = isBefore ? seconds + 1 : seconds
+    let fraction = String(isBefore ? 1_000_000_000 - nanoseconds : nanoseconds)
+    let sign = isBefore && whole == 0 ? "-" : ""
+    return sign + "\(whole)." + String(repeating: "0", count: max(0, 9 - fraction.count)) + fraction
   }
 
   /// The file's own `__metadata__`; where there are several files, that of each by the file's name.
@@ -54,20 +62,29 @@ public enum MetadataDocument {
 
   private static func appendTensors(of model: Model, to json: inout JSONWriter) {
     var encoder = PathEncoder()
+    let shards = model.shards
+    // Once for each source instead of once for each tensor.
+    let sources = shards.map { shard in
+      var json = JSONWriter()
+      json.string(shard.name)
+      return json.bytes
+    }
     json.list(model.places.isEmpty ? "" : "\n    ", model.places, separator: ",\n    ", "") { json, place in
-      let tensor = model.tensor(at: place)
-      let shard = model.shard(at: place)
+      let shard = Int(place.shard)
+      let tensor = shards[shard].header[Int(place.index)]
       json.string(tensor.name.utf8)
       json.raw(": {\"path\": ")
-      json.string(encoder.encode(tensor.name).bytes)
-      json.raw(", \"dtype\": \"\(tensor.dtype.name)\", \"shape\": ")
+      json.string(encoder.encode(tensor.name).bytes[...])
+      json.raw(", \"dtype\": \"")
+      json.raw(tensor.dtype.name.utf8)
+      json.raw("\", \"shape\": ")
       json.list("[", tensor.shape, "]") { json, dimension in json.number(dimension) }
       json.raw(", \"nbytes\": ")
       json.number(tensor.byteCount)
       json.raw(", \"source\": ")
-      json.string(shard.name)
+      json.raw(sources[shard])
       json.raw(", \"offset\": ")
-      json.number(shard.fileRange(of: tensor).lowerBound)
+      json.number(shards[shard].fileRange(of: tensor).lowerBound)
       json.raw("}")
     }
   }

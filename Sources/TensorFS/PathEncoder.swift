@@ -1,19 +1,9 @@
 public import Safetensors
 
-/// The path below the mount point that stands for a tensor's name, as encoded components.
+/// The path below the mount point that stands for a tensor's name.
 public struct EncodedPath: Sendable, Equatable {
-  /// The components, joined by `/`. Valid UTF-8; each of them has at most 255 bytes.
+  /// The encoded components, joined by `/`. Valid UTF-8; each of them has 1 to 255 bytes.
   public fileprivate(set) var bytes: [UInt8] = []
-  /// Where each component ends in ``bytes``.
-  fileprivate(set) var ends: [Int] = []
-
-  /// The number of components; at least 1.
-  var count: Int { ends.count }
-
-  /// Component `index`, below ``count``.
-  func component(_ index: Int) -> ArraySlice<UInt8> {
-    bytes[(index == 0 ? 0 : ends[index - 1] + 1)..<ends[index]]
-  }
 }
 
 /// Gives each tensor its path. For every ordinary name that is the name itself.
@@ -31,98 +21,128 @@ public struct PathEncoder {
   /// The file that describes a model.
   public static let metadataFile = Array("metadata.json".utf8)
 
-  /// NAME_MAX of Linux.
-  private static let maximumComponent = 255
-  private static let hashDigits = 16
-
-  /// The names seen that begin the last one, shortest first.
-  private var prefixes: [TensorName] = []
+  /// The files seen that begin the last name, shortest first.
+  private var prefixes: [ArraySlice<UInt8>] = []
 
   /// An encoder that has seen no name.
   public init() {}
 
   /// Encodes the next name.
   public mutating func encode(_ name: TensorName) -> EncodedPath {
-    while let last = prefixes.last, !name.utf8.starts(with: last.utf8) { prefixes.removeLast() }
-    defer { prefixes.append(name) }
+    let raw = name.utf8
+    while let last = prefixes.last, !raw.begins(with: last) { prefixes.removeLast() }
+    let metadataFile = Self.metadataFile[...]
+    if raw.begins(with: metadataFile), (prefixes.last?.count ?? 0) < metadataFile.count {
+      prefixes.append(metadataFile)
+    }
+    defer { prefixes.append(raw) }
 
-    var path = EncodedPath()
-    if name.utf8.elementsEqual(Self.metadataFile) {
-      path.append(Array("metadata%2Ejson".utf8))
-      return path
+    var writer = PathWriter(name: raw)
+    if raw == metadataFile {
+      writer.append(escaped: Array("metadata%2Ejson".utf8))
+      return writer.path
     }
-    var rest = name.utf8[...]
-    for slash in separators(of: name) {
-      path.append(component(rest[..<slash], isFirst: path.count == 0, of: name))
-      rest = rest[(slash + 1)...]
+    /// The first of the prefixes that may end at the slash at hand.
+    var file = 0
+    var start = raw.startIndex
+    for slash in raw.indices where raw[slash] == UInt8(ascii: "/") {
+      let length = slash - raw.startIndex
+      while file < prefixes.count, prefixes[file].count < length { file += 1 }
+      // What is a file cannot be a directory too.
+      if file < prefixes.count, prefixes[file].count == length { continue }
+      writer.append(raw[start..<slash])
+      start = slash + 1
     }
-    path.append(component(rest, isFirst: path.count == 0, of: name))
-    return path
+    writer.append(raw[start...])
+    return writer.path
   }
 
   /// One component as bytes, by itself; for names of directories that are no tensor's.
   static func encodeDirectory(_ name: [UInt8]) -> [UInt8] {
-    var path = EncodedPath()
-    path.append(PathEncoder().component(name[...], isFirst: true, of: TensorName(utf8: name[...])))
-    return path.bytes
+    var writer = PathWriter(name: name[...])
+    writer.append(name[...])
+    return writer.path.bytes
+  }
+}
+
+/// Puts a path together from the components of a name.
+private struct PathWriter {
+  /// NAME_MAX of Linux.
+  private static let maximumComponent = 255
+  private static let hashDigits = 16
+
+  private(set) var path = EncodedPath()
+  private let name: ArraySlice<UInt8>
+  /// `%~` and the hash of the name; one name can need it a million times.
+  private lazy var cutMark: [UInt8] =
+    Array("%~".utf8) + SHA256.digest(name).prefix(Self.hashDigits / 2).flatMap { hexDigits($0, lowercase) }
+
+  init(name: ArraySlice<UInt8>) {
+    self.name = name
+    path.bytes.reserveCapacity(name.count)
   }
 
-  /// The positions of the `/` that separate components: all but those after a prefix that is itself a file.
-  private func separators(of name: TensorName) -> [Int] {
-    let start = name.utf8.startIndex
-    var files = prefixes.map(\.utf8.count)
-    if name.utf8.starts(with: Self.metadataFile) { files.append(Self.metadataFile.count) }
-    let joined = Set(files.map { start + $0 })
-    return name.utf8.indices.filter {
-      name.utf8[$0] == UInt8(ascii: "/") && !joined.contains($0)
+  /// Appends a component that needs no more encoding.
+  mutating func append(escaped component: some Collection<UInt8>) {
+    if !path.bytes.isEmpty { path.bytes.append(UInt8(ascii: "/")) }
+    path.bytes += component
+  }
+
+  /// Encodes and appends a component.
+  mutating func append(_ raw: ArraySlice<UInt8>) {
+    if raw.isEmpty {
+      append(escaped: CollectionOfOne(UInt8(ascii: "%")))
+    } else if raw.first == dot, isReserved(raw) {
+      let dots = raw.prefix { $0 == dot }
+      append(escaped: dots.flatMap(escape) + raw[dots.endIndex...])
+    } else if raw.count <= Self.maximumComponent, raw.allSatisfy({ !mustEscape($0) }) {
+      append(escaped: raw)
+    } else {
+      append(escaped: encoded(raw))
     }
   }
 
-  private func component(_ raw: ArraySlice<UInt8>, isFirst: Bool, of name: TensorName) -> [UInt8] {
-    if raw.isEmpty { return [UInt8(ascii: "%")] }
-    if raw.elementsEqual(".".utf8) || raw.elementsEqual("..".utf8) {
-      return raw.flatMap { Self.escape($0) }
-    }
+  /// True of `.`, `..` and, where a path begins, the directories of views.
+  private func isReserved(_ raw: ArraySlice<UInt8>) -> Bool {
+    if raw.count <= 2, raw.allSatisfy({ $0 == dot }) { return true }
+    return path.bytes.isEmpty && PathEncoder.viewDirectories.contains { $0[...] == raw }
+  }
+
+  private mutating func encoded(_ raw: ArraySlice<UInt8>) -> [UInt8] {
     var encoded: [UInt8] = []
-    encoded.reserveCapacity(raw.count)
-    if isFirst, Self.viewDirectories.contains(where: { $0.elementsEqual(raw) }) {
-      return Self.escape(UInt8(ascii: ".")) + raw.dropFirst()
-    }
     /// Where the last whole character ends that leaves room for the hash.
     var cut = 0
     let room = Self.maximumComponent - 2 - Self.hashDigits
     for byte in raw {
       // 10xxxxxx continues a character of UTF-8; every other byte begins one.
       if byte & 0xC0 != 0x80, encoded.count <= room { cut = encoded.count }
-      switch byte {
-      case 0..<0x20, 0x7F, UInt8(ascii: "%"), UInt8(ascii: "/"): encoded += Self.escape(byte)
-      default: encoded.append(byte)
-      }
+      if mustEscape(byte) { encoded += escape(byte) } else { encoded.append(byte) }
       // The rest of a component of 100 MB is of no interest.
-      if encoded.count > Self.maximumComponent {
-        let digest = SHA256.digest(name.utf8).prefix(Self.hashDigits / 2)
-        return encoded[..<cut] + Array("%~".utf8) + digest.flatMap { Self.hexDigits($0, Self.lowercase) }
-      }
+      if encoded.count > Self.maximumComponent { return encoded[..<cut] + cutMark }
     }
     return encoded
   }
-
-  private static func escape(_ byte: UInt8) -> [UInt8] {
-    [UInt8(ascii: "%")] + hexDigits(byte, uppercase)
-  }
-
-  private static let uppercase = Array("0123456789ABCDEF".utf8)
-  private static let lowercase = Array("0123456789abcdef".utf8)
-
-  private static func hexDigits(_ byte: UInt8, _ digits: [UInt8]) -> [UInt8] {
-    [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
-  }
 }
 
-extension EncodedPath {
-  fileprivate mutating func append(_ component: [UInt8]) {
-    if !ends.isEmpty { bytes.append(UInt8(ascii: "/")) }
-    bytes += component
-    ends.append(bytes.count)
+private let dot = UInt8(ascii: ".")
+
+/// True of the bytes that are never in a path as themselves.
+private func mustEscape(_ byte: UInt8) -> Bool {
+  byte < 0x20 || byte == 0x7F || byte == UInt8(ascii: "%") || byte == UInt8(ascii: "/")
+}
+
+private func escape(_ byte: UInt8) -> [UInt8] { [UInt8(ascii: "%")] + hexDigits(byte, uppercase) }
+
+private let uppercase = Array("0123456789ABCDEF".utf8)
+private let lowercase = Array("0123456789abcdef".utf8)
+
+private func hexDigits(_ byte: UInt8, _ digits: [UInt8]) -> [UInt8] {
+  [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+}
+
+extension ArraySlice<UInt8> {
+  /// True if `other` is the beginning of these bytes.
+  fileprivate func begins(with other: ArraySlice<UInt8>) -> Bool {
+    count >= other.count && compareBytes(prefix(other.count), other) == 0
   }
 }

@@ -10,13 +10,13 @@ struct Tree: Sendable {
     case tensor
   }
 
-  /// One file or directory: 40 bytes.
+  /// One file or directory: 32 bytes.
   struct Node {
     var nameStart: Int
     var nameCount: UInt8
     var kind: Kind
     /// The model that it belongs to; of the root of several, none.
-    var model: UInt16
+    var model: UInt32
     /// The position of the directory it is in; the root is in itself.
     var parent: UInt32
     /// Of a directory, the position of its first child; of a tensor, its position in the model.
@@ -28,7 +28,7 @@ struct Tree: Sendable {
   }
 
   /// ``Node/model`` of a root above several models.
-  static let noModel = UInt16.max
+  static let noModel = UInt32.max
 
   let nodes: [Node]
   private let names: [UInt8]

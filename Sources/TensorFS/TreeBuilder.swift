@@ -24,7 +24,7 @@ struct TreeBuilder {
     let isSingle = collection.components.first?.name == nil
     builder.append([], .directory, in: 0, model: isSingle ? 0 : Tree.noModel)
     for (index, component) in collection.components.enumerated() {
-      let model = UInt16(index)
+      let model = UInt32(index)
       var root: UInt32 = 0
       if let name = component.name {
         root = builder.append(PathEncoder.encodeDirectory(name), .directory, in: 0, model: model)
@@ -34,9 +34,10 @@ struct TreeBuilder {
     return try builder.finish()
   }
 
+  /// Adds one file or directory, and returns its number among the drafts.
   @discardableResult
-  private mutating func append(
-    _ name: some Collection<UInt8>, _ kind: Tree.Kind, in parent: UInt32, model: UInt16, first: UInt32 = 0
+  mutating func append(
+    _ name: some Collection<UInt8>, _ kind: Tree.Kind, in parent: UInt32, model: UInt32, first: UInt32 = 0
   ) -> UInt32 {
     drafts.append(
       Tree.Node(
@@ -47,30 +48,38 @@ struct TreeBuilder {
   }
 
   /// Adds a model's metadata.json and tensors. Names come in order, so that all of one directory come in a row.
-  private mutating func append(_ model: Model, number: UInt16, below root: UInt32) {
+  private mutating func append(_ model: Model, number: UInt32, below root: UInt32) {
     append(PathEncoder.metadataFile, .metadata, in: root, model: number)
     var encoder = PathEncoder()
-    var previous = EncodedPath()
+    var previous: [UInt8] = []
     /// The directories of the previous path, outermost first.
     var open: [UInt32] = []
     for (index, place) in model.places.enumerated() {
-      let path = encoder.encode(model.name(at: place))
-      var depth = 0
-      while depth < min(open.count, path.count - 1), path.component(depth) == previous.component(depth) {
-        depth += 1
+      let path = encoder.encode(model.name(at: place)).bytes
+      let shared = Self.sharedDirectories(previous, path)
+      open.removeSubrange(shared.count...)
+      var rest = path[shared.end...]
+      while let slash = rest.firstIndex(of: UInt8(ascii: "/")) {
+        open.append(append(rest[..<slash], .directory, in: open.last ?? root, model: number))
+        rest = rest[(slash + 1)...]
       }
-      open.removeSubrange(depth...)
-      while open.count < path.count - 1 {
-        open.append(append(path.component(open.count), .directory, in: open.last ?? root, model: number))
-      }
-      append(
-        path.component(path.count - 1), .tensor, in: open.last ?? root, model: number, first: UInt32(index))
+      append(rest, .tensor, in: open.last ?? root, model: number, first: UInt32(index))
       previous = path
     }
   }
 
+  /// How many directories two paths begin with in common, and where what follows them begins.
+  private static func sharedDirectories(_ left: [UInt8], _ right: [UInt8]) -> (count: Int, end: Int) {
+    var shared = (count: 0, end: 0)
+    for index in 0..<min(left.count, right.count) where left[index] == UInt8(ascii: "/") {
+      guard left[shared.end...index] == right[shared.end...index] else { break }
+      shared = (shared.count + 1, index + 1)
+    }
+    return shared
+  }
+
   /// Puts each directory's children together, in the order of their names, and numbers them anew.
-  private func finish() throws(NameCollision) -> Tree {
+  func finish() throws(NameCollision) -> Tree {
     // Children of the directory at draft position d will stand at starts[d]..<starts[d + 1]; the root at 0.
     var starts = [Int](repeating: 0, count: drafts.count + 1)
     for draft in drafts.dropFirst() { starts[Int(draft.parent) + 1] += 1 }
