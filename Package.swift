@@ -90,6 +90,20 @@ let package = Package(
       ],
       swiftSettings: settings),
 
+    .testTarget(
+      name: "FUSETests",
+      dependencies: ["FUSE", "Fixtures", .product(name: "SystemPackage", package: "swift-system")],
+      swiftSettings: settings),
+
+    .testTarget(
+      name: "TensorFSTests",
+      dependencies: [
+        "FUSE", "Fixtures", "Safetensors", "TensorFS",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
+
     // The built command on a real kernel, as root. Depends on the command so that it is built, not to import it.
     .testTarget(
       name: "MountTests",

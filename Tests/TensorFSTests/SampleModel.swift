@@ -1,0 +1,59 @@
+import Fixtures
+import Safetensors
+import SystemPackage
+import Testing
+
+@testable import TensorFS
+
+/// Files made for one test, and what they amount to when they are opened.
+struct SampleModel {
+  let directory: TemporaryDirectory
+  let collection: ModelCollection
+
+  /// A model of one file, `model.safetensors`.
+  init(_ file: SafetensorsFile) throws { try self.init([("model.safetensors", file)]) }
+
+  /// A model of one file of these names, each a tensor of one byte.
+  init(names: [String]) throws {
+    try self.init(SafetensorsFile(names.map { SafetensorsFile.Tensor($0, "U8", [1]) }))
+  }
+
+  /// Whatever `open` finds in a directory of these files: the files one by one, or the directory itself.
+  init(_ files: [(name: String, file: SafetensorsFile)], asDirectory: Bool = false) throws {
+    directory = try TemporaryDirectory()
+    var paths: [FilePath] = []
+    for (name, file) in files { paths.append(try directory.write(name, file)) }
+    collection = try ModelCollection(opening: asDirectory ? [directory.path] : paths)
+  }
+
+  /// The only model.
+  var model: Model {
+    get throws { try #require(collection.components.count == 1 ? collection.components.first?.model : nil) }
+  }
+
+  /// The tree of its names.
+  var tree: Tree { get throws { try TreeBuilder.tree(of: collection) } }
+}
+
+extension Tree {
+  /// The position of a path below the root, looked up component by component as the kernel does.
+  func position(of path: [UInt8]) -> Int? {
+    var position = 0
+    for component in path.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false) {
+      guard let child = child(Array(component).span, of: nodes[position]) else { return nil }
+      position = child
+    }
+    return position
+  }
+
+  /// The position of a path below the root.
+  func position(of path: String) -> Int? { position(of: Array(path.utf8)) }
+
+  /// The names in a directory, in the order in which they are listed.
+  func list(_ position: Int) -> [String] {
+    let node = nodes[position]
+    return (Int(node.first)..<Int(node.first) + Int(node.count)).map {
+      String(decoding: name(of: nodes[$0]), as: UTF8.self)
+    }
+  }
+}

@@ -1,0 +1,212 @@
+import Fixtures
+import Logging
+import Safetensors
+import SystemPackage
+import Testing
+
+@testable import FUSE
+@testable import TensorFS
+
+/// Without a mount. Reading needs a request of the kernel's to answer, so the mount's tests cover it.
+@Suite("The file system's names and attributes") struct TensorFileSystemTests {
+  private static let file = SafetensorsFile(
+    .init("a/b", "F32", [2, 3]), .init("a/c/d", "U8", [0]), .init("e", "I8", [1000]))
+
+  private func fileSystem(_ sample: SampleModel, _ options: MountOptions = MountOptions()) throws
+    -> TensorFileSystem
+  {
+    try TensorFileSystem(sample.collection, options: options, log: Logger(label: "test"))
+  }
+
+  private func lookup(_ path: String, in fileSystem: TensorFileSystem) throws -> Attributes? {
+    var found: Attributes? = try fileSystem.attributes(of: .root)
+    for component in path.split(separator: "/") {
+      guard let directory = found else { return nil }
+      found = try fileSystem.lookup(Array(component.utf8).span, in: directory.inode)
+    }
+    return found
+  }
+
+  /// Lists a directory as the kernel does: again and again with buffers of `size` bytes until nothing comes.
+  private func list(
+    _ inode: InodeNumber, of fileSystem: TensorFileSystem, size: Int, withAttributes: Bool = false,
+    from start: UInt64 = 0
+  ) throws -> [Listing.Entry] {
+    // libfuse hands it through and does not look at it: fuse_add_direntry(3).
+    let request = unsafe try #require(OpaquePointer(bitPattern: 8))
+    var entries: [Listing.Entry] = []
+    var position = start
+    while true {
+      var buffer = unsafe DirectoryBuffer(for: request, size: size, withAttributes: withAttributes)
+      try fileSystem.list(inode, from: position, into: &buffer)
+      let bytes = unsafe buffer.bytes.withUnsafeBytes { unsafe Array($0) }
+      let part = Listing(bytes, withAttributes: withAttributes)
+      guard let last = part.entries.last else { return entries }
+      entries += part.entries
+      position = last.next
+    }
+  }
+
+  @Test("A tensor is found by its path, with its size, kind and links")
+  func lookups() throws {
+    let fileSystem = try fileSystem(SampleModel(Self.file))
+    let tensor = try #require(try lookup("a/b", in: fileSystem))
+    #expect(tensor.kind == .file)
+    #expect(tensor.size == 24)
+    #expect(tensor.linkCount == 1)
+    #expect(tensor.permissions == 0o444)
+    #expect(try lookup("a/c/d", in: fileSystem)?.size == 0)
+    #expect(try lookup("e", in: fileSystem)?.size == 1000)
+    let directory = try #require(try lookup("a", in: fileSystem))
+    #expect(directory.kind == .directory)
+    #expect(directory.linkCount == 3)
+    #expect(directory.permissions == 0o555)
+    #expect(try lookup("a/c", in: fileSystem)?.linkCount == 2)
+    let root = try fileSystem.attributes(of: .root)
+    #expect(root.kind == .directory && root.linkCount == 3 && root.inode == .root)
+  }
+
+  @Test("metadata.json is as large as its text")
+  func document() throws {
+    let sample = try SampleModel(Self.file)
+    let attributes = try #require(try lookup("metadata.json", in: fileSystem(sample)))
+    #expect(attributes.size == UInt64(MetadataDocument.bytes(of: try sample.model).count))
+    #expect(attributes.kind == .file && attributes.linkCount == 1)
+  }
+
+  @Test("What is not there is not found, and that is no error")
+  func missing() throws {
+    let fileSystem = try fileSystem(SampleModel(Self.file))
+    for path in ["b", "a/a", "a/c/dd", "metadata.jso", "E", ".npz"] {
+      #expect(try lookup(path, in: fileSystem) == nil, "\(path)")
+    }
+  }
+
+  @Test("An inode that never was is stale, and a file is no directory")
+  func errors() throws {
+    let fileSystem = try fileSystem(SampleModel(Self.file))
+    for number in [0, 1000, UInt64(Int64.max), .max] as [UInt64] {
+      let inode = InodeNumber(number: number)
+      #expect(throws: Errno.staleNFSFileHandle) { try fileSystem.attributes(of: inode) }
+      #expect(throws: Errno.staleNFSFileHandle) { try fileSystem.lookup([0x61].span, in: inode) }
+      #expect(throws: Errno.staleNFSFileHandle) { try list(inode, of: fileSystem, size: 4096) }
+    }
+    for path in ["e", "metadata.json", "a/b"] {
+      let file = try #require(try lookup(path, in: fileSystem))
+      #expect(throws: Errno.notDirectory) { try fileSystem.lookup([0x61].span, in: file.inode) }
+      #expect(throws: Errno.notDirectory) { try list(file.inode, of: fileSystem, size: 4096) }
+    }
+  }
+
+  @Test("Lookups, attributes and listings agree on every inode")
+  func agreement() throws {
+    let names = HostileNames.names(seed: 11)
+    let sample = try SampleModel(SafetensorsFile(names.map { .init(name: $0, "U8", [3]) }))
+    let fileSystem = try fileSystem(sample)
+    var seen: Set<UInt64> = [1]
+    var directories = [InodeNumber.root]
+    while let directory = directories.popLast() {
+      for entry in try list(directory, of: fileSystem, size: 4096, withAttributes: true).dropFirst(2) {
+        #expect(seen.insert(entry.inode).inserted)
+        let found = try #require(try fileSystem.lookup(Array(entry.name.utf8).span, in: directory))
+        let attributes = try fileSystem.attributes(of: found.inode)
+        #expect(found.inode.number == entry.inode && attributes.inode == found.inode)
+        #expect(found.size == attributes.size && entry.size == found.size)
+        #expect(entry.type == (found.kind == .directory ? 4 : 8))
+        if found.kind == .directory { directories.append(found.inode) }
+      }
+    }
+    #expect(UInt64(seen.count) == fileSystem.statistics().inodes)
+  }
+
+  @Test("A listing begins with the directory and its parent, and goes on sorted")
+  func listing() throws {
+    let fileSystem = try fileSystem(SampleModel(Self.file))
+    let root = try list(.root, of: fileSystem, size: 4096)
+    #expect(root.map(\.name) == [".", "..", "a", "e", "metadata.json"])
+    #expect(root.map(\.type) == [4, 4, 4, 8, 8])
+    #expect(root.prefix(2).map(\.inode) == [1, 1])
+    #expect(!root.map(\.next).contains(0))
+    let a = try #require(try lookup("a", in: fileSystem))
+    let c = try #require(try lookup("a/c", in: fileSystem))
+    let inner = try list(c.inode, of: fileSystem, size: 4096)
+    #expect(inner.map(\.name) == [".", "..", "d"])
+    #expect(inner.prefix(2).map(\.inode) == [c.inode.number, a.inode.number])
+  }
+
+  @Test("However small the buffer, each entry is listed once", arguments: [false, true])
+  func smallBuffers(withAttributes: Bool) throws {
+    let names = (0..<300).map { String(repeating: "n", count: $0 % 200 + 1) + "\($0)" }
+    let fileSystem = try fileSystem(SampleModel(names: names))
+    let whole = try list(.root, of: fileSystem, size: 1 << 20, withAttributes: withAttributes)
+    let sorted = (names + ["metadata.json"]).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+    #expect(whole.dropFirst(2).map(\.name) == sorted)
+    for size in [400, 401, 1000, 4096] {
+      #expect(try list(.root, of: fileSystem, size: size, withAttributes: withAttributes) == whole)
+    }
+  }
+
+  @Test("A position stays valid: from each one on comes the rest, and after the last nothing")
+  func positions() throws {
+    let fileSystem = try fileSystem(SampleModel(names: ["a", "b", "c"]))
+    let whole = try list(.root, of: fileSystem, size: 4096)
+    for (index, entry) in whole.enumerated() {
+      #expect(try list(.root, of: fileSystem, size: 4096, from: entry.next) == Array(whole[(index + 1)...]))
+    }
+    for position in [100, UInt64(Int64.max), .max] as [UInt64] {
+      #expect(try list(.root, of: fileSystem, size: 4096, from: position) == [])
+    }
+  }
+
+  @Test("A name of 255 bytes is listed whole")
+  func longName() throws {
+    let name = String(repeating: "é", count: 127) + "x"
+    let fileSystem = try fileSystem(SampleModel(names: [name]))
+    let names = try list(.root, of: fileSystem, size: 4096).map(\.name)
+    #expect(names == [".", "..", "metadata.json", name])
+  }
+
+  @Test("The totals count every byte and every inode")
+  func statistics() throws {
+    let sample = try SampleModel(Self.file)
+    let statistics = try fileSystem(sample).statistics()
+    let document = UInt64(MetadataDocument.bytes(of: try sample.model).count)
+    #expect(statistics.size == 1024 + document)
+    // The root, a, a/c, three tensors and metadata.json.
+    #expect(statistics.inodes == 7)
+  }
+
+  @Test("Owner, group and umask of the mount show on everything")
+  func options() throws {
+    var options = MountOptions()
+    try options.add("uid=5,gid=6,umask=077")
+    let fileSystem = try fileSystem(SampleModel(Self.file), options)
+    let modes: KeyValuePairs<String, UInt32> = ["": 0o500, "a": 0o500, "a/b": 0o400, "metadata.json": 0o400]
+    for (path, mode) in modes {
+      let attributes = try #require(try lookup(path, in: fileSystem))
+      #expect((attributes.owner, attributes.group, attributes.permissions) == (5, 6, mode))
+    }
+  }
+
+  @Test("Ranks: each has its own mode and document, and the root gives only what all give")
+  func ranks() throws {
+    let directory = try TemporaryDirectory()
+    try directory.write("rank0.safetensors", SafetensorsFile(.init("w", "U8", [1]))).setPermissions(0o640)
+    try directory.write("rank1.safetensors", SafetensorsFile(.init("w", "U8", [2]))).setPermissions(0o604)
+    let collection = try ModelCollection(opening: [directory.path])
+    let fileSystem = try TensorFileSystem(collection, options: MountOptions(), log: Logger(label: "test"))
+    let expected: [(String, UInt32, UInt64)] = [("rank0", 0o440, 1), ("rank1", 0o404, 2)]
+    for (index, (rank, mode, size)) in expected.enumerated() {
+      let tensor = try #require(try lookup("\(rank)/w", in: fileSystem))
+      #expect((tensor.permissions, tensor.size) == (mode, size))
+      let document = try #require(try lookup("\(rank)/metadata.json", in: fileSystem))
+      #expect(document.permissions == mode)
+      #expect(document.size == UInt64(MetadataDocument.bytes(of: collection.components[index].model).count))
+      #expect(try lookup(rank, in: fileSystem)?.permissions == mode | mode >> 2)
+    }
+    let root = try fileSystem.attributes(of: .root)
+    #expect(root.permissions == 0o500)
+    #expect(root.linkCount == 4)
+    #expect(try list(.root, of: fileSystem, size: 4096).map(\.name) == [".", "..", "rank0", "rank1"])
+  }
+}
