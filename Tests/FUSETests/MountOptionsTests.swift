@@ -136,7 +136,7 @@ import Testing
       for list in ["", "noatime", "atime", "sync", "dirsync", "allow_root", #"fsname=a\,b\\"#] {
         var options = MountOptions()
         try options.add(list)
-        _ = try Session(fileSystem: EmptyFileSystem(), options: options) {}
+        _ = try Session(fileSystem: EmptyFileSystem(), options: options)
       }
     }
   }
@@ -147,7 +147,7 @@ import Testing
       var options = MountOptions()
       options.passedOn = ["bogus"]
       let error = #expect(throws: MountError.self) {
-        _ = try Session(fileSystem: EmptyFileSystem(), options: options) {}
+        _ = try Session(fileSystem: EmptyFileSystem(), options: options)
       }
       #expect(error?.kind == .system)
       #expect(
