@@ -11,7 +11,28 @@ class Failure(Exception):
     """Something that ends one row, or the run, with one sentence."""
 
 
-class Plain:
+class Place:
+    """Where a model's tensors can be read: a directory with a file for each."""
+
+    def __init__(self, model, directory):
+        self.model, self.directory = model, directory
+
+    def path(self, index):
+        return os.path.join(self.directory, self.model.names[index])
+
+    def files(self, indices):
+        """(path, offset, length) of each tensor as a file of its own."""
+        return [(self.path(i), 0, self.model.sizes[i]) for i in indices]
+
+    def pieces(self, indices):
+        """(path, offset, length) of each tensor's bytes."""
+        return self.files(indices)
+
+    def unmount(self):
+        """Nothing to do for a place that is not a mount."""
+
+
+class Plain(Place):
     """No mount at all: the model file itself, or the extracted files."""
 
     name = "plain"
@@ -20,35 +41,22 @@ class Plain:
     pid = None
 
     def __init__(self, model):
-        self.model = model
-        self.read_ahead = None
+        super().__init__(model, model.plain)
+        self.backing = model.path
 
     def pieces(self, indices):
-        """(path, offset, length) of each tensor: where its bytes are in the model."""
+        """Where the tensors' bytes are in the model."""
         return [(self.model.path, self.model.offsets[i], self.model.sizes[i]) for i in indices]
 
-    def path(self, index):
-        """The tensor as a file."""
-        return os.path.join(self.model.plain, self.model.names[index])
 
-    @property
-    def directory(self):
-        return self.model.plain
-
-    backing = property(lambda self: self.model.path)
-
-    def unmount(self):
-        pass
-
-
-class Mount:
+class Mount(Place):
     """A mounted model. Its daemon is a child in the foreground, so that its PID is known and it cannot stay."""
 
     is_plain = False
 
     def __init__(self, column, model, directory):
-        self.column, self.model, self.name, self.is_ours = column, model, column.name, column.is_ours
-        self.directory = tempfile.mkdtemp(prefix=model.key + ".mnt.", dir=directory)
+        super().__init__(model, tempfile.mkdtemp(prefix=model.key + ".mnt.", dir=directory))
+        self.column, self.name, self.is_ours, self.backing = column, column.name, column.is_ours, column.source(model)
         device = os.stat(self.directory).st_dev
         self.log = tempfile.TemporaryFile()
         self.daemon = subprocess.Popen(
@@ -87,16 +95,6 @@ class Mount:
         except OSError:
             return None
 
-    def pieces(self, indices):
-        return [(self.path(i), 0, self.model.sizes[i]) for i in indices]
-
-    def path(self, index):
-        return os.path.join(self.directory, self.model.names[index])
-
-    @property
-    def backing(self):
-        return self.column.source(self.model)
-
     def memory(self):
         """The daemon's resident memory, in bytes by kind."""
         result = {}
@@ -108,6 +106,9 @@ class Mount:
         return result
 
     def unmount(self):
+        """Unmounts and waits for the daemon to end; does nothing the second time."""
+        if self.log.closed:
+            return
         unmount(self.directory)
         try:
             self.daemon.wait(20)

@@ -114,15 +114,16 @@ static off_t fileSize(const char *path) {
 }
 
 // The part of all the files of LIST that is in memory, or -1 if nobody knows.
-static double residentPart(void) {
+static double residentPart(double *sizeOfAll) {
   double in = 0, size = 0;
   for (size_t i = 0; i < pieceCount; i++) {
     if (!pieces[i].isNewFile) continue;
     long bytes = resident(pieces[i].path);
-    if (bytes < 0) return -1;
+    if (bytes < 0) return sizeOfAll ? *sizeOfAll = 0 : 0, -1;
     in += bytes;
     size += (fileSize(pieces[i].path) + page - 1) / page * page;
   }
+  if (sizeOfAll) *sizeOfAll = size;
   return size > 0 ? in / size : 0;
 }
 
@@ -293,7 +294,7 @@ static int compare(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
-static void measure(double before, const char *backing, bool touches) {
+static void measure(double before, const char *backing, size_t memory) {
   struct worker *workers = calloc(threadCount, sizeof *workers);
   if (!workers) fail("memory", "workers");
   pthread_barrier_init(&start, NULL, threadCount + 1);
@@ -303,7 +304,7 @@ static void measure(double before, const char *backing, bool touches) {
     if (pthread_create(&workers[i].thread, NULL, work, &workers[i])) fail("start", "thread");
   }
   pthread_barrier_wait(&start);
-  if (touches) touchMemory(total + (256 << 20));
+  if (memory) touchMemory(memory);
   struct rusage usage, usageAfter;
   unsigned long calls = daemonCalls();
   double daemon = daemonSeconds(), begin = seconds(CLOCK_MONOTONIC);
@@ -329,7 +330,10 @@ static void measure(double before, const char *backing, bool touches) {
     printf("\"p50\": %.9f, \"p99\": %.9f, ", latencies[count / 2], latencies[count * 99 / 100]);
   }
   if (mode == MAP) printf("\"sum\": %lu, ", sum);
-  if (mode <= MAP) printf("\"resident_before\": %.5f, \"resident_after\": %.5f, ", before, residentPart());
+  if (mode <= MAP) {
+    double size, after = residentPart(&size);
+    printf("\"resident_before\": %.5f, \"resident_after\": %.5f, \"bytes_after\": %.0f, ", before, after, after * size);
+  }
   if (backing) printf("\"backing_after\": %ld, ", resident(backing));
   printf("\"threads\": %lu}\n", threadCount);
 }
@@ -369,7 +373,7 @@ int main(int argc, char **argv) {
     addFiles(argc - 2, argv + 2);
     if (what[0] == 'w') readAll();
     else for (size_t i = 0; i < pieceCount; i++) drop(pieces[i].path);
-    printf("{\"resident_before\": %.5f}\n", residentPart());
+    printf("{\"resident_before\": %.5f}\n", residentPart(NULL));
     return 0;
   }
   if (!strcmp(what, "touch")) return touchMemory(atol(argv[2])), 0;
@@ -402,9 +406,10 @@ int main(int argc, char **argv) {
       return 1;
     }
   }
-  double before = mode <= MAP ? residentPart() : 0;
+  double before = mode <= MAP ? residentPart(NULL) : 0;
   if (mode == RANDOM) chooseRequests();
-  measure(before, backing, isCold);
+  // What the caches will take: the pages of LIST's files, and of the file behind them.
+  measure(before, backing, isCold ? total * (isDisk ? 2 : 1) + (256 << 20) : 0);
   for (size_t i = 0; dropsAfter && i < pieceCount; i++) if (pieces[i].isNewFile) drop(pieces[i].path);
   return 0;
 }

@@ -15,7 +15,8 @@ GROUPS = [
     ("latency", "data", "cold", "Random reads, cold", "The mount's pages dropped, the model in memory"),
     ("latency", "data", "warm", "Random reads, warm", "The mount's pages in memory"),
     ("rate", "disk", "disk", "From disk, sequential", "Neither the mount's pages nor the model in memory"),
-    ("latency", "disk", "disk", "From disk, random", "Neither the mount's pages nor the model in memory"),
+    ("latency", "disk", "disk", "From disk, random", "Neither the mount's pages nor the model in memory. The last number: "
+     "bytes read from disk for each byte asked for (2 for 4K: a tensor's pages are not the model's)"),
 ]
 
 
@@ -67,12 +68,21 @@ def cell(bench, row, name):
     if row.unit == "latency":
         text = " / ".join(f"{median([sample[key] for sample in samples]) * 1e6:.1f}" for key in ("p50", "p99"))
         found = ratios(bench, row, name)
-        return text + (f" · {spread(found, ratio_form)}" if name != "plain" and found else "") + mark
+        if name != "plain" and found:
+            text += f" · {spread(found, ratio_form)}"
+        if row.phase == "disk":
+            text += f" · {median([read_from_disk(sample) for sample in samples]):.1f}×"
+        return text + mark
     if row.unit == "entry":
         first, second = (median([sample[key] / sample["count"] for sample in samples]) * 1e6
                          for key in ("seconds", "second"))
         return f"{first:.2f} / {second:.2f}"
     return spread([sample["seconds"] * 1e3 for sample in samples], lambda value: f"{value:.1f}")
+
+
+def read_from_disk(sample):
+    """Bytes that came into memory from the disk, for each byte asked for."""
+    return sample.get("backing_after", sample["bytes_after"]) / sample["bytes"]
 
 
 def doubts(row, name, samples):

@@ -23,9 +23,11 @@ def reader(bench, mount, mode, indices, state, *options):
     """Runs the C program. The plain file is in memory and stays there, except in the rows about the disk."""
     if mount.is_plain and state == "cold":
         state = ""
+    # The plain file is the model itself, read at the tensors' offsets; for rows about files, the extracted files.
+    places = mount.pieces if mode in ("seq", "rand", "mmap") else mount.files
     listing = os.path.join(bench.directory, "list")
     with open(listing, "w") as file:
-        for piece in mount.pieces(indices):
+        for piece in places(indices):
             file.write("%s\t%d\t%d\n" % piece)
     command = [bench.reader, mode, *map(str, options)]
     if state:

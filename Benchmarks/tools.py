@@ -7,8 +7,6 @@ import shutil
 import subprocess
 import sys
 
-from mounts import Failure, Mount, Peer
-
 
 def size(text):
     """256M, 1G and the like, in bytes."""
@@ -61,12 +59,12 @@ def index_archives(bench, model):
     """Mounts each peer once: ratarmount writes an index the first time, which is not what is measured."""
     for column in bench.columns:
         if not column.is_ours:
-            Mount(column, model, bench.directory).unmount()
+            bench.mount(column, model).unmount()
 
 
 def safe_open_seconds(path, count):
     """Seconds that Python's safetensors takes for safe_open and keys, in a process of its own each time."""
-    script = ("import sys, time; from safetensors import safe_open; begin = time.perf_counter()\n"
+    script = ("import numpy, sys, time; from safetensors import safe_open; begin = time.perf_counter()\n"
               "with safe_open(sys.argv[1], 'np') as file: keys = list(file.keys())\n"
               "print(time.perf_counter() - begin)")
     result = []
