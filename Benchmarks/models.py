@@ -60,7 +60,8 @@ class Model:
     def pack(self):
         """Writes the image and the archive that the peers mount; neither is compressed."""
         quiet = {"stdout": subprocess.DEVNULL, "check": True}
-        subprocess.run(["mksquashfs", self.plain, self.squashfs, "-noI", "-noD", "-noF", "-noX", "-no-progress"], **quiet)
+        uncompressed = ["-noI", "-noD", "-noF", "-noX", "-no-progress"]
+        subprocess.run(["mksquashfs", self.plain, self.squashfs, *uncompressed], **quiet)
         subprocess.run(["tar", "-C", self.plain, "-cf", self.tar, "."], **quiet)
         os.sync()
 

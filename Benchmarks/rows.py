@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 
+import tools
 from mounts import Failure, unmount
 
 MIB = 1 << 20
@@ -150,6 +151,8 @@ def walk(*command):
     """A row for a tool that walks the directory; DIR and SCRATCH in its command line stand for directories."""
     def take(bench, mount):
         places = {"DIR": mount.directory, "SCRATCH": bench.scratch}
+        if "SCRATCH" in command:
+            output([bench.reader, "touch", str(len(mount.model.names) * 8192 + 256 * MIB)])
         try:
             sample = spawn([places.get(word, word) for word in command], mount.pid)
         finally:
@@ -163,6 +166,8 @@ def walk(*command):
 
 def ready(bench, column, model):
     """From the start of the command until a tensor's file answers."""
+    if isinstance(column, tools.SafeOpen):
+        return {"seconds": column.seconds(model.path)}
     directory = os.path.join(bench.directory, "ready.mnt")
     os.mkdir(directory)
     try:
@@ -188,7 +193,8 @@ def all_rows():
 
     for state in ("cold", "warm"):
         for block in (32 << 10, 128 << 10, MIB):
-            add("data", "rate", f"seq/{state}/{short(block)}", f"pread {short(block)}", sequential(block, state), state)
+            add("data", "rate", f"seq/{state}/{short(block)}", f"pread {short(block)}",
+                sequential(block, state), state)
     for state in ("cold", "warm"):
         add("data", "rate", f"cat/{state}", "`cat` of all tensors",
             tool(lambda mount, files, _: ["cat", *files], state, everything), state)

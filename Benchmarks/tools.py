@@ -7,6 +7,8 @@ import shutil
 import subprocess
 import sys
 
+from mounts import Failure
+
 
 def size(text):
     """256M, 1G and the like, in bytes."""
@@ -28,7 +30,8 @@ def install(options, root):
     if not shutil.which("cc"):
         sys.exit("run: a C compiler is needed; install " + " ".join(missing))
     if not os.path.exists(options.binary):
-        subprocess.run(["swift", "build", "-c", "release", "--product", "stmount"], cwd=root, check=True, stdout=sys.stderr)
+        command = ["swift", "build", "-c", "release", "--product", "stmount"]
+        subprocess.run(command, cwd=root, check=True, stdout=sys.stderr)
 
 
 def compile_reader(directory):
@@ -62,18 +65,19 @@ def index_archives(bench, model):
             bench.mount(column, model).unmount()
 
 
-def safe_open_seconds(path, count):
-    """Seconds that Python's safetensors takes for safe_open and keys, in a process of its own each time."""
+class SafeOpen:
+    """Python's safetensors: safe_open and keys, in a process of its own each time; imports are not counted."""
+
+    name = "safe_open + keys"
     script = ("import numpy, sys, time; from safetensors import safe_open; begin = time.perf_counter()\n"
               "with safe_open(sys.argv[1], 'np') as file: keys = list(file.keys())\n"
               "print(time.perf_counter() - begin)")
-    result = []
-    for _ in range(count):
-        done = subprocess.run([sys.executable, "-c", script, path], capture_output=True, text=True)
+
+    def seconds(self, path):
+        done = subprocess.run([sys.executable, "-c", self.script, path], capture_output=True, text=True)
         if done.returncode:
-            return None
-        result.append(float(done.stdout))
-    return result
+            raise Failure((done.stderr.strip() or "it failed").splitlines()[-1])
+        return float(done.stdout)
 
 
 def remove(model):
@@ -106,6 +110,12 @@ def machine(bench):
     version = subprocess.run([bench.options.binary, "--version"], capture_output=True, text=True).stdout.strip()
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True,
                             cwd=os.path.dirname(os.path.abspath(__file__))).stdout.strip()
+    for column in bench.columns:
+        if not column.is_ours:
+            found = subprocess.run([*column.program, "--version"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True).stdout
+            number = re.search(re.escape(column.name.split("_")[0]) + r"\D*?(\d+(\.\d+)+)", found)
+            version += f", {column.name} {number[1] if number else 'of unknown version'}"
     hardware = f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB of memory"
     software = (f"Linux {platform.release()}, {version}, commit {commit or 'unknown'}, models on "
                 f"{file_system(bench.directory)}, {'root' if os.geteuid() == 0 else 'an ordinary user'}")
