@@ -239,7 +239,8 @@ static void readRandomly(struct worker *self) {
   for (size_t i = 0; i < readCount; i++) {
     const struct piece *piece = &pieces[requests[i].piece];
     double before = seconds(CLOCK_MONOTONIC);
-    readPiece(self->fds[requests[i].piece], piece, requests[i].offset, requests[i].offset + block, self->buffer, block);
+    off_t from = requests[i].offset;
+    readPiece(self->fds[requests[i].piece], piece, from, from + block, self->buffer, block);
     latencies[i] = seconds(CLOCK_MONOTONIC) - before;
   }
 }
@@ -332,7 +333,8 @@ static void measure(double before, const char *backing, size_t memory) {
   if (mode == MAP) printf("\"sum\": %lu, ", sum);
   if (mode <= MAP) {
     double size, after = residentPart(&size);
-    printf("\"resident_before\": %.5f, \"resident_after\": %.5f, \"bytes_after\": %.0f, ", before, after, after * size);
+    printf("\"resident_before\": %.5f, \"resident_after\": %.5f, ", before, after);
+    printf("\"bytes_after\": %.0f, ", after * size);
   }
   if (backing) printf("\"backing_after\": %ld, ", resident(backing));
   printf("\"threads\": %lu}\n", threadCount);
