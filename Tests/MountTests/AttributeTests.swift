@@ -16,7 +16,8 @@ extension MountTests {
   /// What stat(2) and statfs(2) say.
   @Suite struct AttributeTests {
     private static let model = SafetensorsFile(
-      .init("w", "U8", [5000]), .init("a/b/c", "F32", [128]), .init("a/b/d", "U8", [1]), .init("a/e", "U8", [0]))
+      .init("w", "U8", [5000]), .init("a/b/c", "F32", [128]), .init("a/b/d", "U8", [1]),
+      .init("a/e", "U8", [0]))
 
     @Test(
       "A file's mode is the source's without write and execute; a directory has x where it has r",
@@ -129,7 +130,8 @@ extension MountTests {
       }
     }
 
-    @Test("Of several sources the mount shows the newest times, and no more permissions than each of them gives")
+    @Test(
+      "Of several sources the mount shows the newest times, and no more permissions than each of them gives")
     func severalSources() async throws {
       let files = try TemporaryDirectory()
       let one = try files.write("1.safetensors", SafetensorsFile(.init("a", "U8", [1])))

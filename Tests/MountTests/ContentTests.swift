@@ -51,11 +51,14 @@ extension MountTests {
       let directory = try TemporaryDirectory()
       try await withMount(try directory.write("m.safetensors", SafetensorsFile())) { mount in
         try expectTree(mount.path, [:])
-        #expect(try await Command.output(of: "jq", "-c", ".tensors", "\(mount.file("metadata.json"))") == "{}")
+        #expect(
+          try await Command.output(of: "jq", "-c", ".tensors", "\(mount.file("metadata.json"))") == "{}")
       }
     }
 
-    @Test("Reading from the start gives every byte, in steps of any size", arguments: [1, 7, 4096, 100_000, 1 << 20])
+    @Test(
+      "Reading from the start gives every byte, in steps of any size",
+      arguments: [1, 7, 4096, 100_000, 1 << 20])
     func sequentialRead(step: Int) async throws {
       try await withLarge { mount, large in
         let name = step == 1 ? "before" : "large"
@@ -64,7 +67,9 @@ extension MountTests {
       }
     }
 
-    @Test("pread at any offset and of any size gives what is there, less what passes the end", arguments: [1, 2] as [UInt64])
+    @Test(
+      "pread at any offset and of any size gives what is there, less what passes the end",
+      arguments: [1, 2] as [UInt64])
     func randomRead(seed: UInt64) async throws {
       var generator = SeededGenerator(seed: seed)
       try await withLarge { _, path in
@@ -72,7 +77,8 @@ extension MountTests {
         let size = Self.large.data.count
         for _ in 0..<300 {
           // Small offsets, the end and page borders more often than chance would have them.
-          let anchor = [0, size, Int.random(in: 0...size, using: &generator) / Self.pageSize * Self.pageSize]
+          let anchor =
+            [0, size, Int.random(in: 0...size, using: &generator) / Self.pageSize * Self.pageSize]
             .randomElement(using: &generator) ?? 0
           let offset = max(0, anchor + Int.random(in: -5000...5000, using: &generator))
           let count = Int.random(in: 0...20_000, using: &generator)
@@ -95,14 +101,17 @@ extension MountTests {
       }
     }
 
-    @Test("A mapping shows the tensor, and zeros up to the end of its last page", arguments: [MAP_SHARED, MAP_PRIVATE])
+    @Test(
+      "A mapping shows the tensor, and zeros up to the end of its last page",
+      arguments: [MAP_SHARED, MAP_PRIVATE])
     func mapping(flags: CInt) async throws {
       try await withLarge { _, path in
         let size = Self.large.data.count
         let wholePages = (size + Self.pageSize - 1) / Self.pageSize * Self.pageSize
         let mapped = try OpenFile(path).mapped(wholePages, flags)
         expectSame(Array(mapped[..<size]), Self.large.data, "the mapping")
-        expectSame(Array(mapped[size...]), Array(repeating: 0, count: wholePages - size), "the rest of the page")
+        expectSame(
+          Array(mapped[size...]), Array(repeating: 0, count: wholePages - size), "the rest of the page")
       }
     }
 

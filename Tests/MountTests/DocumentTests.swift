@@ -7,7 +7,9 @@ extension MountTests {
   @Suite struct DocumentTests {
     @Test("Every tensor is listed, its path opens, and its offset is the place of its bytes in the source")
     func tensors() async throws {
-      let names = ["w", "a/b", "a/b/c", "x%y", "nul\0", "", "metadata.json", ".npy/w", "caf\u{E9}", "cafe\u{301}"]
+      let names = [
+        "w", "a/b", "a/b/c", "x%y", "nul\0", "", "metadata.json", ".npy/w", "caf\u{E9}", "cafe\u{301}",
+      ]
       var tensors = names.map { SafetensorsFile.Tensor($0, "I16", [2, 3]) }
       tensors.append(.init(String(repeating: "é", count: 150), "BF16", [5]))
       tensors.append(.init("scalar", "F32", []))
@@ -67,7 +69,8 @@ extension MountTests {
     @Test("A model without __metadata__ has empty metadata")
     func noMetadata() async throws {
       let directory = try TemporaryDirectory()
-      try await withMount(try directory.write("m.safetensors", SafetensorsFile(.init("w", "U8", [1])))) { mount in
+      try await withMount(try directory.write("m.safetensors", SafetensorsFile(.init("w", "U8", [1])))) {
+        mount in
         let metadata = try await Command.output(of: "jq", "-c", ".metadata", "\(mount.file("metadata.json"))")
         #expect(metadata == "{}")
       }
@@ -94,7 +97,8 @@ extension MountTests {
         for entry in entries {
           let source = try #require(sources[entry.source])
           let expected = source[entry.offset..<entry.offset + entry.byteCount]
-          expectSame(try OpenFile(mount.path.appending(entry.path.components)).bytes(), expected, "\(entry.path)")
+          expectSame(
+            try OpenFile(mount.path.appending(entry.path.components)).bytes(), expected, "\(entry.path)")
         }
       }
     }

@@ -20,13 +20,15 @@ extension MountTests {
         expectSamePaths(entries.map(\.name), expected + [".", ".."])
         #expect(Set(entries.map(\.inode)).count == entries.count)
         for entry in entries.striding(by: 97) {
-          let status = try Stat(mount.file("dir").appending(entry.name.components), followTargetSymlink: false)
+          let status = try Stat(
+            mount.file("dir").appending(entry.name.components), followTargetSymlink: false)
           #expect(UInt64(status.inode.rawValue) == entry.inode, "\(entry.name)")
         }
       }
     }
 
-    @Test("seekdir goes back to where telldir was, and rewinddir to the beginning", arguments: [3] as [UInt64])
+    @Test(
+      "seekdir goes back to where telldir was, and rewinddir to the beginning", arguments: [3] as [UInt64])
     func seeking(seed: UInt64) async throws {
       var generator = SeededGenerator(seed: seed)
       try await withNumberedFiles(2000) { mount in
@@ -75,7 +77,8 @@ extension MountTests {
       for number in 0..<count {
         let separator = number == 0 ? "" : ","
         header += Array(
-          "\(separator)\"t\(number)\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[\(number),\(number + 1)]}".utf8)
+          "\(separator)\"t\(number)\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[\(number),\(number + 1)]}"
+            .utf8)
       }
       header.append(UInt8(ascii: "}"))
       let data = (0..<count).map { UInt8(truncatingIfNeeded: $0) }

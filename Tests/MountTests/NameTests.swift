@@ -18,20 +18,23 @@ extension MountTests {
         testDescription: "ordinary names are their own paths",
         pairs: [
           "lm_head.weight": "lm_head.weight", "a/b/c": "a/b/c", "a/b/d": "a/b/d", "a/e": "a/e",
-          "bert/encoder/kernel:0": "bert/encoder/kernel:0", " spaces ": " spaces ", "-rf": "-rf", "*?[": "*?[",
+          "bert/encoder/kernel:0": "bert/encoder/kernel:0", " spaces ": " spaces ", "-rf": "-rf",
+          "*?[": "*?[",
           "quote'\"": "quote'\"", "back\\slash": "back\\slash", "~": "~", "...": "...", ".hidden": ".hidden",
           "重み": "重み", "🦀/🐍": "🦀/🐍", "rtl\u{202E}txt": "rtl\u{202E}txt", "A": "A", "c1\u{85}": "c1\u{85}",
         ]),
       Names(
         testDescription: "what a path cannot say is percent-encoded",
         pairs: [
-          "x%y": "x%25y", "x%25y": "x%2525y", "tab\t": "tab%09", "line\nfeed": "line%0Afeed", "nul\0": "nul%00",
+          "x%y": "x%25y", "x%25y": "x%2525y", "tab\t": "tab%09", "line\nfeed": "line%0Afeed",
+          "nul\0": "nul%00",
           "esc\u{1B}[0m": "esc%1B[0m", "del\u{7F}": "del%7F", "unit\u{1F}": "unit%1F",
         ]),
       Names(
         testDescription: "the components . and .. are encoded",
         pairs: [
-          "../../etc/passwd": "%2E%2E/%2E%2E/etc/passwd", "./w": "%2E/w", "d/../e": "d/%2E%2E/e", "d/./e": "d/%2E/e",
+          "../../etc/passwd": "%2E%2E/%2E%2E/etc/passwd", "./w": "%2E/w", "d/../e": "d/%2E%2E/e",
+          "d/./e": "d/%2E/e",
           "f/..": "f/%2E%2E", "f/.": "f/%2E",
         ]),
       Names(
@@ -40,7 +43,8 @@ extension MountTests {
       Names(
         testDescription: "an empty component is a bare %",
         pairs: [
-          "/absolute": "%/absolute", "mid//dle": "mid/%/dle", "trailing/": "trailing/%", "//": "%/%/%", "%": "%25",
+          "/absolute": "%/absolute", "mid//dle": "mid/%/dle", "trailing/": "trailing/%", "//": "%/%/%",
+          "%": "%25",
         ]),
       Names(testDescription: "an empty name is a bare %", pairs: ["": "%", "other": "other"]),
       Names(
@@ -52,7 +56,8 @@ extension MountTests {
       Names(
         testDescription: "no tensor takes a view directory's place",
         pairs: [
-          ".npy/w": "%2Enpy/w", ".f32": "%2Ef32", ".safetensors/w.safetensors": "%2Esafetensors/w.safetensors",
+          ".npy/w": "%2Enpy/w", ".f32": "%2Ef32",
+          ".safetensors/w.safetensors": "%2Esafetensors/w.safetensors",
           "deep/.npy": "deep/.npy", ".npyx": ".npyx", ".npy2/w": ".npy2/w",
         ]),
       Names(
@@ -104,7 +109,8 @@ extension MountTests {
         // The `/` comes after another tensor's whole name, so this is one component, too.
         try await expect(name + "/w", at: cut)
       }
-      try await expect(String(repeating: "z", count: 300) + "/w", at: String(repeating: "z", count: 237), "/w")
+      try await expect(
+        String(repeating: "z", count: 300) + "/w", at: String(repeating: "z", count: 237), "/w")
       let source = try directory.write("m.safetensors", SafetensorsFile(expected.map(\.tensor)))
       try await withMount(source) { mount in
         let walk = try Walk(mount.path)
@@ -118,7 +124,8 @@ extension MountTests {
       let directory = try TemporaryDirectory()
       let source = try directory.write("m.safetensors", SafetensorsFile(.init("a/b", "U8", [3])))
       try await withMount(source) { mount in
-        for name in ["x", "a/x", "A", "a/B", "b", "%", "a%2Fb", "a/b ", "metadata", Self.x(255), Self.x(256)] {
+        for name in ["x", "a/x", "A", "a/B", "b", "%", "a%2Fb", "a/b ", "metadata", Self.x(255), Self.x(256)]
+        {
           // Twice, since the kernel remembers.
           for _ in 0..<2 {
             #expect(throws: Errno.noSuchFileOrDirectory, "\(name)") { try OpenFile(mount.file(name)) }

@@ -9,7 +9,9 @@ extension MountTests {
     private static let model = SafetensorsFile(.init("w", "U8", [100]), .init("a/b", "U8", [1]))
     private static let always: Set<Substring> = ["ro", "nosuid", "nodev", "noexec"]
 
-    @Test("The table of mounts tells the story: type fuse.stmount, the model's path, read-only, nothing executable")
+    @Test(
+      "The table of mounts tells the story: type fuse.stmount, the model's path, read-only, nothing executable"
+    )
     func mountTable() async throws {
       let files = try TemporaryDirectory()
       let path = try files.write("dir with space/m,odd.safetensors", Self.model)
@@ -55,7 +57,9 @@ extension MountTests {
       let files = try TemporaryDirectory()
       let path = try files.write("m.safetensors", Self.model)
       try #require(unsafe chmod("\(path)", 0o600) == 0)
-      for options in [["-o", "uid=1234,gid=4321,umask=027"], ["-ouid=1234", "-o", "gid=4321", "-o", "umask=0027"]] {
+      for options in [
+        ["-o", "uid=1234,gid=4321,umask=027"], ["-ouid=1234", "-o", "gid=4321", "-o", "umask=0027"],
+      ] {
         try await withMount(path, options: options) { mount in
           for (name, mode) in ["": S_IFDIR | 0o550, "a": S_IFDIR | 0o550, "w": S_IFREG | 0o440] {
             let status = try Stat(mount.file(name))
@@ -95,7 +99,8 @@ extension MountTests {
       "What fstab passes is accepted, and the mount stays what it always is",
       arguments: [
         "rw", "ro", "defaults", "auto", "noauto", "nofail", "_netdev", "user", "users", "nouser",
-        "x-systemd.automount", "x-systemd.requires=network.target", "x-gvfs-show", "noatime", "nosuid,nodev,noexec", "rw,dev,suid",
+        "x-systemd.automount", "x-systemd.requires=network.target", "x-gvfs-show", "noatime",
+        "nosuid,nodev,noexec", "rw,dev,suid",
         "rw,auto,noauto,nofail,_netdev,user,defaults,x-systemd.automount", "", ",,",
       ])
     func fstab(options: String) async throws {
@@ -109,7 +114,9 @@ extension MountTests {
       }
     }
 
-    @Test("mount -t fuse.stmount mounts, as fstab has it done", arguments: ["defaults", "noauto,nofail,user,uid=1234"])
+    @Test(
+      "mount -t fuse.stmount mounts, as fstab has it done",
+      arguments: ["defaults", "noauto,nofail,user,uid=1234"])
     func mountCommand(options: String) async throws {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(

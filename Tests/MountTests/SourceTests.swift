@@ -23,7 +23,9 @@ extension MountTests {
       try files.write(directory + Self.two, SafetensorsFile(Self.b, Self.c))
     }
 
-    @Test("A sharded set by its index", arguments: ["model.safetensors.index.json", "model.safetensors.index.fp16.json"])
+    @Test(
+      "A sharded set by its index",
+      arguments: ["model.safetensors.index.json", "model.safetensors.index.fp16.json"])
     func index(name: String) async throws {
       let files = try TemporaryDirectory()
       try writeShards(to: files)
@@ -45,7 +47,8 @@ extension MountTests {
     @Test("The index decides: tensors that it does not name are left out, with a warning that counts them")
     func extraTensors() async throws {
       let files = try TemporaryDirectory()
-      try files.write(Self.one, SafetensorsFile(Self.a, .init("extra.1", "U8", [3]), .init("extra.2", "U8", [3])))
+      try files.write(
+        Self.one, SafetensorsFile(Self.a, .init("extra.1", "U8", [3]), .init("extra.2", "U8", [3])))
       try files.write(Self.two, SafetensorsFile(Self.b, Self.c))
       try files.write("model.safetensors.index.json", Self.index)
       let mountPoint = try files.makeDirectory("mnt")
@@ -85,7 +88,9 @@ extension MountTests {
       try await withMount(files.path) { try expectTree($0.path, ["other": [7]]) }
     }
 
-    @Test("A Hugging Face snapshot of links into blobs, by its directory or the link to its index", arguments: [true, false])
+    @Test(
+      "A Hugging Face snapshot of links into blobs, by its directory or the link to its index",
+      arguments: [true, false])
     func huggingFaceSnapshot(byDirectory: Bool) async throws {
       let files = try TemporaryDirectory()
       let snapshot = "hub/models--org--name/snapshots/0123abc/"
@@ -154,7 +159,9 @@ extension MountTests {
             "vae/layer.0.a": Self.a.data, "unet/layer.0.a": Self.a.data, "unet/layer.0.b": Self.b.data,
             "unet/deep/layer.1.c": Self.c.data, "text_encoder/layer.0.b": Self.b.data,
           ], models: ["vae", "unet", "text_encoder"])
-        let inodes = try (Walk(mount.path).files).map { try Stat(mount.path.appending($0.components)).inode.rawValue }
+        let inodes = try (Walk(mount.path).files).map {
+          try Stat(mount.path.appending($0.components)).inode.rawValue
+        }
         #expect(Set(inodes).count == 8)
       }
     }

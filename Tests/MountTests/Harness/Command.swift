@@ -52,7 +52,8 @@ enum Command {
       executable, arguments: Arguments(arguments), workingDirectory: directory, platformOptions: options,
       input: .none, output: .bytes(limit: outputLimit), error: .string(limit: outputLimit))
     return Outcome(
-      status: result.terminationStatus.shellStatus, output: result.standardOutput, error: result.standardError)
+      status: result.terminationStatus.shellStatus, output: result.standardOutput, error: result.standardError
+    )
   }
 
   /// Runs the command under test.

@@ -36,7 +36,8 @@ struct DocumentEntry {
 
   private static func text(_ points: Substring) -> String {
     var text = String.UnicodeScalarView()
-    text.append(contentsOf: points.split(separator: " ").compactMap { UInt32($0).flatMap(Unicode.Scalar.init) })
+    text.append(
+      contentsOf: points.split(separator: " ").compactMap { UInt32($0).flatMap(Unicode.Scalar.init) })
     return String(text)
   }
 }

@@ -10,7 +10,8 @@ enum Machine {
 
   /// The programs that the tests run beside the command under test.
   private static let tools = [
-    "cat", "cmp", "findmnt", "fusermount3", "jq", "ls", "mknod", "mount", "setpriv", "sh", "sha256sum", "umount",
+    "cat", "cmp", "findmnt", "fusermount3", "jq", "ls", "mknod", "mount", "setpriv", "sh", "sha256sum",
+    "umount",
     "unshare",
   ]
 
@@ -20,7 +21,9 @@ enum Machine {
       throw Unfit(description: "the mount tests must run as root: they mount, and act as other users")
     }
     guard (try? Stat(FilePath("/dev/fuse")).type) == .characterSpecial else {
-      throw Unfit(description: "there is no /dev/fuse: load the module (modprobe fuse) or give the container the device")
+      throw Unfit(
+        description: "there is no /dev/fuse: load the module (modprobe fuse) or give the container the device"
+      )
     }
     let missing = tools.filter { tool in
       !["/usr/bin", "/bin", "/usr/sbin", "/sbin"].contains {

@@ -1,0 +1,196 @@
+import Fixtures
+import Glibc
+import SystemPackage
+import Testing
+
+extension MountTests {
+  /// What the command says and how it ends where it cannot mount.
+  @Suite struct FailureTests {
+    private let files: TemporaryDirectory
+    private let mountPoint: FilePath
+    private let source: FilePath
+
+    init() throws {
+      files = try TemporaryDirectory()
+      _ = unsafe chmod("\(files.path)", 0o755)
+      mountPoint = try files.makeDirectory("mnt")
+      source = try files.write("m.safetensors", SafetensorsFile(.init("w", "U8", [100])))
+    }
+
+    /// Runs the command where it must fail: with this status, one line of printable text on standard error that
+    /// holds `parts`, and nothing mounted.
+    private func expectFailure(
+      _ status: Int32, _ arguments: [String], saying parts: String..., user: UInt32? = nil,
+      sourceLocation: SourceLocation = #_sourceLocation
+    ) async throws {
+      let outcome = try await Command.stmount(arguments, directory: files.path, user: user)
+      #expect(outcome.status == status, "\(outcome.error)", sourceLocation: sourceLocation)
+      #expect(outcome.output.isEmpty, sourceLocation: sourceLocation)
+      #expect(
+        outcome.errorLines.count == 1 && outcome.error.hasSuffix("\n"), "\(outcome.error)",
+        sourceLocation: sourceLocation)
+      #expect(outcome.error.hasPrefix("stmount: "), "\(outcome.error)", sourceLocation: sourceLocation)
+      #expect(
+        outcome.error.unicodeScalars.dropLast().allSatisfy { $0.value >= 0x20 && !(0x7F...0x9F ~= $0.value) },
+        "\(outcome.error.debugDescription)", sourceLocation: sourceLocation)
+      for part in parts {
+        #expect(outcome.error.contains(part), "\(outcome.error)", sourceLocation: sourceLocation)
+      }
+      #expect(try MountInfo.all(at: mountPoint).isEmpty, sourceLocation: sourceLocation)
+    }
+
+    @Test("A wrong command line is 64, with a hint at --help")
+    func usage() async throws {
+      let lines: [[String]] = [
+        [], ["m.safetensors"], ["", "mnt"], ["m.safetensors", ""], ["--frobnicate", "m.safetensors", "mnt"],
+        ["-x", "m.safetensors", "mnt"], ["m.safetensors", "mnt", "-o"],
+        ["--log-level", "loud", "m.safetensors", "mnt"],
+      ]
+      for line in lines { try await expectFailure(EX_USAGE, line, saying: "--help") }
+    }
+
+    @Test(
+      "A mount option that is not known, or has a wrong value, is 64 and named",
+      arguments: [
+        "bogus", "rw,bogus,auto", "uid=x", "uid=-1", "uid=", "uid", "gid=4294967296", "umask=8", "umask=1000",
+        "exec", "allow_other,allow_root", "fsname", "ro=1",
+      ])
+    func mountOptions(options: String) async throws {
+      let wrong = options.split(separator: ",").first { !["rw", "auto"].contains($0) } ?? ""
+      let named = String(wrong.split(separator: "=").first ?? "")
+      try await expectFailure(EX_USAGE, ["-o", options, "m.safetensors", "mnt"], saying: named, "--help")
+    }
+
+    @Test("Messages about options quote them as they are, once")
+    func quoting() async throws {
+      try await expectFailure(
+        EX_USAGE, ["-o", "bogus", "m.safetensors", "mnt"], saying: "mount option 'bogus' is not known")
+      try await expectFailure(EX_USAGE, ["--bogus", "m.safetensors", "mnt"], saying: "'--bogus'")
+    }
+
+    @Test("--help and --version go to standard output and are no failure")
+    func help() async throws {
+      let help = try await Command.stmount(["--help"])
+      #expect(
+        help.status == 0 && help.error.isEmpty && help.text.contains("stmount [OPTIONS] SOURCE... MOUNTPOINT")
+      )
+      let version = try await Command.stmount(["--version"])
+      #expect(version.status == 0 && version.error.isEmpty && version.text.hasPrefix("stmount "))
+    }
+
+    @Test("A source that is not there, or is nothing to mount, is 66")
+    func noSource() async throws {
+      try await expectFailure(EX_NOINPUT, ["nowhere.safetensors", "mnt"], saying: "'nowhere.safetensors'")
+      try await expectFailure(EX_NOINPUT, ["m.safetensors", "nowhere.safetensors", "mnt"], saying: "nowhere")
+      try await expectFailure(EX_NOINPUT, ["m.safetensors/x", "mnt"], saying: "m.safetensors/x")
+      try files.makeLink("dangling.safetensors", to: "nowhere")
+      try await expectFailure(EX_NOINPUT, ["dangling.safetensors", "mnt"], saying: "dangling")
+      try files.makeDirectory("empty")
+      try await expectFailure(EX_NOINPUT, ["empty", "mnt"], saying: "no .safetensors file")
+      try await expectFailure(EX_NOINPUT, ["/dev/null", "mnt"], saying: "device")
+    }
+
+    @Test(
+      "A FIFO is refused at once, though nobody writes to it: by itself, in a directory, or named by an index"
+    )
+    func fifo() async throws {
+      try files.makeFIFO("pipe.safetensors")
+      try await expectFailure(EX_NOINPUT, ["pipe.safetensors", "mnt"], saying: "FIFO")
+      try files.makeFIFO("dir/model.safetensors")
+      try await expectFailure(EX_NOINPUT, ["dir", "mnt"], saying: "FIFO")
+      try files.makeFIFO("pipe.safetensors.index.json")
+      try await expectFailure(EX_NOINPUT, ["pipe.safetensors.index.json", "mnt"], saying: "FIFO")
+      try files.write("set/model.safetensors.index.json", ShardIndex(["w": "shard.safetensors"]))
+      try files.makeFIFO("set/shard.safetensors")
+      try await expectFailure(EX_DATAERR, ["set", "mnt"], saying: "FIFO", "shard.safetensors")
+    }
+
+    @Test("A broken model is 65, with what is wrong and what would help")
+    func malformed() async throws {
+      let sound = SafetensorsFile(.init("w", "F32", [100]))
+      let broken: [(String, [UInt8], String)] = [
+        ("empty", [], "0 bytes"),
+        ("short", [1, 2, 3], "3 bytes"),
+        ("truncated", Array(sound.bytes.dropLast(10)), "truncated by 10 bytes"),
+        ("truncated-header", Array(sound.bytes.prefix(20)), "truncated"),
+        ("trailing", sound.bytes + [0, 0], "--lenient"),
+        ("not-json", SafetensorsFile(header: "{nonsense").bytes, "byte"),
+        (
+          "lfs", Array("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n".utf8),
+          "git lfs pull"
+        ),
+        ("html", Array("<!DOCTYPE html>\n<html><body>Sign in</body></html>".utf8), "HTML"),
+        ("zip", Array("PK\u{3}\u{4}".utf8) + Array(repeating: 9, count: 100), "zip"),
+      ]
+      for (name, bytes, reason) in broken {
+        try files.write("\(name).safetensors", bytes)
+        try await expectFailure(EX_DATAERR, ["\(name).safetensors", "mnt"], saying: name, reason)
+      }
+    }
+
+    @Test("A broken set is 65, and names the shard or the tensor")
+    func malformedSet() async throws {
+      let shard = SafetensorsFile(.init("w", "U8", [3]))
+      try files.write(
+        "a/model.safetensors.index.json", ShardIndex(["w": "one.safetensors", "v": "two.safetensors"]))
+      try files.write("a/one.safetensors", shard)
+      try await expectFailure(EX_DATAERR, ["a", "mnt"], saying: "two.safetensors", "missing", "'v'")
+      try files.write("a/two.safetensors", SafetensorsFile(.init("other", "U8", [3])))
+      try await expectFailure(EX_DATAERR, ["a", "mnt"], saying: "two.safetensors", "'v'")
+      try files.write("b/model-00001-of-00002.safetensors", shard)
+      try await expectFailure(EX_DATAERR, ["b", "mnt"], saying: "part 2 of 2")
+      try files.write("x.safetensors", shard)
+      try files.write("y.safetensors", shard)
+      try await expectFailure(
+        EX_DATAERR, ["x.safetensors", "y.safetensors", "mnt"], saying: "'w'", "y.safetensors")
+      try files.write("c/model.safetensors.index.json", ShardIndex(["w": "../m.safetensors"]))
+      try await expectFailure(EX_DATAERR, ["c", "mnt"], saying: "../m.safetensors")
+    }
+
+    @Test("Names and paths from strangers cannot act on the terminal")
+    func hostileText() async throws {
+      let escape = "\u{1B}[31m\u{7}\u{9B}2J\r\n\u{202E}"
+      let header = #"{"\u001b[31m\u0007\u009b\n":{"dtype":"F32","shape":[1],"data_offsets":[0,3]}}"#
+      try files.write("name.safetensors", SafetensorsFile(header: header, data: [1, 2, 3]))
+      try await expectFailure(EX_DATAERR, ["name.safetensors", "mnt"], saying: #"\u{1b}[31m"#)
+      try await expectFailure(EX_NOINPUT, [escape, "mnt"], saying: #"\u{1b}[31m"#)
+      try await expectFailure(EX_CANTCREAT, ["m.safetensors", escape], saying: #"\u{1b}[31m"#)
+      try await expectFailure(EX_USAGE, ["-o", escape, "m.safetensors", "mnt"], saying: #"\u{1b}[31m"#)
+      try await expectFailure(EX_USAGE, ["--" + escape, "m.safetensors", "mnt"], saying: #"\u{1b}[31m"#)
+      try await expectFailure(
+        EX_USAGE, ["--log-level", escape, "m.safetensors", "mnt"], saying: #"\u{1b}[31m"#)
+      try files.write("odd/" + escape + ".safetensors", text: "short")
+      try await expectFailure(EX_DATAERR, ["odd", "mnt"], saying: #"\u{1b}[31m"#)
+    }
+
+    @Test("A source or a mount point that the user may not reach is 77")
+    func notPermitted() async throws {
+      // The built command may lie where others cannot reach it.
+      let space = try PrivateNamespace(model: SafetensorsFile(.init("w", "U8", [3])))
+      let directory = space.directory
+      let closed = try directory.makeDirectory("closed")
+      try directory.write("closed/m.safetensors", SafetensorsFile(.init("w", "U8", [3])))
+      try directory.makeDirectory("closed/mnt")
+      try #require(unsafe chmod("\(closed)", 0o700) == 0)
+      try directory.write("set/model.safetensors.index.json", ShardIndex(["w": "shard.safetensors"]))
+      let shard = try directory.write("set/shard.safetensors", SafetensorsFile(.init("w", "U8", [3])))
+      try #require(unsafe chmod("\(shard)", 0o600) == 0)
+      let cases = [
+        ("closed", "mnt"), ("closed/m.safetensors", "mnt"), ("set", "mnt"), ("m.safetensors", "closed/mnt"),
+      ]
+      for (source, mountPoint) in cases {
+        let outcome = try await Command.run(
+          "\(directory.path.appending("bin/stmount"))", [source, mountPoint], directory: directory.path,
+          user: PrivateNamespace.nobody)
+        #expect(outcome.status == EX_NOPERM, "\(source): \(outcome.error)")
+        #expect(outcome.errorLines.count == 1 && outcome.error.hasPrefix("stmount: "))
+      }
+    }
+
+    @Test("A failure in the foreground is the same failure")
+    func foreground() async throws {
+      try await expectFailure(EX_NOINPUT, ["-f", "nowhere.safetensors", "mnt"], saying: "nowhere")
+      try await expectFailure(EX_CANTCREAT, ["-f", "m.safetensors", "nowhere"], saying: "nowhere")
+    }
+  }
+}

@@ -1,0 +1,189 @@
+import Fixtures
+import Glibc
+import SystemPackage
+import Testing
+
+extension MountTests {
+  /// The end of a mount, and the daemon's beginning in the background.
+  @Suite struct UnmountTests {
+    private static let tensor = SafetensorsFile.Tensor("w", "U8", [3_000_001])
+    private static let sourceBytes = SafetensorsFile(tensor).bytes
+    private let files: TemporaryDirectory
+    private let source: FilePath
+
+    init() throws {
+      files = try TemporaryDirectory()
+      source = try files.write("m.safetensors", Self.sourceBytes)
+    }
+
+    @Test(
+      "A signal takes the mount away at once; an open file stays readable, and closing it ends the daemon with 0",
+      arguments: [SIGTERM, SIGINT, SIGHUP])
+    func signal(number: CInt) async throws {
+      let status = try await withForegroundMount(source) { mount in
+        var file: OpenFile? = try OpenFile(mount.file("w"))
+        expectSame(try file?.bytes(4096, at: 0) ?? [], Self.tensor.data.prefix(4096), "the beginning")
+        mount.send(number)
+        #expect(try await eventually { try !mount.isMounted })
+        #expect(throws: Errno.noSuchFileOrDirectory) { try OpenFile(mount.file("w")) }
+        // Far beyond what was read ahead.
+        expectSame(try file?.bytes() ?? [], Self.tensor.data, "the open file")
+        #expect(kill(mount.daemon, 0) == 0, "the daemon ended before the file was closed")
+        file = nil
+      }
+      #expect(status == 0)
+    }
+
+    @Test("A second signal while a file is open does no harm")
+    func twoSignals() async throws {
+      let status = try await withForegroundMount(source) { mount in
+        let file = try OpenFile(mount.file("w"))
+        mount.send(SIGTERM)
+        #expect(try await eventually { try !mount.isMounted })
+        mount.send(SIGTERM)
+        mount.send(SIGINT)
+        try await Task.sleep(for: .milliseconds(50))
+        expectSame(try file.bytes(), Self.tensor.data, "the open file")
+      }
+      #expect(status == 0)
+    }
+
+    @Test("A mapping outlives the mount, and its pages are right")
+    func mapping() async throws {
+      let status = try await withForegroundMount(source) { mount in
+        let size = Self.tensor.data.count
+        let descriptor = try FileDescriptor.open(mount.file("w"), .readOnly, options: .closeOnExec)
+        let address = unsafe mmap(nil, size, PROT_READ, MAP_SHARED, descriptor.rawValue, 0)
+        try descriptor.close()
+        let mapping = unsafe try #require(address)
+        try #require(unsafe mapping != MAP_FAILED)
+        defer { unsafe munmap(mapping, size) }
+        mount.send(SIGTERM)
+        #expect(try await eventually { try !mount.isMounted })
+        let bytes = unsafe Array(UnsafeRawBufferPointer(start: mapping, count: size))
+        expectSame(bytes, Self.tensor.data, "the mapping")
+      }
+      #expect(status == 0)
+    }
+
+    @Test(
+      "umount and fusermount3 -u end the daemon with 0",
+      arguments: [["umount"], ["fusermount3", "-u"], ["umount", "-l"]])
+    func unmounting(command: [String]) async throws {
+      let status = try await withForegroundMount(source) { mount in
+        #expect(try OpenFile(mount.file("w")).bytes(1, at: 0) == [Self.tensor.data[0]])
+        let outcome = try await Command.run("env", command + ["\(mount.path)"])
+        #expect(outcome.status == 0, "\(outcome.error)")
+      }
+      #expect(status == 0)
+    }
+
+    @Test("umount refuses while a file is open, and the mount goes on")
+    func busy() async throws {
+      try await withMount(source) { mount in
+        let file = try OpenFile(mount.file("w"))
+        let outcome = try await Command.run("umount", ["\(mount.path)"])
+        #expect(outcome.status != 0 && outcome.error.contains("busy"))
+        expectSame(try file.bytes(), Self.tensor.data, "the open file")
+        expectSame(try mount.bytes("w"), Self.tensor.data, "the file opened anew")
+      }
+    }
+
+    @Test("A signal ends a daemon in the background too", arguments: [SIGTERM, SIGINT, SIGHUP])
+    func backgroundSignal(number: CInt) async throws {
+      try await withMount(source) { mount in
+        mount.daemon.send(number)
+        let hasEnded = try await eventually { !mount.daemon.isRunning }
+        #expect(hasEnded)
+        #expect(try MountInfo.all(at: mount.path).isEmpty)
+      }
+    }
+
+    @Test("A mount that was moved is taken away where it is")
+    func moved() async throws {
+      // A mount cannot be moved out of a shared one, so below one that is not.
+      try files.makeDirectory("outer")
+      let outer = files.path.appending("outer")
+      try await Command.output(of: "mount", "-t", "tmpfs", "tmpfs", "\(outer)")
+      defer { _ = unsafe umount2("\(outer)", Int32(MNT_DETACH)) }
+      try await Command.output(of: "mount", "--make-private", "\(outer)")
+      try files.makeDirectory("outer/from")
+      let target = try files.makeDirectory("outer/to")
+      let from = outer.appending("from")
+      let outcome = try await Command.stmount(["\(source)", "\(from)"])
+      #expect(outcome.status == 0)
+      let daemon = try #require(try Daemon(servingAt: from))
+      try await Command.output(of: "mount", "--move", "\(from)", "\(target)")
+      expectSame(try OpenFile(target.appending("w")).bytes(), Self.tensor.data, "w")
+      daemon.send(SIGTERM)
+      #expect(try await eventually { !daemon.isRunning })
+      #expect(try MountInfo.all(at: target).isEmpty)
+    }
+
+    @Test("$(stmount …) does not wait for the daemon: standard input, output and error are let go")
+    func commandSubstitution() async throws {
+      let mountPoint = try files.makeDirectory("mnt")
+      defer { _ = unsafe umount2("\(mountPoint)", Int32(MNT_DETACH)) }
+      let outcome = try await Command.run(
+        "sh",
+        [
+          "-c", #"said=$("$1" -v "$2" "$3" 2>&1); echo "$?:$said"; readlink /proc/self/fd/0"#, "sh",
+          "\(Machine.stmount)", "\(source)", "\(mountPoint)",
+        ])
+      #expect(outcome.text.hasPrefix("0:"))
+      let daemon = try #require(try Daemon(servingAt: mountPoint))
+      for number in 0...2 {
+        let link = try await Command.output(of: "readlink", "/proc/\(daemon.id)/fd/\(number)")
+        #expect(link == "/dev/null")
+      }
+      let directory = try await Command.output(of: "readlink", "/proc/\(daemon.id)/cwd")
+      #expect(directory == "/", "the daemon keeps a file system busy")
+      daemon.send(SIGTERM)
+      #expect(try await eventually { !daemon.isRunning })
+    }
+
+    @Test("A command started without standard input, output and error mounts all the same")
+    func closedDescriptors() async throws {
+      let mountPoint = try files.makeDirectory("mnt")
+      defer { _ = unsafe umount2("\(mountPoint)", Int32(MNT_DETACH)) }
+      let outcome = try await Command.run(
+        "sh", ["-c", #"exec "$@" <&- >&- 2>&-"#, "sh", "\(Machine.stmount)", "\(source)", "\(mountPoint)"])
+      #expect(outcome.status == 0)
+      expectSame(try OpenFile(mountPoint.appending("w")).bytes(), Self.tensor.data, "w")
+      let daemon = try #require(try Daemon(servingAt: mountPoint))
+      try await Command.output(of: "umount", "\(mountPoint)")
+      #expect(try await eventually { !daemon.isRunning })
+    }
+
+    @Test("A command started with signals blocked or ignored still ends by them")
+    func inheritedSignals() async throws {
+      let mountPoint = try files.makeDirectory("mnt")
+      defer { _ = unsafe umount2("\(mountPoint)", Int32(MNT_DETACH)) }
+      let outcome = try await Command.run(
+        "sh",
+        ["-c", #"trap '' HUP INT TERM; exec "$@""#, "sh", "\(Machine.stmount)", "\(source)", "\(mountPoint)"])
+      #expect(outcome.status == 0)
+      let daemon = try #require(try Daemon(servingAt: mountPoint))
+      daemon.send(SIGTERM)
+      #expect(try await eventually { !daemon.isRunning })
+      #expect(try MountInfo.all(at: mountPoint).isEmpty)
+    }
+
+    @Test("Cutting the connection ends the daemon, and leaves no dead mount behind")
+    func abortedConnection() async throws {
+      // Needs fusectl, which is mounted wherever systemd is, and can be mounted here.
+      let control = try files.makeDirectory("fusectl")
+      try await Command.output(of: "mount", "-t", "fusectl", "fusectl", "\(control)")
+      defer { _ = unsafe umount2("\(control)", Int32(MNT_DETACH)) }
+      try await withMount(source) { mount in
+        // The minor number of an anonymous device has 20 bits around the major's.
+        let device = try Stat(mount.path).deviceID.rawValue
+        let minor = (device & 0xFF) | (device >> 12 & 0xFFF00)
+        let abort = try FileDescriptor.open(control.appending("\(minor)/abort"), .writeOnly)
+        try abort.closeAfter { _ = try abort.writeAll("1".utf8) }
+        #expect(try await eventually { !mount.daemon.isRunning })
+        #expect(try MountInfo.all(at: mount.path).isEmpty)
+      }
+    }
+  }
+}
