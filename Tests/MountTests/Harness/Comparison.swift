@@ -7,7 +7,7 @@ func expectSame(
   _ actual: [UInt8], _ expected: some Collection<UInt8>, _ what: String,
   sourceLocation: SourceLocation = #_sourceLocation
 ) {
-  let areSame = unsafe expected.withContiguousStorageIfAvailable { unsafe isEqual(actual, $0) }
+  let areSame = expected.withContiguousStorageIfAvailable { unsafe isEqual(actual, $0) }
   if areSame ?? actual.elementsEqual(expected) { return }
   let place = zip(actual, expected).enumerated().first { $0.element.0 != $0.element.1 }?.offset
   let difference =
@@ -20,7 +20,7 @@ private func isEqual(_ left: [UInt8], _ right: UnsafeBufferPointer<UInt8>) -> Bo
   guard left.count == right.count else { return false }
   return unsafe left.withUnsafeBytes { left in
     // Without a byte there may be no address.
-    guard let left = unsafe left.baseAddress, let start = unsafe right.baseAddress else { return true }
+    guard let left = left.baseAddress, let start = right.baseAddress else { return true }
     return unsafe memcmp(left, start, right.count) == 0
   }
 }
