@@ -32,11 +32,12 @@ struct CommandFailure: Error, CustomStringConvertible {
 enum Command {
   private static let outputLimit = 1 << 24
 
-  /// Runs a program from PATH and waits for its end, and for that of its standard output and error.
+  /// Runs a program, from PATH or by its path, and waits for its end, and for that of its standard output and error.
   static func run(
     _ name: String, _ arguments: [String], directory: FilePath? = nil, user: UInt32? = nil
   ) async throws -> Outcome {
-    try await run(.name(name), arguments, directory: directory, user: user)
+    let executable = name.contains("/") ? Executable.path(FilePath(name)) : .name(name)
+    return try await run(executable, arguments, directory: directory, user: user)
   }
 
   private static func run(

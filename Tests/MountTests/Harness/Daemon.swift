@@ -7,12 +7,11 @@ struct Daemon: Sendable {
 
   /// The daemon that was given a mount point as its last argument.
   init?(servingAt mountPoint: FilePath) throws {
-    let wanted = Array("\(mountPoint)".utf8)
     let found = try Listing("/proc").rest().compactMap { Int32("\($0.name)") }.first { id in
       guard let line = try? OpenFile(FilePath("/proc/\(id)/cmdline")).bytes() else { return false }
       let arguments = line.split(separator: 0)
       return arguments.first?.reversed().starts(with: "stmount".utf8.reversed()) == true
-        && arguments.dropFirst().contains { $0.elementsEqual(wanted) }
+        && arguments.dropFirst().contains { FilePath(String(decoding: $0, as: UTF8.self)) == mountPoint }
     }
     guard let found else { return nil }
     id = found
@@ -23,7 +22,10 @@ struct Daemon: Sendable {
     guard let line = try? OpenFile(FilePath("/proc/\(id)/stat")).bytes() else { return false }
     // The name is in parentheses and may hold anything; the state comes after it.
     let state = String(decoding: line, as: UTF8.self).split(separator: ") ").last?.first
-    return state != "Z" && state != "X"
+    guard state == "Z" || state == "X" else { return true }
+    // The first thread can be gone before the others, which hold the connection.
+    let threads = (try? Listing(FilePath("/proc/\(id)/task")).rest().count) ?? 0
+    return threads > 3
   }
 
   func send(_ signal: CInt) { _ = kill(id, signal) }
