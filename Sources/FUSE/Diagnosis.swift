@@ -46,7 +46,8 @@ extension MountError {
         .notPermitted,
         "allow_other and allow_root are not for ordinary users on this machine: add the line "
           + "'user_allow_other' to /etc/fuse.conf")
-    } else if says("fusermount3") && says("No such file or directory") && !says("bad mount point") {
+    } else if says("exec fusermount3") {
+      // The reason is not always that it is missing: a directory of PATH out of reach counts more for execvp(3).
       self.init(
         .fuseUnavailable, "fusermount3 is not installed, and only root can mount without it: install fuse3")
     } else if says("device not found") {

@@ -43,16 +43,15 @@ public struct MountOptions: Sendable, Equatable {
   public init() {}
 
   /// Options that are accepted and mean nothing here: fstab(5)'s own, those that are always so, those about
-  /// access times, which a read-only mount leaves alone, and `suid` and `dev`, which mount.fuse3(8) appends to
-  /// whatever it was given.
+  /// access times, which a read-only mount leaves alone and libfuse does not take, and `suid` and `dev`, which
+  /// mount.fuse3(8) adds of its own accord where root mounts.
   private static let ignored: Set<String> = [
     "ro", "rw", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "_netdev",
-    "nofail", "nosuid", "nodev", "noexec", "suid", "dev", "default_permissions", "async", "nonempty",
-    "silent",
-    "loud", "relatime", "norelatime", "diratime", "nodiratime", "strictatime", "nostrictatime", "lazytime",
-    "nolazytime",
+    "nofail", "nosuid", "suid", "nodev", "dev", "noexec", "default_permissions", "async", "nonempty",
+    "silent", "loud", "relatime", "norelatime", "diratime", "nodiratime", "strictatime", "nostrictatime",
+    "lazytime", "nolazytime",
   ]
-  /// What the libraries' and the kernel's own options have in common.
+  /// The kernel's own options that libfuse takes too.
   private static let kernels: Set<String> = ["noatime", "atime", "sync", "dirsync"]
 
   /// Adds the options of one `-o`: names and NAME=VALUE, separated by commas; `\,` is a comma in a value and

@@ -50,7 +50,11 @@ import TensorFS
       printError(failure.message, command: "stls")
       Glibc.exit(failure.status)
     } catch {
-      exit(withError: error)
+      // --help and --version come this way too, and have more than a line to say.
+      guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
+      let failure = Failure.usage(message(for: error), command: "stls")
+      printError(failure.message, command: "stls")
+      Glibc.exit(failure.status)
     }
   }
 

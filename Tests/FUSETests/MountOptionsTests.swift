@@ -28,6 +28,9 @@ import Testing
     #expect(try options("fsname=my model") == defaults { $0.source = "my model" })
     #expect(try options("fsname=a=b") == defaults { $0.source = "a=b" })
     #expect(try options("subtype=other") == defaults { $0.subtype = "other" })
+    #expect(try options("direct_io") == defaults { $0.isDirect = true })
+    #expect(try options("io=splice") == defaults { $0.readSource = .descriptor })
+    #expect(try options("io=splice,io=mmap") == MountOptions())
     for name in ["noatime", "atime", "sync", "dirsync"] {
       #expect(try options(name) == defaults { $0.passedOn = [name] })
     }
@@ -83,6 +86,8 @@ import Testing
       ("gid= 5", "gid= 5 is not a decimal number"),
       ("umask=08", "umask=08 is not an octal number"),
       ("umask=1000", "umask=1000 is more than 0777"),
+      ("io=", "io= is neither io=mmap nor io=splice"),
+      ("io=read", "io=read is neither io=mmap nor io=splice"),
       ("umask=u+r", "umask=u+r is not an octal number"),
       ("exec", "'exec' cannot be had: a model from strangers is mounted noexec"),
     ])
@@ -94,7 +99,7 @@ import Testing
     "An option that is not known is refused, and named",
     arguments: [
       "bogus", "bogus=1", "uid", "fsname", "allow_other=1", "ro=1", "noatime=1", "=", "=x", " ro", "RO", "x",
-      "max_read=4096", "auto_unmount",
+      "max_read=4096", "auto_unmount", "direct_io=1", "io",
     ])
   func unknown(option: String) {
     #expect(throws: MountOptions.Problem(description: "mount option '\(option)' is not known")) {
