@@ -70,6 +70,9 @@ class Mount(Place):
                     raise Failure(f"{column.name} did not mount: {self.output()}")
                 time.sleep(0.002)
             os.stat(self.path(0))
+            # The daemon sets its read-ahead once the mount answers, and says so; before, ours would be undone.
+            while column.is_ours and "mounted" not in self.output() and time.monotonic() < deadline:
+                time.sleep(0.002)
             self.read_ahead = self.set_read_ahead()
         except BaseException:
             self.unmount()
@@ -159,7 +162,7 @@ class Stmount:
 
     def command(self, model, directory, foreground):
         options = ["-o", self.options] if self.options else []
-        return [self.binary, *(["-f"] if foreground else []), *options, model.path, directory]
+        return [self.binary, *(["-f", "-v"] if foreground else []), *options, model.path, directory]
 
 
 class Peer:
