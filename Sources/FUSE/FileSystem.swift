@@ -20,8 +20,22 @@ public protocol FileSystem: Sendable {
   /// unanswered is an I/O error at the other end.
   func read(_ file: InodeNumber, at offset: UInt64, count: Int, reply: consuming ReadReply)
 
+  /// The value of an extended attribute in the `user.` namespace: getxattr(2). Throws `noData` where there is none.
+  func extendedAttribute(_ name: [UInt8], of inode: InodeNumber) throws(Errno) -> [UInt8]
+
+  /// The names of an inode's extended attributes, without NUL: listxattr(2).
+  func extendedAttributeNames(of inode: InodeNumber) throws(Errno) -> [[UInt8]]
+
   /// The file system's totals: statfs(2).
   func statistics() -> Statistics
+}
+
+extension FileSystem {
+  /// There is none.
+  public func extendedAttribute(_ name: [UInt8], of inode: InodeNumber) throws(Errno) -> [UInt8] { throw .noData }
+
+  /// None.
+  public func extendedAttributeNames(of inode: InodeNumber) throws(Errno) -> [[UInt8]] { [] }
 }
 
 /// The number of a file or directory. The root's is 1.

@@ -99,6 +99,23 @@ func sessionOperations() -> fuse_lowlevel_ops {
     unsafe list(request, inode, size: size, from: position, withAttributes: true)
   }
 
+  unsafe operations.getxattr = { request, inode, name, size in
+    guard let request = unsafe request else { return }
+    unsafe answer(request) { (context, reply) throws(Errno) in
+      guard let name = unsafe name else { throw .invalidArgument }
+      let value = try unsafe extendedAttribute(String(cString: name), of: InodeNumber(number: inode), context)
+      reply.take()?.attribute(value, room: size)
+    }
+  }
+
+  unsafe operations.listxattr = { request, inode, size in
+    guard let request = unsafe request else { return }
+    unsafe answer(request) { (context, reply) throws(Errno) in
+      let names = try context.fileSystem.extendedAttributeNames(of: InodeNumber(number: inode))
+      reply.take()?.attribute(names.flatMap { $0 + [0] }, room: size)
+    }
+  }
+
   unsafe operations.statfs = { request, _ in
     guard let request = unsafe request else { return }
     unsafe answer(request) { (context, reply) throws(Errno) in
@@ -121,6 +138,19 @@ private func answer(
   } catch {
     reply.take()?.error(error)
   }
+}
+
+/// The value of an extended attribute: of other namespaces than `user.` none, which is said once for the whole file
+/// system. ls -l, which asks every file for `system.posix_acl_access`, takes ENODATA as this file's answer, but
+/// EOPNOTSUPP as the last.
+private func extendedAttribute(_ name: String, of inode: InodeNumber, _ context: SessionContext) throws(Errno)
+  -> [UInt8]
+{
+  guard name.utf8.starts(with: "user.".utf8) else { throw .notSupported }
+  let value = try context.fileSystem.extendedAttribute(Array(name.utf8), of: inode)
+  // XATTR_SIZE_MAX: nobody could be given a longer one.
+  guard value.count <= 65_536 else { throw Errno(rawValue: E2BIG) }
+  return value
 }
 
 private func list(

@@ -69,6 +69,41 @@ public import SystemPackage
         request, buffer.baseAddress?.assumingMemoryBound(to: CChar.self), buffer.count)
     }
   }
+
+  /// Answers with two runs of bytes, one after the other: fuse_reply_iov. Otherwise as ``bytes(_:)``.
+  consuming func bytes(_ first: RawSpan, _ second: RawSpan) {
+    let request = unsafe request
+    discard self
+    unsafe first.withUnsafeBytes { first in
+      unsafe second.withUnsafeBytes { second in
+        var parts = unsafe (iovec(first), iovec(second))
+        unsafe withUnsafeBytes(of: &parts) { parts in
+          let vector = unsafe parts.bindMemory(to: iovec.self)
+          _ = unsafe fuse_reply_iov(request, vector.baseAddress, Int32(vector.count))
+        }
+      }
+    }
+  }
+
+  /// Answers getxattr or listxattr, which ask for the size by giving none: fuse_reply_xattr.
+  consuming func attribute(_ bytes: [UInt8], room: Int) {
+    if room == 0 {
+      let request = unsafe request
+      discard self
+      unsafe fuse_reply_xattr(request, bytes.count)
+    } else if bytes.count > room {
+      error(.outOfRange)
+    } else {
+      unsafe self.bytes(bytes.span.bytes)
+    }
+  }
+}
+
+extension iovec {
+  /// Bytes that are only read, though the type does not say so.
+  fileprivate init(_ bytes: UnsafeRawBufferPointer) {
+    unsafe self.init(iov_base: UnsafeMutableRawPointer(mutating: bytes.baseAddress), iov_len: bytes.count)
+  }
 }
 
 extension Reply {
@@ -99,6 +134,11 @@ public struct ReadReply: ~Copyable {
   /// Answers with the bytes asked for, or fewer at the end of the file. The memory may be a file's mapping:
   /// this process does not touch it, the kernel does, and pages that are gone make the read fail with EIO.
   public consuming func bytes(_ bytes: RawSpan) { reply.bytes(bytes) }
+
+  /// Answers with two runs of bytes, one after the other; otherwise as ``bytes(_:)``.
+  public consuming func bytes(_ first: RawSpan, _ second: RawSpan) {
+    if first.isEmpty { reply.bytes(second) } else { reply.bytes(first, second) }
+  }
 
   /// Answers with bytes `range` of a file, which the caller has found to reach that far.
   public consuming func splice(from descriptor: FileDescriptor, _ range: Range<UInt64>) {

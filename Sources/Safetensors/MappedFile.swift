@@ -80,21 +80,37 @@ public final class MappedFile: Sendable {
   public func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
     var failure: Errno?
     let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
-      do {
-        while initialized < count {
-          let rest = unsafe UnsafeMutableRawBufferPointer(
-            UnsafeMutableBufferPointer(rebasing: buffer[initialized...]))
-          let got = try unsafe descriptor.read(
-            fromAbsoluteOffset: Int64(offset) + Int64(initialized), into: rest)
-          guard got > 0 else { throw Errno.staleNFSFileHandle }
-          initialized += got
-        }
+      do throws(Errno) {
+        try unsafe fill(UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: count), from: offset)
+        initialized = count
       } catch {
-        failure = error as? Errno ?? .ioError
+        failure = error
       }
     }
     if let failure { throw failure }
     return bytes
+  }
+
+  /// Reads as many bytes as `target` has from `offset`: pread(2), as ``read(from:count:)``.
+  public func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) {
+    try unsafe target.withUnsafeMutableBytes { buffer throws(Errno) in
+      try unsafe fill(buffer, from: offset)
+    }
+  }
+
+  private func fill(_ buffer: UnsafeMutableRawBufferPointer, from offset: UInt64) throws(Errno) {
+    var filled = 0
+    while filled < buffer.count {
+      let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[filled...])
+      let got: Int
+      do {
+        got = try unsafe descriptor.read(fromAbsoluteOffset: Int64(offset) + Int64(filled), into: rest)
+      } catch {
+        throw error as? Errno ?? .ioError
+      }
+      guard got > 0 else { throw .staleNFSFileHandle }
+      filled += got
+    }
   }
 
   // MARK: Changes

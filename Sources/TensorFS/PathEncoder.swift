@@ -17,7 +17,7 @@ public struct EncodedPath: Sendable, Equatable {
 /// and the whole takes time linear in the names' length.
 public struct PathEncoder {
   /// The directories of views in a model's root, which no tensor's path may begin with.
-  public static let viewDirectories = [".npy", ".f32", ".safetensors"].map { Array($0.utf8) }
+  public static let viewDirectories = View.inDirectories.map(\.directory)
   /// The file that describes a model.
   public static let metadataFile = Array("metadata.json".utf8)
 
@@ -74,8 +74,7 @@ private struct PathWriter {
   private(set) var path = EncodedPath()
   private let name: ArraySlice<UInt8>
   /// `%~` and the hash of the name; one name can need it a million times.
-  private lazy var cutMark: [UInt8] =
-    Array("%~".utf8) + SHA256.digest(name).prefix(Self.hashDigits / 2).flatMap { hexDigits($0, lowercase) }
+  private lazy var cutMark = Array("%~".utf8) + SHA256.hexPrefix(of: name, digits: Self.hashDigits)
 
   init(name: ArraySlice<UInt8>) {
     self.name = name
@@ -134,7 +133,6 @@ private func mustEscape(_ byte: UInt8) -> Bool {
 private func escape(_ byte: UInt8) -> [UInt8] { [UInt8(ascii: "%")] + hexDigits(byte, uppercase) }
 
 private let uppercase = Array("0123456789ABCDEF".utf8)
-private let lowercase = Array("0123456789abcdef".utf8)
 
 private func hexDigits(_ byte: UInt8, _ digits: [UInt8]) -> [UInt8] {
   [digits[Int(byte >> 4)], digits[Int(byte & 15)]]

@@ -24,6 +24,12 @@ struct SHA256 {
     }
   }
 
+  /// The first digits of a message's digest, as sha256sum(1) prints them.
+  static func hexPrefix(of message: some Collection<UInt8>, digits: Int) -> [UInt8] {
+    let alphabet = Array("0123456789abcdef".utf8)
+    return Array(digest(message).flatMap { [alphabet[Int($0 >> 4)], alphabet[Int($0 & 15)]] }.prefix(digits))
+  }
+
   /// `schedule` is room for 64 words, so that a block needs no allocation.
   private static func compress(
     _ block: ArraySlice<UInt8>, into state: inout [UInt32], schedule: inout [UInt32]

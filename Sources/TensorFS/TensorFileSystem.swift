@@ -4,11 +4,13 @@ public import Safetensors
 internal import Synchronization
 public import SystemPackage
 
-/// A collection of models as a file system: one file per tensor, and each model's metadata.json.
+/// A collection of models as a file system: one file per tensor and view, and each model's metadata.json.
 public final class TensorFileSystem: FileSystem {
   private let models: [Model]
-  private let tree: Tree
+  private let tree: ViewedTree
   private let documents: [[UInt8]]
+  /// What the files of a shard's tensors have in common where they are models of their own.
+  private let metadata: [[ShardMetadata]]
   private let totals: Statistics
   private let log: Logger
 
@@ -30,11 +32,12 @@ public final class TensorFileSystem: FileSystem {
   /// Lays out the tree and writes each metadata.json. Takes time linear in the headers, whatever the data's size.
   public init(_ collection: ModelCollection, options: MountOptions, log: Logger) throws(NameCollision) {
     models = collection.components.map(\.model)
-    tree = try TreeBuilder.tree(of: collection)
+    tree = try ViewedTree(TreeBuilder.tree(of: collection), models: models)
+    metadata = models.map { $0.shards.map { ShardMetadata(of: $0) } }
     documents = models.map { MetadataDocument.bytes(of: $0) }
     totals = Statistics(
       size: models.reduce(0) { $0 + $1.totalSize } + documents.reduce(0) { $0 + UInt64($1.count) },
-      inodes: UInt64(tree.nodes.count))
+      inodes: UInt64(tree.tree.nodes.count))
     let ownership = Ownership(owner: options.owner, group: options.group, umask: options.umask)
     fileAttributes = models.map { $0.shards.map { ownership.file($0) } }
     documentAttributes = models.map { ownership.shared(.file, $0.shards) }
@@ -50,89 +53,117 @@ public final class TensorFileSystem: FileSystem {
 
   /// Finds a name by binary search.
   public func lookup(_ name: Span<UInt8>, in directory: InodeNumber) throws(Errno) -> Attributes? {
-    let parent = try node(directory)
-    guard parent.kind == .directory else { throw .notDirectory }
-    return tree.child(name, of: parent).map(attributes)
+    let parent = try directoryPlace(directory)
+    return tree.child(name, of: parent).flatMap(attributes)
   }
 
-  /// The source's attributes, with the tensor's size.
+  /// The source's attributes, with the size of what is in the file.
   public func attributes(of inode: InodeNumber) throws(Errno) -> Attributes {
-    _ = try node(inode)
-    return attributes(position(inode))
+    guard let attributes = attributes(try place(inode)) else { throw .staleNFSFileHandle }
+    return attributes
   }
 
-  /// Lists a directory in the order of its names' bytes.
+  /// Lists a directory in the order of its names' bytes in the tree. The directories of views are not listed.
   public func list(_ directory: InodeNumber, from position: UInt64, into buffer: inout DirectoryBuffer)
     throws(Errno)
   {
-    let node = try node(directory)
-    guard node.kind == .directory else { throw .notDirectory }
+    let place = try directoryPlace(directory)
+    let node = tree.node(place)
     // "." and ".." at positions 0 and 1, then the children; what follows an entry is one further.
-    let count = UInt64(node.count) + 2
-    var position = position
-    while position < count {
-      let isAppended =
+    for position in position..<max(position, UInt64(node.count) + 2) {
+      let (entry, name) =
         switch position {
-        case 0: buffer.append(Self.dot.span, attributes(self.position(directory)), next: 1)
-        case 1: buffer.append(Self.dotDot.span, attributes(Int(node.parent)), next: 2)
-        default: append(Int(node.first) + Int(position - 2), next: position + 1, to: &buffer)
+        case 0: (place, Self.dot)
+        case 1: (tree.parent(of: place), Self.dotDot)
+        default: child(place.at(Int(node.first) + Int(position - 2)))
         }
-      guard isAppended else { return }
-      position += 1
+      // Not every file is in every view.
+      guard let attributes = attributes(entry) else { continue }
+      guard buffer.append(name.span, attributes, next: position + 1) else { return }
     }
   }
 
-  private static let dot = Array(".".utf8)
-  private static let dotDot = Array("..".utf8)
+  private static let dot = Array(".".utf8)[...]
+  private static let dotDot = Array("..".utf8)[...]
 
-  private func append(_ child: Int, next: UInt64, to buffer: inout DirectoryBuffer) -> Bool {
-    buffer.append(tree.name(of: tree.nodes[child]).span, attributes(child), next: next)
+  private func child(_ place: ViewedTree.Place) -> (ViewedTree.Place, ArraySlice<UInt8>) {
+    (place, tree.name(of: place))
   }
 
-  /// The sum of all files.
+  /// The sum of all files, without views.
   public func statistics() -> Statistics { totals }
 
-  private func position(_ inode: InodeNumber) -> Int { Int(clamping: inode.number &- 1) }
-
-  private func node(_ inode: InodeNumber) throws(Errno) -> Tree.Node {
-    let position = position(inode)
-    guard tree.nodes.indices.contains(position) else { throw .staleNFSFileHandle }
-    return tree.nodes[position]
+  private func place(_ inode: InodeNumber) throws(Errno) -> ViewedTree.Place {
+    guard let place = tree.place(inode) else { throw .staleNFSFileHandle }
+    return place
   }
 
-  private func attributes(_ position: Int) -> Attributes {
-    let node = tree.nodes[position]
+  private func directoryPlace(_ inode: InodeNumber) throws(Errno) -> ViewedTree.Place {
+    let place = try place(inode)
+    guard tree.node(place).kind == .directory else { throw .notDirectory }
+    return place
+  }
+
+  /// The attributes of a place; nil where the view does not have the file.
+  private func attributes(_ place: ViewedTree.Place) -> Attributes? {
+    let node = tree.node(place)
     var attributes: Attributes
     switch node.kind {
     case .directory:
       attributes = directoryAttributes[min(Int(node.model), models.count)]
       attributes.linkCount = UInt64(node.directories) + 2
     case .metadata:
+      guard place.view.number == View.raw.number else { return nil }
       attributes = documentAttributes[Int(node.model)]
       attributes.size = UInt64(documents[Int(node.model)].count)
     case .tensor:
-      let model = models[Int(node.model)]
-      let place = model.places[Int(node.first)]
-      attributes = fileAttributes[Int(node.model)][Int(place.shard)]
-      attributes.size = model.tensor(at: place).byteCount
+      let (tensor, shard) = source(node)
+      guard let encoding = place.view.encode(tensor, metadata[shard.model][shard.shard]) else { return nil }
+      attributes = fileAttributes[shard.model][shard.shard]
+      attributes.size = encoding.byteCount
     }
     // Without the page cache every read is a request, and few large ones are best.
     if isDirect { attributes.ioSize = 1 << 20 }
-    attributes.inode = InodeNumber(number: UInt64(position) + 1)
+    attributes.inode = place.inode
     return attributes
+  }
+
+  /// A tensor's description, and where its shard is.
+  private func source(_ node: Tree.Node) -> (Tensor, (model: Int, shard: Int)) {
+    let model = models[Int(node.model)]
+    let place = model.places[Int(node.first)]
+    return (model.tensor(at: place), (Int(node.model), Int(place.shard)))
+  }
+
+  // MARK: - Extended attributes
+
+  /// What metadata.json says of a tensor.
+  public func extendedAttribute(_ name: [UInt8], of inode: InodeNumber) throws(Errno) -> [UInt8] {
+    let node = tree.node(try place(inode))
+    guard node.kind == .tensor else { throw .noData }
+    let (tensor, shard) = source(node)
+    guard let value = ExtendedAttributes.value(of: name, tensor, models[shard.model].shards[shard.shard])
+    else { throw .noData }
+    return value
+  }
+
+  /// The same for every tensor; directories and metadata.json have none.
+  public func extendedAttributeNames(of inode: InodeNumber) throws(Errno) -> [[UInt8]] {
+    tree.node(try place(inode)).kind == .tensor ? ExtendedAttributes.names : []
   }
 
   // MARK: - Contents
 
   /// Answers from the source, if it still is what was mounted, or from metadata.json's text.
   public func read(_ file: InodeNumber, at offset: UInt64, count: Int, reply: consuming ReadReply) {
-    let node: Tree.Node
+    let place: ViewedTree.Place
     do throws(Errno) {
-      node = try self.node(file)
+      place = try self.place(file)
     } catch {
       reply.error(error)
       return
     }
+    let node = tree.node(place)
     switch node.kind {
     case .directory:
       reply.error(.isDirectory)
@@ -143,31 +174,51 @@ public final class TensorFileSystem: FileSystem {
       // Unsafe only of elements with padding, which a byte has not.
       unsafe reply.bytes(part.bytes)
     case .tensor:
-      readTensor(node, at: offset, count: count, reply: reply)
+      readTensor(node, place.view, at: offset, count: count, reply: reply)
     }
   }
 
   /// Answers from the shard. The check comes before every answer that needs the source, since a file
   /// that has changed would give its new bytes, or zeros, as the old tensor.
-  private func readTensor(_ node: Tree.Node, at offset: UInt64, count: Int, reply: consuming ReadReply) {
-    let model = models[Int(node.model)]
-    let place = model.places[Int(node.first)]
-    let shard = model.shard(at: place)
-    guard shard.file.isUnchanged() else {
-      report(shard, [Int(node.model), Int(place.shard)])
+  private func readTensor(
+    _ node: Tree.Node, _ view: View, at offset: UInt64, count: Int, reply: consuming ReadReply
+  ) {
+    let (tensor, position) = source(node)
+    let shard = models[position.model].shards[position.shard]
+    guard isUnchanged(shard, position) else {
       reply.error(.ioError)
       return
     }
-    let tensor = model.tensor(at: place)
+    guard let encoding = view.encode(tensor, metadata[position.model][position.shard]) else {
+      reply.error(.noSuchFileOrDirectory)
+      return
+    }
+    let part = Self.clamp(offset, count, to: encoding.byteCount)
+    let header = encoding.headerBytes(in: part)
+    let data = encoding.dataRange(in: part)
     let whole = shard.fileRange(of: tensor)
-    let part = Self.clamp(offset, count, to: tensor.byteCount)
-    let range = whole.lowerBound + part.lowerBound..<whole.lowerBound + part.upperBound
-    switch readSource {
-    case .mapping:
-      readAhead.willRead(range, of: whole, in: shard.file.descriptor)
-      reply.bytes(shard.file.mappedBytes(range))
-    case .descriptor:
+    if let widening = encoding.widening {
+      let needed = widening.source(of: data).bytes
+      readAhead.willRead(
+        whole.lowerBound + needed.lowerBound..<whole.lowerBound + needed.upperBound, of: whole,
+        in: shard.file.descriptor)
+      do throws(Errno) {
+        let (words, excess) = try widening.read(data, ofTensorAt: whole.lowerBound, in: shard.file)
+        // Once more: the bytes were read after the first check, and are no mapping whose pages can be missed.
+        guard isUnchanged(shard, position) else { throw .ioError }
+        unsafe reply.bytes(
+          header.span.bytes, words.span.bytes.extracting(excess..<excess + data.count))
+      } catch {
+        reply.error(.ioError)
+      }
+      return
+    }
+    let range = whole.lowerBound + data.lowerBound..<whole.lowerBound + data.upperBound
+    if readSource == .descriptor, header.isEmpty {
       reply.splice(from: shard.file.descriptor, range)
+    } else {
+      readAhead.willRead(range, of: whole, in: shard.file.descriptor)
+      unsafe reply.bytes(header.span.bytes, shard.file.mappedBytes(range))
     }
   }
 
@@ -177,13 +228,17 @@ public final class TensorFileSystem: FileSystem {
     return start..<start + min(UInt64(max(0, count)), size - start)
   }
 
-  private func report(_ shard: Shard, _ key: [Int]) {
-    let isNew = reported.withLock { $0.insert(key).inserted }
-    guard isNew else { return }
-    log.error(
-      """
-      \(shard.file.path.printable) has changed since it was mounted; \
-      reading its tensors fails until it is mounted anew
-      """)
+  /// False, with one line in the log for each shard, where the source is no longer what was mounted.
+  private func isUnchanged(_ shard: Shard, _ position: (model: Int, shard: Int)) -> Bool {
+    if shard.file.isUnchanged() { return true }
+    let isNew = reported.withLock { $0.insert([position.model, position.shard]).inserted }
+    if isNew {
+      log.error(
+        """
+        \(shard.file.path.printable) has changed since it was mounted; \
+        reading its tensors fails until it is mounted anew
+        """)
+    }
+    return false
   }
 }
