@@ -77,6 +77,12 @@ let package = Package(
       ],
       swiftSettings: settings),
 
+    // The inner loops of views, measured by Benchmarks/views.
+    .executableTarget(
+      name: "widening",
+      dependencies: ["Safetensors", "TensorFS"],
+      path: "Benchmarks/widening", swiftSettings: settings),
+
     // What all tests share: files made in memory, seeded chance, directories that go away.
     .target(
       name: "Fixtures",

@@ -1,4 +1,4 @@
-internal import Safetensors
+package import Safetensors
 
 /// What views need to know of each dtype. To add a dtype is to say here what NumPy calls it, or how it widens.
 extension DType {
@@ -23,7 +23,7 @@ extension DType {
   }
 
   /// How the type becomes float32; nil where values would be lost, or there is nothing to do.
-  var widening: Widening? { Self.widenings[self] }
+  package var widening: Widening? { Self.widenings[self] }
 
   private static let widenings: [DType: Widening] = [
     .bf16: Widening(.bfloat16),
@@ -31,8 +31,8 @@ extension DType {
     // OCP 8-bit floating point, and its variants without infinities and negative zero.
     .f8e5m2: Widening(.small(SmallFloat(exponent: 5, mantissa: 2, bias: 15, specials: .ieee))),
     .f8e4m3: Widening(.small(SmallFloat(exponent: 4, mantissa: 3, bias: 7, specials: .lastIsNaN))),
-    .f8e5m2fnuz: Widening(.small(SmallFloat(exponent: 5, mantissa: 2, bias: 16, specials: .negativeZeroIsNaN))),
-    .f8e4m3fnuz: Widening(.small(SmallFloat(exponent: 4, mantissa: 3, bias: 8, specials: .negativeZeroIsNaN))),
+    .f8e5m2fnuz: Widening(.small(SmallFloat(exponent: 5, mantissa: 2, bias: 16, specials: .minusZeroIsNaN))),
+    .f8e4m3fnuz: Widening(.small(SmallFloat(exponent: 4, mantissa: 3, bias: 8, specials: .minusZeroIsNaN))),
     // OCP microscaling formats.
     .f8e8m0: Widening(.small(.powersOfTwo)),
     .f6e2m3: Widening(.small(SmallFloat(exponent: 2, mantissa: 3, bias: 1, specials: .none))),

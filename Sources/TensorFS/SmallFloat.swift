@@ -9,7 +9,7 @@ struct SmallFloat: Sendable {
     /// The pattern of all ones is NaN, of either sign; no infinities ("FN").
     case lastIsNaN
     /// What would be negative zero is the only NaN; no infinities ("FNUZ").
-    case negativeZeroIsNaN
+    case minusZeroIsNaN
   }
 
   /// 1, or 0 where there is no sign.
@@ -59,7 +59,7 @@ struct SmallFloat: Sendable {
       if hasLastExponent { return mantissa == 0 ? (isNegative ? -Float.infinity : .infinity) : nan }
     case .lastIsNaN:
       if hasLastExponent, mantissa == 1 << mantissaBits - 1 { return nan }
-    case .negativeZeroIsNaN:
+    case .minusZeroIsNaN:
       if isNegative, exponent == 0, mantissa == 0 { return nan }
     }
     // The lowest exponent has no leading one, and counts as the next; without a mantissa there is none such.

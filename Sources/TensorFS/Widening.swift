@@ -3,7 +3,7 @@
 /// Elements narrower than a byte are packed without gaps from the lowest bit of each byte up. Of F4 that is the
 /// order of PyTorch's float4_e2m1fn_x2; for the 6-bit types, of which nobody else says it, four elements in three
 /// bytes are this project's convention.
-struct Widening: Sendable {
+package struct Widening: Sendable {
   /// The elements' format.
   enum Format: Sendable {
     /// The upper half of a float32.
@@ -69,7 +69,7 @@ struct Widening: Sendable {
   /// Widens the whole groups of `source`, as far as there is room for them; returns how many bytes that gave.
   ///
   /// `source` is aligned to 2 bytes, `target` to 8.
-  func widen(_ source: RawSpan, into target: inout MutableRawSpan) -> Int {
+  package func widen(_ source: RawSpan, into target: inout MutableRawSpan) -> Int {
     let groups = min(source.byteCount / Int(groupBytes), target.byteCount / Int(wideGroupBytes))
     // Unsafe of what is not plain bytes, which these are. The kernels keep to `groups`.
     unsafe source.withUnsafeBytes { source in
