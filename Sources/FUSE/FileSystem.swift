@@ -32,7 +32,9 @@ public protocol FileSystem: Sendable {
 
 extension FileSystem {
   /// There is none.
-  public func extendedAttribute(_ name: [UInt8], of inode: InodeNumber) throws(Errno) -> [UInt8] { throw .noData }
+  public func extendedAttribute(_ name: [UInt8], of inode: InodeNumber) throws(Errno) -> [UInt8] {
+    throw .noData
+  }
 
   /// None.
   public func extendedAttributeNames(of inode: InodeNumber) throws(Errno) -> [[UInt8]] { [] }

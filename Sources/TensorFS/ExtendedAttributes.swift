@@ -8,7 +8,10 @@ struct ExtendedAttributes {
   private static let all: [(name: [UInt8], value: @Sendable (Tensor, Shard) -> [UInt8])] = [
     (name("name"), { tensor, _ in Array(tensor.name.utf8) }),
     (name("dtype"), { tensor, _ in Array(tensor.dtype.name.utf8) }),
-    (name("shape"), { tensor, _ in Array("[\(tensor.shape.map(\.description).joined(separator: ", "))]".utf8) }),
+    (
+      name("shape"),
+      { tensor, _ in Array("[\(tensor.shape.map(\.description).joined(separator: ", "))]".utf8) }
+    ),
     (name("source"), { _, shard in Array(shard.name.utf8) }),
     (name("offset"), { tensor, shard in Array(String(shard.fileRange(of: tensor).lowerBound).utf8) }),
   ]

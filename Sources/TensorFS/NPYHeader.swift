@@ -21,8 +21,8 @@ enum NPYHeader {
 
     // Magic, version, length, dictionary, padding, newline.
     func paddedCount(lengthBytes: Int) -> Int {
-      let count = 8 + lengthBytes + dictionary.count + 1
-      return (count + alignment - 1) / alignment * alignment
+      // What is aligned already is padded once more, as NumPy does.
+      (8 + lengthBytes + dictionary.count + 1) / alignment * alignment + alignment
     }
     let isLong = paddedCount(lengthBytes: 2) - 10 > 65_535
     let lengthBytes = isLong ? 4 : 2

@@ -63,9 +63,11 @@ struct ViewNames: Sendable {
     let stem = isFile ? name.dropLast(view.suffix.count) : name
     // What it could be called in the tree; then, whether the node found is called so here.
     let encodedDot = Self.encodedDot(view)
-    let inTree = !isFile && stem.hasSuffix(encodedDot) ? stem.dropLast(encodedDot.count) + view.suffix : stem
+    let hasEncodedDot = !isFile && stem.hasSuffix(encodedDot)
+    let withDot = hasEncodedDot ? stem.dropLast(encodedDot.count) + view.suffix : stem
     for candidate in [
-      tree.child(inTree.span, of: node),
+      tree.child(stem.span, of: node),
+      hasEncodedDot ? tree.child(withDot.span, of: node) : nil,
       positions[Key(directory: UInt32(directory), hash: stem.suffix(Self.hashDigits))],
     ] {
       if let candidate, self.name(of: candidate, in: view) == name { return candidate }

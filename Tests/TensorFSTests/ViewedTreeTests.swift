@@ -1,0 +1,120 @@
+import FUSE
+import Fixtures
+import Logging
+import Safetensors
+import SystemPackage
+import Testing
+
+@testable import TensorFS
+
+@Suite("The tree through views") struct ViewedTreeTests {
+  private static let file = SafetensorsFile(
+    .init("a/b", "BF16", [2, 3]), .init("a/c", "I64", [2]), .init("d", "F32", [5]))
+
+  private func fileSystem(_ sample: SampleModel) throws -> TensorFileSystem {
+    try TensorFileSystem(sample.collection, options: MountOptions(), log: Logger(label: "test"))
+  }
+
+  private func lookup(_ path: String, in fileSystem: TensorFileSystem) throws -> Attributes? {
+    var found: Attributes? = try fileSystem.attributes(of: .root)
+    for component in path.split(separator: "/") {
+      guard let directory = found else { return nil }
+      found = try fileSystem.lookup(Array(component.utf8).span, in: directory.inode)
+    }
+    return found
+  }
+
+  @Test("Each view has the tensors it can show, with the sizes of their files")
+  func sizes() throws {
+    let fileSystem = try fileSystem(SampleModel(Self.file))
+    #expect(try lookup(".npy/a/b.npy", in: fileSystem)?.size == 128 + 24)
+    #expect(try lookup(".npy/a/c.npy", in: fileSystem)?.size == 128 + 16)
+    #expect(try lookup(".f32/a/b", in: fileSystem)?.size == 24)
+    #expect(try lookup(".f32/d", in: fileSystem)?.size == 20)
+    #expect(try lookup(".safetensors/d.safetensors", in: fileSystem)?.size == 8 + 56 + 20)
+  }
+
+  @Test("A view does not have metadata.json, other views, names without the suffix, or types that do not fit")
+  func missing() throws {
+    let fileSystem = try fileSystem(SampleModel(Self.file))
+    let paths = [
+      ".npy/metadata.json", ".npy/metadata.json.npy", ".npy/.npy", ".npy/.f32", ".npy/a/b", ".npy/a.npy",
+      ".f32/a/c",
+      ".f32/metadata.json", "a/.npy", ".raw", ".npy/a/.npy", ".safetensors/d",
+    ]
+    for path in paths { #expect(try lookup(path, in: fileSystem) == nil, "\(path)") }
+  }
+
+  @Test("Every file and directory of every view has an inode number of its own, that leads back to it")
+  func inodes() throws {
+    let sample = try SampleModel(
+      [("rank0.safetensors", Self.file), ("rank1.safetensors", Self.file)], asDirectory: true)
+    let tree = try ViewedTree(sample.tree, models: sample.collection.components.map(\.model))
+    var seen: Set<InodeNumber> = []
+    func visit(_ place: ViewedTree.Place) throws {
+      #expect(seen.insert(place.inode).inserted, "\(place) has the inode number of another")
+      #expect(tree.place(place.inode)?.inode == place.inode)
+      let node = tree.node(place)
+      guard node.kind == .directory else { return }
+      for position in Int(node.first)..<Int(node.first) + Int(node.count) {
+        let child = place.at(position)
+        #expect(tree.parent(of: child).inode == place.inode)
+        #expect(tree.child(tree.name(of: child).span, of: place)?.inode == child.inode)
+        try visit(child)
+      }
+      for view in View.inDirectories {
+        if let child = tree.child(view.directory.span, of: place) {
+          #expect(tree.parent(of: child).inode == place.inode)
+          try visit(child)
+        }
+      }
+    }
+    try visit(try #require(tree.place(.root)))
+    // The tree, the mount's own views of it, and each rank's views of that rank.
+    let rank = 6
+    #expect(seen.count == (1 + 2 * rank) * 4 + 2 * rank * 3)
+  }
+
+  @Test("Numbers that stand for nothing are stale")
+  func staleInodes() throws {
+    let fileSystem = try fileSystem(SampleModel(Self.file))
+    for number in [0, 1 << 47, 7 << 48 | 1, 1 << 57 | 1, .max] as [UInt64] {
+      #expect(throws: Errno.staleNFSFileHandle, "\(number)") {
+        try fileSystem.attributes(of: InodeNumber(number: number))
+      }
+    }
+  }
+
+  // MARK: - Extended attributes
+
+  private func attribute(_ name: String, of path: String, in fileSystem: TensorFileSystem) throws -> String {
+    let inode = try #require(try lookup(path, in: fileSystem)).inode
+    return String(decoding: try fileSystem.extendedAttribute(Array(name.utf8), of: inode), as: UTF8.self)
+  }
+
+  @Test("A tensor's files say its name, dtype, shape, source and offset, in every view")
+  func extendedAttributes() throws {
+    let fileSystem = try fileSystem(SampleModel(Self.file))
+    for path in ["a/b", ".npy/a/b.npy", ".f32/a/b", ".safetensors/a/b.safetensors"] {
+      #expect(try attribute("user.safetensors.name", of: path, in: fileSystem) == "a/b")
+      #expect(try attribute("user.safetensors.dtype", of: path, in: fileSystem) == "BF16")
+      #expect(try attribute("user.safetensors.shape", of: path, in: fileSystem) == "[2, 3]")
+      #expect(try attribute("user.safetensors.source", of: path, in: fileSystem) == "model.safetensors")
+      #expect(
+        try attribute("user.safetensors.offset", of: path, in: fileSystem) == "\(Self.file.dataStart)")
+      let inode = try #require(try lookup(path, in: fileSystem)).inode
+      #expect(try fileSystem.extendedAttributeNames(of: inode).count == 5)
+    }
+  }
+
+  @Test("Directories and metadata.json have no extended attributes, and a tensor no others")
+  func noExtendedAttributes() throws {
+    let fileSystem = try fileSystem(SampleModel(Self.file))
+    for path in ["", "a", ".npy", "metadata.json"] {
+      let inode = try #require(try lookup(path, in: fileSystem)).inode
+      #expect(try fileSystem.extendedAttributeNames(of: inode) == [])
+      #expect(throws: Errno.noData) { try attribute("user.safetensors.name", of: path, in: fileSystem) }
+    }
+    #expect(throws: Errno.noData) { try attribute("user.safetensors.nix", of: "d", in: fileSystem) }
+  }
+}
