@@ -27,12 +27,14 @@ public struct MountOptions: Sendable, Equatable {
   /// fails with ENODEV where libfuse is older than 3.17.
   public var isDirect = false
   /// Where the bytes of a reply come from.
-  public var readSource = ReadSource.mapping
+  public var readSource = ReadSource.automatic
   /// Options that the kernel takes as they are, such as `noatime`.
   public var passedOn: [String] = []
 
   /// How a read is answered.
   public enum ReadSource: String, Sendable {
+    /// From whichever is faster for its size.
+    case automatic = "auto"
     /// From the source's mapping: writev(2).
     case mapping = "mmap"
     /// From the source's descriptor through a pipe: splice(2).
@@ -83,7 +85,7 @@ public struct MountOptions: Sendable, Equatable {
       passedOn.append(name)
     case ("io", let value?):
       guard let source = ReadSource(rawValue: value) else {
-        throw Problem(description: "io=\(value) is neither io=mmap nor io=splice")
+        throw Problem(description: "io=\(value) is not io=auto, io=mmap or io=splice")
       }
       readSource = source
     case ("fsname", let value?): source = value

@@ -180,8 +180,9 @@ private func configure(_ connection: UnsafeMutablePointer<fuse_conn_info>, _ con
   unsafe stmount_want(connection, flag(FUSE_CAP_SPLICE_WRITE))
   unsafe stmount_refuse(connection, flag(FUSE_CAP_SPLICE_MOVE))
   unsafe stmount_want_direct_mmap(connection)
-  // A pipe holds so much; a longer reply would fall back to a copy in this process.
-  if context.options.readSource == .descriptor { unsafe connection.pointee.max_write = 512 << 10 }
+  // A pipe holds so much; a longer reply through it would fall back to a copy in this process. max_write limits
+  // reads too: libfuse derives max_pages from it.
+  unsafe connection.pointee.max_write = 512 << 10
   context.needsNoOpen.store(
     unsafe !context.options.isDirect && stmount_is_capable(connection, flag(FUSE_CAP_NO_OPEN_SUPPORT)) != 0,
     ordering: .relaxed)

@@ -214,11 +214,21 @@ public final class TensorFileSystem: FileSystem {
       return
     }
     let range = whole.lowerBound + data.lowerBound..<whole.lowerBound + data.upperBound
-    if readSource == .descriptor, header.isEmpty {
+    if header.isEmpty, usesDescriptor(for: range.count) {
       reply.splice(from: shard.file.descriptor, range)
     } else {
       readAhead.willRead(range, of: whole, in: shard.file.descriptor)
       unsafe reply.bytes(header.span.bytes, shard.file.mappedBytes(range))
+    }
+  }
+
+  /// Where the bytes of a reply of `count` bytes come from. Through the mapping the kernel looks up every page for
+  /// itself; a pipe costs more at first and less for each page. docs/PERFORMANCE.md has the measurements.
+  private func usesDescriptor(for count: Int) -> Bool {
+    switch readSource {
+    case .automatic: count >= 128 << 10
+    case .mapping: false
+    case .descriptor: true
     }
   }
 

@@ -30,7 +30,8 @@ import Testing
     #expect(try options("subtype=other") == defaults { $0.subtype = "other" })
     #expect(try options("direct_io") == defaults { $0.isDirect = true })
     #expect(try options("io=splice") == defaults { $0.readSource = .descriptor })
-    #expect(try options("io=splice,io=mmap") == MountOptions())
+    #expect(try options("io=mmap") == defaults { $0.readSource = .mapping })
+    #expect(try options("io=splice,io=auto") == MountOptions())
     for name in ["noatime", "atime", "sync", "dirsync"] {
       #expect(try options(name) == defaults { $0.passedOn = [name] })
     }
@@ -86,8 +87,8 @@ import Testing
       ("gid= 5", "gid= 5 is not a decimal number"),
       ("umask=08", "umask=08 is not an octal number"),
       ("umask=1000", "umask=1000 is more than 0777"),
-      ("io=", "io= is neither io=mmap nor io=splice"),
-      ("io=read", "io=read is neither io=mmap nor io=splice"),
+      ("io=", "io= is not io=auto, io=mmap or io=splice"),
+      ("io=read", "io=read is not io=auto, io=mmap or io=splice"),
       ("umask=u+r", "umask=u+r is not an octal number"),
       ("exec", "'exec' cannot be had: a model from strangers is mounted noexec"),
     ])
