@@ -123,5 +123,5 @@ import Testing
 
 extension [UInt32] {
   /// As they are in memory.
-  fileprivate var bytes: [UInt8] { unsafe withUnsafeBytes { unsafe Array($0) } }
+  fileprivate var bytes: [UInt8] { unsafe withUnsafeBytes { unsafe [UInt8]($0) } }
 }

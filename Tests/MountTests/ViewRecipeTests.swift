@@ -1,0 +1,78 @@
+import Fixtures
+import Glibc
+import SystemPackage
+import Testing
+
+/// docs/VIEWS.md, as far as it can be run.
+struct Recipes {
+  /// A command line and what it prints.
+  struct Step {
+    let section: String
+    let command: String
+    var output: [Substring] = []
+  }
+
+  /// Files that the text shows: blocks whose first line names the language and the file.
+  var files: [(name: String, text: String)] = []
+  /// The commands of its console blocks, in order.
+  var steps: [Step] = []
+
+  init(_ text: String) {
+    var section = ""
+    /// What follows the backquotes that began the block at hand; nil outside of blocks.
+    var block: [Substring]?
+    for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+      if line.hasPrefix("```") {
+        block = block == nil ? line.dropFirst(3).split(separator: " ") : nil
+        if let block, block.count == 2 { files.append((String(block[1]), "")) }
+      } else if let block, block.count == 2 {
+        files[files.count - 1].text += line + "\n"
+      } else if block == ["console"], line.hasPrefix("$ ") {
+        steps.append(Step(section: section, command: String(line.dropFirst(2))))
+      } else if block == ["console"], !steps.isEmpty {
+        steps[steps.count - 1].output.append(line)
+      } else if line.hasPrefix("### ") {
+        section = String(line.dropFirst(4))
+      }
+    }
+  }
+}
+
+extension MountTests {
+  /// The commands that docs/VIEWS.md promises. A tool that is not installed fails them.
+  @Suite struct ViewRecipeTests {
+    private func bfloat16(_ values: [Float]) -> [UInt8] {
+      values.flatMap { [UInt8(truncatingIfNeeded: $0.bitPattern >> 16), UInt8($0.bitPattern >> 24)] }
+    }
+
+    private var model: SafetensorsFile {
+      let tone = (0..<8000).map { Float(0.5 * sin(2 * Double.pi * 440 * Double($0) / 8000)) }
+      return SafetensorsFile(
+        [
+          .init("layer.weight", "BF16", [2, 3], data: bfloat16([0.5, 1, 1.5, 2, -2.5, 3])),
+          .init("tone", "BF16", [8000], data: bfloat16(tone)),
+        ], metadata: ["format": "pt"])
+    }
+
+    @Test("Every command of docs/VIEWS.md prints what stands there")
+    func recipes() async throws {
+      let text = try OpenFile(Reference.root.appending("docs").appending("VIEWS.md")).bytes()
+      let recipes = Recipes(String(decoding: text, as: UTF8.self))
+      try #require(recipes.steps.count >= 15 && recipes.files.count >= 2, "the text is not understood")
+      let directory = try TemporaryDirectory()
+      let source = try directory.write("model.safetensors", model)
+      for file in recipes.files { try directory.write(file.name, text: file.text) }
+      try await withMount(source) { mount in
+        try directory.makeLink("m", to: "\(mount.path)")
+        for step in recipes.steps {
+          let outcome = try await Command.run(
+            "bash", ["-c", "PATH=\(Reference.environment):$PATH; \(step.command)"],
+            directory: directory.path)
+          #expect(outcome.status == 0, "\(step.section): \(step.command): \(outcome.error)")
+          let lines = outcome.text.split(separator: "\n", omittingEmptySubsequences: false)
+          #expect((lines == [""] ? [] : lines) == step.output, "\(step.section): \(step.command)")
+        }
+      }
+    }
+  }
+}
