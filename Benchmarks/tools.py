@@ -101,12 +101,17 @@ def file_system(directory):
     return "unknown"
 
 
-def machine(bench):
-    """One line on what the numbers were measured with, and one on the software."""
+def processor():
+    """The machine in a few words."""
     with open("/proc/cpuinfo") as file:
         models = re.findall(r"^model name\s*:\s*(.*)$", file.read(), re.MULTILINE)
     with open("/proc/meminfo") as file:
         memory = int(re.search(r"MemTotal:\s*(\d+)", file.read())[1]) / (1 << 20)
+    return f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB of memory"
+
+
+def machine(bench):
+    """One line on what the numbers were measured with, and one on the software."""
     version = subprocess.run([bench.options.binary, "--version"], capture_output=True, text=True).stdout.strip()
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True,
                             cwd=os.path.dirname(os.path.abspath(__file__))).stdout.strip()
@@ -116,7 +121,6 @@ def machine(bench):
                                    stderr=subprocess.STDOUT, text=True).stdout
             number = re.search(re.escape(column.name.split("_")[0]) + r"\D*?(\d+(\.\d+)+)", found)
             version += f", {column.name} {number[1] if number else 'of unknown version'}"
-    hardware = f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB of memory"
     software = (f"Linux {platform.release()}, {version}, commit {commit or 'unknown'}, models on "
                 f"{file_system(bench.directory)}, {'root' if os.geteuid() == 0 else 'an ordinary user'}")
-    return hardware, software
+    return processor(), software
