@@ -16,8 +16,9 @@ import TensorFS
     }
     for dtype in DType.allCases {
       guard let widening = dtype.widening else { continue }
+      let narrowCount = arguments[0] * Int(dtype.bitSize) / 8
       let seconds = (0..<arguments[2]).map { _ in
-        measure(widening, narrowCount: arguments[0] * Int(dtype.bitSize) / 8, arguments[0], times: arguments[1])
+        measure(widening, narrowCount, arguments[0], times: arguments[1])
       }
       print(dtype.name, seconds.map { "\($0)" }.joined(separator: " "))
     }
@@ -25,7 +26,7 @@ import TensorFS
 
   /// Widens random elements in memory, into memory that has been used before.
   private static func measure(
-    _ widening: Widening, narrowCount: Int, _ elements: Int, times: Int
+    _ widening: Widening, _ narrowCount: Int, _ elements: Int, times: Int
   ) -> Double {
     var generator = SystemRandomNumberGenerator()
     let narrow = (0..<narrowCount).map { _ in UInt8.random(in: 0...255, using: &generator) }
