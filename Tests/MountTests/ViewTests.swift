@@ -105,16 +105,14 @@ extension MountTests {
 
     @Test(
       "pread, O_DIRECT and mmap give any window of a view as the whole file has it",
-      arguments: [1, 2] as [UInt64])
-    func windows(seed: UInt64) async throws {
+      arguments: zip([1, 2, 3] as [UInt64], ["io=auto", "io=mmap", "io=splice"]))
+    func windows(seed: UInt64, options: String) async throws {
       var generator = SeededGenerator(seed: seed)
       let directory = try TemporaryDirectory()
-      try await withMount(try directory.write("m.safetensors", Self.large)) { mount in
-        for path in try Walk(mount.path.appending(".npy")).files.map({
-          FilePath(".npy").appending($0.components)
-        })
-          + [".f32/f6", ".f32/f4", ".safetensors/f8.safetensors"]
-        {
+      let source = try directory.write("m.safetensors", Self.large)
+      try await withMount(source, options: ["-o", options]) { mount in
+        let arrays = try Walk(mount.file(".npy")).files.map { FilePath(".npy").appending($0.components) }
+        for path in arrays + [".f32/f6", ".f32/f4", ".safetensors/f8.safetensors"] {
           let file = try OpenFile(mount.path.appending(path.components))
           let whole = try file.bytes()
           #expect(whole.count == Int(try Stat(mount.path.appending(path.components)).size), "\(path)")

@@ -1,10 +1,10 @@
-import FUSE
 import Fixtures
 import Logging
 import Safetensors
 import SystemPackage
 import Testing
 
+@testable import FUSE
 @testable import TensorFS
 
 @Suite("The tree through views") struct ViewedTreeTests {
@@ -73,6 +73,33 @@ import Testing
     // The tree, the mount's own views of it, and each rank's views of that rank.
     let rank = 6
     #expect(seen.count == (1 + 2 * rank) * 4 + 2 * rank * 3)
+  }
+
+  @Test(
+    "A view that lacks some tensors is listed whole, however small the buffer", arguments: [100, 300, 65_536])
+  func listing(size: Int) throws {
+    // Long names, so that few fit; every third is not there, the first and the last among them.
+    let names = (100..<200).map { "\($0)" + String(repeating: "n", count: $0 % 50) }
+    let fileSystem = try fileSystem(
+      SampleModel(
+        SafetensorsFile(
+          names.enumerated().map { .init($0.element, $0.offset % 3 == 0 ? "I64" : "BF16", [1]) })))
+    let inode = try #require(try lookup(".f32", in: fileSystem)).inode
+    // libfuse hands it through and does not look at it: fuse_add_direntry(3).
+    let request = unsafe try #require(OpaquePointer(bitPattern: 8))
+    var entries: [Listing.Entry] = []
+    while true {
+      var buffer = unsafe DirectoryBuffer(for: request, size: size, withAttributes: false)
+      try fileSystem.list(inode, from: entries.last?.next ?? 0, into: &buffer)
+      let part = Listing(unsafe buffer.bytes.withUnsafeBytes { unsafe Array($0) }, withAttributes: false)
+      if part.entries.isEmpty { break }
+      entries += part.entries
+    }
+    let expected = names.enumerated().filter { $0.offset % 3 != 0 }.map(\.element)
+    #expect(entries.map(\.name) == [".", ".."] + expected)
+    for entry in entries.dropFirst(2) {
+      #expect(try lookup(".f32/\(entry.name)", in: fileSystem)?.inode.number == entry.inode)
+    }
   }
 
   @Test("Numbers that stand for nothing are stale")
