@@ -55,7 +55,9 @@ let package = Package(
     // What the commands share: exit statuses and how a failure is told.
     .target(
       name: "Command",
-      dependencies: ["FUSE", "Safetensors", "TensorFS"],
+      dependencies: [
+        "FUSE", "Safetensors", "TensorFS", .product(name: "SystemPackage", package: "swift-system"),
+      ],
       swiftSettings: settings),
 
     .executableTarget(
@@ -114,7 +116,7 @@ let package = Package(
     .testTarget(
       name: "MountTests",
       dependencies: [
-        "Fixtures", "stmount",
+        "Fixtures", "stls", "stmount",
         .product(name: "Subprocess", package: "swift-subprocess"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],

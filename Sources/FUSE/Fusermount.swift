@@ -1,8 +1,10 @@
 internal import Glibc
 internal import SystemPackage
 
-/// Detaches a mount with fusermount3(1), as those who are not root must. Returns what went wrong, or nil.
-func runFusermount(detaching path: FilePath) -> String? {
+/// Unmounts with fusermount3(1), as those who are not root must; lazily also where the mount is in use. Returns what
+/// went wrong, or nil.
+func runFusermount(unmounting path: FilePath, lazily isLazy: Bool) -> String? {
+  let options = isLazy ? ["-u", "-z"] : ["-u"]
   var attributes = posix_spawnattr_t()
   unsafe posix_spawnattr_init(&attributes)
   defer { unsafe posix_spawnattr_destroy(&attributes) }
@@ -14,7 +16,7 @@ func runFusermount(detaching path: FilePath) -> String? {
 
   var child = pid_t()
   let result = unsafe path.withPlatformString { pathPointer in
-    unsafe withArguments(["fusermount3", "-u", "-z", "-q", "--"], pathPointer) { arguments in
+    unsafe withArguments(["fusermount3"] + options + ["-q", "--"], pathPointer) { arguments in
       unsafe posix_spawnp(&child, "fusermount3", nil, &attributes, arguments, environ)
     }
   }
@@ -23,7 +25,7 @@ func runFusermount(detaching path: FilePath) -> String? {
   while unsafe waitpid(child, &status, 0) < 0 {
     if errno != EINTR { return "cannot wait for fusermount3: \(Errno(rawValue: errno))" }
   }
-  return status == 0 ? nil : "fusermount3 -u -z failed"
+  return status == 0 ? nil : "fusermount3 \(options.joined(separator: " ")) failed"
 }
 
 /// Calls `body` with a terminated array of C strings: `words`, then `last`.

@@ -7,6 +7,9 @@ public struct MountOptions: Sendable, Equatable {
   public struct Problem: Error, Equatable, CustomStringConvertible {
     /// What is wrong, as one clause; holds the option as it was given.
     public let description: String
+
+    /// A problem in one clause.
+    public init(description: String) { self.description = description }
   }
 
   /// Other users may use the mount.
@@ -28,6 +31,8 @@ public struct MountOptions: Sendable, Equatable {
   public var isDirect = false
   /// Where the bytes of a reply come from.
   public var readSource = ReadSource.automatic
+  /// Options that are not known are no error: `mount -s`.
+  public var isSloppy = false
   /// Options that the kernel takes as they are, such as `noatime`.
   public var passedOn: [String] = []
 
@@ -56,13 +61,13 @@ public struct MountOptions: Sendable, Equatable {
   /// The kernel's own options that libfuse takes too.
   private static let kernels: Set<String> = ["noatime", "atime", "sync", "dirsync"]
 
-  /// Adds the options of one `-o`: names and NAME=VALUE, separated by commas; `\,` is a comma in a value and
-  /// `\\` a backslash. Later ones win.
+  /// Adds the options of one `-o`, as ``split(_:)`` reads it. Later ones win.
   public mutating func add(_ list: String) throws(Problem) {
-    for option in Self.split(list) where !option.isEmpty { try addOne(option) }
+    for option in Self.split(list) { try add(option: option) }
   }
 
-  private mutating func addOne(_ option: String) throws(Problem) {
+  /// Adds one option: a name or NAME=VALUE.
+  public mutating func add(option: String) throws(Problem) {
     // By scalars, since a combining character after the sign would hide it from Character.
     let scalars = option.unicodeScalars
     let sign = scalars.firstIndex(of: "=")
@@ -93,9 +98,10 @@ public struct MountOptions: Sendable, Equatable {
     case (_, nil) where Self.kernels.contains(name): passedOn.append(name)
     case (_, nil) where Self.ignored.contains(name): break
     case _ where name.hasPrefix("x-") || name == "comment": break
-    case ("exec", nil):
+    case ("exec", nil) where !isSloppy:
       throw Problem(description: "'exec' cannot be had: a model from strangers is mounted noexec")
     default:
+      if isSloppy { return }
       throw Problem(description: "mount option '\(option)' is not known")
     }
     if allowOther, allowRoot {
@@ -111,7 +117,8 @@ public struct MountOptions: Sendable, Equatable {
     return number
   }
 
-  private static func split(_ list: String) -> [String] {
+  /// The options of one `-o`: separated by commas; `\,` is a comma in a value and `\\` a backslash.
+  public static func split(_ list: String) -> [String] {
     var options = [""]
     var isEscaped = false
     for character in list.unicodeScalars {
@@ -126,7 +133,7 @@ public struct MountOptions: Sendable, Equatable {
         options[options.count - 1].unicodeScalars.append(character)
       }
     }
-    return options
+    return options.filter { !$0.isEmpty }
   }
 
   /// The options for libfuse, in its form. The kernel checks permissions, and whatever a stranger's model says

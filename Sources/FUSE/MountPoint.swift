@@ -8,8 +8,12 @@ public struct MountPoint: Sendable {
 
   /// Checks that a path is a directory and carries no mount; realpath(3), stat(2), proc_pid_mountinfo(5).
   ///
-  /// `name` is the path in a form that is safe to print, for the errors.
-  public init(checking path: FilePath, shownAs name: String) throws(MountError) {
+  /// `name` is the path in a form that is safe to print, for the errors. `clearingDead` first takes away a mount of
+  /// this program whose daemon is gone, as restarting a service needs it.
+  public init(
+    checking path: FilePath, shownAs name: String, clearingDead: Bool = false
+  ) throws(MountError) {
+    if clearingDead { Self.clearDead(path) }
     let entry: MountTable.Entry?
     let type: FileType
     do throws(Errno) {
@@ -21,10 +25,37 @@ public struct MountPoint: Sendable {
     }
     guard type == .directory else { throw Self.translate(.notDirectory, name) }
     if let entry {
+      if Self.isDead(self.path) { throw Self.translate(.socketNotConnected, name) }
       throw MountError(
         .mountPoint,
         "mount point \(name) already carries a mount of type \(entry.type); unmount it first: umount \(name)")
     }
+  }
+
+  /// True of a FUSE mount whose daemon is gone: ENOTCONN. statvfs(3), because stat(2) of a dead mount still gives what
+  /// the kernel remembers.
+  private static func isDead(_ path: FilePath) -> Bool {
+    var status = statvfs()
+    return unsafe path.withPlatformString { unsafe statvfs($0, &status) } != 0
+      && Errno(rawValue: errno) == .socketNotConnected
+  }
+
+  /// Unmounts what is mounted at a path if it is a FUSE mount of this program's and dead: ENOTCONN, umount2(2).
+  private static func clearDead(_ path: FilePath) {
+    // A dead mount cannot be resolved itself, but the directory it is in can.
+    guard let name = path.lastComponent, let parent = try? resolve(parent(of: path)) else { return }
+    let path = parent.appending(name)
+    guard let entry = try? MountTable().topmost(at: path), entry.type == "fuse.stmount", isDead(path) else {
+      return
+    }
+    if unsafe path.withPlatformString({ unsafe umount2($0, Int32(MNT_DETACH)) }) != 0 {
+      _ = runFusermount(unmounting: path, lazily: true)
+    }
+  }
+
+  private static func parent(of path: FilePath) -> FilePath {
+    let parent = path.removingLastComponent()
+    return parent.isEmpty ? "." : parent
   }
 
   private static func translate(_ error: Errno, _ name: String) -> MountError {

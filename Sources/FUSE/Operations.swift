@@ -12,6 +12,14 @@ final class SessionContext: Sendable {
   /// request at all (FUSE_CAP_NO_OPEN_SUPPORT). The same for directories.
   let needsNoOpen = Atomic<Bool>(false)
   let needsNoOpendir = Atomic<Bool>(false)
+  let counters = RequestCounters()
+  private let features = Atomic<UInt>(0)
+
+  /// What the kernel said at the beginning of what it can do.
+  var kernelFeatures: KernelFeatures {
+    get { KernelFeatures(rawValue: features.load(ordering: .relaxed)) }
+    set { features.store(newValue.rawValue, ordering: .relaxed) }
+  }
 
   init(fileSystem: any FileSystem, options: MountOptions) {
     self.fileSystem = fileSystem
@@ -40,7 +48,7 @@ func sessionOperations() -> fuse_lowlevel_ops {
 
   unsafe operations.lookup = { request, parent, name in
     guard let request = unsafe request else { return }
-    unsafe answer(request) { (context, reply) throws(Errno) in
+    unsafe answer(request, .lookup) { (context, reply) throws(Errno) in
       guard let name = unsafe name else { throw .invalidArgument }
       let bytes = unsafe Span<UInt8>(
         _unsafeStart: UnsafeRawPointer(name).assumingMemoryBound(to: UInt8.self), count: strlen(name))
@@ -51,7 +59,7 @@ func sessionOperations() -> fuse_lowlevel_ops {
 
   unsafe operations.getattr = { request, inode, _ in
     guard let request = unsafe request else { return }
-    unsafe answer(request) { (context, reply) throws(Errno) in
+    unsafe answer(request, .getattr) { (context, reply) throws(Errno) in
       let attributes = try context.fileSystem.attributes(of: InodeNumber(number: inode))
       reply.take()?.attributes(attributes)
     }
@@ -59,7 +67,7 @@ func sessionOperations() -> fuse_lowlevel_ops {
 
   unsafe operations.open = { request, inode, info in
     guard let request = unsafe request else { return }
-    unsafe answer(request) { (context, reply) throws(Errno) in
+    unsafe answer(request, .open) { (context, reply) throws(Errno) in
       guard let info = unsafe info else { throw .invalidArgument }
       if context.needsNoOpen.load(ordering: .relaxed) { throw .noFunction }
       guard unsafe info.pointee.flags & O_ACCMODE == O_RDONLY else { throw .readOnlyFileSystem }
@@ -74,7 +82,7 @@ func sessionOperations() -> fuse_lowlevel_ops {
 
   unsafe operations.opendir = { request, inode, info in
     guard let request = unsafe request else { return }
-    unsafe answer(request) { (context, reply) throws(Errno) in
+    unsafe answer(request, .opendir) { (context, reply) throws(Errno) in
       guard let info = unsafe info else { throw .invalidArgument }
       if context.needsNoOpendir.load(ordering: .relaxed) { throw .noFunction }
       unsafe info.pointee.keep_cache = 1
@@ -85,9 +93,11 @@ func sessionOperations() -> fuse_lowlevel_ops {
 
   unsafe operations.read = { request, inode, count, offset, _ in
     guard let request = unsafe request else { return }
-    unsafe answer(request) { (context, reply) throws(Errno) in
+    unsafe answer(request, .read) { (context, reply) throws(Errno) in
       guard let offset = UInt64(exactly: offset), let owed = reply.take() else { throw .invalidArgument }
-      context.fileSystem.read(InodeNumber(number: inode), at: offset, count: count, reply: ReadReply(owed))
+      context.fileSystem.read(
+        InodeNumber(number: inode), at: offset, count: count,
+        reply: ReadReply(owed, countedBy: context.counters))
     }
   }
 
@@ -101,7 +111,7 @@ func sessionOperations() -> fuse_lowlevel_ops {
 
   unsafe operations.getxattr = { request, inode, name, size in
     guard let request = unsafe request else { return }
-    unsafe answer(request) { (context, reply) throws(Errno) in
+    unsafe answer(request, .getxattr) { (context, reply) throws(Errno) in
       guard let name = unsafe name else { throw .invalidArgument }
       let value = try unsafe extendedAttribute(String(cString: name), of: InodeNumber(number: inode), context)
       reply.take()?.attribute(value, room: size)
@@ -110,7 +120,7 @@ func sessionOperations() -> fuse_lowlevel_ops {
 
   unsafe operations.listxattr = { request, inode, size in
     guard let request = unsafe request else { return }
-    unsafe answer(request) { (context, reply) throws(Errno) in
+    unsafe answer(request, .listxattr) { (context, reply) throws(Errno) in
       let names = try context.fileSystem.extendedAttributeNames(of: InodeNumber(number: inode))
       reply.take()?.attribute(names.flatMap { $0 + [0] }, room: size)
     }
@@ -118,7 +128,7 @@ func sessionOperations() -> fuse_lowlevel_ops {
 
   unsafe operations.statfs = { request, _ in
     guard let request = unsafe request else { return }
-    unsafe answer(request) { (context, reply) throws(Errno) in
+    unsafe answer(request, .statfs) { (context, reply) throws(Errno) in
       reply.take()?.statistics(context.fileSystem.statistics())
     }
   }
@@ -128,11 +138,12 @@ func sessionOperations() -> fuse_lowlevel_ops {
 
 /// Runs `body` with the request's context and its reply; an error it throws is the answer.
 private func answer(
-  _ request: fuse_req_t,
+  _ request: fuse_req_t, _ kind: RequestKind,
   _ body: (SessionContext, inout Reply?) throws(Errno) -> Void
 ) {
   var reply: Reply? = unsafe Reply(owning: request)
   guard let context = unsafe SessionContext.of(request) else { return }
+  context.counters.count(kind)
   do throws(Errno) {
     try body(context, &reply)
   } catch {
@@ -157,7 +168,7 @@ private func list(
   _ request: fuse_req_t?, _ inode: fuse_ino_t, size: Int, from position: off_t, withAttributes: Bool
 ) {
   guard let request = unsafe request else { return }
-  unsafe answer(request) { (context, reply) throws(Errno) in
+  unsafe answer(request, .readdir) { (context, reply) throws(Errno) in
     guard let position = UInt64(exactly: position) else { throw .invalidArgument }
     var buffer = unsafe DirectoryBuffer(for: request, size: size, withAttributes: withAttributes)
     try context.fileSystem.list(InodeNumber(number: inode), from: position, into: &buffer)
@@ -188,4 +199,5 @@ private func configure(_ connection: UnsafeMutablePointer<fuse_conn_info>, _ con
     ordering: .relaxed)
   context.needsNoOpendir.store(
     unsafe stmount_is_capable(connection, flag(FUSE_CAP_NO_OPENDIR_SUPPORT)) != 0, ordering: .relaxed)
+  context.kernelFeatures = unsafe KernelFeatures(connection)
 }

@@ -13,12 +13,19 @@ public import SystemPackage
   /// Takes over the request, which nothing else may answer from now on.
   @unsafe init(owning request: fuse_req_t) { unsafe self.request = request }
 
-  deinit { unsafe fuse_reply_err(request, EIO) }
+  deinit {
+    unsafe SessionContext.of(request)?.counters.countError()
+    unsafe fuse_reply_err(request, EIO)
+  }
 
   /// Answers with an error: fuse_reply_err.
   consuming func error(_ errno: Errno) {
     let request = unsafe request
     discard self
+    // That the kernel need not ask, or that an attribute is not there, are answers.
+    if ![.noFunction, .noData, .notSupported].contains(errno) {
+      unsafe SessionContext.of(request)?.counters.countError()
+    }
     unsafe fuse_reply_err(request, errno.rawValue)
   }
 
@@ -125,23 +132,32 @@ extension Reply {
 /// The answer that one read is owed. Dropped unanswered, it is an I/O error at the other end.
 public struct ReadReply: ~Copyable {
   private let reply: Reply
+  private let counters: RequestCounters
 
-  init(_ reply: consuming Reply) { self.reply = reply }
+  init(_ reply: consuming Reply, countedBy counters: RequestCounters) {
+    self.reply = reply
+    self.counters = counters
+  }
 
   /// Answers with an error.
   public consuming func error(_ errno: Errno) { reply.error(errno) }
 
   /// Answers with the bytes asked for, or fewer at the end of the file. The memory may be a file's mapping:
   /// this process does not touch it, the kernel does, and pages that are gone make the read fail with EIO.
-  public consuming func bytes(_ bytes: RawSpan) { reply.bytes(bytes) }
+  public consuming func bytes(_ bytes: RawSpan) {
+    counters.countRead(bytes.byteCount)
+    reply.bytes(bytes)
+  }
 
   /// Answers with two runs of bytes, one after the other; otherwise as ``bytes(_:)``.
   public consuming func bytes(_ first: RawSpan, _ second: RawSpan) {
+    counters.countRead(first.byteCount + second.byteCount)
     if first.isEmpty { reply.bytes(second) } else { reply.bytes(first, second) }
   }
 
   /// Answers with bytes `range` of a file, which the caller has found to reach that far.
   public consuming func splice(from descriptor: FileDescriptor, _ range: Range<UInt64>) {
+    counters.countRead(range.count)
     reply.splice(from: descriptor, range)
   }
 }

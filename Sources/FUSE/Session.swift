@@ -26,6 +26,8 @@ public final class Session: Sendable {
     var path: FilePath
     /// The device number that finds the mount again wherever it was moved.
     var device: String?
+    /// The mount's root, until it has answered: open(2) with O_PATH.
+    var root: FileDescriptor?
   }
 
   private let place = Mutex<Place?>(nil)
@@ -63,14 +65,22 @@ public final class Session: Sendable {
   /// Mounts at a directory: fuse_session_mount, which uses mount(2) as root and fusermount3(1) otherwise. No
   /// thread may have been started yet.
   public func mount(at mountPoint: MountPoint) throws(MountError) {
-    try checkDevice()
+    try FUSEDevice.check()
     let (result, messages) = capturingStandardError {
       unsafe mountPoint.path.withPlatformString { unsafe fuse_session_mount(handle.pointer, $0) }
     }
-    guard result == 0 else { throw MountError(failedMount: messages) }
+    guard result == 0 else { throw MountError(failedMount: messages, Privileges()) }
     let device = try? MountTable().topmost(at: mountPoint.path)?.device
-    place.withLock { $0 = Place(path: mountPoint.path, device: device) }
+    let root = try? FileDescriptor.open(
+      mountPoint.path, FileDescriptor.AccessMode(rawValue: __O_PATH), options: [.directory, .closeOnExec])
+    place.withLock { $0 = Place(path: mountPoint.path, device: device, root: root) }
   }
+
+  /// What has been asked and answered so far.
+  public var counts: RequestCounts { context.counters.current }
+
+  /// What the kernel can do of that which makes mounts fast; known once the mount has answered.
+  public var kernelFeatures: KernelFeatures { context.kernelFeatures }
 
   /// The mount's device number as `MAJOR:MINOR`, once it is mounted.
   var device: String? { place.withLock { $0?.device } }
@@ -98,11 +108,15 @@ public final class Session: Sendable {
     detach()
   }
 
-  /// Waits until a request has gone to a worker and come back: statfs(2), which the kernel never answers itself.
+  /// Waits until a request has gone to a worker and come back: fstatvfs(3), which the kernel never answers itself.
+  ///
+  /// Not by the path: on its way there may be an autofs trigger, which lets nobody through until the command that
+  /// mounts has ended, and it waits for this.
   private func waitForAnswer() {
-    guard let path = place.withLock({ $0?.path }) else { return }
+    guard let root = place.withLock({ $0?.root.take() }) else { return }
     var status = statvfs()
-    _ = unsafe path.withPlatformString { unsafe statvfs($0, &status) }
+    _ = unsafe fstatvfs(root.rawValue, &status)
+    try? root.close()
   }
 
   /// One worker: receives and processes requests until the session ends; fuse_session_receive_buf.
@@ -122,7 +136,13 @@ public final class Session: Sendable {
   ///
   /// Returns what went wrong, or nil. Does nothing where the mount is gone already.
   @discardableResult
-  public func detach() -> String? {
+  public func detach() -> String? { unmount(lazily: true) }
+
+  /// Unmounts unless something holds the mount: an open file, a mapping, a working directory, a mount below it.
+  /// umount2(2) without flags, or fusermount3(1). True where nothing is mounted any more.
+  public func unmountIfFree() -> Bool { unmount(lazily: false) == nil }
+
+  private func unmount(lazily isLazy: Bool) -> String? {
     guard let place = place.withLock({ $0 }) else { return nil }
     guard let table = try? MountTable() else { return "cannot read /proc/self/mountinfo" }
     let ours =
@@ -133,9 +153,10 @@ public final class Session: Sendable {
       }
     var problem: String?
     for path in ours.reversed() {
-      let result = unsafe path.withPlatformString { unsafe umount2($0, Int32(MNT_DETACH)) }
+      let result = unsafe path.withPlatformString { unsafe umount2($0, isLazy ? Int32(MNT_DETACH) : 0) }
       if result == 0 || errno == EINVAL || errno == ENOENT { continue }
-      if let failure = runFusermount(detaching: path) { problem = failure }
+      if errno == EBUSY, !isLazy { return "the mount is in use" }
+      if let failure = runFusermount(unmounting: path, lazily: isLazy) { problem = failure }
     }
     return problem
   }

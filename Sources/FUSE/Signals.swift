@@ -1,29 +1,51 @@
+internal import CFuse
 internal import Glibc
 
-/// The signals that ask a daemon to end: TERM, INT and HUP.
+/// The signals that a daemon heeds: TERM, INT and HUP end it, USR1 asks it to report.
 public enum Signals {
-  private static func ending() -> sigset_t {
+  /// Why the handler is called.
+  public enum Event: Sendable, Equatable {
+    /// A signal that asks the daemon to end.
+    case end
+    /// A signal that asks what has been done so far.
+    case report
+    /// No signal came for the interval asked for.
+    case tick
+  }
+
+  private static func heeded() -> sigset_t {
     var set = sigset_t()
     unsafe sigemptyset(&set)
-    for signal in [SIGTERM, SIGINT, SIGHUP] { unsafe sigaddset(&set, signal) }
+    for signal in [SIGTERM, SIGINT, SIGHUP, SIGUSR1] { unsafe sigaddset(&set, signal) }
     return set
   }
 
   /// Keeps the signals waiting, in this thread and all that it starts: pthread_sigmask(3). Call before any
   /// thread exists; whatever was inherited as blocked is not any more. SIGPIPE is ignored, as a daemon must.
   public static func block() {
-    var set = ending()
+    var set = heeded()
     unsafe pthread_sigmask(SIG_SETMASK, &set, nil)
     signal(SIGPIPE, SIG_IGN)
   }
 
-  /// Calls `handler` with each signal's number as it comes, on a thread of its own: sigwait(3). False where
-  /// there can be no thread. Call ``block()`` first.
-  public static func handle(_ handler: @escaping @Sendable (Int32) -> Void) -> Bool {
+  /// Calls `handler` with each signal as it comes, and whenever none came for `interval`, on a thread of its own:
+  /// sigtimedwait(2). False where there can be no thread. Call ``block()`` first.
+  public static func handle(
+    interval: Duration? = nil, _ handler: @escaping @Sendable (Event) -> Void
+  ) -> Bool {
+    // Without an interval a tick would only be ignored; one an hour costs nothing.
+    let (seconds, attoseconds) = (interval ?? .seconds(3600)).components
     let thread = WorkerThread {
-      var set = ending()
-      var number: Int32 = 0
-      while unsafe sigwait(&set, &number) == 0 { handler(number) }
+      var set = heeded()
+      var timeout = timespec(tv_sec: Int(seconds), tv_nsec: Int(attoseconds / 1_000_000_000))
+      while true {
+        switch unsafe sigtimedwait(&set, nil, &timeout) {
+        case SIGUSR1: handler(.report)
+        case SIGTERM, SIGINT, SIGHUP: handler(.end)
+        default:
+          if errno == EAGAIN { handler(.tick) } else if errno != EINTR { return }
+        }
+      }
     }
     thread?.detach()
     return thread != nil

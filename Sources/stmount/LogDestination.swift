@@ -21,13 +21,18 @@ enum LogDestination: Sendable {
   fileprivate func write(_ level: Logger.Level, _ message: String) {
     switch self {
     case .standardError:
-      printError(level >= .warning ? "\(level): \(message)" : message, command: "stmount")
+      printError(message, command: "stmount", priority: level.syslogPriority)
     case .syslog:
       unsafe message.withCString { pointer in
         unsafe withVaList([pointer]) { unsafe vsyslog(level.syslogPriority, "%s", $0) }
       }
     }
   }
+}
+
+extension Logger {
+  /// The name of the metadata that says on which mount point an event happened.
+  static let mountKey = "mount"
 }
 
 /// One line for each event.
@@ -41,7 +46,11 @@ private struct LineLogHandler: LogHandler {
     set { metadata[key] = newValue }
   }
 
-  func log(event: LogEvent) { destination.write(event.level, event.message.description) }
+  func log(event: LogEvent) {
+    let level = event.level >= .warning ? "\(event.level): " : ""
+    let place = metadata[Logger.mountKey].map { "\($0): " } ?? ""
+    destination.write(event.level, level + place + event.message.description)
+  }
 }
 
 extension Logger.Level {

@@ -3,16 +3,14 @@ import Command
 import FUSE
 import Glibc
 import Logging
-import Safetensors
 import SystemPackage
-import TensorFS
 
 /// The command line of stmount(1).
 @main struct Stmount: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "stmount",
     abstract: "Mount a safetensors model as a directory: one file per tensor.",
-    usage: "stmount [OPTIONS] SOURCE... MOUNTPOINT",
+    usage: "stmount [OPTIONS] SOURCE... MOUNTPOINT\nstmount --doctor",
     discussion: """
       SOURCE is a .safetensors file, several of them, an index of shards (model.safetensors.index.json), or a \
       directory with one of those. The path below MOUNTPOINT is the tensor's name, and the bytes of the file are \
@@ -20,7 +18,8 @@ import TensorFS
       """,
     version: "stmount \(stmountVersion) (libfuse \(Session.libraryVersion))")
 
-  @Argument(help: ArgumentHelp("What to mount, then where.", valueName: "SOURCE... MOUNTPOINT"))
+  @Argument(
+    help: ArgumentHelp("What to mount, then where.", valueName: "SOURCE... MOUNTPOINT"), completion: .file())
   var paths: [String] = []
 
   @Flag(name: .shortAndLong, help: "Stay in the foreground, and log to standard error.")
@@ -36,11 +35,29 @@ import TensorFS
   @Flag(help: "Accept bytes after a file's last tensor, with a warning.")
   var lenient = false
 
-  @Flag(name: .shortAndLong, help: "Log what is mounted; the same as --log-level info.")
+  @Option(
+    help: ArgumentHelp("Unmount when nobody has used the mount for that long.", valueName: "SECONDS"),
+    transform: { text in
+      guard let limit = Duration(idleSeconds: text) else {
+        throw ValidationError("'\(text)' is not a number of seconds")
+      }
+      return limit
+    })
+  var idleTimeout: Duration?
+
+  @Option(
+    help: ArgumentHelp("Write a newline to this file descriptor when the mount answers.", valueName: "N"))
+  var readyFd: ReadyDescriptor?
+
+  @Flag(help: "If a mount whose daemon is gone is left on MOUNTPOINT, clear it first.")
+  var clearDead = false
+
+  @Flag(name: .shortAndLong, help: "Log more; the same as --log-level info.")
   var verbose = false
 
   @Option(
     help: ArgumentHelp("trace, debug, info, notice, warning, error or critical.", valueName: "LEVEL"),
+    completion: .list(Logger.Level.allCases.map(\.rawValue)),
     transform: { name in
       guard let level = Logger.Level(rawValue: name) else {
         throw ValidationError("there is no log level '\(name)'")
@@ -49,18 +66,35 @@ import TensorFS
     })
   var logLevel: Logger.Level?
 
+  @Flag(help: "Check whether this machine can mount, and how well; mount nothing that stays.")
+  var doctor = false
+
   /// Parses, runs and exits; every failure is one line on standard error.
   static func main() {
     StandardStreams.openClosed()
+    let arguments = arguments
+    if MountHelper.isCalled(CommandLine.arguments.first ?? "") {
+      run(MountHelper.self, arguments) { helper throws(Failure) in try helper.mount() }
+    } else {
+      run(Stmount.self, arguments) { command throws(Failure) in try command.mount() }
+    }
+  }
+
+  private static func run<Command: ParsableCommand>(
+    _ type: Command.Type, _ arguments: [String], _ body: (Command) throws(Failure) -> Void
+  ) {
+    let command: Command
     do {
-      let command = try parse(arguments)
-      try command.mount()
-    } catch let failure as Failure {
-      fail(failure)
+      command = try type.parse(arguments)
     } catch {
       // --help and --version come this way too, and have more than a line to say.
-      guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
-      fail(.usage(message(for: error), command: "stmount"))
+      guard type.exitCode(for: error) == .validationFailure else { type.exit(withError: error) }
+      fail(.usage(type.message(for: error), command: type.configuration.commandName ?? "stmount"))
+    }
+    do throws(Failure) {
+      try body(command)
+    } catch {
+      fail(error)
     }
   }
 
@@ -77,46 +111,17 @@ import TensorFS
       + all.dropFirst(options.count)
   }
 
+  /// Mounts, or examines the machine.
   private func mount() throws(Failure) {
-    guard let mountPoint = paths.last, paths.count >= 2 else {
-      throw usage("give at least one source and the directory to mount it on")
-    }
-    // A script with an empty variable should not mount the working directory.
-    guard !paths.contains("") else { throw usage("a path is empty") }
-    let sources = paths.dropLast().map { FilePath($0) }
-    var options = MountOptions()
-    options.source = absolutePath(sources[0])
-    for list in mountOptions {
-      do throws(MountOptions.Problem) {
-        try options.add(list)
-      } catch {
-        throw usage(error.description)
-      }
-    }
-    let destination = foreground ? LogDestination.standardError : .syslog
-    destination.bootstrap(level: logLevel ?? (verbose ? .info : .notice))
-
-    let collection: ModelCollection
-    do throws(ModelError) {
-      collection = try ModelCollection(opening: sources, lenient: lenient)
-    } catch {
-      throw Failure(error)
-    }
-    for warning in collection.warnings { printError("warning: \(warning)", command: "stmount") }
-    let daemon = Daemon(
-      collection: collection, mountPoint: FilePath(mountPoint), options: options,
-      isForeground: foreground)
-    try daemon.run()
-  }
-
-  private func usage(_ problem: String) -> Failure { .usage(problem, command: "stmount") }
-
-  /// The path from the root, so that findmnt(8) tells the story whatever the working directory was. Symbolic
-  /// links stay: they bear the model's name where their target has only a hash.
-  private func absolutePath(_ path: FilePath) -> String {
-    guard path.isRelative else { return path.string }
-    guard let directory = unsafe getcwd(nil, 0) else { return path.string }
-    defer { unsafe free(directory) }
-    return unsafe FilePath(platformString: directory).pushing(path).lexicallyNormalized().string
+    if doctor { Glibc.exit(Doctor().examine() ? EX_OK : EX_UNAVAILABLE) }
+    var invocation = try Invocation(paths, mountOptions: mountOptions)
+    invocation.isForeground = foreground
+    if lenient { invocation.isLenient = true }
+    if clearDead { invocation.clearsDeadMount = true }
+    if verbose { invocation.logLevel = .info }
+    if let logLevel { invocation.logLevel = logLevel }
+    if let idleTimeout { invocation.idleLimit = idleTimeout }
+    invocation.ready = readyFd
+    try invocation.run()
   }
 }

@@ -1,3 +1,4 @@
+import SystemPackage
 import Testing
 
 @testable import FUSE
@@ -5,12 +6,25 @@ import Testing
 /// The messages on the left are those of libfuse and fusermount3, 3.10 to 3.17.
 @Suite("Why mounting failed, in plain words") struct MountErrorTests {
   private func expect(
-    _ message: String, _ kind: MountError.Kind, _ description: String,
+    _ message: String, _ kind: MountError.Kind, _ description: String, _ privileges: Privileges = Self.user,
     at location: SourceLocation = #_sourceLocation
   ) {
-    let error = MountError(failedMount: message)
+    let error = MountError(failedMount: message, privileges)
     #expect(error.kind == kind, sourceLocation: location)
     #expect(error.description == description, sourceLocation: location)
+  }
+
+  /// An ordinary user of a sound machine.
+  private static var user: Privileges {
+    var user = Privileges()
+    user.isRoot = false
+    user.canMount = false
+    user.hasNoNewPrivileges = false
+    user.isFiltered = false
+    user.profile = nil
+    user.fusermount = "/usr/bin/fusermount3"
+    user.isFusermountSetuid = true
+    return user
   }
 
   @Test("allow_other without user_allow_other names the line for /etc/fuse.conf")
@@ -64,7 +78,7 @@ import Testing
       "an ordinary user may not mount on a directory of this file system; choose one elsewhere")
   }
 
-  @Test("A refusal by the system is quoted, with what usually lies behind it")
+  @Test("A refusal by the system that nothing explains is quoted")
   func refused() {
     for message in [
       "fuse: mount failed: Operation not permitted", "fusermount3: mount failed: Permission denied",
@@ -72,9 +86,61 @@ import Testing
     ] {
       expect(
         message, .notPermitted,
-        "the system refused to mount (\(message)): a container needs --cap-add SYS_ADMIN --device /dev/fuse, "
-          + "and AppArmor or SELinux may forbid it too")
+        "the system refused to mount (\(message)): AppArmor or SELinux may forbid it, see 'dmesg'")
     }
+  }
+
+  @Test("Root without the capability to mount is in a container, and is told how to start it")
+  func container() {
+    var root = Self.user
+    root.isRoot = true
+    for message in [
+      "fusermount3: mount failed: Operation not permitted",
+      "fuse: failed to exec fusermount3: No such file or directory",
+    ] {
+      expect(
+        message, .notPermitted,
+        "root may not mount here: give the container CAP_SYS_ADMIN "
+          + "(docker run --cap-add SYS_ADMIN --device /dev/fuse)", root)
+    }
+  }
+
+  @Test("Each of AppArmor, no_new_privs, a lost setuid bit and seccomp has a sentence of its own")
+  func refusers() {
+    let message = "fusermount3: mount failed: Operation not permitted"
+    var confined = Self.user
+    confined.profile = "docker-default"
+    expect(
+      message, .notPermitted,
+      "the AppArmor profile docker-default forbids mounting: start the container with "
+        + "--security-opt apparmor=unconfined, or allow 'mount fstype=fuse.*' in the profile", confined)
+    var withheld = Self.user
+    withheld.hasNoNewPrivileges = true
+    expect(
+      message, .notPermitted,
+      "this process may gain no privileges, so that the setuid fusermount3 cannot mount for it: start it "
+        + "without NoNewPrivileges= (systemd) or no-new-privileges (containers), or mount as root", withheld)
+    var lost = Self.user
+    lost.isFusermountSetuid = false
+    expect(
+      message, .notPermitted,
+      "fusermount3 cannot mount for ordinary users: it should be setuid root "
+        + "(chown root /usr/bin/fusermount3 and chmod u+s, as root)", lost)
+    var filtered = Self.user
+    filtered.isFiltered = true
+    expect(
+      message, .notPermitted,
+      "a filter on system calls forbids mounting: start the container with --cap-add SYS_ADMIN, or "
+        + "--security-opt seccomp=unconfined", filtered)
+  }
+
+  @Test("The limit on the number of mounts is named")
+  func tooMany() {
+    expect(
+      "fusermount3: too many FUSE filesystems mounted; mount_max=N can be set in /etc/fuse.conf",
+      .notPermitted,
+      "ordinary users have as many FUSE mounts as this machine allows: raise mount_max in /etc/fuse.conf, "
+        + "or unmount some")
   }
 
   @Test("Everything else is quoted as it is")
@@ -82,7 +148,6 @@ import Testing
     for message in [
       "fuse: mount failed: Invalid argument",
       "fusermount3: bad mount point /m: No such file or directory",
-      "fusermount3: too many FUSE filesystems mounted; mount_max=N can be set in /etc/fuse.conf",
     ] {
       expect(message, .system, "cannot mount: \(message)")
     }

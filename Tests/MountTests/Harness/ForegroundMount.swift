@@ -28,7 +28,7 @@ struct ForegroundMount {
 }
 
 /// Mounts sources in the foreground and runs `body`, which has to end the daemon: by a signal, or by unmounting.
-/// Returns the status with which the daemon ended. Where `body` throws, the daemon is killed.
+/// Its log holds nothing but what is wrong. Returns the status with which the daemon ended. Where `body` throws, the daemon is killed.
 func withForegroundMount(
   _ sources: FilePath..., options: [String] = [], _ body: (ForegroundMount) async throws -> Void
 ) async throws -> Int32 {
@@ -40,7 +40,9 @@ func withForegroundMount(
   defer { _ = unsafe umount2("\(path)", Int32(MNT_DETACH)) }
 
   let result = try await Subprocess.run(
-    .path(Machine.stmount), arguments: Arguments(options + ["-f"] + sources.map { "\($0)" } + ["\(path)"]),
+    .path(Machine.stmount),
+    arguments: Arguments(
+      ["--log-level", "warning"] + options + ["-f"] + sources.map { "\($0)" } + ["\(path)"]),
     input: .none, output: .discarded, error: .fileDescriptor(log, closeAfterSpawningProcess: true)
   ) { execution in
     let mount = ForegroundMount(path: path, daemon: execution.processIdentifier.value, logFile: logFile)

@@ -10,9 +10,12 @@ enum Machine {
 
   /// The programs that the tests run beside the command under test.
   private static let tools = [
-    "cat", "cmp", "findmnt", "fusermount3", "jq", "ls", "mknod", "mount", "setpriv", "sh", "sha256sum",
-    "umount",
-    "unshare",
+    "automount", "bindfs", "cat", "cmp", "df", "findmnt", "fuser", "fusermount3", "jq", "ls", "lsof", "man",
+    "mandoc",
+    "mknod", "mount", "nginx", "python3", "rclone", "rsync", "script", "setpriv", "sh", "sha256sum", "socat",
+    "sshfs",
+    "systemd-analyze",
+    "umount", "unshare",
   ]
 
   /// Throws what is missing.
@@ -36,18 +39,32 @@ enum Machine {
     _ = try stmount
   }
 
-  /// The built command, which lies beside the test bundle that is running.
+  /// The command under test.
   static var stmount: FilePath {
-    get throws(Unfit) {
-      guard let bundle = readLink("/proc/self/exe") else {
-        throw Unfit(description: "/proc/self/exe cannot be read: is /proc mounted?")
-      }
-      let command = bundle.removingLastComponent().appending("stmount")
-      guard (try? Stat(command).type) == .regular else {
-        throw Unfit(description: "there is no \(command): build the command first (swift build)")
-      }
-      return command
+    get throws(Unfit) { try command("stmount") }
+  }
+
+  /// Its sibling that lists.
+  static var stls: FilePath {
+    get throws(Unfit) { try command("stls") }
+  }
+
+  /// The repository that these tests are part of.
+  static var repository: FilePath {
+    FilePath(#filePath).removingLastComponent().removingLastComponent().removingLastComponent()
+      .removingLastComponent()
+  }
+
+  /// A built command, which lies beside the test bundle that is running.
+  private static func command(_ name: String) throws(Unfit) -> FilePath {
+    guard let bundle = readLink("/proc/self/exe") else {
+      throw Unfit(description: "/proc/self/exe cannot be read: is /proc mounted?")
     }
+    let command = bundle.removingLastComponent().appending(name)
+    guard (try? Stat(command).type) == .regular else {
+      throw Unfit(description: "there is no \(command): build the command first (swift build)")
+    }
+    return command
   }
 
   private static func readLink(_ link: FilePath) -> FilePath? {

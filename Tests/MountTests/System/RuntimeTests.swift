@@ -1,0 +1,204 @@
+import Fixtures
+import Glibc
+import SystemPackage
+import Testing
+
+extension MountTests {
+  /// How a mount behaves beside its files: readiness, log, counters, idleness.
+  @Suite struct RuntimeTests {
+    private static let model = SafetensorsFile(.init("w", "U8", [300_000]), .init("b", "F32", [3]))
+
+    @Test("--ready-fd says when the mount answers, and is closed then", arguments: ["", "-f"])
+    func readyDescriptor(foreground: String) async throws {
+      let space = try PrivateNamespace(model: Self.model)
+      let output = try await space.run(
+        """
+        mkfifo "$directory/ready"
+        "$stmount" $1 --ready-fd 3 "$model" "$mnt" 3>"$directory/ready" 2>/dev/null &
+        # To the end: the mount lives on, but its end of the pipe is closed.
+        ready=$(od -A n -t x1 <"$directory/ready")
+        cmp "$mnt/w" "$directory/w" && echo "ready:$ready"
+        umount "$mnt"
+        wait
+        """, foreground)
+      #expect(output == "ready: 0a")
+    }
+
+    @Test("Where the mount fails, the descriptor is closed without a word")
+    func neverReady() async throws {
+      let space = try PrivateNamespace(model: Self.model)
+      let output = try await space.run(
+        """
+        mkfifo "$directory/ready"
+        "$stmount" --ready-fd 3 "$model" /nowhere 3>"$directory/ready" 2>/dev/null &
+        wc -c <"$directory/ready"
+        wait $! || echo "status $?"
+        "$stmount" --ready-fd 9 "$model" "$mnt" 2>&1 || echo "status $?"
+        """)
+      let lines = output.split(separator: "\n")
+      #expect(lines.prefix(2) == ["0", "status 73"])
+      #expect(lines.last == "status 64" && output.contains("--ready-fd"), "\(output)")
+    }
+
+    @Test(
+      "In the foreground, mounting and unmounting are a line each, which name the model and the mount point")
+    func foregroundLog() async throws {
+      let space = try PrivateNamespace(model: Self.model)
+      let output = try await space.run(
+        """
+        "$stmount" -f --ready-fd 3 "$model" "$mnt" 3>"$directory/ready" 2>"$directory/log" &
+        until [ -s "$directory/ready" ]; do sleep 0.01; done
+        umount "$mnt"; wait
+        sed "s|$directory|D|g" "$directory/log"
+        """)
+      #expect(
+        output == """
+          stmount: 'D/mnt': mounted 'D/m.safetensors': 2 tensors, 300012 bytes
+          stmount: 'D/mnt': unmounted 'D/m.safetensors'
+          """)
+    }
+
+    @Test("--log-level error leaves only errors; they say which model and mount point")
+    func errorLog() async throws {
+      let space = try PrivateNamespace(model: Self.model)
+      let output = try await space.run(
+        """
+        "$stmount" -f --log-level error --ready-fd 3 "$model" "$mnt" 3>"$directory/ready" 2>"$directory/log" &
+        until [ -s "$directory/ready" ]; do sleep 0.01; done
+        truncate -s 100 "$model"
+        cat "$mnt/w" "$mnt/b" >/dev/null 2>&1 || echo failed
+        umount "$mnt"; wait
+        sed "s|$directory|D|g" "$directory/log"
+        """)
+      let lines = output.split(separator: "\n")
+      #expect(lines.first == "failed" && lines.count == 2, "\(output)")
+      #expect(
+        lines.last?.hasPrefix("stmount: error: 'D/mnt': 'D/m.safetensors' has changed") == true, "\(output)")
+    }
+
+    @Test("When standard error is the journal, each line begins with its priority")
+    func journal() async throws {
+      let space = try PrivateNamespace(model: Self.model)
+      let output = try await space.run(
+        """
+        : >"$directory/log"
+        export JOURNAL_STREAM=$(stat -c %d:%i "$directory/log")
+        "$stmount" -f -v --ready-fd 3 "$model" "$mnt" 3>"$directory/ready" 2>>"$directory/log" &
+        until [ -s "$directory/ready" ]; do sleep 0.01; done
+        kill -USR1 $!
+        truncate -s 100 "$model"
+        cat "$mnt/w" >/dev/null 2>&1 || :
+        umount "$mnt"; wait
+        "$stmount" "$directory/none" "$mnt" 2>>"$directory/log" || :
+        cut -c 1-4 "$directory/log"
+        # The variable is inherited by what has another standard error.
+        "$stmount" "$directory/none" "$mnt" 2>&1 || :
+        """)
+      let lines = output.split(separator: "\n")
+      #expect(
+        lines.dropLast().contains("<3>'") && lines.dropLast().allSatisfy { $0.hasPrefix("<") }, "\(output)")
+      #expect(
+        lines.filter { $0.hasPrefix("<5>") }.count == 3 && lines.filter { $0.hasPrefix("<3>") }.count == 2)
+      #expect(lines.last?.hasPrefix("stmount: ") == true)
+    }
+
+    @Test("From the background, the log goes to syslog")
+    func syslog() async throws {
+      let space = try PrivateNamespace(model: Self.model)
+      let output = try await space.run(
+        """
+        mount -t tmpfs tmpfs /dev
+        mknod -m 666 /dev/null c 1 3
+        mknod -m 666 /dev/fuse c 10 229
+        socat -u UNIX-RECV:/dev/log CREATE:"$directory/log" &
+        logger=$!
+        until [ -S /dev/log ]; do sleep 0.01; done
+        "$stmount" "$model" "$mnt"
+        pid=$(daemon)
+        umount "$mnt"; ends "$pid"
+        for _ in $(seq 500); do grep -q unmounted "$directory/log" && break; sleep 0.01; done
+        kill $logger
+        tr '<' '\\n' <"$directory/log" | sed "s|$directory|D|g"
+        """)
+      // Facility daemon (3), severity notice (5): 8 * 3 + 5.
+      let lines = output.split(separator: "\n")
+      #expect(
+        lines.count == 2 && lines.allSatisfy { $0.hasPrefix("29>") && $0.contains(" stmount[") }, "\(output)")
+      #expect(lines.first?.hasSuffix("'D/mnt': mounted 'D/m.safetensors': 2 tensors, 300012 bytes") == true)
+    }
+
+    @Test("SIGUSR1 logs the requests by kind, the bytes read and the errors")
+    func counters() async throws {
+      let space = try PrivateNamespace(model: Self.model)
+      let output = try await space.run(
+        """
+        "$stmount" -f --ready-fd 3 "$model" "$mnt" 3>"$directory/ready" 2>"$directory/log" &
+        until [ -s "$directory/ready" ]; do sleep 0.01; done
+        cat "$mnt/w" >/dev/null
+        ls "$mnt/none" 2>/dev/null || :
+        kill -USR1 $!
+        for _ in $(seq 500); do grep -q read "$directory/log" && break; sleep 0.01; done
+        umount "$mnt"; wait
+        sed -n 2p "$directory/log"
+        """)
+      #expect(
+        output.contains(
+          /: lookup [23], .*read [1-9][0-9]*, statfs [1-9][0-9]*; 300000 bytes read, 0 errors$/),
+        "\(output)")
+    }
+
+    @Test(
+      "--idle-timeout ends a mount that nobody uses, and not one that is held", arguments: ["root", "nobody"])
+    func idle(user: String) async throws {
+      let space = try PrivateNamespace(model: Self.model)
+      let output = try await space.run(
+        """
+        user() { if [ "$1" = root ]; then shift; "$@"; else shift; as_nobody "$@"; fi; }
+        user "$1" "$stmount" --idle-timeout 0.5 "$model" "$mnt"
+        pid=$(daemon)
+        # No request comes from somebody who only stands there.
+        user "$1" sh -c 'cd "$1"; sleep 2; ls' sh "$mnt"
+        ends "$pid"
+        findmnt --mountpoint "$mnt" || echo gone
+        """, user)
+      #expect(output == "b\nmetadata.json\nw\ngone")
+    }
+
+    @Test("A mount that is read again and again does not become idle, and -o idle_timeout= says the same")
+    func busy() async throws {
+      let space = try PrivateNamespace(model: Self.model)
+      let output = try await space.run(
+        """
+        "$stmount" -o idle_timeout=1 "$model" "$mnt"
+        pid=$(daemon)
+        for _ in $(seq 10); do stat -f "$mnt" >/dev/null; sleep 0.2; done
+        findmnt -n -o FSTYPE --mountpoint "$mnt"
+        ends "$pid"
+        findmnt --mountpoint "$mnt" || echo gone
+        """)
+      #expect(output == "fuse.stmount\ngone")
+    }
+
+    @Test("--clear-dead clears what a killed daemon has left, and nothing that lives")
+    func clearDead() async throws {
+      let space = try PrivateNamespace(model: Self.model)
+      let output = try await space.run(
+        """
+        for user in root nobody; do
+          user() { if [ $user = root ]; then "$@"; else as_nobody "$@"; fi; }
+          user "$stmount" --clear-dead "$model" "$mnt"
+          pid=$(daemon)
+          user "$stmount" --clear-dead "$model" "$mnt" 2>/dev/null || echo "status $?"
+          kill -9 "$pid"; ends "$pid"
+          user "$stmount" "$model" "$mnt" 2>/dev/null || echo "status $?"
+          user "$stmount" --clear-dead "$model" "$mnt"
+          user cmp "$mnt/w" "$directory/w" && echo same
+          findmnt -n -o FSTYPE --mountpoint "$mnt"
+          umount "$mnt"
+        done
+        """)
+      let expected = "status 73\nstatus 73\nsame\nfuse.stmount"
+      #expect(output == expected + "\n" + expected)
+    }
+  }
+}
