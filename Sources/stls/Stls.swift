@@ -76,10 +76,17 @@ import TensorFS
       } else {
         let listing = Listing(
           component.model, directory: component.name, order: sort, isHuman: isHuman,
-          isColoured: isatty(STDOUT_FILENO) == 1)
+          isColoured: Self.isColoured)
         try write(Array(listing.text.utf8))
       }
     }
+  }
+
+  /// Colours are for terminals that have some, and for people who want them: no-color.org.
+  private static var isColoured: Bool {
+    let isUnwanted = unsafe getenv("NO_COLOR").map { unsafe $0.pointee != 0 } ?? false
+    let isDumb = unsafe getenv("TERM").map { unsafe strcmp($0, "dumb") == 0 } ?? true
+    return isatty(STDOUT_FILENO) == 1 && !isUnwanted && !isDumb
   }
 
   /// Writes everything to standard output: write(2).
