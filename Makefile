@@ -6,10 +6,12 @@ BUILD = .build/release
 # Root needs no sudo, and a container often has none.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: all demo test lint format deps test-deps install uninstall clean
+.PHONY: all demo test lint format deps test-deps install uninstall deb check-install clean
 
+# The Swift runtime is in the commands, so that they run where there is no Swift.
 all: deps
-	$(SWIFT) build -c release --product stmount
+	$(SWIFT) build -c release --static-swift-stdlib --product stmount
+	$(SWIFT) build -c release --static-swift-stdlib --product stls
 
 ## demo: build a release, mount a small model, look at it, unmount
 demo: all
@@ -27,39 +29,87 @@ format:
 	$(SWIFT) format --in-place --recursive Package.swift Sources Tests Benchmarks
 
 # What is needed beside a Swift toolchain, on Debian and Ubuntu.
-PACKAGES = libfuse3-dev fuse3 pkg-config jq util-linux
+PACKAGES = libfuse3-dev fuse3 pkg-config jq util-linux dpkg-dev
+TOOLS = fusermount3 jq findmnt dpkg-shlibdeps pkg-config
 deps:
-	@if ! pkg-config --exists fuse3 2>/dev/null || ! command -v fusermount3 jq findmnt >/dev/null; then \
-	  echo "Installing $(PACKAGES)"; \
-	  $(SUDO) apt-get update -qq && \
-	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq $(PACKAGES) >/dev/null; \
-	fi
+	@$(call INSTALL,$(TOOLS),$(PACKAGES))
+	@pkg-config --exists fuse3 || { $(call APT,$(PACKAGES)); }
 
-# What the tests run beside that: the tools that views are for, and Python with what views are compared with.
-TEST_PACKAGES = attr gcc gfortran gnuplot-nox octave python3-venv r-base-core sox xxd
-TEST_TOOLS = cc getfattr gfortran gnuplot octave-cli python3 Rscript sox soxi xxd
+# What the tests run beside that: the tools that views are for, Python with what views are compared with, and the system's
+# own programs that mounts have to get on with.
+TEST_TOOLS = cc getfattr gfortran gnuplot octave-cli python3 Rscript sox soxi xxd \
+  automount bindfs debootstrap fish fuser lsof man mandoc nginx rclone rsync socat sshfs systemd-analyze zsh
+TEST_PACKAGES = attr gcc gfortran gnuplot-nox octave python3-venv r-base-core sox xxd \
+  autofs bindfs debian-archive-keyring debootstrap fish lsof man-db mandoc nginx-light openssh-sftp-server psmisc \
+  rclone rsync socat sshfs systemd zsh
 PYTHON = .build/python
 test-deps:
-	@missing=; \
-	for tool in $(TEST_TOOLS); do command -v $$tool >/dev/null || missing="$$missing $$tool"; done; \
-	python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$$missing venv"; \
-	if [ -n "$$missing" ]; then \
-	  echo "Installing $(TEST_PACKAGES), for$$missing"; \
-	  $(SUDO) apt-get update -qq && \
-	  $(SUDO) env DEBIAN_FRONTEND=noninteractive \
-	    apt-get install -y -qq --no-install-recommends $(TEST_PACKAGES) >/dev/null; \
-	fi
+	@$(call INSTALL,$(TEST_TOOLS) /usr/lib/openssh/sftp-server,$(TEST_PACKAGES))
+	@python3 -c 'import ensurepip, venv' 2>/dev/null || { $(call APT,python3-venv); }
 	@$(PYTHON)/bin/python3 -c 'import ml_dtypes, numpy, safetensors' 2>/dev/null || { \
 	  echo "Installing NumPy, ml_dtypes and safetensors into $(PYTHON)"; \
 	  python3 -m venv $(PYTHON) && \
 	  $(PYTHON)/bin/pip install -q --disable-pip-version-check -r Tests/Reference/requirements.txt; \
 	}
 
-install: all
-	install -D -m 755 $(BUILD)/stmount $(DESTDIR)$(PREFIX)/bin/stmount
+APT = echo "Installing $(1)"; $(SUDO) apt-get update -qq && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null
+# $(call INSTALL,PROGRAMS,PACKAGES): installs all of the packages if one of the programs is missing.
+INSTALL = for tool in $(1); do PATH="$$PATH:/usr/sbin:/sbin" command -v $$tool >/dev/null && continue; \
+	  echo "There is no $$tool."; { $(call APT,$(2)); } || exit; break; done
 
+# mount(8) looks for helpers here and nowhere else, whatever PREFIX is.
+HELPERDIR ?= /usr/sbin
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
+ROOT = $(DESTDIR)$(PREFIX)
+UNITS = system/stmount@.service user/stmount@.service
+EXAMPLES = instance.conf mnt-llama.mount mnt-llama.automount
+
+## install: put commands, mount helper, manual, services and completions into $(DESTDIR)$(PREFIX)
+install: all
+	install -d $(ROOT)/bin $(ROOT)/share/man/man1 $(ROOT)/share/man/man8 $(DESTDIR)$(HELPERDIR) $(DESTDIR)$(ZSHDIR) \
+	  $(ROOT)/share/bash-completion/completions $(ROOT)/share/fish/vendor_completions.d \
+	  $(ROOT)/lib/systemd/system $(ROOT)/lib/systemd/user $(ROOT)/share/doc/stmount/examples
+	install -m 755 $(BUILD)/stmount $(BUILD)/stls $(ROOT)/bin
+	for type in stmount fuse.stmount; do \
+	  ln -sf $(PREFIX)/bin/stmount $(DESTDIR)$(HELPERDIR)/mount.$$type || exit; done
+	install -m 644 docs/man/stmount.1 docs/man/stls.1 $(ROOT)/share/man/man1
+	install -m 644 docs/man/mount.stmount.8 $(ROOT)/share/man/man8
+	for unit in $(UNITS); do \
+	  sed 's|@PREFIX@|$(PREFIX)|g' systemd/$$unit >$(ROOT)/lib/systemd/$$unit && \
+	  chmod 644 $(ROOT)/lib/systemd/$$unit || exit; done
+	for command in stmount stls; do \
+	  $(BUILD)/$$command --generate-completion-script bash \
+	    >$(ROOT)/share/bash-completion/completions/$$command && \
+	  $(BUILD)/$$command --generate-completion-script zsh >$(DESTDIR)$(ZSHDIR)/_$$command && \
+	  $(BUILD)/$$command --generate-completion-script fish \
+	    >$(ROOT)/share/fish/vendor_completions.d/$$command.fish || exit; done
+	install -m 644 README.md CHANGELOG.md docs/SEMANTICS.md docs/RECIPES.md docs/TROUBLESHOOTING.md \
+	  $(ROOT)/share/doc/stmount
+	install -m 644 LICENSE $(ROOT)/share/doc/stmount/copyright
+	install -m 644 $(EXAMPLES:%=systemd/examples/%) $(ROOT)/share/doc/stmount/examples
+
+## uninstall: take all of that away again
 uninstall:
-	rm -f $(DESTDIR)$(PREFIX)/bin/stmount
+	rm -f $(ROOT)/bin/stmount $(ROOT)/bin/stls $(UNITS:%=$(ROOT)/lib/systemd/%) \
+	  $(DESTDIR)$(HELPERDIR)/mount.stmount $(DESTDIR)$(HELPERDIR)/mount.fuse.stmount \
+	  $(ROOT)/share/man/man1/stmount.1 $(ROOT)/share/man/man1/stls.1 $(ROOT)/share/man/man8/mount.stmount.8
+	for command in stmount stls; do \
+	  rm -f $(ROOT)/share/bash-completion/completions/$$command $(DESTDIR)$(ZSHDIR)/_$$command \
+	    $(ROOT)/share/fish/vendor_completions.d/$$command.fish; done
+	rm -rf $(ROOT)/share/doc/stmount
+
+## deb: build a Debian package that needs no Swift where it is installed
+VERSION = $(shell sed -n 's/.*stmountVersion = "\(.*\)"/\1/p' Sources/Command/Version.swift)
+DEB = $(CURDIR)/.build/deb
+deb:
+	rm -rf $(DEB)
+	$(MAKE) install PREFIX=/usr DESTDIR=$(DEB)/root ZSHDIR=/usr/share/zsh/vendor-completions
+	@packaging/build-deb $(DEB) $(VERSION)
+
+## check-install: install, uninstall and the Debian package, in directories of their own and in a clean Debian
+check-install: deb
+	$(SUDO) packaging/check $(DEB)/stmount_$(VERSION)_*.deb
 
 clean:
 	$(SWIFT) package clean

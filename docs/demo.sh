@@ -1,8 +1,8 @@
 #!/bin/sh
 # The demonstration behind `make demo`: writes a small model, mounts it, looks at it with everyday tools.
-# usage: demo.sh STMOUNT
+# usage: demo.sh STMOUNT, or demo.sh --write FILE to write the model alone
 set -eu
-stmount=$(realpath "$1")
+if [ "$1" = --write ]; then target=$(realpath "$2"); else stmount=$(realpath "$1"); fi
 work=$(mktemp -d)
 trap 'umount "$work/m" 2>/dev/null || fusermount3 -u "$work/m" 2>/dev/null || true; rm -rf "$work"' EXIT
 cd "$work"
@@ -21,6 +21,10 @@ length=${#header}
   printf '\000\000\200\077\000\100\100\100'
   printf '\052\000\000\000\000\000\000\000'
 } > model.safetensors
+if [ "$1" = --write ]; then
+  cp model.safetensors "$target"
+  exit
+fi
 
 show() {
   echo "\$ $*"
