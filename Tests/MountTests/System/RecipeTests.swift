@@ -1,0 +1,181 @@
+import Fixtures
+import SystemPackage
+import Testing
+
+extension MountTests {
+  /// The recipes of docs/RECIPES.md that can run here are run here, to the letter, and their outcome is looked at.
+  @Suite struct RecipeTests {
+    private static let weights = TensorData.bytes("F32", [1 << 16], seed: 1)
+    private static let base = SafetensorsFile(
+      .init("a", "F32", [1 << 16], data: weights), .init("b", "F32", [3]),
+      .init("c/tied", "F32", [1 << 16], data: weights))
+    private static let tuned = SafetensorsFile(
+      .init("a", "F32", [1 << 16], data: weights),
+      .init("b", "F32", [3], data: Array(repeating: 7, count: 12)),
+      .init("new", "U8", [1]))
+
+    /// The directories of which the recipes speak, and nothing else in them.
+    private static let places = """
+      mount --make-rprivate /
+      for place in /srv /mnt; do mount -t tmpfs tmpfs $place; done
+
+      mkdir -p /srv/models /srv/remote /mnt/a /mnt/b /mnt/models /mnt/writable
+      cp "$directory/base.safetensors" "$directory/tuned.safetensors" /srv/models
+      cp /srv/models/base.safetensors /srv/remote
+      cd /srv
+      export PATH="$directory/bin:$PATH"
+      same() { for name in a b; do cmp "/mnt/a/$name" "$directory/$name" && echo same; done; }
+      trap 'cd /; for t in fuse.stmount fuse.bindfs fuse.sshfs fuse.rclone overlay; do umount -a -l -t $t; done 2>/dev/null || :' EXIT
+
+      """
+
+    /// The commands of a recipe: the block after the comment that names it.
+    private func recipe(_ name: String) throws -> String {
+      let path = Machine.repository.appending("docs/RECIPES.md")
+      let text = String(decoding: try OpenFile(path).bytes(), as: UTF8.self)
+      let start = "<!-- test: \(name) -->\n```sh\n"
+      let block = try #require(
+        text.split(separator: start, maxSplits: 1).dropFirst().first, "there is no recipe \(name)")
+      return String(try #require(block.split(separator: "\n```", maxSplits: 1).first))
+    }
+
+    /// Runs a recipe where its models are, then `check`, and returns what both wrote.
+    private func run(_ name: String, before: String = "", check: String = "") async throws -> String {
+      let directory = try PrivateNamespace(model: Self.base)
+      try directory.directory.write("base.safetensors", Self.base)
+      try directory.directory.write("tuned.safetensors", Self.tuned)
+      for tensor in Self.base.tensors.prefix(2) {
+        try directory.directory.write(String(decoding: tensor.name, as: UTF8.self), tensor.data)
+      }
+      return try await directory.run([Self.places, before, try recipe(name), check].joined(separator: "\n"))
+    }
+
+    @Test("Comparing two checkpoints shows the tensors that differ, are missing or new, and no others")
+    func compare() async throws {
+      let output = try await run("compare")
+      let lines = output.split(separator: "\n").filter { "<>".contains($0.first ?? " ") }
+      let names = lines.map { "\($0.prefix(1))\($0.split(separator: " ").last ?? "")" }
+      #expect(Set(names) == ["<./b", ">./b", "<./c/tied", ">./new"] && names.count == 4, "\(output)")
+    }
+
+    @Test("Equal tensors are found, in one model and across two")
+    func duplicates() async throws {
+      let output = try await run("duplicates")
+      let names = output.split(separator: "\n").compactMap { $0.split(separator: " ").last }
+      #expect(Set(names) == ["/mnt/a/a", "/mnt/a/c/tied", "/mnt/b/a"] && names.count == 3, "\(output)")
+    }
+
+    @Test("A backup copies what has changed, and takes away what is gone")
+    func backup() async throws {
+      let output = try await run("backup", check: "diff -r /mnt/a /srv/backup && echo equal")
+      let lines = Set(output.split(separator: "\n"))
+      #expect(
+        lines.isSuperset(of: ["b", "new", "equal", "deleting c/tied"]) && !lines.contains("a"), "\(output)")
+    }
+
+    @Test("overlayfs makes a writable copy that holds what was changed and nothing else")
+    func overlay() async throws {
+      let output = try await run(
+        "overlay",
+        check: """
+          cmp /mnt/writable/a "$directory/a" && echo same
+          od -A n -t f4 -N 4 /mnt/writable/b | tr -d ' '
+          cmp /mnt/a/b "$directory/b" && echo untouched
+          """)
+      #expect(output == "b\nsame\n1\nuntouched", "\(output)")
+    }
+
+    @Test("A model over ssh")
+    func sshfs() async throws {
+      // In place of ssh and a host: what ssh would run there.
+      let server = "/usr/lib/openssh/sftp-server"
+      let output = try await run(
+        "sshfs",
+        before: """
+          [ -x \(server) ] || { echo "install openssh-sftp-server" >&2; exit 1; }
+          printf '#!/bin/sh\\nexec \(server)\\n' >"$directory/bin/ssh"; chmod 755 "$directory/bin/ssh"
+          """, check: "same; findmnt -n -o SOURCE /mnt/a")
+      #expect(output == "same\nsame\n/mnt/models/base.safetensors", "\(output)")
+    }
+
+    @Test("A model of a remote that rclone knows")
+    func rclone() async throws {
+      let output = try await run(
+        "rclone",
+        before: """
+          export RCLONE_CONFIG="$directory/rclone.conf" RCLONE_CACHE_DIR="$directory/cache"
+          printf '[remote]\\ntype = alias\\nremote = /srv\\n' >"$RCLONE_CONFIG"
+          """, check: "same; findmnt -n -o SOURCE /mnt/a")
+      #expect(output == "same\nsame\n/mnt/models/base.safetensors", "\(output)")
+    }
+
+    @Test("A model through bindfs")
+    func bindfs() async throws {
+      let output = try await run("bindfs", check: "same")
+      #expect(output == "same\nsame", "\(output)")
+    }
+
+    @Test("nginx serves tensors, and parts of them")
+    func nginx() async throws {
+      let output = try await run(
+        "nginx",
+        check: #"""
+          get() { printf 'GET %s HTTP/1.0\r\nRange: bytes=%s\r\n\r\n' "$1" "$2" | socat - UNIX-CONNECT:/srv/nginx.sock |
+            sed '1,/^\r$/d'; }
+          get /a 0- | cmp - "$directory/a" && echo whole
+          tail -c +101 "$directory/a" | head -c 100 >/srv/part
+          get /a 100-199 | cmp - /srv/part && echo part
+          get / 0- | grep -o 'href="[a-z]*/*"' | tr '\n' ' '
+          kill $(cat /srv/nginx.pid)
+          """#)
+      #expect(output == "whole\npart\n" + #"href="c/" href="a" href="b" "#, "\(output)")
+    }
+
+    @Test("A mount for the time of a command")
+    func command() async throws {
+      let output = try await run(
+        "command",
+        check: #"[ "$(sha256sum <"$directory/b")" ]; sha256sum "$directory/b"; findmnt /mnt/a || echo gone"#)
+      let lines = output.split(separator: "\n")
+      #expect(
+        lines.count == 3 && lines[0].prefix(64) == lines[1].prefix(64) && lines[2] == "gone", "\(output)")
+    }
+
+    @Test("A slow file system below is asked in large pieces, and once for each, by readers and by mappings")
+    func lowerRequests() async throws {
+      let size = 32 << 20
+      let space = try PrivateNamespace(
+        model: SafetensorsFile(
+          .init("w", "U8", [size], data: Array(repeating: 1, count: size)),
+          .init("x", "U8", [size], data: Array(repeating: 2, count: size))))
+      // bindfs logs each request that reaches it.
+      let output = try await space.run(
+        """
+        mkdir "$directory/lower" "$directory/models"
+        mv "$model" "$directory/models"
+        bindfs -f -d -o ro "$directory/models" "$directory/lower" 2>"$directory/log" &
+        trap 'umount -l "$mnt" "$directory/lower"' EXIT
+        until [ -e "$directory/lower/m.safetensors" ]; do sleep 0.01; done
+        "$stmount" "$directory/lower/m.safetensors" "$mnt"
+        count() { grep -aoE 'read\\[[0-9]+\\] [0-9]+ bytes from [0-9]+ flags' "$directory/log" |
+          awk '{ n++; total += $2 } END { print n + 0, total + 0 }'; : >"$directory/log"; }
+        count >/dev/null
+        cat "$mnt/w" >/dev/null; count
+        python3 -c 'import mmap, sys
+        file = open(sys.argv[1], "rb")
+        pages = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+        print(sum(pages[::4096]), file=sys.stderr)' "$mnt/x" 2>/dev/null; count
+        """)
+      for line in output.split(separator: "\n") {
+        let numbers = line.split(separator: " ").compactMap { Int($0) }
+        try #require(numbers.count == 2, "\(output)")
+        #expect(
+          numbers[1] > size - size / 10 && numbers[1] < size + size / 10,
+          "\(numbers) read from below for \(size)")
+        // As large as the kernel lets that file system's requests become, 128 KiB, but for a few at the edges.
+        #expect(numbers[1] / numbers[0] > 100 << 10, "\(numbers[0]) requests for \(numbers[1]) bytes")
+      }
+      #expect(output.split(separator: "\n").count == 2)
+    }
+  }
+}

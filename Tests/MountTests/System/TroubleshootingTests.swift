@@ -1,0 +1,51 @@
+import Fixtures
+import SystemPackage
+import Testing
+
+extension MountTests {
+  /// docs/TROUBLESHOOTING.md is found by what a command has printed, so that must be the same words.
+  @Suite struct TroubleshootingTests {
+    private func text(_ path: FilePath) throws -> String {
+      String(decoding: try OpenFile(path).bytes(), as: UTF8.self)
+    }
+
+    /// All sources as one text, in which a message that stands in several lines is whole.
+    private func sources() async throws -> String {
+      let list = try await Command.output(
+        of: "find", "\(Machine.repository.appending("Sources"))", "-name", "*.swift")
+      var all = ""
+      for path in list.split(separator: "\n") { all += try text(FilePath(String(path))) }
+      return all.replacing(/"\s*\+ "/, with: "")
+    }
+
+    @Test("Every message that the table of failing mounts explains is one that the commands print")
+    func messages() async throws {
+      let document = try text(Machine.repository.appending("docs/TROUBLESHOOTING.md"))
+      let table = try #require(document.split(separator: "\n## ").first { $0.hasPrefix("Mounting fails") })
+      let rows = table.split(separator: "\n").filter { $0.hasPrefix("| `") }
+      #expect(rows.count >= 20)
+      let sources = try await sources()
+      for row in rows {
+        let message = try #require(row.split(separator: "`").dropFirst().first)
+        for part in message.split(separator: "…") {
+          let words = part.trimming(while: " ':")
+          // The system's own words are not ours to keep.
+          if words.isEmpty || words.hasPrefix("cannot open it") { continue }
+          #expect(sources.contains(words), "\(words)")
+        }
+        // The status stands behind it, and is one of sysexits.h.
+        let status = row.firstMatch(of: /` \((6[4-9]|7[0-7])\) \|/)
+        #expect(status != nil, "\(row)")
+      }
+    }
+  }
+}
+
+extension Substring {
+  /// The text without characters of `set` at its ends.
+  fileprivate func trimming(while set: String) -> Substring {
+    var text = drop { set.contains($0) }
+    while let last = text.last, set.contains(last) { text.removeLast() }
+    return text
+  }
+}
