@@ -112,6 +112,7 @@ extension MountTests {
         mknod -m 666 /dev/fuse c 10 229
         socat -u UNIX-RECV:/dev/log CREATE:"$directory/log" &
         logger=$!
+        trap 'kill $logger 2>/dev/null || :; umount -l "$mnt" 2>/dev/null || :' EXIT
         until [ -S /dev/log ]; do sleep 0.01; done
         "$stmount" "$model" "$mnt"
         pid=$(daemon)
