@@ -136,7 +136,15 @@ public final class Session: Sendable {
   ///
   /// Returns what went wrong, or nil. Does nothing where the mount is gone already.
   @discardableResult
-  public func detach() -> String? { unmount(lazily: true) }
+  public func detach() -> String? {
+    var problem = unmount(lazily: true)
+    // fusermount3 looks at the table of mounts twice, and gives up where a mount elsewhere came in between.
+    for _ in 0..<10 where problem != nil {
+      usleep(100_000)
+      problem = unmount(lazily: true)
+    }
+    return problem
+  }
 
   /// Unmounts unless something holds the mount: an open file, a mapping, a working directory, a mount below it.
   /// umount2(2) without flags, or fusermount3(1). True where nothing is mounted any more.
