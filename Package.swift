@@ -18,6 +18,8 @@ let package = Package(
     .executable(name: "stls", targets: ["stls"]),
     .executable(name: "stmount", targets: ["stmount"]),
     .library(name: "Safetensors", targets: ["Safetensors"]),
+    // For Benchmarks/views alone.
+    .library(name: "widening", type: .dynamic, targets: ["widening"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -80,7 +82,7 @@ let package = Package(
       swiftSettings: settings),
 
     // The inner loops of views, measured by Benchmarks/views.
-    .executableTarget(
+    .target(
       name: "widening",
       dependencies: ["Safetensors", "TensorFS"],
       path: "Benchmarks/widening", swiftSettings: settings),

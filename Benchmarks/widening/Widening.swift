@@ -1,43 +1,20 @@
-// Measures the inner loops of widening, without mount and files: one line for each dtype, with the seconds of each
-// round. Benchmarks/views runs it.
-//
-// usage: widening ELEMENTS TIMES ROUNDS: so many elements are widened so many times in each round.
+// The daemon's inner loops as a C function, so that Benchmarks/views can run them and NumPy's on the same memory: where
+// pages lie in the processor's caches makes more of a difference than the code does.
 
-import Glibc
 import Safetensors
 import TensorFS
 
-@main struct WideningBenchmark {
-  static func main() {
-    let arguments = CommandLine.arguments.dropFirst().compactMap { Int($0) }
-    guard arguments.count == 3 else {
-      print("usage: widening ELEMENTS TIMES ROUNDS")
-      exit(EX_USAGE)
-    }
-    for dtype in DType.allCases {
-      guard let widening = dtype.widening else { continue }
-      let narrowCount = arguments[0] * Int(dtype.bitSize) / 8
-      let seconds = (0..<arguments[2]).map { _ in
-        measure(widening, narrowCount, arguments[0], times: arguments[1])
-      }
-      print(dtype.name, seconds.map { "\($0)" }.joined(separator: " "))
-    }
+/// Widens `count` elements of the dtype of that name; 0 where it cannot be widened. Both sides are as large as that
+/// needs, and `target` is aligned to 8 bytes.
+@_cdecl("stmount_widen")
+@unsafe public func widen(
+  _ dtype: UnsafePointer<CChar>, _ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ count: Int
+) -> Int {
+  let name = unsafe String(cString: dtype)
+  guard let dtype = DType.allCases.first(where: { $0.name == name }), let widening = dtype.widening else {
+    return 0
   }
-
-  /// Widens random elements in memory, into memory that has been used before.
-  private static func measure(
-    _ widening: Widening, _ narrowCount: Int, _ elements: Int, times: Int
-  ) -> Double {
-    var generator = SystemRandomNumberGenerator()
-    let narrow = (0..<narrowCount).map { _ in UInt8.random(in: 0...255, using: &generator) }
-    var wide = [UInt32](repeating: 1, count: elements)
-    let start = ContinuousClock.now
-    for _ in 0..<times {
-      var words = wide.mutableSpan
-      var target = unsafe words.mutableBytes
-      _ = unsafe widening.widen(narrow.span.bytes, into: &target)
-    }
-    let (seconds, attoseconds) = (ContinuousClock.now - start).components
-    return Double(seconds) + Double(attoseconds) * 1e-18
-  }
+  let narrow = unsafe RawSpan(_unsafeStart: source, byteCount: count * Int(dtype.bitSize) / 8)
+  var wide = unsafe MutableRawSpan(_unsafeStart: target, byteCount: count * 4)
+  return widening.widen(narrow, into: &wide)
 }
