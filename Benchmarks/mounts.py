@@ -165,6 +165,26 @@ class Stmount:
         return [self.binary, *(["-f", "-v"] if foreground else []), *options, model.path, directory]
 
 
+class Minimal:
+    """The least that a FUSE daemon can do (minimal.c), with the read-ahead that stmount has."""
+
+    name = "minimal C"
+    is_ours = False
+
+    def __init__(self, program, read_ahead):
+        self.program, self.read_ahead = program, read_ahead
+
+    def source(self, model):
+        return model.path
+
+    def command(self, model, directory, foreground):
+        listing = directory + ".list"
+        with open(listing, "w") as file:
+            for row in zip(model.names, model.offsets, model.sizes):
+                file.write("%s\t%d\t%d\n" % row)
+        return [self.program, *(["-f"] if foreground else []), model.path, listing, directory]
+
+
 class Peer:
     """Another file system on the same bytes."""
 

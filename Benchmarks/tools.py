@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 
-from mounts import Failure
+from mounts import Failure, Peer
 
 
 def size(text):
@@ -38,6 +38,14 @@ def compile_reader(directory):
     source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "reader.c")
     program = os.path.join(directory, "reader")
     subprocess.run(["cc", "-O2", "-pthread", "-o", program, source], check=True)
+    return program
+
+
+def compile_minimal(directory):
+    source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "minimal.c")
+    program = os.path.join(directory, "minimal")
+    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "fuse3"], check=True, capture_output=True, text=True)
+    subprocess.run(["cc", "-O2", "-o", program, source, *flags.stdout.split()], check=True)
     return program
 
 
@@ -116,7 +124,7 @@ def machine(bench):
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True,
                             cwd=os.path.dirname(os.path.abspath(__file__))).stdout.strip()
     for column in bench.columns:
-        if not column.is_ours:
+        if isinstance(column, Peer):
             found = subprocess.run([*column.program, "--version"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, text=True).stdout
             number = re.search(re.escape(column.name.split("_")[0]) + r"\D*?(\d+(\.\d+)+)", found)
