@@ -55,11 +55,11 @@ public struct MountOptions: Sendable, Equatable {
   private static let ignored: Set<String> = [
     "ro", "rw", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "_netdev",
     "nofail", "nosuid", "suid", "nodev", "dev", "noexec", "default_permissions", "async", "nonempty",
-    "silent", "loud", "relatime", "norelatime", "diratime", "nodiratime", "strictatime", "nostrictatime",
-    "lazytime", "nolazytime",
+    "silent", "loud", "atime", "relatime", "norelatime", "diratime", "nodiratime", "strictatime",
+    "nostrictatime", "lazytime", "nolazytime",
   ]
   /// The kernel's own options that libfuse takes too.
-  private static let kernels: Set<String> = ["noatime", "atime", "sync", "dirsync"]
+  private static let kernels: Set<String> = ["noatime", "sync", "dirsync"]
 
   /// Adds the options of one `-o`, as ``split(_:)`` reads it. Later ones win.
   public mutating func add(_ list: String) throws(Problem) {
