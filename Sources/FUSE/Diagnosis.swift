@@ -22,7 +22,7 @@ extension MountError {
         .notPermitted,
         "ordinary users have as many FUSE mounts as this machine allows: raise mount_max in /etc/fuse.conf, "
           + "or unmount some")
-    } else if says("exec fusermount3") {
+    } else if says("exec fusermount3") || says("for fusermount3 failed") {  // until libfuse 3.16, and since
       if privileges.isRoot && !privileges.canMount {
         // libfuse tries it where the kernel has refused, but it could not have helped.
         self.init(.notPermitted, Self.refusal(privileges, messages))

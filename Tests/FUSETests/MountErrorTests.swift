@@ -40,9 +40,15 @@ import Testing
 
   @Test("Without fusermount3 the package is named")
   func noFusermount() {
-    expect(
-      "fuse: failed to exec fusermount3: No such file or directory", .fuseUnavailable,
-      "fusermount3 is not installed, and only root can mount without it: install fuse3")
+    for message in [
+      "fuse: failed to exec fusermount3: No such file or directory",
+      "On calling fusermount posix_spawn failed: No such file or directory; "
+        + "posix_spawn(p)() for fusermount3 failed: No such file or directory",
+    ] {
+      expect(
+        message, .fuseUnavailable,
+        "fusermount3 is not installed, and only root can mount without it: install fuse3")
+    }
   }
 
   @Test("Without a FUSE device the ways to one are named")
