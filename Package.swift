@@ -32,10 +32,16 @@ let package = Package(
     .systemLibrary(
       name: "CFuse", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
 
+    // PyTorch's files: archives and pickles, of which nothing is run. Knows nothing of the other format.
+    .target(
+      name: "PyTorch",
+      dependencies: [.product(name: "SystemPackage", package: "swift-system")],
+      swiftSettings: settings),
+
     // The format: bytes, header, tensors, models. Knows nothing of FUSE.
     .target(
       name: "Safetensors",
-      dependencies: [.product(name: "SystemPackage", package: "swift-system")],
+      dependencies: ["PyTorch", .product(name: "SystemPackage", package: "swift-system")],
       swiftSettings: settings),
 
     // The kernel's side: session, requests, replies. Knows nothing of tensors.
@@ -92,6 +98,11 @@ let package = Package(
       name: "Fixtures",
       dependencies: [.product(name: "SystemPackage", package: "swift-system")],
       path: "Tests/Fixtures", swiftSettings: settings),
+
+    .testTarget(
+      name: "PyTorchTests",
+      dependencies: ["Fixtures", "PyTorch", .product(name: "SystemPackage", package: "swift-system")],
+      swiftSettings: settings),
 
     .testTarget(
       name: "SafetensorsTests",

@@ -9,9 +9,9 @@ public enum ForeignFormat: Error, Equatable, CaseIterable {
   case htmlPage
   /// JSON text, such as an index under another name.
   case json
-  /// A zip archive, as PyTorch writes.
+  /// A zip archive that is none of PyTorch's.
   case zip
-  /// A bare pickle, as old PyTorch wrote.
+  /// A bare pickle, which is not what torch.save writes.
   case pickle
   /// A llama.cpp model.
   case gguf
@@ -70,9 +70,9 @@ extension ForeignFormat: CustomStringConvertible {
     case .json:
       "this is JSON text; an index must be named like model.safetensors.index.json"
     case .zip:
-      "this is a zip archive (PyTorch's .pt and .bin are); convert it to safetensors first"
+      "this is a zip archive, but not one of PyTorch's: no data.pkl is in it"
     case .pickle:
-      "this is a Python pickle, which would run code; convert it to safetensors first"
+      "this is a bare Python pickle, not a file of torch.save; what it holds cannot be told without running it"
     case .gguf: "this is a GGUF model, not safetensors"
     case .hdf5: "this is an HDF5 file, not safetensors"
     case .npy: "this is a NumPy array, not safetensors"

@@ -6,14 +6,26 @@ public struct Tensor: Sendable {
   public let dtype: DType
   /// The dimensions in logical elements, outermost first; empty for a scalar.
   public let shape: ArraySlice<UInt64>
-  /// The bytes in the file's data buffer, which begins at the header's ``Header/dataStart``.
+  /// The bytes in the file's data buffer, which begins at the header's ``Header/dataStart``. Of a tensor with
+  /// ``strides``, those from its first element to the end of the last one.
   public let dataRange: Range<UInt64>
+  /// How many elements lie between neighbours, for each dimension; nil where the elements follow each other in
+  /// row-major order, as they always do in a safetensors file.
+  public var strides: ArraySlice<UInt64>? = nil
+
+  /// True if the tensor's bytes are ``dataRange``, one after the other.
+  public var isContiguous: Bool { strides == nil }
 
   /// The size in bytes.
-  public var byteCount: UInt64 { dataRange.upperBound - dataRange.lowerBound }
+  public var byteCount: UInt64 {
+    if isContiguous { return dataRange.upperBound - dataRange.lowerBound }
+    // Cannot overflow: that the size fits into 63 bits was checked when the header was made.
+    let bits = shape.reduce(1, *).multipliedFullWidth(by: dtype.bitSize)
+    return (8 as UInt64).dividingFullWidth(bits).quotient
+  }
 }
 
-/// The header of one safetensors file: every check passed, every number safe to use.
+/// The header of one file: every check passed, every number safe to use.
 ///
 /// Stored as a table with its text and dimensions in two buffers: about 45 bytes and the name for a tensor,
 /// and no allocation of its own.
@@ -32,6 +44,8 @@ public struct Header: Sendable {
     /// Where the name stands in the header, for error messages.
     var keyOffset: UInt32
     var dtype: DType
+    /// The strides follow the shape in ``Header/dimensions``.
+    var isStrided = false
     var begin: UInt64
     var end: UInt64
 
@@ -56,10 +70,11 @@ public struct Header: Sendable {
   public subscript(index: Int) -> Tensor {
     let record = records[index]
     let shapeStart = Int(record.shapeStart)
+    let shapeEnd = shapeStart + Int(record.shapeCount)
     return Tensor(
-      name: name(of: record), dtype: record.dtype,
-      shape: dimensions[shapeStart..<shapeStart + Int(record.shapeCount)],
-      dataRange: record.begin..<record.end)
+      name: name(of: record), dtype: record.dtype, shape: dimensions[shapeStart..<shapeEnd],
+      dataRange: record.begin..<record.end,
+      strides: record.isStrided ? dimensions[shapeEnd..<shapeEnd + Int(record.shapeCount)] : nil)
   }
 
   /// The name of the tensor at `index`, without the rest of it.

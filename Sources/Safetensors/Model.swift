@@ -24,10 +24,16 @@ public struct Model: Sendable {
   /// The name of the tensor at `place`.
   public func name(at place: Place) -> TensorName { shard(at: place).header.name(at: Int(place.index)) }
 
-  /// The sum of the tensors' sizes, in bytes.
+  /// The tensors that the sources name and the model does not show; a conversion without them would lose something.
+  public let omitted: [OmittedTensor]
+
+  /// The sum of the tensors' sizes, in bytes; `UInt64.max` where it is more, as that of tensors which repeat the same
+  /// bytes can be.
   public var totalSize: UInt64 {
-    // Cannot overflow: tensors of one file do not overlap, and the files exist.
-    places.reduce(0) { $0 + tensor(at: $1).byteCount }
+    places.reduce(0) { sum, place in
+      let (sum, overflow) = sum.addingReportingOverflow(tensor(at: place).byteCount)
+      return overflow ? .max : sum
+    }
   }
 }
 
@@ -59,7 +65,8 @@ extension Model {
           "tensor \(name(right)) is also in \(other.printable); mount the files one by one")
       }
     }
-    self.init(shards: shards, places: places, warnings: shards.flatMap(\.trailingBytesWarning))
+    self.init(
+      shards: shards, places: places, warnings: shards.flatMap(\.warnings), omitted: shards.flatMap(\.omitted))
   }
 
   /// A model of a sharded set, exactly as its index names it; the shards are beside the path given, wherever
@@ -85,31 +92,46 @@ extension Model {
     }
 
     var places: [Place] = []
+    var omitted: [OmittedTensor] = []
     for (name, position) in index.tensors {
       guard let found = shards[position].header.index(of: name) else {
+        if let missing = shards[position].omitted.first(where: { $0.name == name }) {
+          omitted.append(missing)
+          continue
+        }
         throw ModelError(
           .malformed, shards[position].file.path,
           "tensor \(name) is missing, though the index \(path.printable) puts it here")
       }
       places.append(Place(shard: Int32(position), index: Int32(found)))
     }
-    var warnings = shards.flatMap(\.trailingBytesWarning)
+    var warnings = shards.flatMap(\.warnings)
     let extras = shards.reduce(0) { $0 + $1.header.count } - places.count
     if extras > 0 {
       warnings.append(
         "\(path.printable): the shards hold \(PrintableText.counted(extras, "tensor")) that the index does not name; left out"
       )
     }
-    self.init(shards: shards, places: places, warnings: warnings)
+    self.init(shards: shards, places: places, warnings: warnings, omitted: omitted)
   }
 }
 
 extension Shard {
-  /// A line about bytes that were accepted leniently, or none.
-  fileprivate var trailingBytesWarning: [String] {
-    guard header.trailingBytes > 0 else { return [] }
-    let count = PrintableText.counted(header.trailingBytes, "byte")
-    return ["\(file.path.printable): \(count) after the last tensor left out"]
+  /// How many tensors that are left out are named one by one.
+  private static let namedOmissions = 10
+
+  /// A line about bytes that were accepted leniently, and some about tensors that are not shown.
+  fileprivate var warnings: [String] {
+    var lines = omitted.prefix(Self.namedOmissions).map {
+      "\(file.path.printable): tensor \($0.name) \($0.reason); left out"
+    }
+    let others = omitted.count - lines.count
+    if others > 0 { lines.append("\(file.path.printable): \(PrintableText.counted(others, "more tensor")) left out") }
+    if header.trailingBytes > 0 {
+      let count = PrintableText.counted(header.trailingBytes, "byte")
+      lines.append("\(file.path.printable): \(count) after the last tensor left out")
+    }
+    return lines
   }
 }
 

@@ -17,10 +17,6 @@ struct ModelDirectory {
   /// Names of the entries that are not hidden, in the order of their bytes.
   private let names: [[UInt8]]
 
-  /// Files of these names are the model itself, whatever lies beside them.
-  private static let mainFiles = ["model.safetensors", "diffusion_pytorch_model.safetensors"]
-  private static let mainIndexes = mainFiles.map { $0 + ".index.json" }
-
   /// Lists a directory: opendir(3), readdir(3).
   init(scanning path: FilePath) throws(ModelError) {
     self.path = path
@@ -52,7 +48,8 @@ struct ModelDirectory {
 
   /// Decides what the directory holds, adding to `notes` what it leaves out. The rules, first match wins:
   /// rank files, a pipeline, a file with a model's usual name, an index, the only file that is no part of a
-  /// split, several such files, the parts of one split.
+  /// split, several such files, the parts of one split. PyTorch's files are looked at only where nothing is safetensors,
+  /// and several of them are not one model.
   func layout(notes: inout [String]) throws(ModelError) -> Layout {
     if let ranks = try rankLayout(notes: &notes) { return ranks }
     if contains("model_index.json"), let pipeline = try pipelineLayout(notes: &notes) { return pipeline }
@@ -60,7 +57,10 @@ struct ModelDirectory {
   }
 
   private func modelLayout(notes: inout [String]) throws(ModelError) -> Layout {
-    let files = safetensorsFiles
+    guard let family = ModelFamily.all.first(where: hasModel) else {
+      throw ModelError(.noSource, path, emptyProblem)
+    }
+    let files = files(of: family)
     var splits: [ShardName.Split: [[UInt8]]] = [:]
     var singles: [[UInt8]] = []
     for file in files {
@@ -71,27 +71,24 @@ struct ModelDirectory {
       }
     }
 
-    if let main = Self.mainFiles.first(where: contains) {
-      note(leftOut: files.count - 1, for: main, in: &notes)
+    if let main = family.mainFiles.first(where: contains) {
+      note(leftOut: files.count - 1, of: family, for: main, in: &notes)
       return .files([child(Array(main.utf8))])
     }
-    if let index = try chooseIndex() { return .index(index) }
+    if let index = try chooseIndex(family) { return .index(index) }
     if singles.count == 1, let single = singles.first {
-      note(leftOut: files.count - 1, for: String(decoding: single, as: UTF8.self), in: &notes)
+      note(leftOut: files.count - 1, of: family, for: String(decoding: single, as: UTF8.self), in: &notes)
       return .files([child(single)])
     }
-    if splits.isEmpty, !singles.isEmpty { return .files(singles.map(child)) }
-    if singles.isEmpty, !splits.isEmpty {
-      return .files(try chooseSplit(splits, notes: &notes).map(child))
-    }
-    if files.isEmpty { throw ModelError(.noSource, path, emptyProblem) }
+    if splits.isEmpty, family.joinsFiles { return .files(singles.map(child)) }
+    if singles.isEmpty { return .files(try chooseSplit(splits, of: family, notes: &notes).map(child)) }
     throw ambiguous(singles.map { PrintableText.quoted($0) } + splits.keys.map(\.pattern).sorted())
   }
 
-  private func note(leftOut count: Int, for chosen: String, in notes: inout [String]) {
+  private func note(leftOut count: Int, of family: ModelFamily, for chosen: String, in notes: inout [String]) {
     guard count > 0 else { return }
     notes.append(
-      "\(path.printable): the model is \(PrintableText.quoted(chosen)); \(count) other .safetensors "
+      "\(path.printable): the model is \(PrintableText.quoted(chosen)); \(count) other \(family.pattern) "
         + "\(count == 1 ? "file is" : "files are") left out")
   }
 
@@ -100,23 +97,23 @@ struct ModelDirectory {
       .malformed, path, "it holds more than one model; name one of \(choices.joined(separator: ", "))")
   }
 
-  private func chooseIndex() throws(ModelError) -> FilePath? {
-    let indexes = names.filter { ModelIndex.isIndex($0) }
-    if let main = Self.mainIndexes.first(where: contains) { return child(Array(main.utf8)) }
+  private func chooseIndex(_ family: ModelFamily) throws(ModelError) -> FilePath? {
+    let indexes = names.filter { family.isIndex($0) }
+    if let main = family.mainIndexes.first(where: contains) { return child(Array(main.utf8)) }
     guard indexes.count <= 1 else { throw ambiguous(indexes.map { PrintableText.quoted($0) }) }
     return indexes.first.map(child)
   }
 
   /// The files of the only split, or of the only complete one.
-  private func chooseSplit(_ splits: [ShardName.Split: [[UInt8]]], notes: inout [String])
-    throws(ModelError) -> [[UInt8]]
-  {
+  private func chooseSplit(
+    _ splits: [ShardName.Split: [[UInt8]]], of family: ModelFamily, notes: inout [String]
+  ) throws(ModelError) -> [[UInt8]] {
     func firstMissing(_ split: ShardName.Split) -> Int? {
       split.firstMissing(from: Set((splits[split] ?? []).compactMap { ShardName($0)?.number }))
     }
     let complete = splits.keys.filter { firstMissing($0) == nil }
     if complete.count == 1, let split = complete.first, let files = splits[split] {
-      note(leftOut: safetensorsFiles.count - files.count, for: split.prefix + "*", in: &notes)
+      note(leftOut: self.files(of: family).count - files.count, of: family, for: split.prefix + "*", in: &notes)
       return files
     }
     if splits.count == 1, let split = splits.keys.first, let missing = firstMissing(split) {
@@ -129,17 +126,17 @@ struct ModelDirectory {
   }
 
   private var emptyProblem: String {
-    let others = [".bin", ".pt", ".pth", ".gguf", ".h5"]
+    let others = [".gguf", ".h5"]
     let other = names.first { name in others.contains { name.reversed().starts(with: $0.utf8.reversed()) } }
     let hint = other.map { "; \(PrintableText.quoted($0)) is of another format" } ?? ""
-    return "there is no .safetensors file in it" + hint
+    return "there is no .safetensors file in it, and none of PyTorch's" + hint
   }
 
   // MARK: - Several models
 
   /// TensorRT-LLM: `rank0.safetensors`, `rank1.safetensors`, …, which repeat the same tensor names.
   private func rankLayout(notes: inout [String]) throws(ModelError) -> Layout? {
-    let ranks: [(number: Int, file: [UInt8])] = safetensorsFiles.compactMap { file in
+    let ranks: [(number: Int, file: [UInt8])] = files(of: .safetensors).compactMap { file in
       let stem = String(decoding: file.dropLast(".safetensors".utf8.count), as: UTF8.self)
       guard stem.hasPrefix("rank"), let number = Int(stem.dropFirst(4)), "rank\(number)" == stem else {
         return nil
@@ -151,7 +148,8 @@ struct ModelDirectory {
       throw ModelError(
         .malformed, path, "rank\(expected).safetensors is missing, though there are later ranks")
     }
-    note(leftOut: safetensorsFiles.count - ranks.count, for: "rank*.safetensors", in: &notes)
+    note(
+      leftOut: files(of: .safetensors).count - ranks.count, of: .safetensors, for: "rank*.safetensors", in: &notes)
     return .components(ranks.map { (Array("rank\($0.number)".utf8), .files([child($0.file)])) })
   }
 
@@ -162,22 +160,20 @@ struct ModelDirectory {
       let isDirectory = (try? Stat(child(name)).type) == .directory
       guard isDirectory else { continue }
       let directory = try ModelDirectory(scanning: child(name))
-      guard directory.names.contains(where: { Self.isSafetensors($0) || ModelIndex.isIndex($0) }) else {
-        continue
-      }
+      guard ModelFamily.all.contains(where: directory.hasModel) else { continue }
       components.append((name, try directory.modelLayout(notes: &notes)))
     }
     guard !components.isEmpty else { return nil }
-    note(leftOut: safetensorsFiles.count, for: "model_index.json", in: &notes)
+    note(leftOut: files(of: .safetensors).count, of: .safetensors, for: "model_index.json", in: &notes)
     return .components(components)
   }
 
   // MARK: - Names
 
-  private var safetensorsFiles: [[UInt8]] { names.filter(Self.isSafetensors) }
+  private func files(of family: ModelFamily) -> [[UInt8]] { names.filter(family.isFile) }
 
-  private static func isSafetensors(_ name: [UInt8]) -> Bool {
-    name.reversed().starts(with: ".safetensors".utf8.reversed())
+  private func hasModel(of family: ModelFamily) -> Bool {
+    names.contains { family.isFile($0) || family.isIndex($0) }
   }
 
   private func contains(_ name: String) -> Bool { names.contains { $0.elementsEqual(name.utf8) } }

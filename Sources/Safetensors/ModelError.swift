@@ -1,3 +1,4 @@
+internal import PyTorch
 public import SystemPackage
 
 /// Why a source cannot be mounted or listed.
@@ -41,6 +42,8 @@ public struct ModelError: Error {
       throw error
     } catch let error as HeaderError {
       throw ModelError(header: error, path)
+    } catch let error as FormatError {
+      throw ModelError(error, path, action)
     } catch let error as Errno {
       throw ModelError(errno: error, path, action)
     } catch {
@@ -53,6 +56,14 @@ public struct ModelError: Error {
     self.path = path
     problem = error.description
     headerError = error
+  }
+
+  private init(_ error: FormatError, _ path: FilePath, _ action: String) {
+    switch error.problem {
+    case .unreadable(let errno): self.init(errno: errno, path, action)
+    case .noPickle: self.init(header: .foreignFormat(.zip), path)
+    default: self.init(.malformed, path, error.clause)
+    }
   }
 
   init(errno: Errno, _ path: FilePath, _ action: String) {

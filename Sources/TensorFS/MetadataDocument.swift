@@ -9,7 +9,9 @@ public enum MetadataDocument {
     var json = JSONWriter()
     // Each name stands here twice, and once in the header; room that is not used is not paid for.
     json.reserve(model.shards.reduce(0) { $0 + 2 * Int($1.header.dataStart) })
-    json.raw("{\n  \"format\": \"safetensors\",\n")
+    json.raw("{\n  \"format\": ")
+    json.string(format(of: model))
+    json.raw(",\n")
     json.list("  \"sources\": [\n    ", model.shards, separator: ",\n    ", "\n  ],\n") { json, shard in
       let status = shard.file.status
       json.raw("{\"name\": ")
@@ -27,6 +29,11 @@ public enum MetadataDocument {
     appendTensors(of: model, to: &json)
     json.raw(model.places.isEmpty ? "}\n}\n" : "\n  }\n}\n")
     return json.bytes
+  }
+
+  /// The sources' format; all of them, where they have several.
+  private static func format(of model: Model) -> String {
+    Set(model.shards.map(\.format.rawValue)).sorted().joined(separator: ", ")
   }
 
   /// A time as a number, exact to the nanosecond.
@@ -83,7 +90,11 @@ public enum MetadataDocument {
       json.number(tensor.byteCount)
       json.raw(", \"source\": ")
       json.raw(sources[shard])
-      json.raw(", \"offset\": ")
+      if let strides = tensor.strides {
+        json.raw(", \"strides\": ")
+        json.list("[", strides, "]") { json, stride in json.number(stride) }
+      }
+      json.raw(tensor.isContiguous ? ", \"offset\": " : ", \"origin\": ")
       json.number(shards[shard].fileRange(of: tensor).lowerBound)
       json.raw("}")
     }

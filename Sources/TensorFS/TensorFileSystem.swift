@@ -36,7 +36,11 @@ public final class TensorFileSystem: FileSystem {
     metadata = models.map { $0.shards.map { ShardMetadata(of: $0) } }
     documents = models.map { MetadataDocument.bytes(of: $0) }
     totals = Statistics(
-      size: models.reduce(0) { $0 + $1.totalSize } + documents.reduce(0) { $0 + UInt64($1.count) },
+      size: (models.map(\.totalSize) + documents.map { UInt64($0.count) }).reduce(0) { sum, size in
+        // Tensors that repeat the same bytes can be larger together than any number says.
+        let (sum, overflow) = sum.addingReportingOverflow(size)
+        return overflow ? .max : sum
+      },
       inodes: UInt64(tree.tree.nodes.count))
     let ownership = Ownership(owner: options.owner, group: options.group, umask: options.umask)
     fileAttributes = models.map { $0.shards.map { ownership.file($0) } }
@@ -147,9 +151,12 @@ public final class TensorFileSystem: FileSystem {
     return value
   }
 
-  /// The same for every tensor; directories and metadata.json have none.
+  /// Those of a tensor; directories and metadata.json have none.
   public func extendedAttributeNames(of inode: InodeNumber) throws(Errno) -> [[UInt8]] {
-    tree.node(try place(inode)).kind == .tensor ? ExtendedAttributes.names : []
+    let node = tree.node(try place(inode))
+    guard node.kind == .tensor else { return [] }
+    let (tensor, shard) = source(node)
+    return ExtendedAttributes.names(of: tensor, models[shard.model].shards[shard.shard])
   }
 
   // MARK: - Contents
@@ -197,13 +204,26 @@ public final class TensorFileSystem: FileSystem {
     let header = encoding.headerBytes(in: part)
     let data = encoding.dataRange(in: part)
     let whole = shard.fileRange(of: tensor)
+    if encoding.widening == nil, !tensor.isContiguous {
+      do throws(Errno) {
+        let bytes = try shard.read(tensor, data)
+        // Once more, as below.
+        guard isUnchanged(shard, position) else { throw .ioError }
+        unsafe reply.bytes(header.span.bytes, bytes.span.bytes)
+      } catch {
+        reply.error(.ioError)
+      }
+      return
+    }
     if let widening = encoding.widening {
       let needed = widening.source(of: data).bytes
-      readAhead.willRead(
-        whole.lowerBound + needed.lowerBound..<whole.lowerBound + needed.upperBound, of: whole,
-        in: shard.file.descriptor)
+      if tensor.isContiguous {
+        readAhead.willRead(
+          whole.lowerBound + needed.lowerBound..<whole.lowerBound + needed.upperBound, of: whole,
+          in: shard.file.descriptor)
+      }
       do throws(Errno) {
-        let (words, excess) = try widening.read(data, ofTensorAt: whole.lowerBound, in: shard.file)
+        let (words, excess) = try widening.read(data, of: tensor, in: shard)
         // Once more: the bytes were read after the first check, and are no mapping whose pages can be missed.
         guard isUnchanged(shard, position) else { throw .ioError }
         unsafe reply.bytes(

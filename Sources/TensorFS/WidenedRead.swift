@@ -6,12 +6,12 @@ extension Widening {
   /// processor's cache.
   private static let step = 48 << 10
 
-  /// Widened bytes of a tensor that begins at `start` of a file, in memory of their own.
+  /// Widened bytes of a tensor, in memory of their own.
   ///
   /// They come through pread(2) and not from the mapping: touching a mapped page of a file that was truncated
   /// meanwhile is SIGBUS. Throws where the file ends too early. The caller checks afterwards that the file has not
   /// changed; the bytes wanted are those after `excess`, which is less than a group.
-  func read(_ wide: Range<UInt64>, ofTensorAt start: UInt64, in file: MappedFile) throws(Errno)
+  func read(_ wide: Range<UInt64>, of tensor: Tensor, in shard: Shard) throws(Errno)
     -> (words: [UInt32], excess: Int)
   {
     let (source, excess) = source(of: wide)
@@ -24,7 +24,7 @@ extension Widening {
           while position < source.upperBound {
             let count = Int(min(UInt64(Self.step), source.upperBound - position))
             var narrow = unsafe MutableRawSpan(_unsafeBytes: scratch[..<count])
-            try file.read(from: start + position, into: &narrow)
+            try shard.read(tensor, from: position, into: &narrow)
             var target = unsafe MutableRawSpan(_unsafeElements: buffer.extracting(initialized...))
             initialized += widen(narrow.bytes, into: &target) / 4
             position += UInt64(count)

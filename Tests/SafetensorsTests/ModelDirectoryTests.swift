@@ -174,13 +174,15 @@ import Testing
   func noModel() throws {
     let empty = #expect(throws: ModelError.self) { try open() }
     #expect(empty?.kind == .noSource)
-    #expect(empty?.problem == "there is no .safetensors file in it")
-    try directory.write("pytorch_model.bin", [])
+    #expect(empty?.problem == "there is no .safetensors file in it, and none of PyTorch's")
+    try directory.write("model.gguf", [])
     try write(".hidden.safetensors")
     try write("sub/model.safetensors")
     let other = #expect(throws: ModelError.self) { try open() }
     #expect(other?.kind == .noSource)
-    #expect(other?.problem == "there is no .safetensors file in it; 'pytorch_model.bin' is of another format")
+    #expect(
+      other?.problem
+        == "there is no .safetensors file in it, and none of PyTorch's; 'model.gguf' is of another format")
   }
 
   // MARK: Caches

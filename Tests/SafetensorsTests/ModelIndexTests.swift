@@ -80,7 +80,7 @@ import Testing
     arguments: [
       ("model.safetensors.index.json", true), ("diffusion_pytorch_model.safetensors.index.json", true),
       ("model.safetensors.index.fp16.json", true), ("model.safetensors", false), ("config.json", false),
-      ("pytorch_model.bin.index.json", false), ("model.safetensors.index", false),
+      ("pytorch_model.bin.index.json", true), ("bin.index.txt", false), ("model.safetensors.index", false),
       ("model_index.json", false),
     ])
   func names(_ name: String, _ isIndex: Bool) { #expect(ModelIndex.isIndex(name.utf8) == isIndex) }

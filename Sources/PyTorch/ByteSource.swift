@@ -1,0 +1,39 @@
+public import SystemPackage
+
+/// The bytes of a file, wherever they are: on a disk, or in memory for tests and fuzzing.
+public protocol ByteSource {
+  /// How many there are.
+  var size: UInt64 { get }
+
+  /// Bytes `offset..<offset + count`, which are inside ``size``, in memory of their own.
+  func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8]
+}
+
+extension [UInt8]: ByteSource {
+  /// The number of elements.
+  public var size: UInt64 { UInt64(count) }
+
+  /// A part of the array.
+  public func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
+    guard let start = Int(exactly: offset), start <= self.count, count <= self.count - start else {
+      throw .invalidArgument
+    }
+    return Array(self[start..<start + count])
+  }
+}
+
+extension ByteSource {
+  /// As ``read(from:count:)``, in the errors of this library.
+  func bytes(from offset: UInt64, count: Int) throws(FormatError) -> [UInt8] {
+    do {
+      return try read(from: offset, count: count)
+    } catch {
+      throw FormatError(at: offset, .unreadable(error))
+    }
+  }
+}
+
+/// The number that begins at `offset` of `bytes`, unsigned, little-endian. The bytes are there.
+func littleEndian(_ bytes: [UInt8], at offset: Int, count: Int) -> UInt64 {
+  bytes[offset..<offset + count].reversed().reduce(0) { $0 << 8 | UInt64($1) }
+}

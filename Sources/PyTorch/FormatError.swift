@@ -1,0 +1,53 @@
+public import SystemPackage
+
+/// Why a file of PyTorch is refused. Names in it are the file's own bytes, not safe to print.
+public struct FormatError: Error, Equatable {
+  /// What is wrong.
+  public enum Problem: Equatable, Sendable {
+    /// A zip archive in which no directory at the top holds `data.pkl`.
+    case noPickle
+    /// The pickle names something that is not on the allowlist: code to be run, or a class of its own.
+    case global(module: [UInt8], name: [UInt8])
+    /// The pickle has an opcode that PyTorch does not write.
+    case opcode(UInt8)
+    /// The file does not keep to its format; a clause about what it is about.
+    case malformed(Subject, String)
+    /// The file ends too early.
+    case truncated
+    /// Bytes follow the last one that belongs to the file.
+    case trailing(count: UInt64)
+    /// The numbers were written on a big-endian machine.
+    case bigEndian
+    /// The system failed.
+    case unreadable(Errno)
+  }
+
+  /// What a problem is about.
+  public enum Subject: Equatable, Sendable {
+    /// The file, or the archive that it is.
+    case file
+    /// An entry of the archive.
+    case entry([UInt8])
+    /// The pickle.
+    case pickle
+    /// A tensor, by its dotted name.
+    case tensor([UInt8])
+    /// A storage, by its key.
+    case storage([UInt8])
+  }
+
+  /// The byte of the file where it was found; nil where that is nowhere in particular.
+  public let offset: UInt64?
+  /// What is wrong.
+  public let problem: Problem
+
+  init(at offset: UInt64?, _ problem: Problem) {
+    self.offset = offset
+    self.problem = problem
+  }
+
+  /// Of a file with bytes too many at its end, for whoever does not accept ``PyTorchFile/trailingBytes``.
+  public init(trailing count: UInt64, fileSize: UInt64) {
+    self.init(at: fileSize - count, .trailing(count: count))
+  }
+}

@@ -1,0 +1,90 @@
+/// A file of the form before PyTorch 1.6: a magic number, a version, a description of the machine, the object, the keys
+/// of its storages, all pickles, and then each storage's size and bytes.
+struct LegacyFile {
+  /// The number that the first pickle holds, with its opcode: LONG1 0x1950A86A20F9469CFC6C, and STOP.
+  private static let magic: [UInt8] = [
+    0x8A, 10, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19, 0x2E,
+  ]
+
+  /// Where the first pickle ends; nil where it is not that number. PROTO comes before it, and FRAME from protocol 4 on.
+  static func magicEnd(of prefix: [UInt8]) -> Int? {
+    guard prefix.count >= 2, prefix[0] == PickleOpcode.proto.rawValue, (2...5).contains(prefix[1]) else { return nil }
+    let start = prefix.dropFirst(2).first == PickleOpcode.frame.rawValue ? 11 : 2
+    return prefix.dropFirst(start).starts(with: magic) ? start + magic.count : nil
+  }
+
+  /// The object.
+  let pickle: Pickle
+  /// Where the bytes of each storage are.
+  let storages: [[UInt8]: Range<UInt64>]
+  /// Where the last of them ends, or the last pickle.
+  let end: UInt64
+
+  init(_ source: some ByteSource) throws(FormatError) {
+    // The pickles do not say how long they are, and the storages behind them are long.
+    var count = 1 << 16
+    while true {
+      let limit = min(source.size, UInt64(PickleMachine.maximumSize))
+      let start = try source.bytes(from: 0, count: Int(min(limit, UInt64(count))))
+      do throws(FormatError) {
+        try self.init(start, source)
+        return
+      } catch {
+        guard error.problem == .truncated, error.offset == UInt64(start.count), UInt64(start.count) < limit else {
+          throw error
+        }
+      }
+      count *= 8
+    }
+  }
+
+  /// Reads a file that begins with `start`.
+  private init(_ start: [UInt8], _ source: some ByteSource) throws(FormatError) {
+    let magicEnd = Self.magicEnd(of: start) ?? 0
+    let version = try PickleMachine.read(start, from: magicEnd, at: 0)
+    guard version.count(version.root) == 1001 else {
+      throw FormatError(at: UInt64(magicEnd), .malformed(.file, "its version is not 1001"))
+    }
+    let system = try PickleMachine.read(start, from: version.size, at: 0)
+    guard case .bool(let isLittle)? = system.value(of: "little_endian", in: system.root) else {
+      throw FormatError(at: UInt64(version.size), .malformed(.file, "it does not say the order of its bytes"))
+    }
+    guard isLittle else { throw FormatError(at: UInt64(version.size), .bigEndian) }
+    pickle = try PickleMachine.read(start, from: system.size, at: 0)
+    let keys = try PickleMachine.read(start, from: pickle.size, at: 0)
+    guard let list = keys.sequence(keys.root) else {
+      throw FormatError(at: UInt64(pickle.size), .malformed(.file, "its storages are no list"))
+    }
+
+    var types: [[UInt8]: ElementType] = [:]
+    for storage in pickle.storages {
+      let key = Array(pickle[storage.key])
+      let other = types.updateValue(storage.type, forKey: key)
+      guard other == nil || other == storage.type else {
+        throw FormatError(at: nil, .malformed(.storage(key), "has elements of two types"))
+      }
+    }
+    var position = UInt64(keys.size)
+    var storages: [[UInt8]: Range<UInt64>] = [:]
+    for item in list {
+      guard case .text(let text) = item else {
+        throw FormatError(at: UInt64(pickle.size), .malformed(.file, "its storages are no list of names"))
+      }
+      let key = Array(keys[text])
+      guard let type = types[key] else {
+        throw FormatError(at: position, .malformed(.storage(key), "is not used, so that its size is not known"))
+      }
+      guard source.size - position >= 8 else { throw FormatError(at: source.size, .truncated) }
+      let count = littleEndian(try source.bytes(from: position, count: 8), at: 0, count: 8)
+      let (size, isLarge) = count.multipliedReportingOverflow(by: type.byteCount)
+      position += 8
+      guard !isLarge, size <= source.size - position else { throw FormatError(at: source.size, .truncated) }
+      guard storages.updateValue(position..<position + size, forKey: key) == nil else {
+        throw FormatError(at: position, .malformed(.storage(key), "stands twice"))
+      }
+      position += size
+    }
+    self.storages = storages
+    end = position
+  }
+}

@@ -1,0 +1,57 @@
+/// Takes what belongs to an opcode from a pickle's bytes. What is not there is `truncated`.
+struct PickleCursor {
+  private let bytes: [UInt8]
+  private let offset: UInt64
+  private(set) var position: Int
+
+  init(_ bytes: [UInt8], at offset: UInt64, from position: Int) {
+    self.bytes = bytes
+    self.offset = offset
+    self.position = position
+  }
+
+  private func require(_ count: Int) throws(FormatError) {
+    guard count <= bytes.count - position else { throw FormatError(at: offset + UInt64(bytes.count), .truncated) }
+  }
+
+  mutating func skip(_ count: Int) throws(FormatError) {
+    try require(count)
+    position += count
+  }
+
+  mutating func byte() throws(FormatError) -> UInt8 {
+    try skip(1)
+    return bytes[position - 1]
+  }
+
+  /// An unsigned number of at most 4 bytes.
+  mutating func number(_ count: Int) throws(FormatError) -> Int {
+    try skip(count)
+    return Int(littleEndian(bytes, at: position - count, count: count))
+  }
+
+  /// Bytes after their number.
+  mutating func text(lengthBytes: Int) throws(FormatError) -> Pickle.Text {
+    let count = try number(lengthBytes)
+    try skip(count)
+    // The conversions hold: a pickle is no longer than 100,000,000 bytes.
+    return Pickle.Text(start: UInt32(position - count), count: UInt32(count))
+  }
+
+  /// Bytes up to a newline, which is taken too.
+  mutating func line() throws(FormatError) -> Pickle.Text {
+    let start = position
+    while try byte() != UInt8(ascii: "\n") {}
+    return Pickle.Text(start: UInt32(start), count: UInt32(position - 1 - start))
+  }
+
+  /// A number in two's complement after its size, which is one byte. Those beyond 64 bits are no sizes of anything.
+  mutating func long() throws(FormatError) -> Pickle.Value {
+    let count = try number(1)
+    try skip(count)
+    guard count <= 8 else { return .inert }
+    let value = littleEndian(bytes, at: position - count, count: count)
+    let unused = 64 - 8 * count
+    return .integer(count == 0 ? 0 : Int64(bitPattern: value << UInt64(unused)) >> Int64(unused))
+  }
+}

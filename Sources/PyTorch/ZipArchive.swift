@@ -1,0 +1,149 @@
+/// The entries of a zip archive that every reader sees alike.
+///
+/// An archive says everything twice: in a local header before each entry, and in a central directory at the end. Readers
+/// differ in whom they believe, and scanners have been passed by archives that use that. So both have to say the same,
+/// and nothing may lie before, between or behind what they describe: APPNOTE 4.3.6.
+struct ZipArchive {
+  /// The entries in the order of the file.
+  let entries: [ZipEntry]
+  private let positions: [[UInt8]: Int]
+
+  /// The largest central directory that is read, in bytes.
+  private static let maximumDirectory: UInt64 = 100_000_000
+  private static let endCount: UInt64 = 22
+  private static let locatorCount: UInt64 = 20
+  private static let end64Count: UInt64 = 56
+
+  /// The entry of this name, or nil.
+  subscript(name: [UInt8]) -> ZipEntry? { positions[name].map { entries[$0] } }
+
+  /// Reads both directories, which takes one or two reads for each entry.
+  init(_ source: some ByteSource) throws(FormatError) {
+    let directory = try Self.directory(of: source)
+    let bytes = try source.bytes(from: directory.range.lowerBound, count: directory.range.count)
+    var entries: [ZipEntry] = []
+    var position = 0
+    while position < bytes.count {
+      let offset = directory.range.lowerBound + UInt64(position)
+      guard let entry = ZipEntry(central: bytes, at: &position) else {
+        throw FormatError(at: offset, .malformed(.file, "its central directory is not what a zip archive has"))
+      }
+      try Self.check(entry, at: offset)
+      entries.append(entry)
+    }
+    guard UInt64(entries.count) == directory.count else {
+      throw Self.error(
+        at: directory.range.upperBound, "it counts \(directory.count) entries, and lists \(entries.count)")
+    }
+    entries.sort { $0.headerOffset < $1.headerOffset }
+    try Self.locate(&entries, upTo: directory.range.lowerBound, in: source)
+
+    var positions: [[UInt8]: Int] = [:]
+    for (position, entry) in entries.enumerated() {
+      guard positions.updateValue(position, forKey: entry.name) == nil else {
+        throw FormatError(at: entry.headerOffset, .malformed(.entry(entry.name), "stands twice in the archive"))
+      }
+    }
+    self.entries = entries
+    self.positions = positions
+  }
+
+  private static func error(at offset: UInt64, _ text: String) -> FormatError {
+    FormatError(at: offset, .malformed(.file, text))
+  }
+
+  // MARK: - The end
+
+  /// Where the central directory is, and how many entries it has: APPNOTE 4.3.14 to 4.3.16. The end record has to
+  /// be the last 22 bytes: behind a comment there may be another.
+  private static func directory(of source: some ByteSource) throws(FormatError)
+    -> (range: Range<UInt64>, count: UInt64)
+  {
+    let noEnd = error(
+      at: source.size, "the zip archive has no end: it was cut off, or something follows it; fetch it again")
+    guard source.size >= endCount else { throw noEnd }
+    let start = source.size - endCount
+    let end = try source.bytes(from: start, count: Int(endCount))
+    func field(_ offset: Int, _ count: Int) -> UInt64 { littleEndian(end, at: offset, count: count) }
+    guard field(0, 4) == 0x0605_4B50 else { throw noEnd }
+    guard field(4, 2) == 0, field(6, 2) == 0, field(20, 2) == 0 else {
+      throw error(at: start, "it is split over several files, or has a comment")
+    }
+    var (entries, size, offset) = (field(10, 2), field(12, 4), field(16, 4))
+    guard field(8, 2) == entries else { throw error(at: start, "it counts its entries in two ways") }
+    var limit = start
+
+    if start >= locatorCount + end64Count {
+      let locator = try source.bytes(from: start - locatorCount, count: Int(locatorCount))
+      if littleEndian(locator, at: 0, count: 4) == 0x0706_4B50 {
+        limit = start - locatorCount - end64Count
+        let end64 = try source.bytes(from: limit, count: Int(end64Count))
+        func field64(_ offset: Int, _ count: Int) -> UInt64 { littleEndian(end64, at: offset, count: count) }
+        guard littleEndian(locator, at: 4, count: 4) == 0, littleEndian(locator, at: 8, count: 8) == limit,
+          littleEndian(locator, at: 16, count: 4) == 1, field64(0, 4) == 0x0606_4B50,
+          field64(4, 8) == end64Count - 12, field64(16, 4) == 0, field64(20, 4) == 0, field64(24, 8) == field64(32, 8)
+        else { throw error(at: limit, "the two records of its end do not fit together") }
+        // The short record has the same numbers, or all ones where they are too large for it.
+        let wide = (field64(32, 8), field64(40, 8), field64(48, 8))
+        guard entries == wide.0 || entries == 0xFFFF, size == wide.1 || size == 0xFFFF_FFFF,
+          offset == wide.2 || offset == 0xFFFF_FFFF
+        else { throw error(at: limit, "the two records of its end do not say the same") }
+        (entries, size, offset) = wide
+      }
+    }
+    guard size <= maximumDirectory, offset <= limit, limit - offset == size else {
+      throw error(at: limit, "its central directory does not end where the record of its end begins")
+    }
+    return (offset..<limit, entries)
+  }
+
+  // MARK: - Entries
+
+  private static func check(_ entry: ZipEntry, at offset: UInt64) throws(FormatError) {
+    func refuse(_ text: String) -> FormatError { FormatError(at: offset, .malformed(.entry(entry.name), text)) }
+    if entry.hasUnknownFlags { throw refuse("has flags that PyTorch does not set") }
+    guard entry.method == 0 || entry.method == 8 else { throw refuse("is compressed in an unusual way") }
+    if entry.method == 0, entry.count != entry.storedCount { throw refuse("is not compressed, but has two sizes") }
+    let components = entry.name.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+    let isPlain = components.allSatisfy { !$0.isEmpty && !$0.elementsEqual(".".utf8) && !$0.elementsEqual("..".utf8) }
+    guard isPlain, !entry.name.contains(0), !entry.name.contains(UInt8(ascii: "\\")) else {
+      throw refuse("has a name that leads elsewhere")
+    }
+  }
+
+  /// Finds where the contents of each entry begin, and sees to it that the entries fill the file up to `end`.
+  private static func locate(_ entries: inout [ZipEntry], upTo end: UInt64, in source: some ByteSource)
+    throws(FormatError)
+  {
+    guard entries.first?.headerOffset ?? end == 0 else { throw error(at: 0, "something stands before its first entry") }
+    for position in entries.indices {
+      let entry = entries[position]
+      let next = position + 1 < entries.count ? entries[position + 1].headerOffset : end
+      func refuse(_ text: String) -> FormatError {
+        FormatError(at: entry.headerOffset, .malformed(.entry(entry.name), text))
+      }
+      guard entry.headerOffset <= end, UInt64(ZipEntry.localCount) <= end - entry.headerOffset else {
+        throw refuse("is said to be where none can be")
+      }
+      let header = try source.bytes(from: entry.headerOffset, count: ZipEntry.localCount)
+      let nameCount = Int(littleEndian(header, at: 26, count: 2))
+      let names = nameCount + Int(littleEndian(header, at: 28, count: 2))
+      let namesStart = entry.headerOffset + UInt64(ZipEntry.localCount)
+      guard littleEndian(header, at: 0, count: 4) == ZipEntry.localSignature, UInt64(names) <= end - namesStart else {
+        throw refuse("is not where the central directory says")
+      }
+      let text = try source.bytes(from: namesStart, count: names)
+      guard entry.agrees(withLocal: header, text[..<nameCount], text[nameCount...]) else {
+        throw refuse("is described in two ways: its own header and the central directory differ")
+      }
+      let dataOffset = namesStart + UInt64(names)
+      guard dataOffset <= next, entry.storedCount <= next - dataOffset else { throw refuse("overlaps what follows it") }
+      entries[position].dataOffset = dataOffset
+      // Nothing is longer than a descriptor.
+      let rest = next - dataOffset - entry.storedCount
+      guard rest <= 24, entry.agrees(withDescriptor: try source.bytes(from: next - rest, count: Int(rest))) else {
+        throw refuse("is not followed by what should follow it")
+      }
+    }
+  }
+}

@@ -1,0 +1,125 @@
+/// An entry of a zip archive, as its central directory describes it: APPNOTE 4.3.12.
+struct ZipEntry {
+  /// The name's bytes.
+  let name: [UInt8]
+  let flags: UInt64
+  let method: UInt64
+  let checksum: UInt64
+  /// The size in the archive.
+  let storedCount: UInt64
+  /// The size of the contents.
+  let count: UInt64
+  /// Where the local header begins.
+  let headerOffset: UInt64
+  /// Where the contents begin; known once the local header has been read.
+  var dataOffset: UInt64 = 0
+
+  /// The contents of an entry that is not compressed.
+  var dataRange: Range<UInt64> { dataOffset..<dataOffset + storedCount }
+  /// The end of what is stored, which lies inside the archive.
+  var dataEnd: UInt64 { dataOffset + storedCount }
+
+  /// Sizes and checksum follow the contents: bit 3.
+  var hasDescriptor: Bool { flags & 1 << 3 != 0 }
+  /// Bits 3 and 11 (the name is UTF-8) change nothing of what is read. Any other, such as that of encryption, does for
+  /// some reader.
+  var hasUnknownFlags: Bool { flags & ~(1 << 3 | 1 << 11) != 0 }
+
+  static let centralSignature: UInt64 = 0x0201_4B50
+  static let localSignature: UInt64 = 0x0403_4B50
+  static let descriptorSignature: UInt64 = 0x0807_4B50
+  static let centralCount = 46
+  static let localCount = 30
+
+  /// Reads the record at `position` of a central directory and moves past it; nil where there is none.
+  init?(central bytes: [UInt8], at position: inout Int) {
+    guard position <= bytes.count - Self.centralCount else { return nil }
+    let start = position
+    func field(_ offset: Int, _ count: Int) -> UInt64 { littleEndian(bytes, at: start + offset, count: count) }
+    let nameEnd = start + Self.centralCount + Int(field(28, 2))
+    let extraEnd = nameEnd + Int(field(30, 2))
+    let end = extraEnd + Int(field(32, 2))
+    // No comment, and on the first disk.
+    guard field(0, 4) == Self.centralSignature, field(32, 2) == 0, field(34, 2) == 0, end <= bytes.count,
+      var extra = ZipExtra(bytes[nameEnd..<extraEnd])
+    else { return nil }
+    name = Array(bytes[start + Self.centralCount..<nameEnd])
+    flags = field(8, 2)
+    method = field(10, 2)
+    checksum = field(16, 4)
+    guard let count = extra.value(for: field(24, 4)), let storedCount = extra.value(for: field(20, 4)),
+      let headerOffset = extra.value(for: field(42, 4)), extra.isUsedUp
+    else { return nil }
+    self.count = count
+    self.storedCount = storedCount
+    self.headerOffset = headerOffset
+    position = end
+  }
+
+  /// True if a local header says the same. Sizes and checksum may be left to a descriptor.
+  func agrees(withLocal header: [UInt8], _ name: ArraySlice<UInt8>, _ extra: ArraySlice<UInt8>) -> Bool {
+    func field(_ offset: Int, _ count: Int) -> UInt64 { littleEndian(header, at: offset, count: count) }
+    guard field(6, 2) == flags, field(8, 2) == method, name.elementsEqual(self.name), var extra = ZipExtra(extra)
+    else { return false }
+    let isLeft = hasDescriptor && field(14, 4) == 0
+    guard isLeft || field(14, 4) == checksum else { return false }
+    let local = (extra.value(for: field(22, 4)), extra.value(for: field(18, 4)))
+    // PyTorch repeats the central directory's 64 bits even where it leaves the sizes to the descriptor.
+    if isLeft, local == (0, 0) { return extra.isUsedUp || extra.isEqual(to: [count, storedCount, headerOffset]) }
+    return local == (count, storedCount)
+  }
+
+  /// True if these are the bytes between the contents and what follows them.
+  func agrees(withDescriptor bytes: [UInt8]) -> Bool {
+    // PyTorch writes none where there are no contents, though other writers do.
+    guard hasDescriptor else { return bytes.isEmpty }
+    guard bytes.count == 16 || bytes.count == 24 else { return false }
+    let width = bytes.count == 16 ? 4 : 8
+    return littleEndian(bytes, at: 0, count: 4) == Self.descriptorSignature
+      && littleEndian(bytes, at: 4, count: 4) == checksum
+      && littleEndian(bytes, at: 8, count: width) == storedCount
+      && littleEndian(bytes, at: 8 + width, count: width) == count
+  }
+}
+
+/// The extra field of a header, of which one block matters: the sizes that take 64 bits, APPNOTE 4.5.3.
+struct ZipExtra {
+  private static let zip64: UInt64 = 0x0001
+  /// A second name, which some readers prefer: Info-ZIP's Unicode path.
+  private static let unicodePath: UInt64 = 0x7075
+
+  private var values: [UInt64] = []
+
+  /// Nil where it is not made of blocks, or holds what makes two readers see two archives.
+  init?(_ bytes: ArraySlice<UInt8>) {
+    let bytes = Array(bytes)
+    var position = 0
+    var hasZip64 = false
+    while position < bytes.count {
+      guard bytes.count - position >= 4 else { return nil }
+      let kind = littleEndian(bytes, at: position, count: 2)
+      let count = Int(littleEndian(bytes, at: position + 2, count: 2))
+      position += 4
+      guard count <= bytes.count - position, kind != Self.unicodePath else { return nil }
+      if kind == Self.zip64 {
+        guard !hasZip64, count % 8 == 0, count <= 24 else { return nil }
+        hasZip64 = true
+        values = (0..<count / 8).reversed().map { littleEndian(bytes, at: position + 8 * $0, count: 8) }
+      }
+      position += count
+    }
+  }
+
+  /// The value of a field of 32 bits, which says by all ones that the next of 64 has it; nil where there is none.
+  mutating func value(for field: UInt64) -> UInt64? {
+    field == UInt64(UInt32.max) ? values.popLast() : field
+  }
+
+  /// True once every value has been asked for.
+  var isUsedUp: Bool { values.isEmpty }
+
+  /// True if the values are those of `numbers` that do not fit into 32 bits.
+  func isEqual(to numbers: [UInt64]) -> Bool {
+    values.reversed().elementsEqual(numbers.filter { $0 >= UInt64(UInt32.max) })
+  }
+}
