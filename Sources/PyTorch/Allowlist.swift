@@ -64,7 +64,7 @@ enum Global: Equatable, Sendable {
       add(.sequence, ["set", "frozenset", "list", "tuple"].map { "\(module).\($0)" })
       add(
         .inert,
-        ["int", "float", "bool", "str", "bytes", "bytearray", "complex", "object", "slice", "range"].map {
+        ["int", "float", "bool", "str", "bytes", "bytearray", "complex", "object", "slice", "range", "long", "unicode"].map {
           "\(module).\($0)"
         })
     }
@@ -96,15 +96,16 @@ enum Global: Equatable, Sendable {
     "numpy.float32", "numpy.float64", "numpy.int8", "numpy.int16", "numpy.int32", "numpy.int64", "numpy.uint8",
     "numpy.uint16", "numpy.uint32", "numpy.uint64", "pathlib.Path", "pathlib.PosixPath", "pathlib.PurePosixPath",
     "pathlib.WindowsPath", "pathlib._local.PosixPath", "pathlib._local.WindowsPath", "datetime.datetime",
-    "datetime.timedelta", "datetime.date", "typing.Any", "decimal.Decimal", "uuid.UUID",
+    "datetime.timedelta", "datetime.date", "torch.torch_version.TorchVersion", "typing.Any", "decimal.Decimal", "uuid.UUID",
     "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
-    "pytorch_lightning.callbacks.early_stopping.EarlyStopping",
+    "pytorch_lightning.callbacks.early_stopping.EarlyStopping", "pyannote.audio.core.task.Problem",
+    "pyannote.audio.core.task.Resolution",
   ]
 
   private static let objectNames = [
     "argparse.Namespace", "types.SimpleNamespace", "pytorch_lightning.utilities.parsing.AttributeDict",
     "lightning_fabric.utilities.data.AttributeDict", "omegaconf.dictconfig.DictConfig",
     "omegaconf.listconfig.ListConfig", "omegaconf.base.ContainerMetadata", "omegaconf.base.Metadata",
-    "omegaconf.nodes.AnyNode",
+    "omegaconf.nodes.AnyNode", "pyannote.audio.core.model.Introspection", "pyannote.audio.core.task.Specifications",
   ]
 }

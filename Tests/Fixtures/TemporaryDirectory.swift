@@ -43,6 +43,10 @@ public final class TemporaryDirectory: Sendable {
     try write(name, file.bytes)
   }
 
+  /// Writes a file of PyTorch.
+  @discardableResult
+  public func write(_ name: String, _ file: TorchFile) throws -> FilePath { try write(name, file.bytes) }
+
   /// Writes the index of a sharded set.
   @discardableResult
   public func write(_ name: String, _ index: ShardIndex) throws -> FilePath { try write(name, index.bytes) }
