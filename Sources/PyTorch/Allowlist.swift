@@ -1,5 +1,5 @@
-/// What a global of a pickle stands for. Nothing is ever called or looked up: each name on the list is a token that
-/// the machine knows what to make of.
+/// What a global of a pickle stands for. Nothing is ever called or looked up: each name on the list is a token
+/// that the machine knows what to make of.
 enum Global: Equatable, Sendable {
   /// A class of storages.
   case storage(ElementType)
@@ -64,7 +64,10 @@ enum Global: Equatable, Sendable {
       add(.sequence, ["set", "frozenset", "list", "tuple"].map { "\(module).\($0)" })
       add(
         .inert,
-        ["int", "float", "bool", "str", "bytes", "bytearray", "complex", "object", "slice", "range", "long", "unicode"].map {
+        [
+          "int", "float", "bool", "str", "bytes", "bytearray", "complex", "object", "slice", "range", "long",
+          "unicode",
+        ].map {
           "\(module).\($0)"
         })
     }
@@ -90,13 +93,17 @@ enum Global: Equatable, Sendable {
   /// What stands in training checkpoints beside the tensors.
   private static let inertNames = [
     "torch.device", "torch.per_tensor_affine", "torch.per_channel_affine", "torch.per_tensor_symmetric",
-    "torch.per_channel_symmetric", "torch.per_channel_affine_float_qparams", "torch.strided", "torch.sparse_coo", "torch.sparse_csr",
+    "torch.per_channel_symmetric", "torch.per_channel_affine_float_qparams", "torch.strided",
+    "torch.sparse_coo", "torch.sparse_csr",
     "torch.serialization._get_layout", "torch.contiguous_format", "torch.preserve_format",
     "torch.channels_last", "_codecs.encode", "numpy.ndarray", "numpy.dtype", "numpy.bool_", "numpy.float16",
-    "numpy.float32", "numpy.float64", "numpy.int8", "numpy.int16", "numpy.int32", "numpy.int64", "numpy.uint8",
-    "numpy.uint16", "numpy.uint32", "numpy.uint64", "pathlib.Path", "pathlib.PosixPath", "pathlib.PurePosixPath",
+    "numpy.float32", "numpy.float64", "numpy.int8", "numpy.int16", "numpy.int32", "numpy.int64",
+    "numpy.uint8",
+    "numpy.uint16", "numpy.uint32", "numpy.uint64", "pathlib.Path", "pathlib.PosixPath",
+    "pathlib.PurePosixPath",
     "pathlib.WindowsPath", "pathlib._local.PosixPath", "pathlib._local.WindowsPath", "datetime.datetime",
-    "datetime.timedelta", "datetime.date", "torch.torch_version.TorchVersion", "typing.Any", "decimal.Decimal", "uuid.UUID",
+    "datetime.timedelta", "datetime.date", "torch.torch_version.TorchVersion", "typing.Any",
+    "decimal.Decimal", "uuid.UUID",
     "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint",
     "pytorch_lightning.callbacks.early_stopping.EarlyStopping", "pyannote.audio.core.task.Problem",
     "pyannote.audio.core.task.Resolution",
@@ -106,6 +113,7 @@ enum Global: Equatable, Sendable {
     "argparse.Namespace", "types.SimpleNamespace", "pytorch_lightning.utilities.parsing.AttributeDict",
     "lightning_fabric.utilities.data.AttributeDict", "omegaconf.dictconfig.DictConfig",
     "omegaconf.listconfig.ListConfig", "omegaconf.base.ContainerMetadata", "omegaconf.base.Metadata",
-    "omegaconf.nodes.AnyNode", "pyannote.audio.core.model.Introspection", "pyannote.audio.core.task.Specifications",
+    "omegaconf.nodes.AnyNode", "pyannote.audio.core.model.Introspection",
+    "pyannote.audio.core.task.Specifications",
   ]
 }

@@ -9,7 +9,8 @@ public enum ElementType: String, CaseIterable, Sendable {
   case int1, int2, int3, int4, int5, int6, int7
   case uint1, uint2, uint3, uint4, uint5, uint6, uint7
 
-  /// The size of one element, in bytes: torch.dtype.itemsize. What packs several values into a byte counts as one.
+  /// The size of one element, in bytes: torch.dtype.itemsize. What packs several values into a byte counts as
+  /// one.
   public var byteCount: UInt64 {
     switch self {
     case .uint16, .int16, .float16, .bfloat16, .bits16: 2

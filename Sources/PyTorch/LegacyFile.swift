@@ -1,14 +1,17 @@
-/// A file of the form before PyTorch 1.6: a magic number, a version, a description of the machine, the object, the keys
-/// of its storages, all pickles, and then each storage's size and bytes.
+/// A file of the form before PyTorch 1.6: a magic number, a version, a description of the machine, the object,
+/// the keys of its storages, all pickles, and then each storage's size and bytes.
 struct LegacyFile {
   /// The number that the first pickle holds, with its opcode: LONG1 0x1950A86A20F9469CFC6C, and STOP.
   private static let magic: [UInt8] = [
     0x8A, 10, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19, 0x2E,
   ]
 
-  /// Where the first pickle ends; nil where it is not that number. PROTO comes before it, and FRAME from protocol 4 on.
+  /// Where the first pickle ends; nil where it is not that number. PROTO comes before it, and FRAME from
+  /// protocol 4 on.
   static func magicEnd(of prefix: [UInt8]) -> Int? {
-    guard prefix.count >= 2, prefix[0] == PickleOpcode.proto.rawValue, (2...5).contains(prefix[1]) else { return nil }
+    guard prefix.count >= 2, prefix[0] == PickleOpcode.proto.rawValue, (2...5).contains(prefix[1]) else {
+      return nil
+    }
     let start = prefix.dropFirst(2).first == PickleOpcode.frame.rawValue ? 11 : 2
     return prefix.dropFirst(start).starts(with: magic) ? start + magic.count : nil
   }
@@ -30,7 +33,8 @@ struct LegacyFile {
         try self.init(start, source)
         return
       } catch {
-        guard error.problem == .truncated, error.offset == UInt64(start.count), UInt64(start.count) < limit else {
+        guard error.problem == .truncated, error.offset == UInt64(start.count), UInt64(start.count) < limit
+        else {
           throw error
         }
       }
@@ -72,7 +76,8 @@ struct LegacyFile {
       }
       let key = Array(keys[text])
       guard let type = types[key] else {
-        throw FormatError(at: position, .malformed(.storage(key), "is not used, so that its size is not known"))
+        throw FormatError(
+          at: position, .malformed(.storage(key), "is not used, so that its size is not known"))
       }
       guard source.size - position >= 8 else { throw FormatError(at: source.size, .truncated) }
       let count = littleEndian(try source.bytes(from: position, count: 8), at: 0, count: 8)

@@ -1,5 +1,5 @@
-/// What a pickle describes, as inert values. Containers, storages and tensors are numbers of rows in tables, so that
-/// no nesting makes anything recursive and cycles hold nothing alive.
+/// What a pickle describes, as inert values. Containers, storages and tensors are numbers of rows in tables, so
+/// that no nesting makes anything recursive and cycles hold nothing alive.
 struct Pickle {
   /// A value.
   enum Value {

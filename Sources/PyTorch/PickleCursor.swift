@@ -11,7 +11,9 @@ struct PickleCursor {
   }
 
   private func require(_ count: Int) throws(FormatError) {
-    guard count <= bytes.count - position else { throw FormatError(at: offset + UInt64(bytes.count), .truncated) }
+    guard count <= bytes.count - position else {
+      throw FormatError(at: offset + UInt64(bytes.count), .truncated)
+    }
   }
 
   mutating func skip(_ count: Int) throws(FormatError) {
@@ -45,7 +47,8 @@ struct PickleCursor {
     return Pickle.Text(start: UInt32(start), count: UInt32(position - 1 - start))
   }
 
-  /// A number in two's complement after its size, which is one byte. Those beyond 64 bits are no sizes of anything.
+  /// A number in two's complement after its size, which is one byte. Those beyond 64 bits are no sizes of
+  /// anything.
   mutating func long() throws(FormatError) -> Pickle.Value {
     let count = try number(1)
     try skip(count)

@@ -1,12 +1,13 @@
 /// Reads a pickle as a description and carries nothing out.
 ///
-/// Python's own reader is a machine whose programs import and call what they please. This one has the same stack, but
-/// names become tokens of an allowlist, and calls become rows of a table. An opcode or a name that it does not know ends
-/// it. It does not recurse, and its memory is at most proportional to the pickle's size.
+/// Python's own reader is a machine whose programs import and call what they please. This one has the same
+/// stack, but names become tokens of an allowlist, and calls become rows of a table. An opcode or a name that
+/// it does not know ends it. It does not recurse, and its memory is at most proportional to the pickle's size.
 struct PickleMachine {
   /// The longest pickle that is read, in bytes.
   static let maximumSize = 100_000_000
-  /// The most values that wait on the stack, that are remembered, and that hold others. Real files stay below a tenth.
+  /// The most values that wait on the stack, that are remembered, and that hold others. Real files stay below a
+  /// tenth.
   private static let limit = 4_000_000
 
   private var pickle: Pickle
@@ -87,7 +88,9 @@ struct PickleMachine {
   }
 
   private mutating func pop(_ count: Int) throws(FormatError) -> [Pickle.Value] {
-    guard stack.count - (marks.last ?? 0) >= count else { throw error("it takes a value where there is none") }
+    guard stack.count - (marks.last ?? 0) >= count else {
+      throw error("it takes a value where there is none")
+    }
     let values = Array(stack.suffix(count))
     stack.removeLast(count)
     return values
@@ -109,7 +112,9 @@ struct PickleMachine {
   }
 
   private mutating func recall(_ index: Int) throws(FormatError) {
-    guard index < memo.count, let value = memo[index] else { throw error("it recalls a value that is not there") }
+    guard index < memo.count, let value = memo[index] else {
+      throw error("it recalls a value that is not there")
+    }
     stack.append(value)
   }
 
@@ -206,7 +211,8 @@ struct PickleMachine {
       push(.list)
     case .inert: return .inert
     case .storage, .dtype, .tensorClass:
-      throw error(isNew ? "it makes an instance of what PyTorch never does" : "it calls what PyTorch never does")
+      throw error(
+        isNew ? "it makes an instance of what PyTorch never does" : "it calls what PyTorch never does")
     }
     return stack.removeLast()
   }
@@ -217,7 +223,9 @@ struct PickleMachine {
     case .container(let row)? where pickle.containers[Int(row)].kind == .object:
       // Where there are slots, a pair of which either half may be none.
       for part in pickle.sequence(state) ?? [state] {
-        guard case .container(let source) = part, pickle.containers[Int(source)].kind == .dictionary else { continue }
+        guard case .container(let source) = part, pickle.containers[Int(source)].kind == .dictionary else {
+          continue
+        }
         let items = pickle.containers[Int(source)].items
         // One state may be recalled for a million instances.
         copied += items.count

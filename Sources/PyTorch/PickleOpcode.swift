@@ -1,5 +1,5 @@
-/// The opcodes that the machine knows, by their bytes: those that PyTorch's writers use, at protocol 2 as they do by
-/// default, or up to 5 where they were told to.
+/// The opcodes that the machine knows, by their bytes: those that PyTorch's writers use, at protocol 2 as they
+/// do by default, or up to 5 where they were told to.
 enum PickleOpcode: UInt8 {
   case proto = 0x80
   case frame = 0x95

@@ -21,14 +21,15 @@ public struct PyTorchFile: Sendable {
     case legacy
   }
 
-  /// The form of a file that begins with these bytes, some thirty; nil where it has neither. Not every archive is
-  /// PyTorch's.
+  /// The form of a file that begins with these bytes, some thirty; nil where it has neither. Not every archive
+  /// is PyTorch's.
   public static func form(of prefix: [UInt8]) -> Form? {
     if prefix.starts(with: "PK\u{3}\u{4}".utf8) { return .archive }
     return LegacyFile.magicEnd(of: prefix) == nil ? nil : .legacy
   }
 
-  /// Reads what describes a file's tensors, and nothing of their contents. Takes time and memory in proportion to that.
+  /// Reads what describes a file's tensors, and nothing of their contents. Takes time and memory in proportion
+  /// to that.
   public init(_ source: some ByteSource, form: Form) throws(FormatError) {
     switch form {
     case .archive: try self.init(archive: source)
@@ -52,8 +53,11 @@ extension PyTorchFile {
     if let order = archive[root + "byteorder".utf8] {
       let text = try Self.contents(of: order, in: source)
       guard text.elementsEqual("little".utf8) else {
-        throw FormatError(at: order.dataOffset, text.elementsEqual("big".utf8) ? .bigEndian
-          : .malformed(.entry(order.name), "is neither 'little' nor 'big'"))
+        throw FormatError(
+          at: order.dataOffset,
+          text.elementsEqual("big".utf8)
+            ? .bigEndian
+            : .malformed(.entry(order.name), "is neither 'little' nor 'big'"))
       }
     }
     // An archive of TorchScript has its modules in one pickle, and in another what its code calls CONSTANTS.
@@ -69,20 +73,23 @@ extension PyTorchFile {
     self.init(walks, trailingBytes: 0)
   }
 
-  private static func pickle(_ entry: ZipEntry, in source: some ByteSource, isTorchScript: Bool) throws(FormatError)
+  private static func pickle(_ entry: ZipEntry, in source: some ByteSource, isTorchScript: Bool)
+    throws(FormatError)
     -> Pickle
   {
     let bytes = try contents(of: entry, in: source)
     let pickle = try PickleMachine.read(bytes, at: entry.dataOffset, isTorchScript: isTorchScript)
     guard pickle.size == bytes.count else {
       throw FormatError(
-        at: entry.dataOffset + UInt64(pickle.size), .malformed(.entry(entry.name), "goes on after its pickle's end"))
+        at: entry.dataOffset + UInt64(pickle.size),
+        .malformed(.entry(entry.name), "goes on after its pickle's end"))
     }
     return pickle
   }
 
   /// Where the storages are that a pickle refers to, by their keys.
-  private static func storages(of pickle: Pickle, in archive: ZipArchive, _ directory: [UInt8]) throws(FormatError)
+  private static func storages(of pickle: Pickle, in archive: ZipArchive, _ directory: [UInt8])
+    throws(FormatError)
     -> [[UInt8]: Range<UInt64>]
   {
     var storages: [[UInt8]: Range<UInt64>] = [:]
@@ -95,7 +102,8 @@ extension PyTorchFile {
       let (size, isLarge) = storage.count.multipliedReportingOverflow(by: storage.type.byteCount)
       guard !isLarge, data.count == size else {
         throw FormatError(
-          at: data.headerOffset, .malformed(.storage(key), "has \(data.count) bytes, but \(storage.count) elements"))
+          at: data.headerOffset,
+          .malformed(.storage(key), "has \(data.count) bytes, but \(storage.count) elements"))
       }
       storages[key] = data.dataRange
     }
@@ -121,14 +129,17 @@ extension PyTorchFile {
   }
 
   /// The contents of an entry that is read as a whole; its checksum has to be right.
-  private static func contents(of entry: ZipEntry, in source: some ByteSource) throws(FormatError) -> [UInt8] {
+  private static func contents(of entry: ZipEntry, in source: some ByteSource) throws(FormatError) -> [UInt8]
+  {
     func refuse(_ text: String) -> FormatError {
       FormatError(at: entry.headerOffset, .malformed(.entry(entry.name), text))
     }
     guard entry.method == 0 else { throw refuse("is compressed") }
     guard entry.count <= UInt64(PickleMachine.maximumSize) else { throw refuse("is larger than any pickle") }
     let bytes = try source.bytes(from: entry.dataOffset, count: Int(entry.count))
-    guard UInt64(CRC32.checksum(bytes)) == entry.checksum else { throw refuse("has another checksum than its contents") }
+    guard UInt64(CRC32.checksum(bytes)) == entry.checksum else {
+      throw refuse("has another checksum than its contents")
+    }
     return bytes
   }
 }

@@ -8,8 +8,8 @@ public struct StoredTensor: Sendable {
   public let shape: [UInt64]
   /// How many elements lie between neighbours, for each dimension.
   public let strides: [UInt64]
-  /// The bytes of the file from the first element to the end of the last one that any index reaches; empty where
-  /// there is no element.
+  /// The bytes of the file from the first element to the end of the last one that any index reaches; empty
+  /// where there is no element.
   public let range: Range<UInt64>
 
   /// True if the elements follow each other in row-major order, as torch.Tensor.is_contiguous says it.

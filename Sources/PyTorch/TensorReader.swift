@@ -26,7 +26,8 @@ struct TensorReader {
     var rebuild = call.rebuild
     var arguments = pickle.containers[Int(call.arguments)].items
     if rebuild == .fromType {
-      guard arguments.count >= 3, case .rebuild(let inner)? = pickle.meaning(arguments[0]), inner != .fromType,
+      guard arguments.count >= 3, case .rebuild(let inner)? = pickle.meaning(arguments[0]),
+        inner != .fromType,
         pickle.meaning(arguments[1]) == .tensorClass, let own = pickle.sequence(arguments[2])
       else { throw error("is made in an unusual way") }
       (rebuild, arguments) = (inner, own)
@@ -60,7 +61,9 @@ struct TensorReader {
       }
     }
 
-    guard let whole = storages[Array(pickle[storage.key])] else { throw error("has a storage that is not there") }
+    guard let whole = storages[Array(pickle[storage.key])] else {
+      throw error("has a storage that is not there")
+    }
     let (start, isFar) = storage.start.multipliedReportingOverflow(by: storage.type.byteCount)
     let (size, isLarge) = storage.count.multipliedReportingOverflow(by: storage.type.byteCount)
     let available = whole.upperBound - whole.lowerBound
@@ -94,8 +97,8 @@ struct TensorReader {
     return counts
   }
 
-  /// The bytes of the file that a tensor reaches; nil where they are not all in `storage`, or where its own size does
-  /// not fit into 63 bits.
+  /// The bytes of the file that a tensor reaches; nil where they are not all in `storage`, or where its own
+  /// size does not fit into 63 bits.
   private static func range(
     _ offset: UInt64, _ shape: [UInt64], _ strides: [UInt64], _ width: UInt64, in storage: Range<UInt64>
   ) -> Range<UInt64>? {

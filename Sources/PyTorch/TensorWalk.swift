@@ -1,10 +1,10 @@
-/// Finds the tensors of what a pickle describes, and gives them dotted names: keys of dictionaries, attributes, and
-/// positions in lists.
+/// Finds the tensors of what a pickle describes, and gives them dotted names: keys of dictionaries, attributes,
+/// and positions in lists.
 struct TensorWalk {
   private let pickle: Pickle
   private let reader: TensorReader
-  /// What may still be looked at, in values and bytes of names. One list may stand in a thousand places, each of them
-  /// in a list that does too, so that a small pickle describes more than there is room for.
+  /// What may still be looked at, in values and bytes of names. One list may stand in a thousand places, each
+  /// of them in a list that does too, so that a small pickle describes more than there is room for.
   private var budget: Int
   private(set) var tensors: [StoredTensor] = []
   private(set) var omissions: [Omission] = []
@@ -23,11 +23,15 @@ struct TensorWalk {
     try visit(pickle.root, name: name, depth: 0)
   }
 
-  private func error(_ text: String) -> FormatError { FormatError(at: pickle.offset, .malformed(.pickle, text)) }
+  private func error(_ text: String) -> FormatError {
+    FormatError(at: pickle.offset, .malformed(.pickle, text))
+  }
 
   private mutating func spend(_ amount: Int) throws(FormatError) {
     budget -= amount
-    guard budget >= 0 else { throw error("it describes far more than it holds, by naming the same things again and again") }
+    guard budget >= 0 else {
+      throw error("it describes far more than it holds, by naming the same things again and again")
+    }
   }
 
   private mutating func visit(_ value: Pickle.Value, name: [UInt8], depth: Int) throws(FormatError) {
@@ -65,7 +69,9 @@ struct TensorWalk {
       }
     case .pairs:
       for pair in pickle.sequence(items[0]) ?? [] {
-        guard let parts = pickle.sequence(pair), parts.count == 2 else { throw error("a dictionary is no list of pairs") }
+        guard let parts = pickle.sequence(pair), parts.count == 2 else {
+          throw error("a dictionary is no list of pairs")
+        }
         try visit(key: parts[0], parts[1], name: name, depth: depth)
       }
     }

@@ -1,8 +1,8 @@
 /// The entries of a zip archive that every reader sees alike.
 ///
-/// An archive says everything twice: in a local header before each entry, and in a central directory at the end. Readers
-/// differ in whom they believe, and scanners have been passed by archives that use that. So both have to say the same,
-/// and nothing may lie before, between or behind what they describe: APPNOTE 4.3.6.
+/// An archive says everything twice: in a local header before each entry, and in a central directory at the
+/// end. Readers differ in whom they believe, and scanners have been passed by archives that use that. So both
+/// have to say the same, and nothing may lie before, between or behind what they describe: APPNOTE 4.3.6.
 struct ZipArchive {
   /// The entries in the order of the file.
   let entries: [ZipEntry]
@@ -26,7 +26,8 @@ struct ZipArchive {
     while position < bytes.count {
       let offset = directory.range.lowerBound + UInt64(position)
       guard let entry = ZipEntry(central: bytes, at: &position) else {
-        throw FormatError(at: offset, .malformed(.file, "its central directory is not what a zip archive has"))
+        throw FormatError(
+          at: offset, .malformed(.file, "its central directory is not what a zip archive has"))
       }
       try Self.check(entry, at: offset)
       entries.append(entry)
@@ -41,7 +42,8 @@ struct ZipArchive {
     var positions: [[UInt8]: Int] = [:]
     for (position, entry) in entries.enumerated() {
       guard positions.updateValue(position, forKey: entry.name) == nil else {
-        throw FormatError(at: entry.headerOffset, .malformed(.entry(entry.name), "stands twice in the archive"))
+        throw FormatError(
+          at: entry.headerOffset, .malformed(.entry(entry.name), "stands twice in the archive"))
       }
     }
     self.entries = entries
@@ -54,8 +56,8 @@ struct ZipArchive {
 
   // MARK: - The end
 
-  /// Where the central directory is, and how many entries it has: APPNOTE 4.3.14 to 4.3.16. The end record has to
-  /// be the last 22 bytes: behind a comment there may be another.
+  /// Where the central directory is, and how many entries it has: APPNOTE 4.3.14 to 4.3.16. The end record has
+  /// to be the last 22 bytes: behind a comment there may be another.
   private static func directory(of source: some ByteSource) throws(FormatError)
     -> (range: Range<UInt64>, count: UInt64)
   {
@@ -81,7 +83,8 @@ struct ZipArchive {
         func field64(_ offset: Int, _ count: Int) -> UInt64 { littleEndian(end64, at: offset, count: count) }
         guard littleEndian(locator, at: 4, count: 4) == 0, littleEndian(locator, at: 8, count: 8) == limit,
           littleEndian(locator, at: 16, count: 4) == 1, field64(0, 4) == 0x0606_4B50,
-          field64(4, 8) == end64Count - 12, field64(16, 4) == 0, field64(20, 4) == 0, field64(24, 8) == field64(32, 8)
+          field64(4, 8) == end64Count - 12, field64(16, 4) == 0, field64(20, 4) == 0,
+          field64(24, 8) == field64(32, 8)
         else { throw error(at: limit, "the two records of its end do not fit together") }
         // The short record has the same numbers, or all ones where they are too large for it.
         let wide = (field64(32, 8), field64(40, 8), field64(48, 8))
@@ -100,12 +103,18 @@ struct ZipArchive {
   // MARK: - Entries
 
   private static func check(_ entry: ZipEntry, at offset: UInt64) throws(FormatError) {
-    func refuse(_ text: String) -> FormatError { FormatError(at: offset, .malformed(.entry(entry.name), text)) }
+    func refuse(_ text: String) -> FormatError {
+      FormatError(at: offset, .malformed(.entry(entry.name), text))
+    }
     if entry.hasUnknownFlags { throw refuse("has flags that PyTorch does not set") }
     guard entry.method == 0 || entry.method == 8 else { throw refuse("is compressed in an unusual way") }
-    if entry.method == 0, entry.count != entry.storedCount { throw refuse("is not compressed, but has two sizes") }
+    if entry.method == 0, entry.count != entry.storedCount {
+      throw refuse("is not compressed, but has two sizes")
+    }
     let components = entry.name.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
-    let isPlain = components.allSatisfy { !$0.isEmpty && !$0.elementsEqual(".".utf8) && !$0.elementsEqual("..".utf8) }
+    let isPlain = components.allSatisfy {
+      !$0.isEmpty && !$0.elementsEqual(".".utf8) && !$0.elementsEqual("..".utf8)
+    }
     guard isPlain, !entry.name.contains(0), !entry.name.contains(UInt8(ascii: "\\")) else {
       throw refuse("has a name that leads elsewhere")
     }
@@ -115,7 +124,9 @@ struct ZipArchive {
   private static func locate(_ entries: inout [ZipEntry], upTo end: UInt64, in source: some ByteSource)
     throws(FormatError)
   {
-    guard entries.first?.headerOffset ?? end == 0 else { throw error(at: 0, "something stands before its first entry") }
+    guard entries.first?.headerOffset ?? end == 0 else {
+      throw error(at: 0, "something stands before its first entry")
+    }
     for position in entries.indices {
       let entry = entries[position]
       let next = position + 1 < entries.count ? entries[position + 1].headerOffset : end
@@ -129,7 +140,9 @@ struct ZipArchive {
       let nameCount = Int(littleEndian(header, at: 26, count: 2))
       let names = nameCount + Int(littleEndian(header, at: 28, count: 2))
       let namesStart = entry.headerOffset + UInt64(ZipEntry.localCount)
-      guard littleEndian(header, at: 0, count: 4) == ZipEntry.localSignature, UInt64(names) <= end - namesStart else {
+      guard littleEndian(header, at: 0, count: 4) == ZipEntry.localSignature,
+        UInt64(names) <= end - namesStart
+      else {
         throw refuse("is not where the central directory says")
       }
       let text = try source.bytes(from: namesStart, count: names)
@@ -137,11 +150,14 @@ struct ZipArchive {
         throw refuse("is described in two ways: its own header and the central directory differ")
       }
       let dataOffset = namesStart + UInt64(names)
-      guard dataOffset <= next, entry.storedCount <= next - dataOffset else { throw refuse("overlaps what follows it") }
+      guard dataOffset <= next, entry.storedCount <= next - dataOffset else {
+        throw refuse("overlaps what follows it")
+      }
       entries[position].dataOffset = dataOffset
       // Nothing is longer than a descriptor.
       let rest = next - dataOffset - entry.storedCount
-      guard rest <= 24, entry.agrees(withDescriptor: try source.bytes(from: next - rest, count: Int(rest))) else {
+      guard rest <= 24, entry.agrees(withDescriptor: try source.bytes(from: next - rest, count: Int(rest)))
+      else {
         throw refuse("is not followed by what should follow it")
       }
     }

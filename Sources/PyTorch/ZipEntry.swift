@@ -21,8 +21,8 @@ struct ZipEntry {
 
   /// Sizes and checksum follow the contents: bit 3.
   var hasDescriptor: Bool { flags & 1 << 3 != 0 }
-  /// Bits 3 and 11 (the name is UTF-8) change nothing of what is read. Any other, such as that of encryption, does for
-  /// some reader.
+  /// Bits 3 and 11 (the name is UTF-8) change nothing of what is read. Any other, such as that of encryption,
+  /// does for some reader.
   var hasUnknownFlags: Bool { flags & ~(1 << 3 | 1 << 11) != 0 }
 
   static let centralSignature: UInt64 = 0x0201_4B50
@@ -35,7 +35,9 @@ struct ZipEntry {
   init?(central bytes: [UInt8], at position: inout Int) {
     guard position <= bytes.count - Self.centralCount else { return nil }
     let start = position
-    func field(_ offset: Int, _ count: Int) -> UInt64 { littleEndian(bytes, at: start + offset, count: count) }
+    func field(_ offset: Int, _ count: Int) -> UInt64 {
+      littleEndian(bytes, at: start + offset, count: count)
+    }
     let nameEnd = start + Self.centralCount + Int(field(28, 2))
     let extraEnd = nameEnd + Int(field(30, 2))
     let end = extraEnd + Int(field(32, 2))
@@ -59,13 +61,16 @@ struct ZipEntry {
   /// True if a local header says the same. Sizes and checksum may be left to a descriptor.
   func agrees(withLocal header: [UInt8], _ name: ArraySlice<UInt8>, _ extra: ArraySlice<UInt8>) -> Bool {
     func field(_ offset: Int, _ count: Int) -> UInt64 { littleEndian(header, at: offset, count: count) }
-    guard field(6, 2) == flags, field(8, 2) == method, name.elementsEqual(self.name), var extra = ZipExtra(extra)
+    guard field(6, 2) == flags, field(8, 2) == method, name.elementsEqual(self.name),
+      var extra = ZipExtra(extra)
     else { return false }
     let isLeft = hasDescriptor && field(14, 4) == 0
     guard isLeft || field(14, 4) == checksum else { return false }
     let local = (extra.value(for: field(22, 4)), extra.value(for: field(18, 4)))
     // PyTorch repeats the central directory's 64 bits even where it leaves the sizes to the descriptor.
-    if isLeft, local == (0, 0) { return extra.isUsedUp || extra.isEqual(to: [count, storedCount, headerOffset]) }
+    if isLeft, local == (0, 0) {
+      return extra.isUsedUp || extra.isEqual(to: [count, storedCount, headerOffset])
+    }
     return local == (count, storedCount)
   }
 
@@ -110,7 +115,8 @@ struct ZipExtra {
     }
   }
 
-  /// The value of a field of 32 bits, which says by all ones that the next of 64 has it; nil where there is none.
+  /// The value of a field of 32 bits, which says by all ones that the next of 64 has it; nil where there is
+  /// none.
   mutating func value(for field: UInt64) -> UInt64? {
     field == UInt64(UInt32.max) ? values.popLast() : field
   }

@@ -3,7 +3,8 @@ internal import SystemPackage
 
 /// Reads a tensor whose elements do not follow each other in the file, as if they did.
 ///
-/// Through pread(2) alone, and with at most ``largestSpan`` of memory beside the target, however the strides are.
+/// Through pread(2) alone, and with at most ``largestSpan`` of memory beside the target, however the strides
+/// are.
 struct Gather {
   /// A dimension: how many runs, and how many bytes of the file from one to the next.
   private struct Axis {
@@ -32,7 +33,8 @@ struct Gather {
     var axes: [(count: UInt64, stride: UInt64)] = []
     for (count, stride) in zip(tensor.shape, tensor.strides ?? []).reversed() where count != 1 {
       if axes.isEmpty, stride == run {
-        // Cannot overflow, here and below: the tensor's size fits into 63 bits, and what it reaches is in the file.
+        // Cannot overflow, here and below: the tensor's size fits into 63 bits, and what it reaches is in the
+        // file.
         run *= count
       } else if let last = axes.last, stride == last.count &* last.stride {
         axes[axes.count - 1].count *= count
@@ -68,7 +70,8 @@ struct Gather {
 
   /// A part of one run.
   private func piece(
-    of index: UInt64, _ part: Range<UInt64>, _ file: MappedFile, _ target: inout MutableRawSpan, at position: Int
+    of index: UInt64, _ part: Range<UInt64>, _ file: MappedFile, _ target: inout MutableRawSpan,
+    at position: Int
   ) throws(Errno) {
     var rest = index * run
     var source = start
@@ -80,8 +83,8 @@ struct Gather {
     try file.read(from: source + part.lowerBound, into: &slot)
   }
 
-  /// Runs `range`, counted from the beginning of axis `axis`, as boxes: all that is whole in one, and what sticks out
-  /// before and after it.
+  /// Runs `range`, counted from the beginning of axis `axis`, as boxes: all that is whole in one, and what
+  /// sticks out before and after it.
   private func boxes(
     _ range: Range<UInt64>, axis: Int, source: UInt64, _ file: MappedFile, _ target: inout MutableRawSpan,
     at position: Int
@@ -104,7 +107,8 @@ struct Gather {
     }
     if range.lowerBound < first * inner {
       try boxes(
-        range.lowerBound - (first - 1) * inner..<inner, axis: axis + 1, source: source + (first - 1) * stride, file,
+        range.lowerBound - (first - 1) * inner..<inner, axis: axis + 1, source: source + (first - 1) * stride,
+        file,
         &target, at: position)
     }
     if first < last {
@@ -123,9 +127,11 @@ struct Gather {
     }
   }
 
-  /// All runs of some axes: with one read where they stand close together, otherwise one for each index of the first.
+  /// All runs of some axes: with one read where they stand close together, otherwise one for each index of the
+  /// first.
   private func box(
-    _ axes: ArraySlice<Axis>, source: UInt64, _ file: MappedFile, _ target: inout MutableRawSpan, at position: Int
+    _ axes: ArraySlice<Axis>, source: UInt64, _ file: MappedFile, _ target: inout MutableRawSpan,
+    at position: Int
   ) throws(Errno) {
     guard let axis = axes.first else {
       var slot = target._mutatingExtracting(position..<position + Int(run))
@@ -134,9 +140,11 @@ struct Gather {
     }
     // What is reached is inside the file, so that this cannot overflow.
     let inner = axes.dropFirst().reduce(run) { $0 + ($1.count - 1) * $1.stride }
-    let isClose = inner <= Self.largestSpan && (inner + (axis.count - 1) * axis.stride) / axis.count <= Self.readCost
+    let isClose =
+      inner <= Self.largestSpan && (inner + (axis.count - 1) * axis.stride) / axis.count <= Self.readCost
     // As many indices at a time as fit into what is read at once.
-    let fitting = axis.stride == 0 ? axis.count : (Self.largestSpan - min(inner, Self.largestSpan)) / axis.stride + 1
+    let fitting =
+      axis.stride == 0 ? axis.count : (Self.largestSpan - min(inner, Self.largestSpan)) / axis.stride + 1
     var index: UInt64 = 0
     while index < axis.count {
       let here = position + Int(index * axis.step)
@@ -182,7 +190,8 @@ struct Gather {
 
   /// The innermost loop over single elements, in words of their size where there is one.
   private func pickElements(
-    _ axis: Axis, from source: RawSpan, at sourcePosition: Int, _ target: inout MutableRawSpan, at position: Int
+    _ axis: Axis, from source: RawSpan, at sourcePosition: Int, _ target: inout MutableRawSpan,
+    at position: Int
   ) {
     switch run {
     case 1: pickWords(UInt8.self, axis, source, sourcePosition, &target, position)
@@ -191,7 +200,9 @@ struct Gather {
     case 8: pickWords(UInt64.self, axis, source, sourcePosition, &target, position)
     default:
       for index in 0..<Int(axis.count) {
-        pick([], from: source, at: sourcePosition + index * Int(axis.stride), &target, at: position + index * Int(axis.step))
+        pick(
+          [], from: source, at: sourcePosition + index * Int(axis.stride), &target,
+          at: position + index * Int(axis.step))
       }
     }
   }
@@ -208,7 +219,8 @@ struct Gather {
       unsafe target.withUnsafeMutableBytes { target in
         guard let source = source.baseAddress, let target = target.baseAddress else { return }
         for index in 0..<count {
-          let word = unsafe source.loadUnaligned(fromByteOffset: sourcePosition &+ index &* stride, as: Word.self)
+          let word = unsafe source.loadUnaligned(
+            fromByteOffset: sourcePosition &+ index &* stride, as: Word.self)
           unsafe target.storeBytes(of: word, toByteOffset: position &+ index &* step, as: Word.self)
         }
       }

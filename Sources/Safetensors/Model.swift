@@ -24,11 +24,12 @@ public struct Model: Sendable {
   /// The name of the tensor at `place`.
   public func name(at place: Place) -> TensorName { shard(at: place).header.name(at: Int(place.index)) }
 
-  /// The tensors that the sources name and the model does not show; a conversion without them would lose something.
+  /// The tensors that the sources name and the model does not show; a conversion without them would lose
+  /// something.
   public let omitted: [OmittedTensor]
 
-  /// The sum of the tensors' sizes, in bytes; `UInt64.max` where it is more, as that of tensors which repeat the same
-  /// bytes can be.
+  /// The sum of the tensors' sizes, in bytes; `UInt64.max` where it is more, as that of tensors which repeat
+  /// the same bytes can be.
   public var totalSize: UInt64 {
     places.reduce(0) { sum, place in
       let (sum, overflow) = sum.addingReportingOverflow(tensor(at: place).byteCount)
@@ -66,7 +67,8 @@ extension Model {
       }
     }
     self.init(
-      shards: shards, places: places, warnings: shards.flatMap(\.warnings), omitted: shards.flatMap(\.omitted))
+      shards: shards, places: places, warnings: shards.flatMap(\.warnings), omitted: shards.flatMap(\.omitted)
+    )
   }
 
   /// A model of a sharded set, exactly as its index names it; the shards are beside the path given, wherever
@@ -126,7 +128,9 @@ extension Shard {
       "\(file.path.printable): tensor \($0.name) \($0.reason); left out"
     }
     let others = omitted.count - lines.count
-    if others > 0 { lines.append("\(file.path.printable): \(PrintableText.counted(others, "more tensor")) left out") }
+    if others > 0 {
+      lines.append("\(file.path.printable): \(PrintableText.counted(others, "more tensor")) left out")
+    }
     if header.trailingBytes > 0 {
       let count = PrintableText.counted(header.trailingBytes, "byte")
       lines.append("\(file.path.printable): \(count) after the last tensor left out")

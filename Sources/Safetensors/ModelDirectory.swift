@@ -46,10 +46,10 @@ struct ModelDirectory {
 
   // MARK: - Choosing
 
-  /// Decides what the directory holds, adding to `notes` what it leaves out. The rules, first match wins:
-  /// rank files, a pipeline, a file with a model's usual name, an index, the only file that is no part of a
-  /// split, several such files, the parts of one split. PyTorch's files are looked at only where nothing is safetensors,
-  /// and several of them are not one model.
+  /// Decides what the directory holds, adding to `notes` what it leaves out. The rules, first match wins: rank
+  /// files, a pipeline, a file with a model's usual name, an index, the only file that is no part of a split,
+  /// several such files, the parts of one split. PyTorch's files are looked at only where nothing is
+  /// safetensors, and several of them are not one model.
   func layout(notes: inout [String]) throws(ModelError) -> Layout {
     if let ranks = try rankLayout(notes: &notes) { return ranks }
     if contains("model_index.json"), let pipeline = try pipelineLayout(notes: &notes) { return pipeline }
@@ -85,7 +85,8 @@ struct ModelDirectory {
     throw ambiguous(singles.map { PrintableText.quoted($0) } + splits.keys.map(\.pattern).sorted())
   }
 
-  private func note(leftOut count: Int, of family: ModelFamily, for chosen: String, in notes: inout [String]) {
+  private func note(leftOut count: Int, of family: ModelFamily, for chosen: String, in notes: inout [String])
+  {
     guard count > 0 else { return }
     notes.append(
       "\(path.printable): the model is \(PrintableText.quoted(chosen)); \(count) other \(family.pattern) "
@@ -113,7 +114,8 @@ struct ModelDirectory {
     }
     let complete = splits.keys.filter { firstMissing($0) == nil }
     if complete.count == 1, let split = complete.first, let files = splits[split] {
-      note(leftOut: self.files(of: family).count - files.count, of: family, for: split.prefix + "*", in: &notes)
+      note(
+        leftOut: self.files(of: family).count - files.count, of: family, for: split.prefix + "*", in: &notes)
       return files
     }
     if splits.count == 1, let split = splits.keys.first, let missing = firstMissing(split) {
@@ -149,7 +151,8 @@ struct ModelDirectory {
         .malformed, path, "rank\(expected).safetensors is missing, though there are later ranks")
     }
     note(
-      leftOut: files(of: .safetensors).count - ranks.count, of: .safetensors, for: "rank*.safetensors", in: &notes)
+      leftOut: files(of: .safetensors).count - ranks.count, of: .safetensors, for: "rank*.safetensors",
+      in: &notes)
     return .components(ranks.map { (Array("rank\($0.number)".utf8), .files([child($0.file)])) })
   }
 

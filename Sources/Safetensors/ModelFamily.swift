@@ -16,8 +16,10 @@ struct ModelFamily {
     indexMark: ".safetensors.index", companions: [], joinsFiles: true)
 
   static let pyTorch = ModelFamily(
-    suffixes: [".bin", ".pt", ".pth", ".ckpt"], mainFiles: ["pytorch_model.bin", "diffusion_pytorch_model.bin"],
-    indexMark: ".bin.index", companions: ["training_args.", "optimizer.", "scheduler.", "scaler.", "rng_state"],
+    suffixes: [".bin", ".pt", ".pth", ".ckpt"],
+    mainFiles: ["pytorch_model.bin", "diffusion_pytorch_model.bin"],
+    indexMark: ".bin.index",
+    companions: ["training_args.", "optimizer.", "scheduler.", "scaler.", "rng_state"],
     joinsFiles: false)
 
   /// In the order in which they are looked for.

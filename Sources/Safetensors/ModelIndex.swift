@@ -13,7 +13,8 @@ struct ModelIndex {
   /// Each tensor with the position of its shard in ``shards``, in the order of the tensors' names.
   private(set) var tensors: [(name: TensorName, shard: Int)] = []
 
-  /// True if a file of this name is an index: `*.safetensors.index*.json`, and of PyTorch's files `*.bin.index*.json`.
+  /// True if a file of this name is an index: `*.safetensors.index*.json`, and of PyTorch's files
+  /// `*.bin.index*.json`.
   static func isIndex(_ fileName: some Collection<UInt8>) -> Bool {
     ModelFamily.all.contains { $0.isIndex(fileName) }
   }

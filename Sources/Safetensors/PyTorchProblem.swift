@@ -8,15 +8,18 @@ extension FormatError {
     switch problem {
     case .noPickle: return ForeignFormat.zip.description
     case .global(let module, let name):
-      return "this file wants to run \(PrintableText.quoted(module + [UInt8(ascii: ".")] + name))\(place): refused, and "
+      return
+        "this file wants to run \(PrintableText.quoted(module + [UInt8(ascii: ".")] + name))\(place): refused, and "
         + "nothing was run; tensors alone need no code: ask for the state_dict, or save it with torch.save"
     case .opcode(let byte):
       let name = Self.opcodeNames.first { $0.key == byte }?.value ?? "0x" + String(byte, radix: 16)
       return "its pickle has the opcode \(name)\(place), which PyTorch does not write: refused"
     case .malformed(let subject, let text): return "\(subject.clause) \(text)\(place)"
-    case .truncated: return "truncated: it ends at byte \(offset ?? 0), in the midst of things; fetch it again"
+    case .truncated:
+      return "truncated: it ends at byte \(offset ?? 0), in the midst of things; fetch it again"
     case .trailing(let count):
-      return "\(PrintableText.counted(count, "byte")) too many after the last storage\(place); --lenient ignores them"
+      return
+        "\(PrintableText.counted(count, "byte")) too many after the last storage\(place); --lenient ignores them"
     case .bigEndian: return "its numbers are big-endian\(place): save it anew on a little-endian machine"
     case .unreadable(let errno): return "cannot read it: \(errno)"
     }

@@ -2,8 +2,9 @@ internal import PyTorch
 internal import SystemPackage
 
 extension PyTorchFile {
-  /// The form of a file that begins with these bytes, as long as it is no safetensors file: the length of a header may
-  /// look like an archive, but no header begins with NUL, as the first method of an archive that is not compressed does.
+  /// The form of a file that begins with these bytes, as long as it is no safetensors file: the length of a
+  /// header may look like an archive, but no header begins with NUL, as the first method of an archive that is
+  /// not compressed does.
   static func form(of start: [UInt8], fileSize: UInt64) -> Form? {
     let isHeader = (try? HeaderPrefix.length(start: start, fileSize: fileSize)) != nil
     return isHeader && start.count > 8 && start[8] != 0 ? nil : form(of: start)
@@ -36,7 +37,8 @@ extension Header {
         continue
       }
       // The numbers in a file's description are bounded by its size, at most 100,000,000.
-      guard let nameStart = UInt32(exactly: text.count), let shapeStart = UInt32(exactly: dimensions.count) else {
+      guard let nameStart = UInt32(exactly: text.count), let shapeStart = UInt32(exactly: dimensions.count)
+      else {
         throw ModelError(.malformed, path, "its tensors' names and shapes are too long")
       }
       records.append(
@@ -50,7 +52,8 @@ extension Header {
     }
     records.sort { compareBytes($0.name(in: text), $1.name(in: text)) < 0 }
     for (left, right) in zip(records, records.dropFirst()) where left.name(in: text) == right.name(in: text) {
-      throw ModelError(.malformed, path, "two tensors would be called \(PrintableText.quoted(left.name(in: text)))")
+      throw ModelError(
+        .malformed, path, "two tensors would be called \(PrintableText.quoted(left.name(in: text)))")
     }
     let header = Header(
       dataStart: 0, trailingBytes: file.trailingBytes, text: text, dimensions: dimensions, records: records,
@@ -58,8 +61,8 @@ extension Header {
     return (header, omitted)
   }
 
-  /// Counts elements in place of the pairs that PyTorch's float4_e2m1fn_x2 has in a byte; false where they do not come
-  /// in a row. As in safetensors, the last dimension is the one that grows.
+  /// Counts elements in place of the pairs that PyTorch's float4_e2m1fn_x2 has in a byte; false where they do
+  /// not come in a row. As in safetensors, the last dimension is the one that grows.
   private static func unpack(_ shape: inout [UInt64], _ strides: inout [UInt64]) -> Bool {
     guard let last = shape.indices.last, strides[last] == 1 || shape[last] <= 1 else { return false }
     for index in shape.indices.dropLast() {

@@ -25,8 +25,8 @@ public struct Shard: Sendable {
   /// Opens a file and reads its header.
   ///
   /// The header is read into memory of its own, not through the mapping: a file that is truncated while it is
-  /// read must be an error and not SIGBUS. The pickle of a file of PyTorch is read as a description, and nothing in it
-  /// is run.
+  /// read must be an error and not SIGBUS. The pickle of a file of PyTorch is read as a description, and
+  /// nothing in it is run.
   public init(opening path: FilePath, lenient: Bool = false) throws(ModelError) {
     let file = try MappedFile(opening: path)
     self.file = file
@@ -54,8 +54,8 @@ public struct Shard: Sendable {
     }
   }
 
-  /// Where a tensor's bytes are in the file; those that it reaches, where they are not contiguous. `tensor` is one of
-  /// this shard's.
+  /// Where a tensor's bytes are in the file; those that it reaches, where they are not contiguous. `tensor` is
+  /// one of this shard's.
   public func fileRange(of tensor: Tensor) -> Range<UInt64> {
     // Cannot overflow: the header was checked against the file's size.
     header.dataStart + tensor.dataRange.lowerBound..<header.dataStart + tensor.dataRange.upperBound
@@ -63,11 +63,11 @@ public struct Shard: Sendable {
 
   // MARK: - Contents
 
-  /// Bytes `range` of a tensor as it is shown, whatever its strides, in memory of their own: pread(2). `tensor` is one
-  /// of this shard's, and the range is inside its ``Tensor/byteCount``.
+  /// Bytes `range` of a tensor as it is shown, whatever its strides, in memory of their own: pread(2). `tensor`
+  /// is one of this shard's, and the range is inside its ``Tensor/byteCount``.
   ///
-  /// Throws ESTALE where the file has become too short. Whoever must know that the bytes are those of the file that was
-  /// opened asks ``MappedFile/isUnchanged()`` afterwards.
+  /// Throws ESTALE where the file has become too short. Whoever must know that the bytes are those of the file
+  /// that was opened asks ``MappedFile/isUnchanged()`` afterwards.
   public func read(_ tensor: Tensor, _ range: Range<UInt64>) throws(Errno) -> [UInt8] {
     var failure: Errno?
     let bytes = unsafe [UInt8](unsafeUninitializedCapacity: range.count) { buffer, initialized in

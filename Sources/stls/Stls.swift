@@ -12,8 +12,9 @@ import TensorFS
     abstract: "List the tensors of a safetensors model: name, dtype, shape, size.",
     usage: "stls [OPTIONS] SOURCE...",
     discussion: """
-      SOURCE is what stmount takes: a .safetensors file, several of them, an index of shards, or a directory. Only \
-      headers are read. The exit status says whether the model is sound: 0, 65 if it is broken, 66 if there is none.
+      SOURCE is what stmount takes: a .safetensors file or one of PyTorch, several of them, an index of shards, or \
+      a directory. Only headers are read. The exit status says whether the model is sound: 0, 65 if it is broken, \
+      66 if there is none.
       """,
     version: "stls \(stmountVersion)",
     helpNames: .long)

@@ -12,9 +12,10 @@ import SystemPackage
     abstract: "Mount a safetensors model as a directory: one file per tensor.",
     usage: "stmount [OPTIONS] SOURCE... MOUNTPOINT\nstmount --doctor",
     discussion: """
-      SOURCE is a .safetensors file, several of them, an index of shards (model.safetensors.index.json), or a \
-      directory with one of those. The path below MOUNTPOINT is the tensor's name, and the bytes of the file are \
-      the tensor's bytes; metadata.json says the rest. Unmount with 'umount MOUNTPOINT'.
+      SOURCE is a .safetensors file or one of PyTorch, several of them, an index of shards \
+      (model.safetensors.index.json), or a directory with one of those. The path below MOUNTPOINT is the tensor's \
+      name, and the bytes of the file are the tensor's bytes; metadata.json says the rest. Unmount with \
+      'umount MOUNTPOINT'.
       """,
     version: "stmount \(stmountVersion) (libfuse \(Session.libraryVersion))")
 

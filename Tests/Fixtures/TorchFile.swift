@@ -5,10 +5,13 @@
 ///     file.object = .ordered(["weight": weight])
 ///     file.archive.bytes
 public struct TorchFile: Sendable {
-  /// A storage: the class without its ending, the number of elements, and their bytes.
+  /// A storage.
   public struct Storage: Sendable {
+    /// The class, without its ending.
     public var type: String
+    /// The number of elements.
     public var count: Int
+    /// The contents.
     public var data: [UInt8]
   }
 
@@ -20,6 +23,7 @@ public struct TorchFile: Sendable {
   public var directory = "archive"
   /// The contents of `byteorder`, and what old files say of it.
   public var byteOrder = "little"
+  /// The form before PyTorch 1.6, in place of an archive.
   public var isLegacy = false
 
   /// The size of an element of a storage, by its class without the ending.
@@ -28,6 +32,7 @@ public struct TorchFile: Sendable {
     "Double": 8, "ComplexFloat": 8, "ComplexDouble": 16, "QInt8": 1, "QUInt8": 1, "QInt32": 4, "Untyped": 1,
   ]
 
+  /// A file of nothing yet.
   public init(isLegacy: Bool = false) { self.isLegacy = isLegacy }
 
   /// A file of one object.
@@ -40,7 +45,8 @@ public struct TorchFile: Sendable {
     let width = Self.widths.first { $0.key == type }?.value ?? 1
     var generator = SeededGenerator(seed: UInt64(storages.count + 1) &* 0x1234_5678_9ABC)
     let random = generator.bytes(count * width)
-    storages.append(Storage(type: type, count: count, data: data ?? (type == "Bool" ? random.map { $0 & 1 } : random)))
+    storages.append(
+      Storage(type: type, count: count, data: data ?? (type == "Bool" ? random.map { $0 & 1 } : random)))
     return storages.count - 1
   }
 
@@ -49,7 +55,8 @@ public struct TorchFile: Sendable {
     let (type, count) = (storages[storage].type, storages[storage].count)
     let module = type == "Untyped" ? "torch.storage" : "torch"
     let id: [PickledValue] = [
-      .string("storage"), .global(module, type + "Storage"), .string(String(storage)), .string("cpu"), .int(count),
+      .string("storage"), .global(module, type + "Storage"), .string(String(storage)), .string("cpu"),
+      .int(count),
     ]
     return .persistent(.tuple(id + (isLegacy ? [.none] : [])))
   }
@@ -92,7 +99,9 @@ public struct TorchFile: Sendable {
   }
 
   /// What a tensor's elements are, one after the other, gathered one by one.
-  public func elements(of storage: Int, offset: Int = 0, _ shape: [Int], strides: [Int], width: Int) -> [UInt8] {
+  public func elements(of storage: Int, offset: Int = 0, _ shape: [Int], strides: [Int], width: Int)
+    -> [UInt8]
+  {
     var bytes: [UInt8] = []
     var index = [Int](repeating: 0, count: shape.count)
     for _ in 0..<shape.reduce(1, *) {
@@ -113,7 +122,9 @@ public struct TorchFile: Sendable {
   public var archive: ZipFile {
     var entries = [ZipFile.Entry("\(directory)/data.pkl", object.pickle)]
     entries.append(.init("\(directory)/byteorder", byteOrder.utf8))
-    for (key, storage) in storages.enumerated() { entries.append(.init("\(directory)/data/\(key)", storage.data)) }
+    for (key, storage) in storages.enumerated() {
+      entries.append(.init("\(directory)/data/\(key)", storage.data))
+    }
     entries.append(.init("\(directory)/version", "3\n".utf8))
     return ZipFile(entries)
   }

@@ -2,28 +2,40 @@
 public struct ZipFile: Sendable {
   /// One entry. What is nil is as it should be.
   public struct Entry: Sendable {
+    /// The name's bytes.
     public var name: [UInt8]
+    /// What is stored.
     public var contents: [UInt8]
     /// Bit 3: sizes and checksum come after the contents, as PyTorch has it of all that is not empty.
     public var flags: UInt16
+    /// The way of compression.
     public var method: UInt16 = 0
+    /// The checksum, wherever it is not replaced below.
     public var checksum: UInt32
-    /// What the local header says in place of the central directory's name, flags, method, checksum and size.
+    /// What the local header says in place of the central directory's name.
     public var localName: [UInt8]?
+    /// As ``localName``, of the flags.
     public var localFlags: UInt16?
+    /// As ``localName``, of the method.
     public var localMethod: UInt16?
+    /// As ``localName``, of the checksum.
     public var localChecksum: UInt32?
+    /// As ``localName``, of both sizes.
     public var localSize: UInt32?
-    /// What the central directory says in place of the size and the place.
+    /// What the central directory says in place of the size.
     public var centralSize: UInt32?
+    /// What the central directory says in place of where the local header is.
     public var centralOffset: UInt32?
-    /// More of the local, and of the central, extra field.
+    /// The beginning of the local extra field.
     public var localExtra: [UInt8] = []
+    /// The central extra field.
     public var centralExtra: [UInt8] = []
+    /// What comes after the contents in place of sizes and checksum.
     public var descriptor: [UInt8]?
     /// Bytes behind everything of the entry.
     public var gap: [UInt8] = []
 
+    /// An entry as PyTorch writes it.
     public init(_ name: String, _ contents: some Sequence<UInt8>) {
       self.name = Array(name.utf8)
       self.contents = Array(contents)
@@ -32,9 +44,11 @@ public struct ZipFile: Sendable {
     }
   }
 
+  /// The entries, in the order of the file.
   public var entries: [Entry]
   /// Bytes before the first entry, which the offsets do not count.
   public var prefix: [UInt8] = []
+  /// A comment at the end.
   public var comment: [UInt8] = []
   /// How many entries the end counts, where it does not count right.
   public var count: UInt16?
@@ -43,6 +57,7 @@ public struct ZipFile: Sendable {
   /// How the end of 64 bits counts its entries, where it does not count right.
   public var wideCount: UInt64?
 
+  /// An archive of these entries.
   public init(_ entries: [Entry]) { self.entries = entries }
 
   /// Changes the entry of this name.
@@ -78,7 +93,8 @@ public struct ZipFile: Sendable {
       end += Fixtures.bytes(UInt64(local.count + central.count)) + Fixtures.bytes(UInt32(1))
     }
     let count = count ?? UInt16(entries.count)
-    end += Array("PK\u{5}\u{6}".utf8) + Fixtures.bytes(UInt32(0)) + Fixtures.bytes(count) + Fixtures.bytes(count)
+    end +=
+      Array("PK\u{5}\u{6}".utf8) + Fixtures.bytes(UInt32(0)) + Fixtures.bytes(count) + Fixtures.bytes(count)
     end += Fixtures.bytes(UInt32(central.count)) + Fixtures.bytes(UInt32(local.count))
     end += Fixtures.bytes(UInt16(comment.count)) + comment
     return prefix + local + central + end
@@ -107,7 +123,8 @@ public struct ZipFile: Sendable {
       bytes += entry.contents
       let count = UInt32(entry.contents.count)
       let descriptor =
-        Array("PK\u{7}\u{8}".utf8) + Fixtures.bytes(entry.checksum) + Fixtures.bytes(count) + Fixtures.bytes(count)
+        Array("PK\u{7}\u{8}".utf8) + Fixtures.bytes(entry.checksum) + Fixtures.bytes(count)
+        + Fixtures.bytes(count)
       bytes += entry.descriptor ?? (isLeft ? descriptor : [])
       bytes += entry.gap
     }

@@ -7,7 +7,9 @@ extension MountTests {
   /// Files of PyTorch, mounted without running what they hold.
   @Suite struct PyTorchTests {
     /// Tensors of all layouts, with what their bytes are.
-    private static func layouts(isLegacy: Bool) -> (file: TorchFile, contents: [(name: String, bytes: [UInt8])]) {
+    private static func layouts(isLegacy: Bool) -> (
+      file: TorchFile, contents: [(name: String, bytes: [UInt8])]
+    ) {
       var file = TorchFile(isLegacy: isLegacy)
       let large = file.addStorage("BFloat16", count: 700 * 900)
       let small = file.addStorage("Long", count: 24)
@@ -21,7 +23,10 @@ extension MountTests {
       var entries: [(PickledValue, PickledValue)] = []
       for view in views {
         entries.append(
-          (.string(view.name), file.view(of: view.storage, offset: view.offset, view.shape, strides: view.strides)))
+          (
+            .string(view.name),
+            file.view(of: view.storage, offset: view.offset, view.shape, strides: view.strides)
+          ))
         contents.append(
           (
             view.name,
@@ -40,7 +45,9 @@ extension MountTests {
       return wide
     }
 
-    @Test("Tensors of every layout, by read, at odd offsets, past the page cache and mapped", arguments: [false, true])
+    @Test(
+      "Tensors of every layout, by read, at odd offsets, past the page cache and mapped",
+      arguments: [false, true])
     func contents(isLegacy: Bool) async throws {
       let directory = try TemporaryDirectory()
       let (file, contents) = Self.layouts(isLegacy: isLegacy)
@@ -59,7 +66,8 @@ extension MountTests {
             let count = Int.random(in: 1...(generator.oneIn(4) ? 300_000 : 30), using: &generator)
             let part = expected.dropFirst(offset).prefix(count)
             expectSame(try opened.bytes(count, at: offset), part, "\(name), \(count) at \(offset)")
-            expectSame(try direct.alignedBytes(count, at: offset), part, "\(name), \(count) at \(offset), direct")
+            expectSame(
+              try direct.alignedBytes(count, at: offset), part, "\(name), \(count) at \(offset), direct")
           }
         }
       }
@@ -76,7 +84,8 @@ extension MountTests {
           let opened = try OpenFile(mount.file(".f32/model.\(name)"), OpenFile.direct)
           for offset in [0, 4097, 65_531, wide.count - 5] {
             expectSame(
-              try opened.alignedBytes(70_001, at: offset), wide.dropFirst(offset).prefix(70_001), "\(name) at \(offset)")
+              try opened.alignedBytes(70_001, at: offset), wide.dropFirst(offset).prefix(70_001),
+              "\(name) at \(offset)")
           }
         }
       }
@@ -142,17 +151,24 @@ extension MountTests {
           for file in files { #expect(try file.alignedBytes(100, at: 0).count == 100) }
           let writer = try FileDescriptor.open(source, .writeOnly)
           try writer.closeAfter {
-            if let size { try writer.resize(to: size) } else { _ = try writer.writeAll(toAbsoluteOffset: 5, [0]) }
+            if let size {
+              try writer.resize(to: size)
+            } else {
+              _ = try writer.writeAll(toAbsoluteOffset: 5, [0])
+            }
           }
           for file in files {
-            for offset in [0, 50_001] { #expect(throws: Errno.ioError) { try file.alignedBytes(4096, at: offset) } }
+            for offset in [0, 50_001] {
+              #expect(throws: Errno.ioError) { try file.alignedBytes(4096, at: offset) }
+            }
           }
           #expect(mount.daemon.isRunning)
         }
       }
     }
 
-    @Test("A source that is truncated while a strided tensor is read gives EIO or the right bytes, and no signal")
+    @Test(
+      "A source that is truncated while a strided tensor is read gives EIO or the right bytes, and no signal")
     func truncatedMeanwhile() async throws {
       let (file, contents) = Self.layouts(isLegacy: true)
       let expected = try #require(contents.first { $0.name == "transposed" }).bytes
@@ -197,9 +213,16 @@ extension MountTests {
         ("STACK_GLOBAL", .raw(names + [0x93] + PickledValue.tuple([command]).opcodes + [0x52])),
         ("INST", .raw([0x28] + command.opcodes + [0x69] + Array("posix\nsystem\n".utf8))),
         ("OBJ", .raw([0x28] + PickledValue.global("posix", "system").opcodes + command.opcodes + [0x6F])),
-        ("NEWOBJ", .raw(PickledValue.global("posix", "system").opcodes + PickledValue.tuple([command]).opcodes + [0x81])),
+        (
+          "NEWOBJ",
+          .raw(
+            PickledValue.global("posix", "system").opcodes + PickledValue.tuple([command]).opcodes + [0x81])
+        ),
         ("BUILD", .state(.instance(.global("posix", "system")), .dictionary(["x": command]))),
-        ("a persistent id", .persistent(.tuple([.string("module"), .call(.global("posix", "system"), [command])]))),
+        (
+          "a persistent id",
+          .persistent(.tuple([.string("module"), .call(.global("posix", "system"), [command])]))
+        ),
         ("a nested pickle", .call(.global("torch.storage", "_load_from_bytes"), [command])),
       ]
     }

@@ -3,8 +3,8 @@ import Testing
 
 @testable import PyTorch
 
-/// Pickles that Python would run, or choke on. Each is refused or bounded; that nothing is executed needs no test of its
-/// own here, since there is nothing that could: the mount's tests look for the traces all the same.
+/// Pickles that Python would run, or choke on. Each is refused or bounded; that nothing is executed needs no
+/// test of its own here, since there is nothing that could: the mount's tests look for the traces all the same.
 @Suite("Hostile pickles") struct PickleTests {
   /// Python's classic: REDUCE of a function of the system.
   private static func run(_ module: String, _ name: String) -> PickledValue {
@@ -18,13 +18,16 @@ import Testing
       ("__builtin__", "eval"), ("builtins", "getattr"), ("subprocess", "Popen"), ("runpy", "_run_code"),
       ("webbrowser", "open"), ("pip", "main"), ("ctypes", "CDLL"), ("torch", "load"), ("torch.hub", "load"),
       ("torch.storage", "_load_from_bytes"), ("torch.jit", "load"), ("torch._utils", "_import_dotted_name"),
-      ("torch.utils._config_module", "load_config"), ("torch.fx.experimental.symbolic_shapes", "evaluate_expr"),
+      ("torch.utils._config_module", "load_config"),
+      ("torch.fx.experimental.symbolic_shapes", "evaluate_expr"),
       ("numpy.testing._private.utils", "runstring"), ("numpy.f2py.crackfortran", "getlincoef"),
       ("pydoc", "locate"), ("bdb", "Bdb"), ("idlelib.run", "Executive"), ("lib2to3.pgen2.grammar", "Grammar"),
       ("asyncio.unix_events", "_UnixSubprocessTransport"), ("ultralytics.nn.tasks", "DetectionModel"),
       // Names that are on the list but for a letter, a dot or a module.
-      ("collections", "OrderedDict.fromkeys"), ("collections.OrderedDict", ""), ("", "collections.OrderedDict"),
-      ("Torch", "FloatStorage"), ("torch.", "FloatStorage"), ("torch", "FloatStorage\r"), ("torch", "floatſtorage"),
+      ("collections", "OrderedDict.fromkeys"), ("collections.OrderedDict", ""),
+      ("", "collections.OrderedDict"),
+      ("Torch", "FloatStorage"), ("torch.", "FloatStorage"), ("torch", "FloatStorage\r"),
+      ("torch", "floatſtorage"),
       ("__torch__", "Net"),
     ])
   func globals(module: String, name: String) {
@@ -62,7 +65,8 @@ import Testing
   @Test(
     "Opcodes that PyTorch does not write are refused by their names",
     arguments: [
-      // OBJ, EXT1, EXT2, EXT4, PERSID, DUP, POP, POP_MARK, GET, PUT, INT, STRING, LONG4, NEWOBJ_EX, NEXT_BUFFER, none.
+      // OBJ, EXT1, EXT2, EXT4, PERSID, DUP, POP, POP_MARK, GET, PUT, INT, STRING, LONG4, NEWOBJ_EX,
+      // NEXT_BUFFER, none.
       0x6F, 0x82, 0x83, 0x84, 0x50, 0x32, 0x30, 0x31, 0x67, 0x70, 0x49, 0x53, 0x8B, 0x92, 0x97, 0x00, 0xFF,
     ])
   func opcodes(byte: UInt8) {
@@ -78,7 +82,8 @@ import Testing
       .raw(PickledValue.global("torch", "Size").opcodes + [0x4E, 0x52]),
       .call(.global("torch._utils", "_rebuild_parameter"), [.string("x")]),
       .state(.string("x"), .dictionary([:])), .state(.int(1), .none),
-      .persistent(.tuple([.string("module"), .global("torch", "Tensor"), .string("m.py"), .string("import os")])),
+      .persistent(
+        .tuple([.string("module"), .global("torch", "Tensor"), .string("m.py"), .string("import os")])),
       .persistent(.string("x")), .persistent(.tuple([])),
     ]
     for object in cases {
@@ -107,7 +112,8 @@ import Testing
   @Test("Marks and values that are not there")
   func stack() {
     for opcodes: [UInt8] in [
-      [0x74], [0x65], [0x75], [0x52], [0x81], [0x62], [0x51], [0x85], [0x87], [0x71, 0], [0x94], [0x28, 0x85],
+      [0x74], [0x65], [0x75], [0x52], [0x81], [0x62], [0x51], [0x85], [0x87], [0x71, 0], [0x94],
+      [0x28, 0x85],
       [0x4E, 0x28, 0x62], [0x5D, 0x28, 0x4E, 0x75], [0x7D, 0x28, 0x4E, 0x65], [0x7D, 0x28, 0x4E, 0x75],
       [0x29, 0x28, 0x4E, 0x65], [0x4E, 0x4E], [0x28, 0x4E],
     ] {
@@ -131,14 +137,16 @@ import Testing
 
   @Test("A list that holds itself is refused")
   func cycle() {
-    #expect(refusal(of: .raw([0x5D, 0x71, 0, 0x68, 0, 0x61])).error?.text == "it is nested more than 100 deep")
+    #expect(
+      refusal(of: .raw([0x5D, 0x71, 0, 0x68, 0, 0x61])).error?.text == "it is nested more than 100 deep")
   }
 
   @Test("A billion laughs: lists of the same lists are refused once they describe far more than they hold")
   func laughs() {
     var opcodes: [UInt8] = [0x29, 0x71, 0]
     for level in 1...40 as ClosedRange<UInt8> {
-      opcodes += [0x28] + [UInt8](repeating: 0, count: 20).enumerated().map { $0.offset % 2 == 0 ? 0x68 : level - 1 }
+      opcodes +=
+        [0x28] + [UInt8](repeating: 0, count: 20).enumerated().map { $0.offset % 2 == 0 ? 0x68 : level - 1 }
       opcodes += [0x74, 0x71, level]
     }
     // Everything but the last is on the stack below it.
@@ -167,12 +175,14 @@ import Testing
   @Test("Protocols: 2 to 5 with what PyTorch writes at them, and none else")
   func protocols() throws {
     for version: UInt8 in [0, 1, 6, 255] {
-      #expect(refusal(of: .raw([0x80, version, 0x4E])).error?.text == "its protocol \(version) is not PyTorch's")
+      #expect(
+        refusal(of: .raw([0x80, version, 0x4E])).error?.text == "its protocol \(version) is not PyTorch's")
     }
     var file = TorchFile()
     let tensor = file.tensor("Float", [1])
     // PROTO 4, FRAME, EMPTY_DICT, MEMOIZE, SHORT_BINUNICODE, SETITEM.
-    let framed = [0x80, 4, 0x95] + [UInt8](repeating: 0, count: 8) + [0x7D, 0x94, 0x8C, 1, UInt8(ascii: "w")]
+    let framed =
+      [0x80, 4, 0x95] + [UInt8](repeating: 0, count: 8) + [0x7D, 0x94, 0x8C, 1, UInt8(ascii: "w")]
     file.object = .raw(framed + tensor.opcodes + [0x73])
     #expect(try read(file.bytes).names == ["w"])
   }
@@ -184,7 +194,8 @@ import Testing
     var file = TorchFile()
     let storage = file.addStorage("Float", count: 10)
     let cases: [PickledValue] = [
-      file.view(of: storage, [11]), file.view(of: storage, offset: 1, [10]), file.view(of: storage, offset: 10, []),
+      file.view(of: storage, [11]), file.view(of: storage, offset: 1, [10]),
+      file.view(of: storage, offset: 10, []),
       file.view(of: storage, [2, 5], strides: [6, 1]), file.view(of: storage, offset: -1, [1]),
       file.view(of: storage, [-1]), file.view(of: storage, [2], strides: [-1]),
       file.view(of: storage, [.max, .max], strides: [0, 0]), file.view(of: storage, [1 << 62], strides: [0]),

@@ -4,7 +4,9 @@ import Testing
 @testable import PyTorch
 
 @Suite("The tensors of a file of PyTorch") struct PyTorchFileTests {
-  @Test("A state dict in either form gives names, types, shapes and where the bytes are", arguments: [false, true])
+  @Test(
+    "A state dict in either form gives names, types, shapes and where the bytes are",
+    arguments: [false, true])
   func stateDict(isLegacy: Bool) throws {
     var file = TorchFile(isLegacy: isLegacy)
     let weight = file.tensor("Float", [2, 3])
@@ -17,11 +19,15 @@ import Testing
     #expect(tensors.map(\.isContiguous) == [true, true])
     for (key, tensor) in tensors.enumerated() {
       #expect(tensor.range.lowerBound == UInt64(file.offset(of: key)))
-      #expect(Array(file.bytes[Int(tensor.range.lowerBound)..<Int(tensor.range.upperBound)]) == file.storages[key].data)
+      #expect(
+        Array(file.bytes[Int(tensor.range.lowerBound)..<Int(tensor.range.upperBound)])
+          == file.storages[key].data)
     }
   }
 
-  @Test("Every class of storages has the type and the size of its elements", arguments: TorchFile.widths.map(\.key))
+  @Test(
+    "Every class of storages has the type and the size of its elements",
+    arguments: TorchFile.widths.map(\.key))
   func storageClasses(name: String) throws {
     var file = TorchFile()
     file.object = .dictionary(["t": file.tensor(name, [3])])
@@ -29,7 +35,9 @@ import Testing
     let width = TorchFile.widths.first { $0.key == name }?.value ?? 0
     #expect(tensor.type.byteCount == UInt64(width))
     #expect(tensor.range.upperBound - tensor.range.lowerBound == UInt64(3 * width))
-    let expected: [String: ElementType] = ["Float": .float32, "Half": .float16, "Long": .int64, "Bool": .bool]
+    let expected: [String: ElementType] = [
+      "Float": .float32, "Half": .float16, "Long": .int64, "Bool": .bool,
+    ]
     #expect(expected[name] == nil || expected[name] == tensor.type)
   }
 
@@ -106,7 +114,8 @@ import Testing
     #expect(try read(file.bytes).names == ["w"])
   }
 
-  @Test("Training checkpoints hold numbers of NumPy, sizes, devices, paths and more: none of it is looked into")
+  @Test(
+    "Training checkpoints hold numbers of NumPy, sizes, devices, paths and more: none of it is looked into")
   func checkpoint() throws {
     var file = TorchFile()
     let dtype = PickledValue.state(
@@ -115,14 +124,18 @@ import Testing
     let encoded = PickledValue.call(.global("_codecs", "encode"), [.string("x"), .string("latin1")])
     let array = PickledValue.state(
       .call(
-        .global("numpy.core.multiarray", "_reconstruct"), [.global("numpy", "ndarray"), .tuple([.int(0)]), encoded]),
+        .global("numpy.core.multiarray", "_reconstruct"),
+        [.global("numpy", "ndarray"), .tuple([.int(0)]), encoded]),
       .tuple([.int(1), .tuple([.int(1)]), dtype, .bool(false), encoded]))
     let state = PickledValue.state(
-      .ordered(["w": file.tensor("Float", [1])]), .dictionary(["_metadata": .ordered(["": .dictionary(["version": .int(1)])])]))
+      .ordered(["w": file.tensor("Float", [1])]),
+      .dictionary(["_metadata": .ordered(["": .dictionary(["version": .int(1)])])]))
     file.object = .dictionary([
-      "model": state, "loss": .call(.global("numpy.core.multiarray", "scalar"), [dtype, encoded]), "rng": array,
+      "model": state, "loss": .call(.global("numpy.core.multiarray", "scalar"), [dtype, encoded]),
+      "rng": array,
       "size": .call(.global("torch", "Size"), [.tuple([.int(1)])]),
-      "device": .call(.global("torch", "device"), [.string("cuda"), .int(0)]), "dtype": .global("torch", "float16"),
+      "device": .call(.global("torch", "device"), [.string("cuda"), .int(0)]),
+      "dtype": .global("torch", "float16"),
       "seen": .call(.global("__builtin__", "set"), [.list([.int(1)])]),
       "path": .call(.global("pathlib", "PosixPath"), [.string("/"), .string("tmp")]),
       "groups": .call(.global("collections", "defaultdict"), [.global("__builtin__", "list")]),
@@ -158,7 +171,8 @@ import Testing
     let integers = file.addStorage("QInt8", count: 2)
     let complex = file.addStorage("ComplexFloat", count: 1)
     let sparse = PickledValue.call(
-      .global("torch._utils", "_rebuild_sparse_tensor"), [.global("torch", "sparse_coo"), .tuple([values, values])])
+      .global("torch._utils", "_rebuild_sparse_tensor"),
+      [.global("torch", "sparse_coo"), .tuple([values, values])])
     let quantized = PickledValue.call(
       .global("torch._utils", "_rebuild_qtensor"),
       [file.reference(integers), .int(0), .tuple([.int(2)]), .tuple([.int(1)]), .none])
@@ -172,11 +186,15 @@ import Testing
         .none, .dictionary(["conj": .bool(true)]),
       ])
     file.object = .ordered([
-      "sparse": sparse, "q": quantized, "meta": meta, "conj": conjugate, "bare": file.reference(0), "w": values,
+      "sparse": sparse, "q": quantized, "meta": meta, "conj": conjugate, "bare": file.reference(0),
+      "w": values,
     ])
     let read = try read(file.bytes)
     #expect(read.names == ["w"])
-    #expect(read.omissions.map { String(decoding: $0.name, as: UTF8.self) } == ["sparse", "q", "meta", "conj", "bare"])
+    #expect(
+      read.omissions.map { String(decoding: $0.name, as: UTF8.self) } == [
+        "sparse", "q", "meta", "conj", "bare",
+      ])
     #expect(read.omissions.map(\.type) == [nil, .qint8, .float16, .complex64, .float32])
   }
 
@@ -185,8 +203,10 @@ import Testing
     var file = TorchFile()
     let storage = file.addStorage("Float", count: 12)
     file.object = .ordered([
-      "whole": file.view(of: storage, [3, 4]), "transposed": file.view(of: storage, [4, 3], strides: [1, 4]),
-      "row": file.view(of: storage, offset: 4, [4]), "column": file.view(of: storage, offset: 1, [3], strides: [4]),
+      "whole": file.view(of: storage, [3, 4]),
+      "transposed": file.view(of: storage, [4, 3], strides: [1, 4]),
+      "row": file.view(of: storage, offset: 4, [4]),
+      "column": file.view(of: storage, offset: 1, [3], strides: [4]),
       "expanded": file.view(of: storage, offset: 11, [1 << 40, 1 << 20], strides: [0, 0]),
       "ones": file.view(of: storage, [1, 4, 1], strides: [99, 1, 77]),
       "empty": file.view(of: storage, offset: 500, [0, 3], strides: [3, 1]),

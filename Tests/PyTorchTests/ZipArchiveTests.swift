@@ -32,7 +32,8 @@ import Testing
   static let cases: [Case] = [
     .entry("a checksum that is wrong: scanners gave up on the file, PyTorch loaded it") {
       $0.checksum ^= 1
-      $0.descriptor = Array("PK\u{7}\u{8}".utf8) + [0, 0, 0, 0] + Array($0.contents.count.bytes) + $0.contents.count.bytes
+      $0.descriptor =
+        Array("PK\u{7}\u{8}".utf8) + [0, 0, 0, 0] + Array($0.contents.count.bytes) + $0.contents.count.bytes
     },
     .entry("a checksum that is wrong in both headers alike") {
       $0.flags = 1 << 11
@@ -67,7 +68,9 @@ import Testing
     .entry("a second name in the extra field, which some readers prefer") {
       $0.centralExtra = [0x75, 0x70, 6, 0, 1, 0, 0, 0, 0, 0x61]
     },
-    .entry("a second name in the local extra field") { $0.localExtra = [0x75, 0x70, 6, 0, 1, 0, 0, 0, 0, 0x61] },
+    .entry("a second name in the local extra field") {
+      $0.localExtra = [0x75, 0x70, 6, 0, 1, 0, 0, 0, 0, 0x61]
+    },
     .entry("an extra field that is no row of blocks") { $0.centralExtra = [1, 2, 3] },
     .entry("64 bits that nobody asked for") { $0.centralExtra = [1, 0, 8, 0, 9, 0, 0, 0, 0, 0, 0, 0] },
     .entry("two pickles in a row: scanners stopped after the first") {
@@ -86,11 +89,15 @@ import Testing
     Case("two entries of one name: readers take the first or the last") {
       $0.entries.insert(.init("archive/data.pkl", payload.pickle), at: 1)
     },
-    Case("two directories with a data.pkl each") { $0.entries.append(.init("other/data.pkl", payload.pickle)) },
+    Case("two directories with a data.pkl each") {
+      $0.entries.append(.init("other/data.pkl", payload.pickle))
+    },
     Case("a script before the archive: it runs as one thing and loads as another") {
       $0.prefix = Array("#!/bin/sh\ntouch /tmp/x\n".utf8)
     },
-    Case("an archive before the archive") { $0.prefix = ZipFile([.init("archive/data.pkl", payload.pickle)]).bytes },
+    Case("an archive before the archive") {
+      $0.prefix = ZipFile([.init("archive/data.pkl", payload.pickle)]).bytes
+    },
     Case("a comment, in which there may be another end") { $0.comment = Array("PK\u{5}\u{6}".utf8) },
     Case("an end that counts fewer entries than there are") { $0.wideCount = 1 },
     Case("two ends that do not count alike") { $0.count = 1 },
@@ -131,17 +138,22 @@ import Testing
   func nested() {
     let inner = ZipFile([.init("archive/data.pkl", Self.payload.pickle)]).bytes
     for entries: [ZipFile.Entry] in [
-      [.init("model.pt", inner)], [.init("data.pkl", Self.payload.pickle)], [.init("a/b/data.pkl", Self.payload.pickle)],
+      [.init("model.pt", inner)], [.init("data.pkl", Self.payload.pickle)],
+      [.init("a/b/data.pkl", Self.payload.pickle)],
       [.init("x.npy", [1])],
     ] {
       #expect(refusal(of: ZipFile(entries).bytes)?.problem == .noPickle)
     }
   }
 
-  @Test("A file that is cut off anywhere is refused, as is one with any one byte of its description changed or more")
+  @Test(
+    "A file that is cut off anywhere is refused, as is one with any one byte of its description changed or more"
+  )
   func cut() {
     let bytes = Self.sound.bytes
-    for end in stride(from: 4, to: bytes.count, by: 3) { #expect(refusal(of: Array(bytes[..<end])) != nil, "\(end)") }
+    for end in stride(from: 4, to: bytes.count, by: 3) {
+      #expect(refusal(of: Array(bytes[..<end])) != nil, "\(end)")
+    }
     for extra in 1...30 { #expect(refusal(of: bytes + [UInt8](repeating: 0, count: extra)) != nil) }
   }
 
@@ -157,7 +169,9 @@ import Testing
       var bytes = sound
       for _ in 0..<Int.random(in: 1...4, using: &generator) {
         bytes[Int.random(in: 4..<bytes.count, using: &generator)] =
-          generator.oneIn(2) ? .random(in: 0...255, using: &generator) : [0, 1, 0x7F, 0x80, 0xFF].randomElement(using: &generator) ?? 0
+          generator.oneIn(2)
+          ? .random(in: 0...255, using: &generator)
+          : [0, 1, 0x7F, 0x80, 0xFF].randomElement(using: &generator) ?? 0
       }
       // Whatever comes of it, what is accepted stays inside the file.
       guard let read = try? read(bytes) else { continue }

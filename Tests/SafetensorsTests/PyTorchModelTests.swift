@@ -50,10 +50,14 @@ import Testing
   @Test("Each type of PyTorch that the format names has that name")
   func dtypes() throws {
     let names: KeyValuePairs<String, String?> = [
-      "uint8": "U8", "int8": "I8", "bool": "BOOL", "uint16": "U16", "int16": "I16", "uint32": "U32", "int32": "I32",
-      "uint64": "U64", "int64": "I64", "float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64",
-      "complex64": "C64", "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2", "float8_e4m3fnuz": "F8_E4M3FNUZ",
-      "float8_e5m2fnuz": "F8_E5M2FNUZ", "float8_e8m0fnu": "F8_E8M0", "float4_e2m1fn_x2": "F4", "complex32": nil,
+      "uint8": "U8", "int8": "I8", "bool": "BOOL", "uint16": "U16", "int16": "I16", "uint32": "U32",
+      "int32": "I32",
+      "uint64": "U64", "int64": "I64", "float16": "F16", "bfloat16": "BF16", "float32": "F32",
+      "float64": "F64",
+      "complex64": "C64", "float8_e4m3fn": "F8_E4M3", "float8_e5m2": "F8_E5M2",
+      "float8_e4m3fnuz": "F8_E4M3FNUZ",
+      "float8_e5m2fnuz": "F8_E5M2FNUZ", "float8_e8m0fnu": "F8_E8M0", "float4_e2m1fn_x2": "F4",
+      "complex32": nil,
       "complex128": nil, "qint8": nil, "bits8": nil, "uint4": nil,
     ]
     var file = TorchFile()
@@ -68,7 +72,10 @@ import Testing
       #expect(Array(tensor.shape) == (tensor.dtype == .f4 ? [2, 4] : [2, 2]), "\(name)")
     }
     #expect(model.places.count == 20)
-    #expect(model.omitted.map { "\($0.name)" }.sorted() == ["'bits8'", "'complex128'", "'complex32'", "'qint8'", "'uint4'"])
+    #expect(
+      model.omitted.map { "\($0.name)" }.sorted() == [
+        "'bits8'", "'complex128'", "'complex32'", "'qint8'", "'uint4'",
+      ])
     #expect(
       model.warnings.contains {
         $0.hasSuffix("m.pt': tensor 'complex128' is complex128, which safetensors has no name for; left out")
@@ -93,12 +100,14 @@ import Testing
     let type = "float4_e2m1fn_x2"
     file.object = .ordered([
       "transposed": file.view(of: storage, as: type, [4, 3], strides: [1, 4]),
-      "rows": file.view(of: storage, as: type, [2, 3], strides: [6, 1]), "scalar": file.view(of: storage, as: type, []),
+      "rows": file.view(of: storage, as: type, [2, 3], strides: [6, 1]),
+      "scalar": file.view(of: storage, as: type, []),
     ])
     let model = try open(try directory.write("m.pt", file))
     #expect(model.contents == ["rows"])
     let tensor = model.tensor(at: model.places[0])
-    #expect(tensor.strides.map { Array($0) } == [12, 1] && Array(tensor.shape) == [2, 6] && tensor.byteCount == 6)
+    #expect(
+      tensor.strides.map { Array($0) } == [12, 1] && Array(tensor.shape) == [2, 6] && tensor.byteCount == 6)
     let data = file.storages[storage].data
     #expect(try model.shards[0].read(tensor, 0..<6) == Array(data[0..<3] + data[6..<9]))
   }
@@ -117,7 +126,8 @@ import Testing
     let error = #expect(throws: ModelError.self) { try open(path) }
     #expect(error?.kind == .malformed)
     #expect(error?.problem.hasPrefix("2 bytes too many after the last storage") == true)
-    #expect(try open(path, lenient: true).warnings == ["\(path.printable): 2 bytes after the last tensor left out"])
+    #expect(
+      try open(path, lenient: true).warnings == ["\(path.printable): 2 bytes after the last tensor left out"])
     let archive = try directory.write("a.pt", file("w").bytes + [0, 0])
     for lenient in [false, true] { #expect(throws: ModelError.self) { try open(archive, lenient: lenient) } }
   }
@@ -127,7 +137,8 @@ import Testing
     // As a length, "PK\3\4" is 67,324,752.
     let header = Array(#"{"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]}}"#.utf8)
     let padding = [UInt8](repeating: 0x20, count: 67_324_752 - header.count)
-    let path = try directory.write("m.safetensors", SafetensorsFile(header: header + padding, data: [7]).bytes)
+    let path = try directory.write(
+      "m.safetensors", SafetensorsFile(header: header + padding, data: [7]).bytes)
     let model = try open(path)
     #expect(model.contents == ["a"] && model.shards[0].format == .safetensors)
   }
@@ -139,7 +150,8 @@ import Testing
     arguments: 0..<40 as Range<UInt64>)
   func gather(seed: UInt64) throws {
     var generator = SeededGenerator(seed: seed)
-    let (type, width) = [("Byte", 1), ("Short", 2), ("Float", 4), ("Double", 8), ("ComplexFloat", 8)]
+    let (type, width) =
+      [("Byte", 1), ("Short", 2), ("Float", 4), ("Double", 8), ("ComplexFloat", 8)]
       .randomElement(using: &generator) ?? ("Byte", 1)
     var file = TorchFile(isLegacy: generator.oneIn(2))
     let storage = file.addStorage(type, count: 40_000)
@@ -170,11 +182,14 @@ import Testing
     }
   }
 
-  @Test("A tensor that repeats two numbers for 2^62 bytes can be read where one likes; one of 2^63 is refused")
+  @Test(
+    "A tensor that repeats two numbers for 2^62 bytes can be read where one likes; one of 2^63 is refused")
   func expanded() throws {
     var file = TorchFile()
     let storage = file.addStorage("Float", count: 3, data: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
-    file.object = .dictionary(["t": file.view(of: storage, offset: 1, [1 << 29, 1 << 30, 2], strides: [0, 0, 1])])
+    file.object = .dictionary([
+      "t": file.view(of: storage, offset: 1, [1 << 29, 1 << 30, 2], strides: [0, 0, 1])
+    ])
     let model = try open(try directory.write("m.pt", file))
     let tensor = model.tensor(at: model.places[0])
     #expect(tensor.byteCount == 1 << 62 && model.totalSize == 1 << 62)
@@ -183,8 +198,11 @@ import Testing
       let expected = (0..<100_000).map { UInt8(5 + (start + $0) % 8) }
       #expect(bytes == expected, "\(start)")
     }
-    file.object = .dictionary(["t": file.view(of: storage, offset: 1, [1 << 30, 1 << 30, 2], strides: [0, 0, 1])])
-    #expect(try problem(file.bytes)?.hasPrefix("tensor 't' reaches beyond its storage, or has more bytes") == true)
+    file.object = .dictionary([
+      "t": file.view(of: storage, offset: 1, [1 << 30, 1 << 30, 2], strides: [0, 0, 1])
+    ])
+    #expect(
+      try problem(file.bytes)?.hasPrefix("tensor 't' reaches beyond its storage, or has more bytes") == true)
   }
 
   // MARK: - Refusals
@@ -200,16 +218,19 @@ import Testing
     let escaping = TorchFile(.global("\u{1B}[2J", "x"))
     #expect(try problem(escaping.bytes)?.hasPrefix(#"this file wants to run '\u{1b}[2J.x'"#) == true)
     #expect(
-      try problem(TorchFile(.raw([0x69] + Array("a\nb\n".utf8))).bytes)?.hasPrefix("this file wants to run 'a.b'") == true)
+      try problem(TorchFile(.raw([0x69] + Array("a\nb\n".utf8))).bytes)?.hasPrefix(
+        "this file wants to run 'a.b'") == true)
     #expect(
-      try problem(TorchFile(.raw([0x82, 1])).bytes)?.hasPrefix("its pickle has the opcode EXT1 (byte ") == true)
+      try problem(TorchFile(.raw([0x82, 1])).bytes)?.hasPrefix("its pickle has the opcode EXT1 (byte ")
+        == true)
     var big = file("w")
     big.byteOrder = "big"
     #expect(try problem(big.bytes)?.hasPrefix("its numbers are big-endian (byte ") == true)
     var compressed = file("w").archive
     compressed.change("archive/data.pkl") { $0.method = 8 }
     #expect(
-      try problem(compressed.bytes)?.hasPrefix("entry 'archive/data.pkl' of the archive is compressed (byte ") == true)
+      try problem(compressed.bytes)?.hasPrefix("entry 'archive/data.pkl' of the archive is compressed (byte ")
+        == true)
     #expect(try problem(Array(file("w", isLegacy: true).bytes.dropLast()))?.hasPrefix("truncated: ") == true)
     #expect(try problem(Array(file("w").bytes.dropLast()))?.contains("the zip archive has no end") == true)
   }
@@ -220,7 +241,9 @@ import Testing
     let error = #expect(throws: ModelError.self) { try open(path) }
     #expect(error?.headerError == .foreignFormat(.zip))
     #expect(error?.problem.contains("no data.pkl is in it") == true)
-    #expect(try problem(PickledValue.int(1).pickle + [UInt8](repeating: 0, count: 9))?.contains("bare Python pickle") == true)
+    #expect(
+      try problem(PickledValue.int(1).pickle + [UInt8](repeating: 0, count: 9))?.contains(
+        "bare Python pickle") == true)
   }
 
   // MARK: - Sets and directories
@@ -236,7 +259,8 @@ import Testing
     second.object = .ordered(["b": narrow, "wide": wide, "extra": narrow])
     try directory.write("pytorch_model-00002-of-00002.bin", second)
     let (one, two) = ("pytorch_model-00001-of-00002.bin", "pytorch_model-00002-of-00002.bin")
-    let index = try directory.write("pytorch_model.bin.index.json", ShardIndex(["a": one, "b": two, "wide": two]))
+    let index = try directory.write(
+      "pytorch_model.bin.index.json", ShardIndex(["a": one, "b": two, "wide": two]))
     for source in [index, directory.path] {
       let model = try open(source)
       #expect(model.contents == ["a", "b"])
@@ -265,7 +289,8 @@ import Testing
     #expect(
       try open(directory.path).shards.count == 1
         && ModelCollection(opening: [directory.path]).warnings[0].hasSuffix(
-          "the model is 'pytorch_model.bin'; 2 other .bin, .pt, .pth, .ckpt files are left out"))
+          "the model is 'pytorch_model.bin'; 2 other .bin, .pt, .pth, .ckpt files are left out")
+    )
     try directory.write("any.safetensors", SafetensorsFile(.init("safe", "U8", [1])))
     #expect(try directoryContents() == ["safe"])
   }
