@@ -85,10 +85,11 @@ struct Pickle {
     return container.kind == .tuple || container.kind == .list ? container.items : nil
   }
 
-  /// The value of a key of a dictionary; nil where it is none, or has no such key.
+  /// The value of a key of a dictionary; nil where it is none, or has no such key. Only a small one is looked
+  /// through: it may be asked about a million times.
   func value(of key: String, in value: Value) -> Value? {
     guard case .container(let row) = value, containers[Int(row)].kind == .dictionary else { return nil }
-    let items = containers[Int(row)].items
+    let items = containers[Int(row)].items.prefix(200)
     let position = stride(from: 0, to: items.count, by: 2).first {
       if case .text(let text) = items[$0] { self[text].elementsEqual(key.utf8) } else { false }
     }

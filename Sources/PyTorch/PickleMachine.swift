@@ -222,7 +222,8 @@ struct PickleMachine {
     switch stack.count > marks.last ?? 0 ? stack.last : nil {
     case .container(let row)? where pickle.containers[Int(row)].kind == .object:
       // Where there are slots, a pair of which either half may be none.
-      for part in pickle.sequence(state) ?? [state] {
+      let parts = pickle.sequence(state) ?? [state]
+      for part in parts where parts.count <= 2 {
         guard case .container(let source) = part, pickle.containers[Int(source)].kind == .dictionary else {
           continue
         }

@@ -40,7 +40,7 @@ struct TensorReader {
     }
     let storage = pickle.storages[Int(row)]
     guard let offset = pickle.count(arguments[1]), let shape = counts(arguments[2]),
-      let strides = counts(arguments[3]), shape.count == strides.count, shape.count <= Self.maximumRank
+      let strides = counts(arguments[3]), shape.count == strides.count
     else { throw error("has a shape or strides that cannot be") }
 
     var type = storage.type
@@ -88,7 +88,7 @@ struct TensorReader {
 
   /// The numbers of a tuple, none negative; nil of anything else.
   private func counts(_ value: Pickle.Value) -> [UInt64]? {
-    guard let items = pickle.sequence(value) else { return nil }
+    guard let items = pickle.sequence(value), items.count <= Self.maximumRank else { return nil }
     var counts: [UInt64] = []
     for item in items {
       guard let count = pickle.count(item) else { return nil }

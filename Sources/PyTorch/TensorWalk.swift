@@ -108,17 +108,20 @@ struct TensorWalk {
     case .none: return Array("None".utf8)
     case .bool(let value): return Array((value ? "True" : "False").utf8)
     case .integer(let number): return Array(String(number).utf8)
-    case .text(let text):
-      let bytes = Array(pickle[text])
-      guard (try? UTF8Span(validating: bytes.span)) != nil else {
-        throw FormatError(at: pickle.offset + UInt64(text.start), .malformed(.pickle, "a name is not UTF-8"))
-      }
-      return bytes
+    case .text(let text): return try utf8(text)
     case .global(let row):
       let global = pickle.globals[Int(row)]
-      return Array(pickle[global.module]) + [UInt8(ascii: ".")] + Array(pickle[global.name])
+      return try utf8(global.module) + [UInt8(ascii: ".")] + utf8(global.name)
     default: return nil
     }
+  }
+
+  private func utf8(_ text: Pickle.Text) throws(FormatError) -> [UInt8] {
+    let bytes = Array(pickle[text])
+    guard (try? UTF8Span(validating: bytes.span)) != nil else {
+      throw FormatError(at: pickle.offset + UInt64(text.start), .malformed(.pickle, "a name is not UTF-8"))
+    }
+    return bytes
   }
 
   private static func join(_ name: [UInt8], _ part: [UInt8]) -> [UInt8] {

@@ -16,8 +16,6 @@ struct ZipEntry {
 
   /// The contents of an entry that is not compressed.
   var dataRange: Range<UInt64> { dataOffset..<dataOffset + storedCount }
-  /// The end of what is stored, which lies inside the archive.
-  var dataEnd: UInt64 { dataOffset + storedCount }
 
   /// Sizes and checksum follow the contents: bit 3.
   var hasDescriptor: Bool { flags & 1 << 3 != 0 }

@@ -30,9 +30,14 @@ public struct Model: Sendable {
 
   /// The sum of the tensors' sizes, in bytes; `UInt64.max` where it is more, as that of tensors which repeat
   /// the same bytes can be.
-  public var totalSize: UInt64 {
-    places.reduce(0) { sum, place in
-      let (sum, overflow) = sum.addingReportingOverflow(tensor(at: place).byteCount)
+  public var totalSize: UInt64 { places.lazy.map { tensor(at: $0).byteCount }.clampedSum }
+}
+
+extension Sequence<UInt64> {
+  /// The sum of all, or `UInt64.max` where it is more.
+  package var clampedSum: UInt64 {
+    reduce(0) { sum, number in
+      let (sum, overflow) = sum.addingReportingOverflow(number)
       return overflow ? .max : sum
     }
   }

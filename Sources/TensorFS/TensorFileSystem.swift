@@ -36,11 +36,7 @@ public final class TensorFileSystem: FileSystem {
     metadata = models.map { $0.shards.map { ShardMetadata(of: $0) } }
     documents = models.map { MetadataDocument.bytes(of: $0) }
     totals = Statistics(
-      size: (models.map(\.totalSize) + documents.map { UInt64($0.count) }).reduce(0) { sum, size in
-        // Tensors that repeat the same bytes can be larger together than any number says.
-        let (sum, overflow) = sum.addingReportingOverflow(size)
-        return overflow ? .max : sum
-      },
+      size: (models.map(\.totalSize) + documents.map { UInt64($0.count) }).clampedSum,
       inodes: UInt64(tree.tree.nodes.count))
     let ownership = Ownership(owner: options.owner, group: options.group, umask: options.umask)
     fileAttributes = models.map { $0.shards.map { ownership.file($0) } }

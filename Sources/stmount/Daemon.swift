@@ -66,7 +66,7 @@ struct Daemon {
   private var description: String {
     let models = collection.components.map(\.model)
     let tensors = models.reduce(0) { $0 + $1.places.count }
-    let bytes = models.reduce(0) { $0 + $1.totalSize }
+    let bytes = models.map(\.totalSize).clampedSum
     return "\(PrintableText.quoted(invocation.options.source)): \(tensors) tensors, \(bytes) bytes"
   }
 
