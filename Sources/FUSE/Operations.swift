@@ -52,6 +52,8 @@ func sessionOperations() -> fuse_lowlevel_ops {
       guard let name = unsafe name else { throw .invalidArgument }
       let bytes = unsafe Span<UInt8>(
         _unsafeStart: UnsafeRawPointer(name).assumingMemoryBound(to: UInt8.self), count: strlen(name))
+      // The kernel lets longer ones pass (FUSE_NAME_MAX), and statfs has said that there are none.
+      guard bytes.count <= NAME_MAX else { throw .fileNameTooLong }
       let attributes = try context.fileSystem.lookup(bytes, in: InodeNumber(number: parent))
       reply.take()?.entry(attributes)
     }
