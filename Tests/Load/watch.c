@@ -1,0 +1,90 @@
+// What the daemons hold, over time: memory of their own (RssAnon: the model's pages are the page cache's, and are not
+// counted), descriptors, threads.
+//
+// The rule, for each daemon. After a tenth of the time, in which buffers and stacks are first used, four quarters are
+// compared. Descriptors and threads: no more at any moment of the last quarter than of the first. Memory: the mean of
+// the last quarter is at most 1 MiB above that of the first. A leak of one byte for each read would be more.
+#include "load.h"
+#include <dirent.h>
+
+struct sample { double time; long memory, descriptors, threads; };
+enum { DAEMONS = 8, SAMPLES = 4096, QUARTERS = 4 };
+static struct sample samples[DAEMONS][SAMPLES];
+static int sampleCount;
+static double length;
+
+static long countEntries(pid_t process, const char *what) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%d/%s", process, what);
+  DIR *directory = opendir(path);
+  if (!directory) fail("look into", path);
+  long count = 0;
+  for (struct dirent *entry; (entry = readdir(directory));) count += entry->d_name[0] != '.';
+  closedir(directory);
+  return count;
+}
+
+static long ownKilobytes(pid_t process) {
+  char path[64], line[256];
+  long result = -1;
+  snprintf(path, sizeof path, "/proc/%d/status", process);
+  FILE *file = fopen(path, "r");
+  if (!file) fail("read", path);
+  while (fgets(line, sizeof line, file)) sscanf(line, "RssAnon: %ld", &result);
+  fclose(file);
+  return result;
+}
+
+void watch(double elapsed, double whole) {
+  length = whole;
+  if (sampleCount == SAMPLES || elapsed < whole * sampleCount / SAMPLES) return;
+  for (int i = 0; i < daemonCount; i++)
+    samples[i][sampleCount] = (struct sample){ elapsed, ownKilobytes(daemons[i]), countEntries(daemons[i], "fd"),
+                                               countEntries(daemons[i], "task") };
+  sampleCount++;
+}
+
+struct quarter { double memory; long leastMemory, mostMemory, descriptors, threads, count; };
+
+static struct quarter quarter(int daemon, int number) {
+  struct quarter result = { .leastMemory = LONG_MAX };
+  double start = length / 10, part = (length - start) / QUARTERS;
+  for (int i = 0; i < sampleCount; i++) {
+    const struct sample *sample = &samples[daemon][i];
+    if (sample->time < start + number * part || sample->time >= start + (number + 1) * part) continue;
+    result.memory += sample->memory;
+    if (sample->memory < result.leastMemory) result.leastMemory = sample->memory;
+    if (sample->memory > result.mostMemory) result.mostMemory = sample->memory;
+    if (sample->descriptors > result.descriptors) result.descriptors = sample->descriptors;
+    if (sample->threads > result.threads) result.threads = sample->threads;
+    result.count++;
+  }
+  if (result.count) result.memory /= result.count;
+  return result;
+}
+
+bool report(void) {
+  printf("load: %.0f s: %lu reads, %lu through mappings, %lu past the page cache; %.1f GiB verified\n", length,
+         totals->reads[0], totals->reads[1], totals->reads[2], totals->bytes / 1073741824.0);
+  printf("load: %lu opens and closes, %lu descriptors held, %lu readers killed, %lu failures\n", totals->opened,
+         totals->held, totals->killed, totals->failures);
+  puts("\n| daemon | quarter | samples | memory, KiB: mean | least | most | descriptors | threads |");
+  puts("| --- | --: | --: | --: | --: | --: | --: | --: |");
+  bool isFlat = true;
+  for (int i = 0; i < daemonCount; i++) {
+    struct quarter quarters[QUARTERS];
+    for (int j = 0; j < QUARTERS; j++) {
+      struct quarter *q = &quarters[j];
+      *q = quarter(i, j);
+      printf("| %d | %d | %ld | %.0f | %ld | %ld | %ld | %ld |\n", i + 1, j + 1, q->count, q->memory, q->leastMemory,
+             q->mostMemory, q->descriptors, q->threads);
+    }
+    const struct quarter *first = &quarters[0], *last = &quarters[QUARTERS - 1];
+    if (!first->count || !last->count || last->descriptors > first->descriptors || last->threads > first->threads
+        || last->memory > first->memory + 1024) {
+      printf("load: daemon %d holds more at the end than in the beginning\n", i + 1);
+      isFlat = false;
+    }
+  }
+  return isFlat;
+}
