@@ -6,7 +6,7 @@ BUILD = .build/release
 # Root needs no sudo, and a container often has none.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: all demo test lint format deps test-deps install uninstall deb check-install clean
+.PHONY: all demo test load test-asan test-tsan test-valgrind lint format deps test-deps install uninstall deb check-install clean
 
 # The Swift runtime is in the commands, so that they run where there is no Swift.
 all: deps
@@ -20,6 +20,21 @@ demo: all
 ## test: build and run every test, real mounts included (as root, since some tests need other users)
 test: deps test-deps
 	$(SUDO) $(SWIFT) test --disable-xctest
+
+## load: 64 readers of two mounts of a large model, for MINUTES=10, every byte verified; prints what the daemons held
+MINUTES ?= 10
+load: all
+	$(SUDO) Tests/Load/run $(BUILD)/stmount $(MINUTES)
+
+## test-asan, test-tsan: the tests under AddressSanitizer and ThreadSanitizer, daemons included
+test-asan test-tsan: test-%: deps test-deps
+	$(SUDO) Tests/Sanitizers/run $*
+
+## test-valgrind: a daemon under valgrind's memcheck, while the oracle asks it everything
+test-valgrind: deps test-deps
+	@$(call INSTALL,valgrind,valgrind)
+	$(SWIFT) build --product stmount
+	$(SUDO) Tests/Sanitizers/valgrind .build/debug/stmount
 
 ## lint: the formatting rules, strictly
 lint:

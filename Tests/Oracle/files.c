@@ -78,8 +78,8 @@ void readThere(void) {
   off_t offset = someOffset(file->entry->size);
   note("pread '%s' %zu bytes at %ld, memory at %zu", file->entry->path, count, offset, shift);
   prepare(count + shift);
-  BOTH("pread", pread(file->fd[side], buffers[side] + shift, count, offset));
-  expectSameBytes("pread", count + shift);
+  long got = BOTH("pread", pread(file->fd[side], buffers[side] + shift, count, offset));
+  expectSameBytes("pread", count + shift, got);
 }
 
 static void expectSamePosition(const struct opened *file) {
@@ -93,8 +93,8 @@ void readHere(void) {
   size_t count = someCount();
   note("read '%s' %zu bytes", file->entry->path, count);
   prepare(count);
-  BOTH("read", read(file->fd[side], buffers[side], count));
-  expectSameBytes("read", count);
+  long got = BOTH("read", read(file->fd[side], buffers[side], count));
+  expectSameBytes("read", count, got);
   expectSamePosition(file);
 }
 
@@ -106,13 +106,13 @@ void readInto3(void) {
   size_t total = counts[0] + counts[1] + counts[2];
   note("preadv2 '%s' %zu + %zu + %zu bytes at %ld", file->entry->path, counts[0], counts[1], counts[2], offset);
   prepare(total);
-  BOTH("preadv2", ({
+  long got = BOTH("preadv2", ({
     char *start = buffers[side];
     struct iovec parts[] = { { start, counts[0] }, { start + counts[0], counts[1] },
                              { start + counts[0] + counts[1], counts[2] } };
     preadv2(file->fd[side], parts, 3, offset, 0);
   }));
-  expectSameBytes("preadv2", total);
+  expectSameBytes("preadv2", total, got);
   expectSamePosition(file);
 }
 
@@ -145,7 +145,7 @@ void sendFile(void) {
   BOTH("sendfile's offset", offsets[side]);
   if (sent > 0) {
     BOTH("reading what was sent", pread(target[side], buffers[side], sent, 0));
-    expectSameBytes("sendfile", sent);
+    expectSameBytes("sendfile", sent, sent);
   }
   for (int side = 0; side < SIDES; side++) close(target[side]);
   expectSamePosition(file);

@@ -55,19 +55,20 @@ void look(void) {
   size_t offset = below(mapping->length), count = someCount();
   if (count > mapping->length - offset) count = mapping->length - offset;
   note("look at %zu bytes at %zu of the mapping of '%s'", count, offset, mapping->path);
+  long got = count;
   if (below(4) && offset < mapping->touchable) {
     // By faults of this process.
-    if (count > mapping->touchable - offset) count = mapping->touchable - offset;
+    if (count > mapping->touchable - offset) count = got = mapping->touchable - offset;
     for (int side = 0; side < SIDES; side++) memcpy(buffers[side], mapping->start[side] + offset, count);
   } else {
     // By the kernel, which says how far it came where a fault would be SIGBUS.
     for (int side = 0; side < SIDES; side++) memset(buffers[side], 0xA5, count);
-    BOTH("a look at the mapping", ({
+    got = BOTH("a look at the mapping", ({
       struct iovec here = { buffers[side], count }, there = { mapping->start[side] + offset, count };
       process_vm_readv(getpid(), &here, 1, &there, 1, 0);
     }));
   }
-  expectSameBytes("the mapping", count);
+  expectSameBytes("the mapping", count, got);
 }
 
 // Writes to both mappings: the private ones' pages become copies, and the files stay as they are.

@@ -56,8 +56,8 @@ __attribute__((format(printf, 1, 2), noreturn)) void differ(const char *format, 
 __attribute__((noreturn)) void fail(const char *what, const char *which);
 // Compares the results of one call: its value and, of a failure, errno.
 void expectSame(const char *what, const long value[SIDES], const int error[SIDES]);
-// Compares the first `count` bytes of the buffers.
-void expectSameBytes(const char *what, size_t count);
+// Compares the first `count` bytes of the buffers, of which the call has written `got`; -1 is none.
+void expectSameBytes(const char *what, size_t count, long got);
 
 // Runs EXPRESSION for each side, with `side` as its number, and compares value and errno. The value is the mount's.
 #define BOTH(what, expression) ({ \
