@@ -2,8 +2,9 @@
 // counted), descriptors, threads.
 //
 // The rule, for each daemon. After a tenth of the time, in which buffers and stacks are first used, four quarters are
-// compared. Descriptors and threads: no more at any moment of the last quarter than of the first. Memory: the mean of
-// the last quarter is at most 1 MiB above that of the first. A leak of one byte for each read would be more.
+// compared. Descriptors and threads: the most of the last quarter is not above the most of the first. Memory: the mean
+// of the last quarter is at most 1 MiB above that of the first. The smallest block of malloc, lost at every tenth read
+// of ten minutes, would be more.
 #include "load.h"
 #include <dirent.h>
 

@@ -34,7 +34,7 @@ uint64_t below(uint64_t limit) {  // splitmix64
   uint64_t z = state += 0x9e3779b97f4a7c15;
   z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
   z = (z ^ z >> 27) * 0x94d049bb133111eb;
-  return limit ? (z ^ z >> 31) % limit : 0;
+  return (z ^ z >> 31) % limit;
 }
 
 // MARK: - Differences
@@ -124,14 +124,14 @@ static void takeStep(void) {
 // do at once would not depend on the seed alone.
 static void forkAndGoOn(void) {
   if (isChild) return;
-  uint64_t childState = below(0) ^ state, count = below(40);
+  uint64_t count = below(40);
   note("fork");
   fflush(NULL);
   pid_t child = fork();
   if (child < 0) fail("fork", "a child");
   if (!child) {
     isChild = true;
-    state = childState;
+    state = ~state;  // not what the parent will do next
     forgetStreams();
     for (uint64_t i = 0; i < count; i++) takeStep();
     _exit(0);
