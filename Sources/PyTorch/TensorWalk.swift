@@ -6,6 +6,8 @@ struct TensorWalk {
   /// What may still be looked at, in values and bytes of names. One list may stand in a thousand places, each
   /// of them in a list that does too, so that a small pickle describes more than there is room for.
   private var budget: Int
+  /// The containers that lead to where it is. Instances often hold what holds them.
+  private var path: Set<Int32> = []
   private(set) var tensors: [StoredTensor] = []
   private(set) var omissions: [Omission] = []
 
@@ -49,7 +51,9 @@ struct TensorWalk {
       omissions.append(Omission(name: name, type: pickle.storages[Int(row)].type, reason: .bareStorage))
     case .container(let row):
       guard depth < Self.maximumDepth else { throw error("it is nested more than \(Self.maximumDepth) deep") }
+      guard path.insert(row).inserted else { return }
       try visit(pickle.containers[Int(row)], name: name, depth: depth)
+      path.remove(row)
     default: break
     }
   }
