@@ -54,7 +54,7 @@ class Tensor:
 
 class Unpickler(pickle.Unpickler):
     def find_class(self, module, name):
-        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+        if module == "torch._utils" and name in ("_rebuild_tensor", "_rebuild_tensor_v2"):
             return Tensor
         if name in STORAGES:
             return STORAGES[name]
