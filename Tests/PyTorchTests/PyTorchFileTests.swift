@@ -144,7 +144,7 @@ import Testing
     #expect(try read(file.bytes).names == ["model.w"])
   }
 
-  @Test("TorchScript's modules have their parameters as attributes")
+  @Test("TorchScript's modules have their parameters as attributes, and its constants are CONSTANTS")
   func torchScript() throws {
     var file = TorchFile()
     let tensor = file.tensor("Float", [1])
@@ -160,8 +160,11 @@ import Testing
     var archive = file.archive
     let refusal = refusal(of: archive.bytes)
     #expect(refusal?.problem == .global(module: Array("__torch__".utf8), name: Array("Net".utf8)))
-    archive.entries.append(.init("archive/constants.pkl", PickledValue.tuple([]).pickle))
-    #expect(try read(archive.bytes).names == ["fc.weight"])
+    archive.entries.append(.init("archive/constants.pkl", PickledValue.tuple([tensor]).pickle))
+    archive.entries.append(.init("archive/constants/0", [1, 2, 3, 4]))
+    let tensors = try read(archive.bytes).tensors
+    #expect(tensors.map { String(decoding: $0.name, as: UTF8.self) } == ["fc.weight", "CONSTANTS.0"])
+    #expect(tensors.last?.range.lowerBound == UInt64(archive.offset(of: "archive/constants/0")))
   }
 
   @Test("What is no run of a storage's elements is left out, and said")
