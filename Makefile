@@ -6,7 +6,8 @@ BUILD = .build/release
 # Root needs no sudo, and a container often has none.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: all demo test load test-asan test-tsan test-valgrind lint format deps test-deps install uninstall deb check-install clean
+.PHONY: all demo test load test-asan test-tsan test-valgrind lint format deps test-deps install uninstall deb \
+  check-install clean
 
 # The Swift runtime is in the commands, so that they run where there is no Swift.
 all: deps
