@@ -105,7 +105,7 @@ install: all
 	  $(BUILD)/$$command --generate-completion-script fish \
 	    >$(ROOT)/share/fish/vendor_completions.d/$$command.fish || exit; done
 	install -m 644 README.md CHANGELOG.md docs/SEMANTICS.md docs/VIEWS.md docs/RECIPES.md \
-	  docs/TROUBLESHOOTING.md $(ROOT)/share/doc/stmount
+	  docs/SECURITY.md docs/TROUBLESHOOTING.md $(ROOT)/share/doc/stmount
 	install -m 644 LICENSE $(ROOT)/share/doc/stmount/copyright
 	install -m 644 $(EXAMPLES:%=systemd/examples/%) $(ROOT)/share/doc/stmount/examples
 

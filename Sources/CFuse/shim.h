@@ -7,6 +7,9 @@
 #define FUSE_USE_VERSION 314
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
+#include <linux/capability.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
@@ -33,6 +36,61 @@ static inline long stmount_cached_pages(int fd, unsigned long long offset, unsig
   struct { unsigned long long cached, dirty, writeback, evicted, recently_evicted; } status = {0, 0, 0, 0, 0};
   const long number = 451;  // The same on every architecture of this century.
   return syscall(number, fd, &range, &status, 0) == 0 ? (long)status.cached : -1;
+}
+
+// Moves bytes of a file into a pipe without copying them: splice(2), which needs _GNU_SOURCE. Waits for the disk, but not
+// for room in the pipe.
+static inline ssize_t stmount_splice(int file, off_t offset, int pipe, size_t length) {
+  const unsigned nonblock = 2;  // SPLICE_F_NONBLOCK
+  return syscall(SYS_splice, file, &offset, pipe, NULL, length, nonblock);
+}
+
+// F_SETPIPE_SZ, which needs _GNU_SOURCE too. Returns the size that the pipe has then, or -1.
+static inline int stmount_set_pipe_size(int pipe, int size) { return fcntl(pipe, 1031, size); }
+
+static inline int stmount_pipe_is_empty(int pipe) {
+  int count = 0;
+  return ioctl(pipe, FIONREAD, &count) == 0 && count == 0;
+}
+
+// prctl(2) is variadic.
+static inline void stmount_gain_no_privileges(void) { prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); }
+
+// Keeps of the capabilities of this thread those in a set of bits, and gives up the others: capabilities(7). 0, or -1
+// with errno. Who may not narrow the bounding set has nothing to fear from it.
+static inline int stmount_keep_capabilities(unsigned long long kept) {
+  prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  for (int number = 0; prctl(PR_CAPBSET_READ, number, 0, 0, 0) >= 0; number++)
+    if ((kept >> number & 1) == 0) prctl(PR_CAPBSET_DROP, number, 0, 0, 0);
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_data_struct data[2];
+  if (syscall(SYS_capget, &header, data) != 0) return -1;
+  for (int half = 0; half < 2; half++) {
+    const unsigned bits = (unsigned)(kept >> (32 * half));
+    data[half].permitted &= bits;
+    data[half].effective &= bits;
+    data[half].inheritable = 0;
+  }
+  return (int)syscall(SYS_capset, &header, data);
+}
+
+// Lets the calling thread, and those that it starts, open no file any more and reach no network: landlock(7), whose
+// numbers are the same on every architecture. 0, or -1 with errno: before Linux 5.13 there is none.
+static inline int stmount_deny_files(void) {
+  const long create = 444, restrict_self = 446;
+  const long version = syscall(create, NULL, 0, 1);
+  if (version < 1) return -1;
+  // Every right that the version knows. A right that is not named is not denied, one that is not known is an error.
+  struct { unsigned long long files, network; } denied = {0x1FFF, 0};
+  if (version >= 2) denied.files |= 1 << 13;
+  if (version >= 3) denied.files |= 1 << 14;
+  if (version >= 4) denied.network = 3;
+  if (version >= 5) denied.files |= 1 << 15;
+  const int rules = (int)syscall(create, &denied, version >= 4 ? 16 : 8, 0);
+  if (rules < 0) return -1;
+  const long result = syscall(restrict_self, rules, 0);
+  close(rules);
+  return (int)result;
 }
 
 // What the kernel can do (FUSE_CAP_*) and what of it is wanted. The flags are int in 3.14; from 3.17 on there are more

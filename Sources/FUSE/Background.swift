@@ -2,38 +2,64 @@ internal import CFuse
 internal import Glibc
 public import SystemPackage
 
-/// How a daemon tells the command that started it that it is ready: a pipe with one byte.
+/// How a daemon and the command that started it agree that the mount stays: the daemon says that it is ready, and the
+/// command that it has heard so and ends well.
+///
+/// Whatever ends the command before that, the daemon notices and undoes the mount: nobody is left with one that they were
+/// told had failed.
 public struct Readiness: Sendable {
-  private let reader: FileDescriptor
-  private let writer: FileDescriptor
+  /// The ends of one connection.
+  private let command: FileDescriptor
+  private let daemon: FileDescriptor
 
-  /// Makes the pipe, which no child that executes something else inherits: pipe(2), fcntl(2).
+  /// Makes the connection, which no child that executes something else inherits: socketpair(2).
   public init() throws(Errno) {
-    (reader, writer) = try makePipe()
+    var ends: (CInt, CInt) = (-1, -1)
+    let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
+    let result = unsafe withUnsafeMutableBytes(of: &ends) { ends in
+      unsafe socketpair(AF_UNIX, type, 0, ends.bindMemory(to: CInt.self).baseAddress)
+    }
+    guard result == 0 else { throw Errno(rawValue: errno) }
+    command = FileDescriptor(rawValue: ends.0)
+    daemon = FileDescriptor(rawValue: ends.1)
   }
 
   /// Says that the daemon is ready, after leaving the terminal to the command: standard input, output and error
-  /// go to /dev/null, so that whoever waits for their end need not wait for the daemon's.
-  public func signal() {
+  /// go to /dev/null, so that whoever waits for their end need not wait for the daemon's. False where the command has
+  /// ended without hearing it.
+  public func signal() -> Bool {
     if let null = try? FileDescriptor.open(FilePath("/dev/null"), .readWrite, options: .closeOnExec) {
       for standard in [FileDescriptor.standardInput, .standardOutput, .standardError] {
         _ = try? null.duplicate(as: standard)
       }
       if null.rawValue > 2 { try? null.close() }
     }
-    _ = try? writer.writeAll([1])
-    try? writer.close()
+    try? command.close()
+    defer { try? daemon.close() }
+    return Self.send(to: daemon) && Self.receive(from: daemon)
   }
 
   /// Waits for ``signal()`` in the parent, for at most `seconds`. False where the daemon ended without it or
-  /// did not say so in time: poll(2).
+  /// did not say so in time: poll(2). Until then a signal ends the process as ever; from then on it must end well, and
+  /// signals are blocked.
   public func wait(seconds: Int32) -> Bool {
-    try? writer.close()
-    var request = pollfd(fd: reader.rawValue, events: Int16(POLLIN), revents: 0)
-    // A signal ends the waiting: they are blocked here, so none interrupts it but to end the process.
-    guard unsafe poll(&request, 1, seconds * 1000) == 1 else { return false }
+    try? daemon.close()
+    var request = pollfd(fd: command.rawValue, events: Int16(POLLIN), revents: 0)
+    guard unsafe poll(&request, 1, seconds * 1000) == 1, Self.receive(from: command) else { return false }
+    var all = sigset_t()
+    unsafe sigfillset(&all)
+    unsafe pthread_sigmask(SIG_SETMASK, &all, nil)
+    return Self.send(to: command)
+  }
+
+  private static func send(to end: FileDescriptor) -> Bool {
+    var byte: UInt8 = 1
+    return unsafe Glibc.send(end.rawValue, &byte, 1, Int32(MSG_NOSIGNAL)) == 1
+  }
+
+  private static func receive(from end: FileDescriptor) -> Bool {
     var byte: UInt8 = 0
-    return unsafe withUnsafeMutableBytes(of: &byte) { unsafe (try? reader.read(into: $0)) == 1 }
+    return unsafe withUnsafeMutableBytes(of: &byte) { unsafe (try? end.read(into: $0)) == 1 }
   }
 }
 
@@ -67,6 +93,19 @@ public enum ForkedProcess: Sendable {
     setsid()
     _ = unsafe chdir("/")
     return .child
+  }
+
+  /// Waits for a child's end: waitpid(2). Its exit status, or 128 and the number of the signal that ended it; nil where it
+  /// does not end within two seconds, as one that waits for a disk may do even after SIGKILL.
+  public static func exitStatus(of child: Int32) -> Int32? {
+    for _ in 0..<100 {
+      var status: Int32 = 0
+      if unsafe waitpid(child, &status, WNOHANG) == child {
+        return status & 0x7F == 0 ? status >> 8 & 0xFF : 128 + (status & 0x7F)
+      }
+      usleep(20_000)
+    }
+    return nil
   }
 }
 

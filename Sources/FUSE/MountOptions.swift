@@ -44,6 +44,9 @@ public struct MountOptions: Sendable, Equatable {
     case mapping = "mmap"
     /// From the source's descriptor through a pipe: splice(2).
     case descriptor = "splice"
+    /// Read into memory of this process, and looked at once more before it is sent: pread(2). No change of the source
+    /// can pass unnoticed.
+    case copy
   }
 
   /// No options: what ``kernelOptions`` says of every mount is all there is.
@@ -90,7 +93,7 @@ public struct MountOptions: Sendable, Equatable {
       passedOn.append(name)
     case ("io", let value?):
       guard let source = ReadSource(rawValue: value) else {
-        throw Problem(description: "io=\(value) is not io=auto, io=mmap or io=splice")
+        throw Problem(description: "io=\(value) is not io=auto, io=mmap, io=splice or io=copy")
       }
       readSource = source
     case ("fsname", let value?): source = value

@@ -41,7 +41,7 @@ public struct MountPoint: Sendable {
   }
 
   /// Unmounts what is mounted at a path if it is a FUSE mount of this program's and dead: ENOTCONN, umount2(2).
-  private static func clearDead(_ path: FilePath) {
+  public static func clearDead(_ path: FilePath) {
     // A dead mount cannot be resolved itself, but the directory it is in can.
     guard let name = path.lastComponent, let parent = try? resolve(parent(of: path)) else { return }
     let path = parent.appending(name)

@@ -13,6 +13,7 @@ final class SessionContext: Sendable {
   let needsNoOpen = Atomic<Bool>(false)
   let needsNoOpendir = Atomic<Bool>(false)
   let counters = RequestCounters()
+  let pipes = PipePool()
   private let features = Atomic<UInt>(0)
 
   /// What the kernel said at the beginning of what it can do.

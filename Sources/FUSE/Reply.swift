@@ -114,19 +114,21 @@ extension iovec {
 }
 
 extension Reply {
-  /// Answers with bytes of a file, moved through a pipe without being mapped: fuse_reply_data, splice(2).
-  consuming func splice(from descriptor: FileDescriptor, _ range: Range<UInt64>) {
+  /// Answers with pages that a pipe holds: fuse_reply_data, splice(2).
+  consuming func pages(_ pages: borrowing PipedPages) {
     let request = unsafe request
     discard self
     var buffers = fuse_bufvec()
     buffers.count = 1
-    unsafe buffers.buf.size = range.count
-    unsafe buffers.buf.flags = fuse_buf_flags(FUSE_BUF_IS_FD.rawValue | FUSE_BUF_FD_SEEK.rawValue)
-    unsafe buffers.buf.fd = descriptor.rawValue
-    unsafe buffers.buf.pos = off_t(clamping: range.lowerBound)
+    unsafe buffers.buf.size = pages.count
+    unsafe buffers.buf.flags = FUSE_BUF_IS_FD
+    unsafe buffers.buf.fd = pages.descriptor.rawValue
     // Not FUSE_BUF_SPLICE_MOVE: it would take pages out of the file's own cache where it can.
     unsafe fuse_reply_data(request, &buffers, fuse_buf_copy_flags(0))
   }
+
+  /// The pipes of the request's session.
+  fileprivate var pipes: PipePool? { unsafe SessionContext.of(request)?.pipes }
 }
 
 /// The answer that one read is owed. Dropped unanswered, it is an I/O error at the other end.
@@ -155,10 +157,17 @@ public struct ReadReply: ~Copyable {
     if first.isEmpty { reply.bytes(second) } else { reply.bytes(first, second) }
   }
 
-  /// Answers with bytes `range` of a file, which the caller has found to reach that far.
-  public consuming func splice(from descriptor: FileDescriptor, _ range: Range<UInt64>) {
-    counters.countRead(range.count)
-    reply.splice(from: descriptor, range)
+  /// Takes bytes `range` of a file to answer with; nil where they cannot be had so. The caller finds out that the file has
+  /// not changed before it sends them.
+  public func pages(_ range: Range<UInt64>, of file: FileDescriptor) -> PipedPages? {
+    guard let pipes = reply.pipes else { return nil }
+    return PipedPages.take(range, of: file, from: pipes)
+  }
+
+  /// Answers with pages of a file.
+  public consuming func pages(_ pages: borrowing PipedPages) {
+    counters.countRead(pages.count)
+    reply.pages(pages)
   }
 }
 

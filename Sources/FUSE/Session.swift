@@ -85,11 +85,6 @@ public final class Session: Sendable {
   /// The mount's device number as `MAJOR:MINOR`, once it is mounted.
   var device: String? { place.withLock { $0?.device } }
 
-  /// Lets go of the connection in a process that will not serve it: after fork(2), in the parent.
-  public func abandon() {
-    unsafe close(fuse_session_fd(handle.pointer))
-  }
-
   /// Answers requests until the file system is unmounted and its last open file is closed. Blocks.
   ///
   /// `onReady` is called once, on the calling thread, when the mount has answered.
@@ -98,7 +93,7 @@ public final class Session: Sendable {
     if workers.isEmpty {
       // No thread can be had: this one serves alone, and readiness cannot be tried out.
       onReady()
-      work()
+      serve()
     } else {
       waitForAnswer()
       onReady()
@@ -119,8 +114,14 @@ public final class Session: Sendable {
     try? root.close()
   }
 
-  /// One worker: receives and processes requests until the session ends; fuse_session_receive_buf.
+  /// One worker, which needs no file but those that are open.
   private func work() {
+    LeastPrivilege.confineThread()
+    serve()
+  }
+
+  /// Receives and processes requests until the session ends; fuse_session_receive_buf.
+  private func serve() {
     var buffer = unsafe fuse_buf()
     defer { unsafe free(buffer.mem) }
     while unsafe fuse_session_exited(handle.pointer) == 0 {
@@ -129,6 +130,20 @@ public final class Session: Sendable {
       if received <= 0 { return }
       unsafe fuse_session_process_buf(handle.pointer, &buffer)
     }
+  }
+
+  /// Has the kernel forget what it holds of the contents of files, which it shall not read anew but from the file system:
+  /// fuse_lowlevel_notify_inval_inode. Mappings of them lose their pages too. Inodes that it does not know cost about a
+  /// microsecond.
+  ///
+  /// `each` calls what it is given for every inode, on a thread of its own: the kernel waits there for reads that are under
+  /// way, which the workers have to answer.
+  public func dropCache(of each: @escaping @Sendable ((InodeNumber) -> Void) -> Void) {
+    WorkerThread(running: { [self] in
+      each { inode in
+        _ = unsafe fuse_lowlevel_notify_inval_inode(handle.pointer, fuse_ino_t(inode.number), 0, 0)
+      }
+    })?.detach()
   }
 
   /// Takes the mount out of the tree of names at once; files that are open stay readable, and ``run()`` returns

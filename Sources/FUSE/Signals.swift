@@ -1,7 +1,7 @@
 internal import CFuse
 internal import Glibc
 
-/// The signals that a daemon heeds: TERM, INT and HUP end it, USR1 asks it to report.
+/// The signals that a daemon heeds: TERM, INT, HUP and QUIT end it, USR1 asks it to report.
 public enum Signals {
   /// Why the handler is called.
   public enum Event: Sendable, Equatable {
@@ -13,19 +13,23 @@ public enum Signals {
     case tick
   }
 
+  private static let ends = [SIGTERM, SIGINT, SIGHUP, SIGQUIT]
+
   private static func heeded() -> sigset_t {
     var set = sigset_t()
     unsafe sigemptyset(&set)
-    for signal in [SIGTERM, SIGINT, SIGHUP, SIGUSR1] { unsafe sigaddset(&set, signal) }
+    for signal in ends + [SIGUSR1] { unsafe sigaddset(&set, signal) }
     return set
   }
 
   /// Keeps the signals waiting, in this thread and all that it starts: pthread_sigmask(3). Call before any
-  /// thread exists; whatever was inherited as blocked is not any more. SIGPIPE is ignored, as a daemon must.
+  /// thread exists; whatever was inherited as blocked is not any more. SIGPIPE is ignored, as a daemon must;
+  /// SIGCHLD is not, which would leave nothing to wait for of fusermount3.
   public static func block() {
     var set = heeded()
     unsafe pthread_sigmask(SIG_SETMASK, &set, nil)
     signal(SIGPIPE, SIG_IGN)
+    signal(SIGCHLD, SIG_DFL)
   }
 
   /// Calls `handler` with each signal as it comes, and whenever none came for `interval`, on a thread of its own:
@@ -41,7 +45,7 @@ public enum Signals {
       while true {
         switch unsafe sigtimedwait(&set, nil, &timeout) {
         case SIGUSR1: handler(.report)
-        case SIGTERM, SIGINT, SIGHUP: handler(.end)
+        case let signal where ends.contains(signal): handler(.end)
         default:
           if errno == EAGAIN { handler(.tick) } else if errno != EINTR { return }
         }

@@ -12,9 +12,10 @@ public struct Trial: Sendable {
 
   /// Mounts an empty file system on a directory of its own, and unmounts it. No thread may have been started.
   public init() throws(MountError) {
+    // Before there is anything that a signal could leave behind.
+    Signals.block()
     let directory = try Self.makeDirectory()
     defer { _ = unsafe directory.withPlatformString { unsafe rmdir($0) } }
-    Signals.block()
     var options = MountOptions()
     options.source = "stmount-trial"
     let session = try Session(fileSystem: EmptyFileSystem(), options: options)

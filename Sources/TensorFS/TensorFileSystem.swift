@@ -1,7 +1,6 @@
 public import FUSE
 public import Logging
 public import Safetensors
-internal import Synchronization
 public import SystemPackage
 
 /// A collection of models as a file system: one file per tensor and view, and each model's metadata.json.
@@ -12,7 +11,6 @@ public final class TensorFileSystem: FileSystem {
   /// What the files of a shard's tensors have in common where they are models of their own.
   private let metadata: [[ShardMetadata]]
   private let totals: Statistics
-  private let log: Logger
 
   /// Attributes by model and shard, with inode and size still to be set.
   private let fileAttributes: [[Attributes]]
@@ -26,8 +24,7 @@ public final class TensorFileSystem: FileSystem {
   private let isDirect: Bool
   private let readAhead = ReadAhead()
 
-  /// Sources whose change has been reported: model and shard.
-  private let reported = Mutex<Set<[Int]>>([])
+  private let faults: SourceFaults
 
   /// Lays out the tree and writes each metadata.json. Takes time linear in the headers, whatever the data's size.
   public init(_ collection: ModelCollection, options: MountOptions, log: Logger) throws(NameCollision) {
@@ -46,7 +43,15 @@ public final class TensorFileSystem: FileSystem {
       + [ownership.shared(.directory, models.flatMap(\.shards))]
     isDirect = options.isDirect
     readSource = options.readSource
-    self.log = log
+    faults = SourceFaults(log: log)
+  }
+
+  /// Calls `drop`, once for each source that is found to have changed, with a function that names the inodes whose
+  /// contents came from it: their pages in the kernel shall go.
+  public func whenSourceChanges(
+    _ drop: @escaping @Sendable (@escaping @Sendable ((InodeNumber) -> Void) -> Void) -> Void
+  ) {
+    faults.whenSourceChanges(drop)
   }
 
   // MARK: - Names
@@ -225,25 +230,42 @@ public final class TensorFileSystem: FileSystem {
         unsafe reply.bytes(
           header.span.bytes, words.span.bytes.extracting(excess..<excess + data.count))
       } catch {
-        reply.error(.ioError)
+        fail(reply, error, shard, position)
       }
       return
     }
     let range = whole.lowerBound + data.lowerBound..<whole.lowerBound + data.upperBound
-    if header.isEmpty, usesDescriptor(for: range.count) {
-      reply.splice(from: shard.file.descriptor, range)
-    } else {
+    if header.isEmpty, usesDescriptor(for: range.count),
+      let pages = reply.pages(range, of: shard.file.descriptor)
+    {
+      guard isUnchanged(shard, position) else { return reply.error(.ioError) }
+      reply.pages(pages)
+    } else if readSource == .mapping {
       readAhead.willRead(range, of: whole, in: shard.file.descriptor)
       unsafe reply.bytes(header.span.bytes, shard.file.mappedBytes(range))
+    } else {
+      readAhead.willRead(range, of: whole, in: shard.file.descriptor)
+      do throws(Errno) {
+        let bytes = try shard.file.read(from: range.lowerBound, count: range.count)
+        guard isUnchanged(shard, position) else { throw .ioError }
+        unsafe reply.bytes(header.span.bytes, bytes.span.bytes)
+      } catch {
+        fail(reply, error, shard, position)
+      }
+      return
     }
+    // The kernel has copied from the file's own pages after they were checked. Should they have changed meanwhile, what it
+    // got must not stay in its cache.
+    _ = isUnchanged(shard, position)
   }
 
-  /// Where the bytes of a reply of `count` bytes come from. Through the mapping the kernel looks up every page for
-  /// itself; a pipe costs more at first and less for each page. docs/PERFORMANCE.md has the measurements.
+  /// Where the bytes of a reply of `count` bytes come from. A copy is checked after it was made, so that nothing can pass;
+  /// for small requests it costs nothing that can be measured. A pipe costs more at first and less for each page.
+  /// docs/PERFORMANCE.md has the measurements.
   private func usesDescriptor(for count: Int) -> Bool {
     switch readSource {
     case .automatic: count >= 128 << 10
-    case .mapping: false
+    case .mapping, .copy: false
     case .descriptor: true
     }
   }
@@ -254,17 +276,32 @@ public final class TensorFileSystem: FileSystem {
     return start..<start + min(UInt64(max(0, count)), size - start)
   }
 
-  /// False, with one line in the log for each shard, where the source is no longer what was mounted.
+  /// False where the source is no longer what was mounted.
   private func isUnchanged(_ shard: Shard, _ position: (model: Int, shard: Int)) -> Bool {
     if shard.file.isUnchanged() { return true }
-    let isNew = reported.withLock { $0.insert([position.model, position.shard]).inserted }
-    if isNew {
-      log.error(
-        """
-        \(shard.file.path.printable) has changed since it was mounted; \
-        reading its tensors fails until it is mounted anew
-        """)
+    faults.noticeChange(of: shard, at: SourceFaults.Place(position)) { [self] body in
+      for index in tree.tree.nodes.indices {
+        let node = tree.tree.nodes[index]
+        guard node.kind == .tensor, source(node).1 == position else { continue }
+        for place in tree.places(of: index) { body(place.inode) }
+      }
     }
     return false
+  }
+
+  /// Answers a read for which the source could not be read.
+  private func fail(
+    _ reply: consuming ReadReply, _ error: Errno, _ shard: Shard, _ position: (model: Int, shard: Int)
+  ) {
+    if isUnchanged(shard, position) {
+      faults.noticeFailure(error, of: shard, at: SourceFaults.Place(position))
+    }
+    reply.error(.ioError)
+  }
+}
+
+extension SourceFaults.Place {
+  fileprivate init(_ position: (model: Int, shard: Int)) {
+    self.init(model: position.model, shard: position.shard)
   }
 }

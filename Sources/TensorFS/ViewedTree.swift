@@ -56,6 +56,18 @@ struct ViewedTree: Sendable {
     return names.child(name, of: parent.position, in: parent.view).map(parent.at)
   }
 
+  /// All places of a node: in the tree, and in the views of the mount and of its component.
+  func places(of position: Int) -> [Place] {
+    let raw = Place(position: position, view: .raw, isInComponent: false)
+    let hasComponents = tree.nodes[0].model == Tree.noModel
+    return [raw]
+      + View.inDirectories.flatMap { view in
+        (hasComponents ? [false, true] : [false]).map {
+          Place(position: position, view: view, isInComponent: $0)
+        }
+      }
+  }
+
   /// The name of a place in its directory.
   func name(of place: Place) -> ArraySlice<UInt8> { names.name(of: place.position, in: place.view) }
 

@@ -27,15 +27,18 @@ struct Daemon {
       throw Failure(error)
     }
     if invocation.isFake { return }
-    let readiness = invocation.isForeground ? nil : try makeReadiness()
-    let session = try mountedSession(fileSystem)
-
-    if let readiness {
-      switch try fork() {
-      case .parent(let child): try leave(session, to: child, readiness)
-      case .child: break
-      }
+    let place = try freeMountPoint()
+    var readiness: Readiness?
+    if !invocation.isForeground {
+      let pipe = try makeReadiness()
+      // Before it mounts: should there be no process to be had, nothing has to be undone.
+      if case .parent(let child) = try fork() { try leave(to: child, pipe, place) }
+      readiness = pipe
     }
+    // From here on a signal waits until somebody can unmount.
+    Signals.block()
+    let session = try mountedSession(fileSystem, at: place)
+    fileSystem.whenSourceChanges { [weak session] inodes in session?.dropCache(of: inodes) }
     Housekeeping(session, idleLimit: invocation.idleLimit, log: log, manager: manager).start()
     session.run {
       let remedy = invocation.options.isDirect ? nil : session.raiseKernelReadAhead()
@@ -43,24 +46,28 @@ struct Daemon {
       if let remedy { log.info("long reads would be faster after: \(remedy)") }
       manager.ready("serving \(description)")
       invocation.ready?.signal()
-      readiness?.signal()
+      // The command was ended before it could hear it: whoever did that does not want the mount.
+      if readiness?.signal() == false { session.detach() }
     }
     manager.stopping("unmounted")
     log.notice("unmounted \(PrintableText.quoted(invocation.options.source))")
   }
 
-  /// In the process that called: waits until the mount answers, and ends.
-  private func leave(_ session: Session, to child: Int32, _ readiness: Readiness) throws(Failure) -> Never {
-    session.abandon()
-    guard readiness.wait(seconds: Self.readySeconds) else {
-      // Its end cuts the connection, and the mount can go.
+  /// In the process that called: waits until the mount answers, and ends. A signal ends it at once, and that undoes the
+  /// mount.
+  private func leave(to child: Int32, _ readiness: Readiness, _ place: MountPoint) throws(Failure) -> Never {
+    // Not by returning: what there is belongs to the child now.
+    if readiness.wait(seconds: Self.readySeconds) { _exit(EX_OK) }
+    var status = ForkedProcess.exitStatus(of: child)
+    if status == nil {
       kill(child, SIGKILL)
-      session.detach()
-      throw Failure(
-        status: EX_OSERR, "the mount on \(invocation.mountPointName) does not answer; it was undone")
+      status = ForkedProcess.exitStatus(of: child)
     }
-    // Not by returning: the session belongs to the child now, and must not be destroyed here too.
-    _exit(EX_OK)
+    // It has said itself why it could not mount.
+    if let status, 1..<128 ~= status { _exit(status) }
+    MountPoint.clearDead(place.path)
+    throw Failure(
+      status: EX_OSERR, "the mount on \(invocation.mountPointName) does not answer; it was undone")
   }
 
   private var description: String {
@@ -86,13 +93,18 @@ struct Daemon {
     }
   }
 
-  private func mountedSession(_ fileSystem: TensorFileSystem) throws(Failure) -> Session {
+  private func freeMountPoint() throws(Failure) -> MountPoint {
     do throws(MountError) {
       let path = invocation.mountPoint
-      let place = try MountPoint(
-        checking: path, shownAs: path.printable, clearingDead: invocation.clearsDeadMount)
-      // From here on a signal waits until somebody can unmount.
-      Signals.block()
+      return try MountPoint(checking: path, shownAs: path.printable, clearingDead: invocation.clearsDeadMount)
+    } catch {
+      throw Failure(error)
+    }
+  }
+
+  private func mountedSession(_ fileSystem: TensorFileSystem, at place: MountPoint) throws(Failure) -> Session
+  {
+    do throws(MountError) {
       let session = try Session(fileSystem: fileSystem, options: invocation.options)
       try session.mount(at: place)
       return session

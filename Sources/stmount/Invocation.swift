@@ -68,6 +68,7 @@ struct Invocation {
   /// Opens the sources, and mounts them. Returns as ``Daemon/run()`` does.
   func run() throws(Failure) {
     (isForeground ? LogDestination.standardError : .syslog).bootstrap(level: logLevel)
+    LeastPrivilege.keepMounting()
     let manager = ServiceManager()
     do throws(Failure) {
       try Daemon(collection: openSources(), invocation: self, manager: manager).run()

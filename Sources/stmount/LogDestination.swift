@@ -10,6 +10,8 @@ enum LogDestination: Sendable {
   /// Makes every logger of the process write here. Once, before the first logger.
   func bootstrap(level: Logger.Level) {
     if self == .syslog {
+      // The threads that answer requests may open no file, not even that of the time zone.
+      tzset()
       // The string must outlive the process's logging: a literal does.
       let name: StaticString = "stmount"
       unsafe openlog(

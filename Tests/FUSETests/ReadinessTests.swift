@@ -19,7 +19,7 @@ private func exitStatus(of child: Int32) -> Int32? {
       let readiness = try Readiness()
       switch try ForkedProcess.fork() {
       case .child:
-        readiness.signal()
+        _ = readiness.signal()
         // Lives on: the byte counts, not the end.
         sleep(20)
         _exit(0)
@@ -73,7 +73,7 @@ private func exitStatus(of child: Int32) -> Int32? {
       let readiness = try Readiness()
       switch try ForkedProcess.fork() {
       case .child:
-        readiness.signal()
+        _ = readiness.signal()
         var null = stat()
         var isNull = unsafe stat("/dev/null", &null) == 0
         for descriptor: Int32 in 0...2 {

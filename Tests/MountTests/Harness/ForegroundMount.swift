@@ -32,6 +32,13 @@ struct ForegroundMount {
 func withForegroundMount(
   _ sources: FilePath..., options: [String] = [], _ body: (ForegroundMount) async throws -> Void
 ) async throws -> Int32 {
+  try await withForegroundMount(sources, options: options, body)
+}
+
+/// The same with a list of sources.
+func withForegroundMount(
+  _ sources: [FilePath], options: [String] = [], _ body: (ForegroundMount) async throws -> Void
+) async throws -> Int32 {
   try Machine.check()
   let directory = try TemporaryDirectory()
   let path = try directory.makeDirectory("mnt")

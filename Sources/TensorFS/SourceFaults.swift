@@ -1,0 +1,48 @@
+internal import FUSE
+internal import Logging
+internal import Safetensors
+internal import Synchronization
+internal import SystemPackage
+
+/// What is done about sources that change or cannot be read: one line in the log for each, and what the kernel keeps of a
+/// changed one is dropped.
+final class SourceFaults: Sendable {
+  /// Calls what it is given for each of some inodes.
+  typealias Inodes = @Sendable ((InodeNumber) -> Void) -> Void
+
+  /// A shard, by its model's position and its own.
+  struct Place: Hashable, Sendable {
+    let model: Int
+    let shard: Int
+  }
+
+  private let log: Logger
+  private let changed = Mutex<Set<Place>>([])
+  private let unreadable = Mutex<Set<Place>>([])
+  private let drop = Mutex<(@Sendable (@escaping Inodes) -> Void)?>(nil)
+
+  init(log: Logger) { self.log = log }
+
+  /// Calls `drop`, once for each shard that changes, with the inodes whose contents come from it.
+  func whenSourceChanges(_ drop: @escaping @Sendable (@escaping Inodes) -> Void) {
+    self.drop.withLock { $0 = drop }
+  }
+
+  /// A shard is not what was mounted any more.
+  func noticeChange(of shard: Shard, at place: Place, inodes: @escaping Inodes) {
+    guard changed.withLock({ $0.insert(place).inserted }) else { return }
+    log.error(
+      """
+      \(shard.file.path.printable) has changed since it was mounted; \
+      reading its tensors fails until it is mounted anew
+      """)
+    // What a reply has brought there while the file changed is not to stay, and nobody can tell what that was.
+    drop.withLock { $0 }?(inodes)
+  }
+
+  /// A shard is what it was, but what holds it failed.
+  func noticeFailure(_ error: Errno, of shard: Shard, at place: Place) {
+    guard unreadable.withLock({ $0.insert(place).inserted }) else { return }
+    log.error("\(shard.file.path.printable) cannot be read: \(error); this is said once, reads go on trying")
+  }
+}

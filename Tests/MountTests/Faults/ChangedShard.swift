@@ -1,0 +1,96 @@
+import Fixtures
+import Glibc
+import SystemPackage
+
+/// A shard that is going to change under its mount, and how.
+struct ChangedShard: Sendable {
+  /// What happens to a file.
+  enum Change: Sendable, CustomStringConvertible {
+    case truncated(to: Int)
+    case extended(by: Int)
+    /// From here on, every byte of the data is another.
+    case rewritten(from: Int)
+    case replaced
+    case renamed
+    case deleted
+
+    /// Whether the bytes that were mounted are still there.
+    var isHarmless: Bool {
+      switch self {
+      case .truncated, .extended, .rewritten: false
+      case .replaced, .renamed, .deleted: true
+      }
+    }
+
+    var description: String {
+      switch self {
+      case .truncated(let size): "truncated to \(size)"
+      case .extended(let count): "extended by \(count)"
+      case .rewritten(let start): "rewritten from \(start)"
+      case .replaced: "replaced"
+      case .renamed: "renamed"
+      case .deleted: "deleted"
+      }
+    }
+  }
+
+  /// The name of its one tensor, which no other shard has.
+  let name: String
+  let tensor: SafetensorsFile.Tensor
+  let path: FilePath
+  let change: Change
+
+  /// Writes a shard of one U8 tensor with `count` elements.
+  init(_ number: Int, count: Int, _ change: Change, in directory: TemporaryDirectory) throws {
+    name = "w\(number)"
+    tensor = SafetensorsFile.Tensor(name, "U8", [count])
+    path = try directory.write("\(name).safetensors", SafetensorsFile(tensor))
+    self.change = change
+  }
+
+  /// Changes the file. What opens it and makes ready for that has happened before `now` is called.
+  func apply(now: () -> Void = {}) throws {
+    let elsewhere = FilePath("\(path).elsewhere")
+    let file = try FileDescriptor.open(path, .readWrite, options: .closeOnExec)
+    defer { try? file.close() }
+    let other = tensor.data.map { ~$0 }
+    now()
+    switch change {
+    case .truncated(let size): try file.resize(to: Int64(size))
+    case .extended(let count): try file.resize(to: Stat(file).size + Int64(count))
+    case .rewritten(let start):
+      let data = Int64(try Stat(file).size) - Int64(tensor.data.count)
+      _ = try file.writeAll(toAbsoluteOffset: data + Int64(start), other.dropFirst(start))
+    case .replaced:
+      let copy = try FileDescriptor.open(
+        elsewhere, .writeOnly, options: [.create, .closeOnExec], permissions: .ownerReadWrite)
+      try copy.closeAfter { _ = try copy.writeAll(other) }
+      guard unsafe rename("\(elsewhere)", "\(path)") == 0 else { throw Errno(rawValue: errno) }
+    case .renamed:
+      guard unsafe rename("\(path)", "\(elsewhere)") == 0 else { throw Errno(rawValue: errno) }
+    case .deleted:
+      guard unsafe unlink("\(path)") == 0 else { throw Errno(rawValue: errno) }
+    }
+  }
+}
+
+/// What a program sees that maps a file and touches each page: the bytes, or SIGBUS, which is what a mapping has in place
+/// of EIO.
+enum MappedReader {
+  private static let program = """
+    import mmap, sys
+    file = open(sys.argv[1], 'rb')
+    mapping = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+    sys.stdout.buffer.write(mapping[:])
+    """
+
+  /// The bytes, or nil where touching them raised SIGBUS. The program has a process of its own, which that ends.
+  static func bytes(of path: FilePath) async throws -> [UInt8]? {
+    let outcome = try await Command.run("python3", ["-c", program, "\(path)"])
+    if outcome.status == 128 + SIGBUS { return nil }
+    guard outcome.status == 0 else {
+      throw CommandFailure(command: ["python3", "\(path)"], outcome: outcome)
+    }
+    return outcome.output
+  }
+}

@@ -1,0 +1,152 @@
+import Fixtures
+import Glibc
+import SystemPackage
+import Testing
+
+extension MountTests {
+  /// Processes, descriptors, memory and directories that are not to be had. The command works, or says in one line why not,
+  /// and leaves nothing.
+  @Suite struct LimitTests {
+    private static let model = SafetensorsFile(.init("w", "U8", [300_000]))
+
+    /// What the scripts share: `tries NAME COMMAND…` runs a command that mounts, and prints a line if it did something other
+    /// than mount well, or fail in one line and leave nothing.
+    private static let tries = """
+      tries() {
+        name=$1; shift
+        status=0; timeout 20 "$@" >"$directory/out" 2>"$directory/err" || status=$?
+        if [ $status = 0 ]; then
+          cmp -s "$mnt/w" "$directory/w" || echo "$name: mounted, and cannot be read"
+          echo mounted >>"$directory/count"
+          umount "$mnt" || echo "$name: cannot be unmounted"
+        else
+          echo failed >>"$directory/count"
+          [ "$(wc -l <"$directory/err")" = 1 ] && grep -q '^stmount: ' "$directory/err" \\
+            || echo "$name: status $status: $(cat "$directory/err")"
+          case $status in 6[4-9]|7[0-9]) ;; *) echo "$name: status $status";; esac
+        fi
+        for _ in $(seq 300); do findmnt --mountpoint "$mnt" >/dev/null || served || break; sleep 0.01; done
+        ! findmnt --mountpoint "$mnt" >/dev/null || { echo "$name: status $status, mount left"; umount -l "$mnt"; }
+        ! served || echo "$name: status $status, daemon left"
+      }
+      served() { for p in /proc/[0-9]*; do
+        read -r name_ <"$p/comm" 2>/dev/null && [ "$name_" = stmount ] && grep -qs -- "$mnt" "$p/cmdline" \\
+          && grep -qs '^State:.[^ZX]' "$p/status" && return; done; return 1; }
+      counts() { for what in mounted failed; do echo "$what: $(grep -c $what "$directory/count")"; done; }
+
+      """
+
+    @Test("With 3 to 24 file descriptors: a mount, or one line")
+    func descriptors() async throws {
+      let space = try PrivateNamespace(model: Self.model)
+      let output = try await space.run(
+        Self.tries + """
+          for n in $(seq 3 24); do
+            tries "$n descriptors" sh -c 'ulimit -n "$1"; shift; exec "$@"' sh $n "$stmount" "$model" "$mnt"
+            tries "$n descriptors, user" setpriv --reuid 65534 --regid 65534 --clear-groups -- \\
+              sh -c 'ulimit -n "$1"; shift; exec "$@"' sh $n "$stmount" "$model" "$mnt"
+          done
+          counts
+          """)
+      let lines = output.split(separator: "\n")
+      #expect(
+        lines.count == 2 && !output.contains("mounted: 0") && !output.contains("failed: 0"), "\(output)")
+    }
+
+    @Test("Where a user may have no more processes: a mount, or one line")
+    func processes() async throws {
+      let space = try PrivateNamespace(model: Self.model)
+      // The limit counts all of the user's threads, and nobody else is this user.
+      let output = try await space.run(
+        Self.tries + """
+          chown 54321:54321 "$mnt"
+          for n in 1 2 3 4 5 8 12 16; do
+            tries "$n processes" setpriv --reuid 54321 --regid 54321 --clear-groups -- \\
+              sh -c 'ulimit -u "$1" 2>/dev/null || ulimit -p "$1"; shift; exec "$@"' sh $n "$stmount" "$model" "$mnt"
+          done
+          counts
+          """)
+      let lines = output.split(separator: "\n")
+      #expect(
+        lines.count == 2 && !output.contains("mounted: 0") && !output.contains("failed: 0"), "\(output)")
+    }
+
+    @Test("With little memory: a mount that works, or an end without one")
+    func memory() async throws {
+      let space = try PrivateNamespace(model: Self.model)
+      // Where memory ends, allocating ends the program, in the C library or in Swift's: without the one line, but before
+      // anything is mounted or with everything undone.
+      let output = try await space.run(
+        Self.tries + """
+          for n in $(seq 20000 4000 200000); do
+            tries "$n KiB" sh -c 'ulimit -v "$1"; shift; exec "$@"' sh $n "$stmount" "$model" "$mnt" \\
+              | grep -v 'status 1[23]\\|status 127' || :
+          done
+          counts
+          """)
+      let lines = output.split(separator: "\n")
+      #expect(
+        lines.count == 2 && !output.contains("mounted: 0") && !output.contains("failed: 0"), "\(output)")
+    }
+
+    @Test("Every combination of closed standard input, output and error")
+    func closedStreams() async throws {
+      let space = try PrivateNamespace(model: Self.model)
+      let output = try await space.run(
+        Self.tries + """
+          for streams in "" "<&-" ">&-" "2>&-" "<&- >&-" "<&- 2>&-" ">&- 2>&-" "<&- >&- 2>&-"; do
+            tries "'$streams'" sh -c "exec \\"\\$@\\" $streams" sh "$stmount" "$model" "$mnt"
+            # In the foreground there is a log to be written.
+            sh -c "exec \\"\\$@\\" $streams" sh "$stmount" -f "$model" "$mnt" >/dev/null 2>&1 &
+            pid=$!
+            for _ in $(seq 500); do findmnt --mountpoint "$mnt" >/dev/null && break; sleep 0.01; done
+            cmp "$mnt/w" "$directory/w" || echo "'$streams': foreground, cannot be read"
+            kill -TERM $pid
+            wait $pid || echo "'$streams': foreground, status $?"
+            # And a failure has its status, whether or not anybody can be told why.
+            status=0; sh -c "exec \\"\\$@\\" $streams" sh "$stmount" /nowhere "$mnt" >/dev/null 2>&1 || status=$?
+            [ $status = 66 ] || echo "'$streams': failure, status $status"
+          done
+          counts
+          """)
+      #expect(output == "mounted: 8\nfailed: 0")
+    }
+
+    @Test("Without /tmp, and with a full one, mounts work and --doctor says in one line what is missing")
+    func temporaryDirectory() async throws {
+      let space = try PrivateNamespace(model: Self.model)
+      let output = try await space.run(
+        Self.tries + """
+          # The test's own files may be below /tmp.
+          mkdir /run/stmount-test.$$; mount --bind "$directory" /run/stmount-test.$$
+          trap 'umount -l "$mnt" /run/stmount-test.$$ 2>/dev/null || :; rmdir /run/stmount-test.$$' EXIT
+          directory=/run/stmount-test.$$; mnt=$directory/mnt; model=$directory/m.safetensors
+          stmount=$directory/bin/stmount
+          for inodes in 1 none; do
+            mount -t tmpfs -o size=4k,nr_inodes=1 tmpfs /tmp
+            [ $inodes = 1 ] || mount -t tmpfs -o ro tmpfs /tmp
+            tries "/tmp" "$stmount" "$model" "$mnt"
+            status=0; "$stmount" --doctor >"$directory/out" 2>&1 || status=$?
+            echo "doctor: $status, $(grep -c /tmp "$directory/out")"
+          done
+          counts
+          """)
+      #expect(output == "doctor: 69, 1\ndoctor: 69, 1\nmounted: 2\nfailed: 0", "\(output)")
+    }
+
+    @Test("SIGCHLD that was ignored by whoever started the command does not get into the way of fusermount3")
+    func ignoredChildren() async throws {
+      let space = try PrivateNamespace(model: Self.model)
+      let output = try await space.run(
+        Self.tries + """
+          as_nobody sh -c 'trap "" CHLD; exec "$@"' sh "$stmount" -f --log-level warning "$model" "$mnt" 2>"$directory/log" &
+          for _ in $(seq 500); do findmnt --mountpoint "$mnt" >/dev/null && break; sleep 0.01; done
+          kill -TERM $(daemon)
+          wait $! || echo "status $?"
+          cat "$directory/log"
+          findmnt --mountpoint "$mnt" || echo gone
+          """)
+      #expect(output == "gone")
+    }
+  }
+}

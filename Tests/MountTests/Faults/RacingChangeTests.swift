@@ -1,0 +1,207 @@
+import Fixtures
+import Glibc
+import Synchronization
+import SystemPackage
+import Testing
+
+extension MountTests {
+  /// Readers and a writer at the same time, again and again.
+  @Suite struct RacingChangeTests {
+    private static let count = 1 << 20
+    private static let seed: UInt64 = 20_261_125
+
+    /// What came of the reads of one shard.
+    struct Tally: Sendable {
+      var reads = 0
+      var failures = 0
+      /// Wrong or short reads that were over before the change.
+      var wrongBefore = 0
+      /// Those that were under way when it happened.
+      var wrongMeanwhile = 0
+      /// Those that began when it was over.
+      var wrongAfter = 0
+      var readsAfter = 0
+
+      mutating func add(_ other: Tally) {
+        reads += other.reads
+        failures += other.failures
+        wrongBefore += other.wrongBefore
+        wrongMeanwhile += other.wrongMeanwhile
+        wrongAfter += other.wrongAfter
+        readsAfter += other.readsAfter
+      }
+    }
+
+    /// When a change began and was over.
+    private final class Moment: Sendable {
+      let span = Mutex<(begin: ContinuousClock.Instant?, end: ContinuousClock.Instant?)>((nil, nil))
+      let isDone = Atomic<Bool>(false)
+    }
+
+    /// Reads a file here and there until told to stop.
+    private func hammer(
+      _ path: FilePath, _ options: FileDescriptor.OpenOptions, origin: Int = 0, _ shard: ChangedShard,
+      seed: UInt64,
+      _ moment: Moment
+    ) throws -> Tally {
+      var random = SeededGenerator(seed: seed)
+      let file = try OpenFile(path, options)
+      var results: [(begin: ContinuousClock.Instant, end: ContinuousClock.Instant, isRight: Bool)] = []
+      var tally = Tally()
+      while !moment.isDone.load(ordering: .acquiring) {
+        let size = [4096, 65_536, 131_072, 524_288].randomElement(using: &random) ?? 4096
+        let offset = Int.random(in: 0...(Self.count - size) / 4096, using: &random) * 4096
+        let begin = ContinuousClock.now
+        do {
+          let bytes = try file.alignedBytes(size, at: origin + offset)
+          let end = ContinuousClock.now
+          results.append((begin, end, bytes.isSame(as: shard.tensor.data[offset..<offset + size])))
+        } catch Errno.ioError {
+          tally.failures += 1
+        }
+      }
+      let span = moment.span.withLock { $0 }
+      guard let began = span.begin, let ended = span.end else { return tally }
+      tally.reads = results.count
+      for result in results {
+        if result.begin > ended { tally.readsAfter += 1 }
+        if result.isRight { continue }
+        if result.end < began {
+          tally.wrongBefore += 1
+        } else if result.begin > ended {
+          tally.wrongAfter += 1
+        } else {
+          tally.wrongMeanwhile += 1
+        }
+      }
+      return tally
+    }
+
+    /// Changes a shard while `readers` run.
+    private func race(
+      _ shard: ChangedShard, delay: Int, _ readers: [@Sendable (Moment) throws -> Tally]
+    ) async throws -> Tally {
+      let moment = Moment()
+      return try await withThrowingTaskGroup(of: Tally.self) { group in
+        for reader in readers { group.addTask { try reader(moment) } }
+        group.addTask {
+          defer { moment.isDone.store(true, ordering: .releasing) }
+          usleep(UInt32(2000 + delay))
+          try shard.apply { moment.span.withLock { $0.begin = .now } }
+          moment.span.withLock { $0.end = .now }
+          usleep(3000)
+          return Tally()
+        }
+        return try await group.reduce(into: Tally()) { $0.add($1) }
+      }
+    }
+
+    private static func shards(_ count: Int, in files: TemporaryDirectory) throws -> [ChangedShard] {
+      let changes: [ChangedShard.Change] = [
+        .truncated(to: 0), .rewritten(from: 0), .truncated(to: 500_001), .extended(by: 1),
+        .rewritten(from: 700_000),
+        .truncated(to: 1 << 20),
+      ]
+      return try (0..<count).map {
+        try ChangedShard($0, count: Self.count, changes[$0 % changes.count], in: files)
+      }
+    }
+
+    @Test(
+      "Readers race with a writer: a read that began after the change is EIO, and nothing else stays to be read",
+      arguments: ["auto", "copy"])
+    func races(source: String) async throws {
+      let files = try TemporaryDirectory()
+      let shards = try Self.shards(60, in: files)
+      var random = SeededGenerator(seed: Self.seed)
+      var sum = Tally()
+      let status = try await withForegroundMount(shards.map(\.path), options: ["-o", "io=\(source)"]) {
+        mount in
+        for shard in shards {
+          let seed = random.next()
+          let direct: @Sendable (Moment) throws -> Tally = { moment in
+            try hammer(mount.file(shard.name), OpenFile.direct, shard, seed: seed, moment)
+          }
+          sum.add(try await race(shard, delay: Int.random(in: 0...2000, using: &random), [direct, direct]))
+          // Through the kernel's pages, of which some have been brought by replies that raced too.
+        }
+        for shard in shards {
+          let cached = try OpenFile(mount.file(shard.name))
+          for offset in stride(from: 0, to: Self.count, by: 1 << 16) {
+            #expect(throws: Errno.ioError, "\(shard.change)") { try cached.bytes(1 << 16, at: offset) }
+          }
+        }
+        let log = try mount.log
+        #expect(log.count == shards.count, "\(log)")
+        mount.send(SIGTERM)
+      }
+      #expect(status == 0)
+      #expect(sum.reads > 1000 && sum.failures > 100, "too little was read to say anything: \(sum)")
+      #expect(sum.wrongBefore == 0 && sum.wrongAfter == 0, "seed \(Self.seed): \(sum)")
+      // A copy is checked after it was made, so that not even what is under way can be wrong.
+      if source == "copy" { #expect(sum.wrongMeanwhile == 0, "seed \(Self.seed): \(sum)") }
+      print("io=\(source): \(sum)")
+    }
+
+    @Test(
+      "Pages that replies bring while the source changes do not stay in the kernel",
+      arguments: ["auto", "mmap"])
+    func cachedRaces(source: String) async throws {
+      let files = try TemporaryDirectory()
+      let shards = try Self.shards(60, in: files)
+      var random = SeededGenerator(seed: Self.seed &+ 1)
+      var sum = Tally()
+      let status = try await withForegroundMount(shards.map(\.path), options: ["-o", "io=\(source)"]) {
+        mount in
+        for shard in shards {
+          let seed = random.next()
+          let readers: [@Sendable (Moment) throws -> Tally] = (0..<2).map { number in
+            { moment in
+              try hammer(mount.file(shard.name), [], shard, seed: seed &+ UInt64(number), moment)
+            }
+          }
+          // Early, since what has been read once is not asked for again.
+          sum.add(try await race(shard, delay: -Int.random(in: 0...1900, using: &random), readers))
+        }
+        for shard in shards {
+          let file = try OpenFile(mount.file(shard.name))
+          _ = try? OpenFile(mount.file(shard.name), OpenFile.direct).alignedBytes(4096, at: 0)
+          let isDropped = try await eventually { (try? file.bytes(1, at: 0)) == nil }
+          #expect(isDropped, "\(shard.change)")
+          for offset in stride(from: 0, to: Self.count, by: 1 << 16) {
+            #expect(throws: Errno.ioError, "\(shard.change)") { try file.bytes(1 << 16, at: offset) }
+          }
+        }
+        mount.send(SIGTERM)
+      }
+      #expect(status == 0)
+      #expect(sum.reads > 1000, "too little was read to say anything: \(sum)")
+      #expect(sum.wrongBefore == 0, "seed \(Self.seed): \(sum)")
+      print("cached, io=\(source): \(sum)")
+    }
+
+    @Test("The same readers find wrong bytes where nobody checks: in the source itself")
+    func control() async throws {
+      let files = try TemporaryDirectory()
+      var sum = Tally()
+      for shard in try Self.shards(6, in: files) {
+        let data = SafetensorsFile(shard.tensor).bytes.count - Self.count
+        sum.add(
+          try await race(shard, delay: 0, [{ try hammer(shard.path, [], origin: data, shard, seed: 1, $0) }]))
+      }
+      #expect(sum.wrongBefore == 0 && sum.wrongAfter > 0, "\(sum)")
+    }
+  }
+}
+
+extension [UInt8] {
+  fileprivate func isSame(as other: ArraySlice<UInt8>) -> Bool {
+    guard count == other.count else { return false }
+    return unsafe withUnsafeBytes { left in
+      unsafe other.withUnsafeBytes { right in
+        guard let left = left.baseAddress, let start = right.baseAddress else { return true }
+        return unsafe memcmp(left, start, right.count) == 0
+      }
+    }
+  }
+}
