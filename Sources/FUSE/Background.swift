@@ -45,7 +45,9 @@ public struct Readiness: Sendable {
   public func wait(seconds: Int32) -> Bool {
     try? daemon.close()
     var request = pollfd(fd: command.rawValue, events: Int16(POLLIN), revents: 0)
-    guard unsafe poll(&request, 1, seconds * 1000) == 1, Self.receive(from: command) else { return false }
+    var count: CInt
+    repeat { count = unsafe poll(&request, 1, seconds * 1000) } while count < 0 && errno == EINTR
+    guard count == 1, Self.receive(from: command) else { return false }
     var all = sigset_t()
     unsafe sigfillset(&all)
     unsafe pthread_sigmask(SIG_SETMASK, &all, nil)

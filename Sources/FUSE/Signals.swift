@@ -22,6 +22,10 @@ public enum Signals {
     return set
   }
 
+  /// Has SIGQUIT end the process, as it would without Swift's runtime, which takes it for a crash and goes on after
+  /// a backtrace: signal(2).
+  public static func letQuit() { signal(SIGQUIT, SIG_DFL) }
+
   /// Keeps the signals waiting, in this thread and all that it starts: pthread_sigmask(3). Call before any
   /// thread exists; whatever was inherited as blocked is not any more. SIGPIPE is ignored, as a daemon must;
   /// SIGCHLD is not, which would leave nothing to wait for of fusermount3.

@@ -13,6 +13,11 @@ func capturingStandardError<Result>(_ body: () -> Result) -> (result: Result, me
   for end in [reader, writer] { _ = fcntl(end.rawValue, F_SETFL, O_NONBLOCK) }
 
   let saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)
+  if saved < 0, errno != EBADF {
+    // No descriptor is left to keep it by, and closed it would be the next file's.
+    try? writer.close()
+    return (body(), "")
+  }
   dup2(writer.rawValue, STDERR_FILENO)
   try? writer.close()
   let result = body()

@@ -73,6 +73,7 @@ import SystemPackage
   /// Parses, runs and exits; every failure is one line on standard error.
   static func main() {
     StandardStreams.openClosed()
+    Signals.letQuit()
     let arguments = arguments
     if MountHelper.isCalled(CommandLine.arguments.first ?? "") {
       run(MountHelper.self, arguments) { helper throws(Failure) in try helper.mount() }

@@ -56,7 +56,7 @@ extension MountTests {
             let next = expected.next()
             let right = try #require(next)
             if shard.change.isHarmless {
-              try await expectRight(mount.file(path), right, "\(path), \(shard.change)")
+              try expectRight(mount.file(path), right, "\(path), \(shard.change)")
             } else {
               try await expectGone(mount.file(path), right, "\(path), \(shard.change)")
             }
@@ -80,13 +80,13 @@ extension MountTests {
       #expect(status == 0)
     }
 
-    private func expectRight(_ path: FilePath, _ bytes: [UInt8], _ what: String) async throws {
+    private func expectRight(_ path: FilePath, _ bytes: [UInt8], _ what: String) throws {
       let file = try OpenFile(path)
       expectSame(try file.bytes(), bytes, "\(what): read")
       expectSame(try file.sent(bytes.count, from: 0), bytes, "\(what): sendfile")
       expectSame(try OpenFile(path, OpenFile.direct).all(), bytes, "\(what): O_DIRECT")
-      let mapped = try await MappedReader.bytes(of: path)
-      expectSame(mapped ?? [], bytes, "\(what): mmap")
+      let mapped = try file.mapped(bytes.count, MAP_SHARED)
+      expectSame(mapped, bytes, "\(what): mmap")
     }
 
     /// Only O_DIRECT goes past the kernel's pages; the first of these reads has the change noticed and them dropped.
@@ -106,6 +106,8 @@ extension MountTests {
           try file.sent(1000, from: offset)
         }
       }
+      // Each has to have a process of its own, which takes its time; the views are mapped by FailingStorageTests.
+      if path.string.contains("/.") { return }
       let mapped = try await MappedReader.bytes(of: path)
       #expect(mapped == nil, "\(what): a mapping still shows something")
     }

@@ -34,16 +34,20 @@ struct ChangedShard: Sendable {
     }
   }
 
+  /// What is in a tensor, and what is written over it: made once, since that takes long without optimization.
+  private static let contents = TensorData.bytes("U8", [1 << 20], seed: 1)
+  private static let others = contents.map { ~$0 }
+
   /// The name of its one tensor, which no other shard has.
   let name: String
   let tensor: SafetensorsFile.Tensor
   let path: FilePath
   let change: Change
 
-  /// Writes a shard of one U8 tensor with `count` elements.
+  /// Writes a shard of one U8 tensor with `count` elements, at most 2^20.
   init(_ number: Int, count: Int, _ change: Change, in directory: TemporaryDirectory) throws {
     name = "w\(number)"
-    tensor = SafetensorsFile.Tensor(name, "U8", [count])
+    tensor = SafetensorsFile.Tensor(name, "U8", [count], data: Array(Self.contents.prefix(count)))
     path = try directory.write("\(name).safetensors", SafetensorsFile(tensor))
     self.change = change
   }
@@ -53,7 +57,7 @@ struct ChangedShard: Sendable {
     let elsewhere = FilePath("\(path).elsewhere")
     let file = try FileDescriptor.open(path, .readWrite, options: .closeOnExec)
     defer { try? file.close() }
-    let other = tensor.data.map { ~$0 }
+    let other = Self.others.prefix(tensor.data.count)
     now()
     switch change {
     case .truncated(let size): try file.resize(to: Int64(size))

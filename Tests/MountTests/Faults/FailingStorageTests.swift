@@ -84,7 +84,7 @@ extension MountTests {
       let files = try TemporaryDirectory()
       try files.write("below/m.safetensors", SafetensorsFile(Self.tensor))
       let disk = try files.makeDirectory("disk")
-      try await Command.output(of: "bindfs", "-o", "direct_io", "\(files.path.appending("below"))", "\(disk)")
+      try await Command.output(of: "bindfs", "\(files.path.appending("below"))", "\(disk)")
       defer { _ = unsafe umount2("\(disk)", Int32(MNT_DETACH)) }
       let status = try await withForegroundMount([disk.appending("m.safetensors")]) { mount in
         expectSame(
