@@ -91,7 +91,9 @@ public final class Session: Sendable {
   public func run(onReady: () -> Void) {
     let workers = (0..<Self.workerCount).compactMap { _ in WorkerThread(running: { [self] in work() }) }
     if workers.isEmpty {
-      // No thread can be had: this one serves alone, and readiness cannot be tried out.
+      // No thread can be had: this one serves alone, and readiness cannot be tried out. Held, the root could not be
+      // unmounted.
+      try? place.withLock { $0?.root.take() }?.close()
       onReady()
       serve()
     } else {

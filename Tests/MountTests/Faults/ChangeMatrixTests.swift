@@ -39,7 +39,7 @@ extension MountTests {
     func everyChange() async throws {
       let kept = try files.write("kept.safetensors", SafetensorsFile(.init("kept", "U8", [100_000])))
       let sources = shards.map(\.path) + [kept]
-      let status = try await withForegroundMount(sources, options: ["--lenient"]) { mount in
+      let status = try await withForegroundMount(sources) { mount in
         var before: [[UInt8]] = []
         for shard in shards {
           for path in paths(shard) { before.append(try OpenFile(mount.file(path), OpenFile.direct).all()) }
