@@ -46,6 +46,25 @@ public enum DType: UInt8, CaseIterable, Sendable {
     }
   }
 
+  /// The size in bits of a tensor of this shape: the product of the shape from left to right, then of the width. The
+  /// order decides what overflows, which is nil: `[0, 2^63, 4]` is empty, `[2^63, 4, 0]` is refused, as by the
+  /// reference.
+  func bitCount(of shape: ArraySlice<UInt64>) -> UInt64? {
+    var product: UInt64 = 1
+    var overflowed = false
+    for dimension in shape where !overflowed {
+      (product, overflowed) = product.multipliedReportingOverflow(by: dimension)
+    }
+    if !overflowed { (product, overflowed) = product.multipliedReportingOverflow(by: bitSize) }
+    return overflowed ? nil : product
+  }
+
+  /// The size in bytes of a tensor of this shape; nil where it does not fit in 64 bits or is no whole number.
+  package func byteCount(of shape: ArraySlice<UInt64>) -> UInt64? {
+    guard let bits = bitCount(of: shape), bits % 8 == 0 else { return nil }
+    return bits / 8
+  }
+
   private static let byName = [[UInt8]: DType](
     uniqueKeysWithValues: allCases.map { (Array($0.name.utf8), $0) })
 

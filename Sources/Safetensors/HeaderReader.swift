@@ -239,21 +239,13 @@ private struct HeaderTable {
     return expected
   }
 
-  /// The tensor's size in bits: the product of its shape from left to right, then of its dtype's width. The
-  /// order decides what overflows: `[0, 2^63, 4]` is empty, `[2^63, 4, 0]` is refused, as by the reference.
+  /// The tensor's size in bits.
   private func bitCount(_ record: Header.Record) throws(HeaderError) -> UInt64 {
     let start = Int(record.shapeStart)
-    var product: UInt64 = 1
-    var overflowed = false
-    for dimension in dimensions[start..<start + Int(record.shapeCount)] where !overflowed {
-      (product, overflowed) = product.multipliedReportingOverflow(by: dimension)
-    }
-    if !overflowed {
-      (product, overflowed) = product.multipliedReportingOverflow(by: record.dtype.bitSize)
-    }
-    guard !overflowed else {
+    let shape = dimensions[start..<start + Int(record.shapeCount)]
+    guard let bits = record.dtype.bitCount(of: shape) else {
       throw .validationOverflow(offset: fileOffset(record), tensor: tensorName(record))
     }
-    return product
+    return bits
   }
 }

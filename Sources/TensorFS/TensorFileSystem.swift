@@ -9,7 +9,7 @@ public final class TensorFileSystem: FileSystem {
   private let tree: ViewedTree
   private let documents: [[UInt8]]
   /// What the files of a shard's tensors have in common where they are models of their own.
-  private let metadata: [[ShardMetadata]]
+  private let headers: [[HeaderWriter]]
   private let totals: Statistics
 
   /// Attributes by model and shard, with inode and size still to be set.
@@ -30,7 +30,7 @@ public final class TensorFileSystem: FileSystem {
   public init(_ collection: ModelCollection, options: MountOptions, log: Logger) throws(NameCollision) {
     models = collection.components.map(\.model)
     tree = try ViewedTree(TreeBuilder.tree(of: collection), models: models)
-    metadata = models.map { $0.shards.map { ShardMetadata(of: $0) } }
+    headers = models.map { $0.shards.map { HeaderWriter(metadata: $0.header.metadata) } }
     documents = models.map { MetadataDocument.bytes(of: $0) }
     totals = Statistics(
       size: (models.map(\.totalSize) + documents.map { UInt64($0.count) }).clampedSum,
@@ -123,7 +123,7 @@ public final class TensorFileSystem: FileSystem {
       attributes.size = UInt64(documents[Int(node.model)].count)
     case .tensor:
       let (tensor, shard) = source(node)
-      guard let encoding = place.view.encode(tensor, metadata[shard.model][shard.shard]) else { return nil }
+      guard let encoding = place.view.encode(tensor, headers[shard.model][shard.shard]) else { return nil }
       attributes = fileAttributes[shard.model][shard.shard]
       attributes.size = encoding.byteCount
     }
@@ -197,7 +197,7 @@ public final class TensorFileSystem: FileSystem {
       reply.error(.ioError)
       return
     }
-    guard let encoding = view.encode(tensor, metadata[position.model][position.shard]) else {
+    guard let encoding = view.encode(tensor, headers[position.model][position.shard]) else {
       reply.error(.noSuchFileOrDirectory)
       return
     }

@@ -10,11 +10,11 @@ struct View: Sendable {
   /// What the names of files end in. Directories never do.
   let suffix: [UInt8]
   /// The contents of a tensor's file; nil where the tensor has none in this view.
-  let encode: @Sendable (Tensor, ShardMetadata) -> Encoding?
+  let encode: @Sendable (Tensor, HeaderWriter) -> Encoding?
 
   private init(
     _ number: UInt8, directory: String, suffix: String,
-    encode: @escaping @Sendable (Tensor, ShardMetadata) -> Encoding?
+    encode: @escaping @Sendable (Tensor, HeaderWriter) -> Encoding?
   ) {
     self.number = number
     self.directory = Array(directory.utf8)
@@ -39,8 +39,10 @@ struct View: Sendable {
   }
 
   /// Each tensor as a model of its own.
-  static let safetensors = View(3, directory: ".safetensors", suffix: ".safetensors") { tensor, metadata in
-    Encoding(of: tensor, header: SingleTensorHeader.pieces(tensor, metadata))
+  static let safetensors = View(3, directory: ".safetensors", suffix: ".safetensors") { tensor, writer in
+    let alone = Tensor(
+      name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, writtenTo: 0..<tensor.byteCount)
+    return Encoding(of: tensor, header: writer.pieces(CollectionOfOne(alone)))
   }
 
   /// All of them, in the order of their numbers.

@@ -1,0 +1,98 @@
+/// Writes headers as the reference does: compact JSON, and spaces up to a multiple of 8 bytes.
+public struct HeaderWriter: Sendable {
+  /// What a header's length is a multiple of, with the 8 bytes that say it, and so where the data begins.
+  public static let alignment: UInt64 = 8
+
+  /// `{`, and `__metadata__` if there is any. Written once for the many headers that share it.
+  private let opening: [UInt8]
+  private let hasMetadata: Bool
+
+  /// A writer of headers with these entries of `__metadata__`, in this order; without entries it is left out.
+  public init(metadata: [(key: ArraySlice<UInt8>, value: ArraySlice<UInt8>)] = []) {
+    var json = Array("{".utf8)
+    if !metadata.isEmpty {
+      json += "\"__metadata__\":{".utf8
+      for (position, entry) in metadata.enumerated() {
+        if position > 0 { json += ",".utf8 }
+        appendJSONString(entry.key, to: &json)
+        json += ":".utf8
+        appendJSONString(entry.value, to: &json)
+      }
+      json += "}".utf8
+    }
+    opening = json
+    hasMetadata = !metadata.isEmpty
+  }
+
+  /// A header for these tensors, in this order, with the ranges that they have: the length, what all headers of
+  /// this writer have in common, and the rest.
+  ///
+  /// `alignment` is a multiple of 8; the data begins at a multiple of it.
+  public func pieces(
+    _ tensors: some Sequence<Tensor>, alignment: UInt64 = Self.alignment
+  ) -> [[UInt8]] {
+    var entries: [UInt8] = []
+    var needsComma = hasMetadata
+    for tensor in tensors {
+      if needsComma { entries += ",".utf8 }
+      needsComma = true
+      Self.append(tensor, to: &entries)
+    }
+    entries += "}".utf8
+    let used = HeaderPrefix.size + UInt64(opening.count + entries.count)
+    let padding = (alignment - used % alignment) % alignment
+    entries += repeatElement(UInt8(ascii: " "), count: Int(padding))
+    let length = used + padding - HeaderPrefix.size
+    return [(0..<8).map { UInt8(truncatingIfNeeded: length >> (8 * $0)) }, opening, entries]
+  }
+
+  private static func append(_ tensor: Tensor, to json: inout [UInt8]) {
+    appendJSONString(tensor.name.utf8, to: &json)
+    json += ":{\"dtype\":\"".utf8
+    json += tensor.dtype.name.utf8
+    json += "\",\"shape\":[".utf8
+    for (position, dimension) in tensor.shape.enumerated() {
+      if position > 0 { json += ",".utf8 }
+      json += String(dimension).utf8
+    }
+    json += "],\"data_offsets\":[".utf8
+    json += String(tensor.dataRange.lowerBound).utf8
+    json += ",".utf8
+    json += String(tensor.dataRange.upperBound).utf8
+    json += "]}".utf8
+  }
+}
+
+extension Tensor {
+  /// A tensor to be written.
+  public init(
+    name: TensorName, dtype: DType, shape: ArraySlice<UInt64>, writtenTo dataRange: Range<UInt64>
+  ) {
+    self.init(name: name, dtype: dtype, shape: shape, dataRange: dataRange)
+  }
+
+  /// True if the reference lays this tensor out before the other: wider types first, in the order of the format's
+  /// list, then by name.
+  public func isWritten(before other: Tensor) -> Bool {
+    dtype == other.dtype ? name < other.name : dtype.rawValue > other.dtype.rawValue
+  }
+}
+
+/// Appends a string in the fewest bytes that JSON has for it. So a header never becomes longer than the ones its
+/// parts come from.
+func appendJSONString(_ utf8: ArraySlice<UInt8>, to json: inout [UInt8]) {
+  json.append(UInt8(ascii: "\""))
+  for byte in utf8 {
+    switch byte {
+    case UInt8(ascii: "\""), UInt8(ascii: "\\"): json += [UInt8(ascii: "\\"), byte]
+    case 0x08: json += "\\b".utf8
+    case 0x09: json += "\\t".utf8
+    case 0x0A: json += "\\n".utf8
+    case 0x0C: json += "\\f".utf8
+    case 0x0D: json += "\\r".utf8
+    case 0..<0x20: json += "\\u00\(byte < 16 ? "0" : "")\(String(byte, radix: 16))".utf8
+    default: json.append(byte)
+    }
+  }
+  json.append(UInt8(ascii: "\""))
+}
