@@ -1,0 +1,48 @@
+/// Writes the index of a sharded set as huggingface_hub does: `model.safetensors.index.json`.
+public enum IndexWriter {
+  /// The index's text: json.dump(…, indent=2) of Python, which escapes everything but printable ASCII and ends
+  /// without a newline. `metadata` follows `total_size`, without `format`, which is a file's own, and without what is
+  /// called `total_size` itself.
+  public static func bytes(
+    totalSize: UInt64, metadata: [(key: ArraySlice<UInt8>, value: ArraySlice<UInt8>)],
+    weightMap: [(tensor: TensorName, file: [UInt8])]
+  ) -> [UInt8] {
+    var json = Array("{\n  \"metadata\": {\n    \"total_size\": \(totalSize)".utf8)
+    func append(_ key: ArraySlice<UInt8>, _ value: ArraySlice<UInt8>, isFirst: Bool = false) {
+      json += (isFirst ? "\n    " : ",\n    ").utf8
+      appendASCIIString(key, to: &json)
+      json += ": ".utf8
+      appendASCIIString(value, to: &json)
+    }
+    let own = ["format", "total_size"]
+    for entry in metadata where !own.contains(where: { entry.key.elementsEqual($0.utf8) }) {
+      append(entry.key, entry.value)
+    }
+    json += "\n  },\n  \"weight_map\": {".utf8
+    for (position, entry) in weightMap.enumerated() {
+      append(entry.tensor.utf8, entry.file[...], isFirst: position == 0)
+    }
+    json += "\n  }\n}".utf8
+    return json
+  }
+
+  /// Appends a string with everything but printable ASCII escaped, as UTF-16 where there is no shorter way.
+  private static func appendASCIIString(_ utf8: ArraySlice<UInt8>, to json: inout [UInt8]) {
+    guard utf8.contains(where: { $0 >= 0x7F }) else { return appendJSONString(utf8, to: &json) }
+    json.append(UInt8(ascii: "\""))
+    for scalar in String(decoding: utf8, as: UTF8.self).unicodeScalars {
+      let bytes = Array(String(scalar).utf8)
+      if scalar.value < 0x7F {
+        var quoted: [UInt8] = []
+        appendJSONString(bytes[...], to: &quoted)
+        json += quoted.dropFirst().dropLast()
+      } else {
+        for unit in String(scalar).utf16 {
+          let digits = String(unit, radix: 16)
+          json += "\\u\(String(repeating: "0", count: 4 - digits.count))\(digits)".utf8
+        }
+      }
+    }
+    json.append(UInt8(ascii: "\""))
+  }
+}
