@@ -27,14 +27,21 @@ public final class MappedFile: Sendable {
   ///
   /// Anything else is refused before it is opened, so that a FIFO cannot block nor a device act; stat(2),
   /// open(2), fstat(2), mmap(2).
-  public init(opening path: FilePath) throws(ModelError) {
-    let (descriptor, status) = try ModelError.translating("open", path) {
+  public convenience init(opening path: FilePath) throws(ModelError) {
+    let descriptor = try ModelError.translating("open", path) {
       let named = try Stat(path)
       guard named.type == .regular else { throw ModelError(.noSource, path, named.type.refusal) }
       // Non-blocking, should it have become a FIFO in between.
-      let descriptor = try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .nonBlocking])
+      return try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .nonBlocking])
+    }
+    try self.init(adopting: descriptor, openedBy: path)
+  }
+
+  /// Takes over a descriptor that is open for reading, and maps its file; closes it where that fails.
+  init(adopting descriptor: FileDescriptor, openedBy path: FilePath) throws(ModelError) {
+    let status = try ModelError.translating("open", path) {
       do {
-        return (descriptor, try Stat(descriptor))
+        return try Stat(descriptor)
       } catch {
         try? descriptor.close()
         throw error
@@ -114,6 +121,12 @@ public final class MappedFile: Sendable {
   }
 
   // MARK: Changes
+
+  /// True if this is the file of which stat(2) has said `earlier`, with the same size and modification time.
+  public func isOpenedAs(_ earlier: Stat) -> Bool {
+    status.deviceID == earlier.deviceID && status.inode == earlier.inode && status.size == earlier.size
+      && status.st_mtim.isEqual(earlier.st_mtim)
+  }
 
   /// True while the file still is what was opened; false from the first call that finds it otherwise, for ever.
   ///
@@ -210,7 +223,7 @@ extension timespec {
 
 extension FileType {
   /// Why a file of this type is no source, as a clause.
-  fileprivate var refusal: String {
+  var refusal: String {
     switch self {
     case .directory: "it is a directory, not a file"
     case .fifo: "it is a FIFO, not a regular file"

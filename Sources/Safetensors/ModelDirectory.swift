@@ -1,4 +1,3 @@
-internal import Glibc
 internal import SystemPackage
 
 /// A directory as a source: which of its files make the model.
@@ -20,28 +19,7 @@ struct ModelDirectory {
   /// Lists a directory: opendir(3), readdir(3).
   init(scanning path: FilePath) throws(ModelError) {
     self.path = path
-    names = try ModelError.translating("list", path) { try Self.entries(of: path) }
-  }
-
-  private static func entries(of path: FilePath) throws(Errno) -> [[UInt8]] {
-    guard let directory = unsafe path.withPlatformString({ unsafe opendir($0) }) else {
-      throw Errno(rawValue: errno)
-    }
-    defer { unsafe closedir(directory) }
-    var names: [[UInt8]] = []
-    while true {
-      // readdir(3) tells its end from an error by errno alone.
-      errno = 0
-      guard let entry = unsafe readdir(directory) else {
-        if errno != 0 { throw Errno(rawValue: errno) }
-        break
-      }
-      let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-        unsafe Array(bytes.prefix { $0 != 0 })
-      }
-      if name.first != UInt8(ascii: ".") { names.append(name) }
-    }
-    return names.sorted { compareBytes($0[...], $1[...]) < 0 }
+    names = try path.entries().filter { $0.first != UInt8(ascii: ".") }
   }
 
   // MARK: - Choosing

@@ -24,7 +24,8 @@ public struct ModelError: Error {
   /// The header's own error, where that is the reason.
   public let headerError: HeaderError?
 
-  init(_ kind: Kind, _ path: FilePath, _ problem: String) {
+  /// An error from its parts; `problem` is safe to print.
+  package init(_ kind: Kind, _ path: FilePath, _ problem: String) {
     self.kind = kind
     self.path = path
     self.problem = problem
@@ -33,7 +34,7 @@ public struct ModelError: Error {
 
   /// Runs `body` and turns what it throws into an error about `path`; `action` is what was tried, such as
   /// "open".
-  static func translating<Result>(
+  package static func translating<Result>(
     _ action: String, _ path: FilePath, _ body: () throws -> Result
   ) throws(ModelError) -> Result {
     do {
@@ -99,7 +100,7 @@ extension FilePath {
   public var fileName: [UInt8] { lastComponent.map { FilePath(root: nil, [$0]).bytes } ?? [] }
 
   /// The path whose bytes these are; they hold no NUL.
-  init(bytes: some Collection<UInt8>) {
+  package init(bytes: some Collection<UInt8>) {
     var terminated = bytes.map { CInterop.PlatformChar(bitPattern: $0) }
     terminated.append(0)
     self = unsafe terminated.withUnsafeBufferPointer { buffer in
