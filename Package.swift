@@ -17,6 +17,7 @@ let package = Package(
   products: [
     .executable(name: "stls", targets: ["stls"]),
     .executable(name: "stmount", targets: ["stmount"]),
+    .executable(name: "stpack", targets: ["stpack"]),
     .library(name: "Safetensors", targets: ["Safetensors"]),
     // For Benchmarks/views alone.
     .library(name: "widening", type: .dynamic, targets: ["widening"]),
@@ -64,7 +65,9 @@ let package = Package(
     .target(
       name: "Command",
       dependencies: [
-        "FUSE", "Safetensors", "TensorFS", .product(name: "SystemPackage", package: "swift-system"),
+        "FUSE", "Safetensors", "TensorFS",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
 
@@ -83,6 +86,15 @@ let package = Package(
         "Command", "FUSE", "Safetensors", "TensorFS",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      swiftSettings: settings),
+
+    .executableTarget(
+      name: "stpack",
+      dependencies: [
+        "Command", "FUSE", "Safetensors", "TensorFS",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
@@ -129,7 +141,7 @@ let package = Package(
     .testTarget(
       name: "MountTests",
       dependencies: [
-        "Fixtures", "stls", "stmount",
+        "Fixtures", "stls", "stmount", "stpack",
         .product(name: "Subprocess", package: "swift-subprocess"),
         .product(name: "SystemPackage", package: "swift-system"),
       ],

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Command
-import Glibc
 import Safetensors
 import SystemPackage
 import TensorFS
@@ -18,10 +17,6 @@ import TensorFS
       """,
     version: "stls \(stmountVersion)",
     helpNames: .long)
-
-  enum Order: String, ExpressibleByArgument, CaseIterable {
-    case name, size, offset
-  }
 
   @Argument(help: ArgumentHelp("What to list.", valueName: "SOURCE"))
   var sources: [String] = []
@@ -41,22 +36,8 @@ import TensorFS
   @Flag(help: "Accept bytes after a file's last tensor, with a warning.")
   var lenient = false
 
-  /// Parses, runs and exits; every failure is one line on standard error.
   static func main() {
-    // A reader such as head(1) that has seen enough ends this like any other command.
-    signal(SIGPIPE, SIG_DFL)
-    do {
-      try parse().list()
-    } catch let failure as Failure {
-      printError(failure.message, command: "stls")
-      Glibc.exit(failure.status)
-    } catch {
-      // --help and --version come this way too, and have more than a line to say.
-      guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
-      let failure = Failure.usage(message(for: error), command: "stls")
-      printError(failure.message, command: "stls")
-      Glibc.exit(failure.status)
-    }
+    run { command throws(Failure) in try command.list() }
   }
 
   private func list() throws(Failure) {
@@ -71,31 +52,20 @@ import TensorFS
     }
     for warning in collection.warnings { printError("warning: \(warning)", command: "stls") }
     if quiet { return }
+    var table = TensorTable()
+    table.isHuman = isHuman
+    table.isColoured = StandardOutput.isColoured
     for component in collection.components {
       if json {
-        try write(MetadataDocument.bytes(of: component.model))
+        try StandardOutput.write(MetadataDocument.bytes(of: component.model))
       } else {
-        let listing = Listing(
-          component.model, directory: component.name, order: sort, isHuman: isHuman,
-          isColoured: Self.isColoured)
-        try write(Array(listing.text.utf8))
+        let tensors = sort.tensors(of: component.model)
+        let files = component.model.shards.count
+        try StandardOutput.write(
+          Array(table.text(tensors, directory: component.name, files: files).utf8))
       }
     }
   }
-
-  /// Colours are for terminals that have some, and for people who want them: no-color.org.
-  private static var isColoured: Bool {
-    let isUnwanted = unsafe getenv("NO_COLOR").map { unsafe $0.pointee != 0 } ?? false
-    let isDumb = unsafe getenv("TERM").map { unsafe strcmp($0, "dumb") == 0 } ?? true
-    return isatty(STDOUT_FILENO) == 1 && !isUnwanted && !isDumb
-  }
-
-  /// Writes everything to standard output: write(2).
-  private func write(_ bytes: [UInt8]) throws(Failure) {
-    do {
-      _ = try FileDescriptor.standardOutput.writeAll(bytes)
-    } catch {
-      throw .system("cannot write to standard output: \(error)")
-    }
-  }
 }
+
+extension Order: ExpressibleByArgument {}

@@ -46,6 +46,11 @@ enum Machine {
     get throws(Unfit) { try command("stls") }
   }
 
+  /// The way back.
+  static var stpack: FilePath {
+    get throws(Unfit) { try command("stpack") }
+  }
+
   /// The repository that these tests are part of.
   static var repository: FilePath {
     FilePath(#filePath).removingLastComponent().removingLastComponent().removingLastComponent()
@@ -53,7 +58,7 @@ enum Machine {
   }
 
   /// A built command, which lies beside the test bundle that is running.
-  private static func command(_ name: String) throws(Unfit) -> FilePath {
+  static func command(_ name: String) throws(Unfit) -> FilePath {
     guard let bundle = readLink("/proc/self/exe") else {
       throw Unfit(description: "/proc/self/exe cannot be read: is /proc mounted?")
     }

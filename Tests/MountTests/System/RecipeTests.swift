@@ -30,16 +30,6 @@ extension MountTests {
 
       """
 
-    /// The commands of a recipe: the block after the comment that names it.
-    private func recipe(_ name: String) throws -> String {
-      let path = Machine.repository.appending("docs/RECIPES.md")
-      let text = String(decoding: try OpenFile(path).bytes(), as: UTF8.self)
-      let start = "<!-- test: \(name) -->\n```sh\n"
-      let block = try #require(
-        text.split(separator: start, maxSplits: 1).dropFirst().first, "there is no recipe \(name)")
-      return String(try #require(block.split(separator: "\n```", maxSplits: 1).first))
-    }
-
     /// Runs a recipe where its models are, then `check`, and returns what both wrote.
     private func run(_ name: String, before: String = "", check: String = "") async throws -> String {
       let directory = try PrivateNamespace(model: Self.base)
@@ -48,7 +38,9 @@ extension MountTests {
       for tensor in Self.base.tensors.prefix(2) {
         try directory.directory.write(String(decoding: tensor.name, as: UTF8.self), tensor.data)
       }
-      return try await directory.run([Self.places, before, try recipe(name), check].joined(separator: "\n"))
+      return try await directory.run(
+        [Self.places, before, try Documentation.commands(name, in: "docs/RECIPES.md"), check].joined(
+          separator: "\n"))
     }
 
     @Test("Comparing two checkpoints shows the tensors that differ, are missing or new, and no others")

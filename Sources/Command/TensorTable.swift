@@ -1,16 +1,20 @@
-import Safetensors
+public import Safetensors
 
-/// The table that a model is listed as: one line for each tensor, and one for all.
-struct Listing {
-  /// The table's lines.
-  let text: String
+/// Tensors as a table, as ls(1) lists files: one line for each, and one for all.
+public struct TensorTable {
+  /// Sizes in words, such as 2.0G, in place of bytes.
+  public var isHuman = false
+  /// Bold and dim text, for terminals.
+  public var isColoured = false
 
-  /// Lays out a model. `directory` is the name of its directory in a mount of several models.
-  init(_ model: Model, directory: [UInt8]?, order: Stls.Order, isHuman: Bool, isColoured: Bool) {
-    func size(_ bytes: UInt64) -> String { isHuman ? Self.human(bytes) : String(bytes) }
-    let rows = Self.sorted(model, by: order).map { place in
-      let tensor = model.tensor(at: place)
-      return [
+  /// A table in plain bytes and text.
+  public init() {}
+
+  /// The table's lines. `directory` is the name of the model's directory, where there are several; `files` how many files
+  /// the tensors are in.
+  public func text(_ tensors: [Tensor], directory: [UInt8]? = nil, files: Int) -> String {
+    let rows = tensors.map { tensor in
+      [
         PrintableText.plain(tensor.name.utf8), tensor.dtype.name,
         "[" + tensor.shape.map(String.init).joined(separator: ", ") + "]", size(tensor.byteCount),
       ]
@@ -27,24 +31,16 @@ struct Listing {
       text += "  " + row[2] + Self.padding(row[2], widths[2])
       text += "  " + Self.padding(row[3], widths[3]) + row[3] + "\n"
     }
-    let files = model.shards.count == 1 ? "1 file" : "\(model.shards.count) files"
-    let count = rows.count == 1 ? "1 tensor" : "\(rows.count) tensors"
-    self.text = text + bold + "total \(size(model.totalSize))" + plain + " in \(count), \(files)\n"
+    // Cannot overflow: the tensors are in files that exist.
+    let total = tensors.reduce(0) { $0 + $1.byteCount }
+    let counts = "\(Self.counted(rows.count, "tensor")), \(Self.counted(files, "file"))"
+    return text + bold + "total \(size(total))" + plain + " in \(counts)\n"
   }
 
-  private static func sorted(_ model: Model, by order: Stls.Order) -> [Model.Place] {
-    switch order {
-    case .name: return model.places
-    case .size:
-      // Equal sizes in the order of names: the sort is stable.
-      return model.places.sorted { model.tensor(at: $0).byteCount > model.tensor(at: $1).byteCount }
-    case .offset:
-      func key(_ place: Model.Place) -> (Int32, UInt64, UInt64) {
-        let range = model.tensor(at: place).dataRange
-        return (place.shard, range.lowerBound, range.upperBound)
-      }
-      return model.places.sorted { key($0) < key($1) }
-    }
+  private func size(_ bytes: UInt64) -> String { isHuman ? Self.human(bytes) : String(bytes) }
+
+  private static func counted(_ count: Int, _ noun: String) -> String {
+    count == 1 ? "1 \(noun)" : "\(count) \(noun)s"
   }
 
   private static func padding(_ text: String, _ width: Int) -> String {
@@ -52,7 +48,7 @@ struct Listing {
   }
 
   /// A size as ls(1) -h prints it: powers of 1024, rounded up, one decimal below 10.
-  static func human(_ bytes: UInt64) -> String {
+  public static func human(_ bytes: UInt64) -> String {
     if bytes < 1024 { return String(bytes) }
     var unit: UInt64 = 1024
     var letters = Substring("KMGTPE")

@@ -1,0 +1,134 @@
+import Glibc
+import Safetensors
+import SystemPackage
+
+/// Writes a file from its beginning to its end, out of bytes and parts of other files.
+///
+/// Long parts that lie alike in the pages of both files are copied by the kernel, with copy_file_range(2): it shares
+/// blocks where the file system can, and copies less often. All else goes through a buffer, so that small parts become
+/// large writes at even places.
+struct FileCopier {
+  /// Why copying failed.
+  enum Problem: Error {
+    /// Something is wrong with the source.
+    case source(Errno)
+    /// Something is wrong with the target.
+    case target(Errno)
+    /// The kernel does not say with which.
+    case either(Errno)
+  }
+
+  /// How many bytes the kernel copies at once: between two pieces, a signal is heeded and progress is shown.
+  private static let pieceSize: UInt64 = 4 << 20
+  /// Parts that are shorter cost more calls than they save copies.
+  private static let minimumPiece: UInt64 = 1 << 20
+  private static let pageSize: UInt64 = 4096
+  /// Small enough for the processor's cache.
+  private static let bufferSize = 256 << 10
+
+  private let target: FileDescriptor
+  private var buffer = [UInt8](repeating: 0, count: bufferSize)
+  private var filled = 0
+  /// How many bytes are in the target.
+  private var written: UInt64 = 0
+  /// The file that the kernel does not copy from.
+  private var refused: FileDescriptor?
+
+  /// A writer of a file that is empty yet.
+  init(to target: FileDescriptor) { self.target = target }
+
+  /// How many bytes the buffer takes until it ends at a multiple of its size in the target.
+  private var room: Int { Self.bufferSize - Int(written % UInt64(Self.bufferSize)) - filled }
+
+  /// Writes bytes.
+  mutating func append(_ bytes: [UInt8]) throws(Problem) {
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let piece = rest.prefix(room)
+      buffer.replaceSubrange(filled..<filled + piece.count, with: piece)
+      rest = rest.dropFirst(piece.count)
+      try fill(piece.count)
+    }
+  }
+
+  /// Writes the beginning of a part of a file, and returns how many bytes that were; at least one.
+  mutating func append(_ range: Range<UInt64>, of file: MappedFile) throws(Problem) -> UInt64 {
+    let isAlike = (range.lowerBound &- written &- UInt64(filled)) % Self.pageSize == 0
+    if range.count >= Self.minimumPiece, isAlike, refused != file.descriptor {
+      try flush()
+      let count = Int(min(UInt64(range.count), Self.pieceSize))
+      if let copied = try copy(count, from: range.lowerBound, of: file.descriptor) { return copied }
+      refused = file.descriptor
+    }
+    let count = min(range.count, room)
+    do {
+      try unsafe buffer.withUnsafeMutableBytes { bytes in
+        // The room that is left, which the buffer has.
+        var piece = unsafe MutableRawSpan(_unsafeBytes: bytes[filled..<filled + count])
+        try file.read(from: range.lowerBound, into: &piece)
+      }
+    } catch {
+      throw .source(error as? Errno ?? .ioError)
+    }
+    try fill(count)
+    return UInt64(count)
+  }
+
+  /// Counts bytes that were put into the buffer, and writes it where it ends evenly.
+  private mutating func fill(_ count: Int) throws(Problem) {
+    filled += count
+    if room == 0 { try flush() }
+  }
+
+  /// Writes what is in the buffer: write(2). To be called at the end.
+  mutating func flush() throws(Problem) {
+    guard filled > 0 else { return }
+    do {
+      written += UInt64(try target.writeAll(buffer[..<filled]))
+    } catch {
+      throw .target(error as? Errno ?? .ioError)
+    }
+    filled = 0
+  }
+
+  /// Has the kernel copy bytes, and returns how many; nil where it cannot, between these files or at all. No bytes
+  /// where there should be some are for read(2) to understand.
+  private mutating func copy(_ count: Int, from offset: UInt64, of source: FileDescriptor) throws(Problem)
+    -> UInt64?
+  {
+    while true {
+      let copied = Self.copyFileRange(source, offset, target, count)
+      if copied > 0 {
+        written += UInt64(copied)
+        return UInt64(copied)
+      }
+      guard copied < 0 else { return nil }
+      switch Errno(rawValue: errno) {
+      case .interrupted: continue
+      case .improperLink, .invalidArgument, .notSupported, .noFunction, .badFileDescriptor, .notPermitted,
+        .overflow:
+        return nil
+      case let error where [.noSpace, .diskQuotaExceeded, .fileTooLarge].contains(error): throw .target(error)
+      case let error: throw .either(error)
+      }
+    }
+  }
+
+  /// copy_file_range(2) to the target's end, which Glibc's module hides. ENOSYS where the C library has it not.
+  private static func copyFileRange(
+    _ source: FileDescriptor, _ offset: UInt64, _ target: FileDescriptor, _ count: Int
+  ) -> Int {
+    typealias Function =
+      @convention(c) (
+        CInt, UnsafeMutablePointer<Int64>?, CInt, UnsafeMutablePointer<Int64>?, Int, CUnsignedInt
+      ) -> Int
+    guard let symbol = unsafe dlsym(nil, "copy_file_range") else {
+      errno = ENOSYS
+      return -1
+    }
+    var offset = Int64(offset)
+    // The declaration in unistd.h.
+    let function = unsafe unsafeBitCast(symbol, to: Function.self)
+    return unsafe function(source.rawValue, &offset, target.rawValue, nil, count, 0)
+  }
+}

@@ -1,0 +1,141 @@
+import Command
+import Glibc
+import Safetensors
+import SystemPackage
+
+/// Carries out a plan: all files are written whole before one of them gets its name.
+struct PackWriter {
+  private let plan: PackPlan
+  private let directory: FilePath
+  private let replaces: Bool
+  private var progress: Progress
+  private let signals = HeldSignals()
+
+  /// A writer into a directory. Files there are replaced only if that is wanted. From here on signals wait.
+  init(_ plan: PackPlan, in directory: FilePath, replaces: Bool) {
+    self.plan = plan
+    self.directory = directory
+    self.replaces = replaces
+    progress = Progress(total: plan.files.reduce(0) { $0 + $1.byteCount })
+  }
+
+  /// Writes. Whatever is thrown, nothing of it is left: neither a file nor a part of one.
+  mutating func run() throws {
+    defer { progress.clear() }
+    var outputs: [OutputFile] = []
+    for file in plan.files {
+      let output = try OutputFile(for: path(file.name))
+      try write(file, to: output)
+      outputs.append(output)
+    }
+    if let index = plan.index {
+      let output = try OutputFile(for: path(index.name))
+      var copier = FileCopier(to: output.descriptor)
+      try append(index.bytes, with: &copier, to: output)
+      try finish(&copier, output)
+      outputs.append(output)
+    }
+    try signals.check()
+    try publish(outputs)
+  }
+
+  private func path(_ name: [UInt8]) -> FilePath { directory.pushing(FilePath(bytes: name)) }
+
+  private mutating func write(_ file: PackPlan.File, to output: OutputFile) throws {
+    var copier = FileCopier(to: output.descriptor)
+    for piece in file.header {
+      try append(piece, with: &copier, to: output)
+      progress.add(UInt64(piece.count))
+    }
+    /// Neighbours in one source that are neighbours here too are copied as one.
+    var run: (file: MappedFile, range: Range<UInt64>)?
+    for tensor in file.tensors where tensor.tensor.byteCount > 0 {
+      let source: MappedFile
+      do throws(ModelError) {
+        source = try tensor.source.open()
+      } catch {
+        throw Failure(error)
+      }
+      let range = tensor.source.range
+      if let open = run, open.file === source, open.range.upperBound == range.lowerBound {
+        run = (source, open.range.lowerBound..<range.upperBound)
+      } else {
+        if let run { try append(run.range, of: run.file, with: &copier, to: output) }
+        run = (source, range)
+      }
+    }
+    if let run { try append(run.range, of: run.file, with: &copier, to: output) }
+    try finish(&copier, output)
+  }
+
+  private func finish(_ copier: inout FileCopier, _ output: OutputFile) throws(Failure) {
+    do throws(FileCopier.Problem) {
+      try copier.flush()
+    } catch {
+      throw Self.failure(error, nil, output)
+    }
+    try output.synchronize()
+  }
+
+  private func append(_ bytes: [UInt8], with copier: inout FileCopier, to output: OutputFile) throws(Failure)
+  {
+    do throws(FileCopier.Problem) {
+      try copier.append(bytes)
+    } catch {
+      throw Self.failure(error, nil, output)
+    }
+  }
+
+  /// Where a tensor's bytes are no range of a file, `append` with pieces of them takes this one's place.
+  private mutating func append(
+    _ range: Range<UInt64>, of file: MappedFile, with copier: inout FileCopier, to output: OutputFile
+  ) throws {
+    // Twice the read-ahead, where the file is read from a disk.
+    _ = posix_fadvise(
+      file.descriptor.rawValue, off_t(range.lowerBound), off_t(range.count), Int32(POSIX_FADV_SEQUENTIAL))
+    var rest = range
+    while !rest.isEmpty {
+      try signals.check()
+      do throws(FileCopier.Problem) {
+        let count = try copier.append(rest, of: file)
+        rest = rest.lowerBound + count..<rest.upperBound
+        progress.add(count)
+      } catch {
+        // A source that is no longer what was opened explains itself best.
+        guard file.isUnchanged() else { throw Failure(file.changed) }
+        throw Self.failure(error, file, output)
+      }
+    }
+    guard file.isUnchanged() else { throw Failure(file.changed) }
+  }
+
+  private static func failure(_ problem: FileCopier.Problem, _ file: MappedFile?, _ output: OutputFile)
+    -> Failure
+  {
+    let source = file?.path.printable ?? "its input"
+    switch problem {
+    case .source(let error): return .system("\(source): cannot read it: \(error)")
+    case .target(let error): return output.failure(error, "write")
+    case .either(let error): return .system("\(source): cannot copy it to \(output.path.printable): \(error)")
+    }
+  }
+
+  /// Gives the files their names, the index last: readers that find it find all it names. Should one fail, those before it
+  /// go again, but for such as have replaced others.
+  private func publish(_ outputs: [OutputFile]) throws(Failure) {
+    for (position, output) in outputs.enumerated() {
+      do throws(Failure) {
+        try output.publish(replaces: replaces)
+      } catch {
+        if !replaces { for former in outputs[..<position] { former.withdraw() } }
+        throw error
+      }
+    }
+    // The names are as lasting as the bytes: fsync(2) of the directory, where the file system has that.
+    let name = directory.isEmpty ? "." : directory
+    if let descriptor = try? FileDescriptor.open(name, .readOnly, options: [.directory, .closeOnExec]) {
+      _ = fsync(descriptor.rawValue)
+      try? descriptor.close()
+    }
+  }
+}

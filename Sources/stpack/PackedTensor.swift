@@ -1,0 +1,64 @@
+import Safetensors
+import SystemPackage
+
+/// A tensor on its way from an input into a file.
+struct PackedTensor {
+  /// The tensor as it is to be written; its place in the data is decided last.
+  var tensor: Tensor
+  /// What it is called in the input.
+  let originalName: TensorName
+  /// Where its bytes are.
+  let source: TensorSource
+
+  init(_ tensor: Tensor, _ source: TensorSource) {
+    self.tensor = tensor
+    originalName = tensor.name
+    self.source = source
+  }
+
+  /// Gives it a name or a place.
+  mutating func set(name: TensorName? = nil, dataRange: Range<UInt64>? = nil) {
+    tensor = Tensor(
+      name: name ?? tensor.name, dtype: tensor.dtype, shape: tensor.shape,
+      writtenTo: dataRange ?? tensor.dataRange)
+  }
+}
+
+/// Where a tensor's bytes are: a part of a file.
+struct TensorSource {
+  /// The file's path, for messages.
+  let path: FilePath
+  /// The bytes in it.
+  let range: Range<UInt64>
+  /// The file: the same object each time where it is held open.
+  let open: () throws(ModelError) -> MappedFile
+
+  /// A part of a file that is held open, as a model's files are.
+  init(_ range: Range<UInt64>, of file: MappedFile) {
+    path = file.path
+    self.range = range
+    open = { () throws(ModelError) in file }
+  }
+
+  /// A part of a file that is opened again when its turn comes, since a directory may have more files than a process
+  /// may have open. It must then still be the file that was looked at.
+  init(
+    _ range: Range<UInt64>, of file: MappedFile, again open: @escaping () throws(ModelError) -> MappedFile
+  ) {
+    path = file.path
+    self.range = range
+    let status = file.status
+    self.open = { () throws(ModelError) in
+      let again = try open()
+      guard again.isOpenedAs(status) else { throw again.changed }
+      return again
+    }
+  }
+}
+
+extension MappedFile {
+  /// What to say where it is no longer what was opened.
+  var changed: ModelError {
+    ModelError(.malformed, path, "it has changed while it was packed; nothing is written")
+  }
+}

@@ -1,0 +1,42 @@
+import Glibc
+
+/// A POSIX extended regular expression, by the C library: regex(3). Safe to use: the compiled form stays in here.
+@safe final class RegularExpression {
+  /// What regcomp(3) says of an expression that is none.
+  struct Problem: Error {
+    let text: String
+  }
+
+  private var compiled = unsafe regex_t()
+
+  /// Compiles an expression: regcomp(3).
+  init(_ expression: String) throws(Problem) {
+    // For characters beyond ASCII. Where there is no such locale, `.` is one byte of them.
+    _ = unsafe setlocale(LC_CTYPE, "C.UTF-8")
+    let status = unsafe regcomp(&compiled, expression, REG_EXTENDED)
+    guard status == 0 else {
+      var message = [CChar](repeating: 0, count: 200)
+      _ = unsafe regerror(status, &compiled, &message, message.count)
+      let text = message.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+      throw Problem(text: String(decoding: text, as: UTF8.self))
+    }
+  }
+
+  // glibc leaves nothing to free of what failed to compile, and lets it be freed.
+  deinit { unsafe regfree(&compiled) }
+
+  /// How many groups the expression has.
+  var groupCount: Int { unsafe compiled.re_nsub }
+
+  /// The first match at or after a position, with the first nine groups behind it: regexec(3). NUL is a byte like any
+  /// other, by REG_STARTEND.
+  func match(_ bytes: [UInt8], from start: Int) -> [Range<Int>?]? {
+    var groups = [regmatch_t](repeating: regmatch_t(), count: 10)
+    groups[0] = regmatch_t(rm_so: regoff_t(start), rm_eo: regoff_t(bytes.count))
+    let flags = REG_STARTEND | (start > 0 ? REG_NOTBOL : 0)
+    // With one more byte, so that there is an address where there is no other.
+    let text = bytes.map { CChar(bitPattern: $0) } + [0]
+    guard unsafe regexec(&compiled, text, groups.count, &groups, flags) == 0 else { return nil }
+    return groups.map { $0.rm_so < 0 ? nil : Int($0.rm_so)..<Int($0.rm_eo) }
+  }
+}

@@ -1,0 +1,120 @@
+import Fixtures
+import SystemPackage
+import Testing
+
+extension MountTests {
+  /// What is left when packing does not come to its end: nothing.
+  @Suite struct InterruptedPackTests {
+    private static let model = SafetensorsFile(
+      .init("a", "U8", [64 << 20], data: Array(repeating: 1, count: 64 << 20)), .init("b", "U8", [1]))
+
+    /// `$stpack`, a source that gives 8 MiB in a second in `$slow`, and what a directory holds.
+    private static let preamble = """
+      stpack=$1; mkdir "$directory/models" "$directory/slow" "$directory/out"
+      mv "$model" "$directory/models"
+      slow=$directory/slow/m.safetensors; out=$directory/out/o.safetensors
+      slow_down() {
+        bindfs -o ro --read-rate=8M "$directory/models" "$directory/slow"
+        trap 'umount -l "$directory/slow"' EXIT
+      }
+      begins() { until [ -n "$(ls -A "$directory/out")" ]; do sleep 0.01; done; }
+      left() { ls -A "$directory/out"; }
+
+      """
+
+    private func run(_ script: String) async throws -> String {
+      let space = try PrivateNamespace(model: Self.model)
+      return try await space.run(Self.preamble + script, "\(Machine.stpack)")
+    }
+
+    @Test(
+      "A signal in the middle takes away what was written, and ends the command as it would any other",
+      arguments: [
+        ("INT", 130), ("TERM", 143), ("HUP", 129), ("QUIT", 131),
+      ])
+    func signals(name: String, status: Int) async throws {
+      // A shell's background commands ignore SIGINT unless told otherwise.
+      let output = try await run(
+        """
+        slow_down
+        env --default-signal=INT,QUIT "$stpack" "$slow" -o "$out" &
+        begins; kill -\(name) $!
+        wait $! || echo "status $?"
+        left
+        """)
+      #expect(output == "status \(status)", "\(output)")
+    }
+
+    @Test("A signal that whoever started the command has it ignore is ignored: nohup(1)")
+    func ignored() async throws {
+      let output = try await run(
+        """
+        "$stpack" "$directory/models/m.safetensors" -n -o "$out" >/dev/null
+        slow_down
+        (trap '' HUP; exec "$stpack" "$slow" -o "$out" --include b) & sleep 0.1; kill -HUP $! || :
+        wait $! && left
+        """)
+      #expect(output == "o.safetensors", "\(output)")
+    }
+
+    @Test(
+      "A source that changes while it is packed is an error that names it",
+      arguments: [
+        "truncate -s 30M", "touch -m", "dd if=/dev/zero bs=1 count=1 conv=notrunc status=none seek=99 of=",
+      ])
+    func changes(change: String) async throws {
+      let command =
+        change.hasSuffix("=")
+        ? "\(change)\"$directory/models/m.safetensors\"" : "\(change) \"$directory/models/m.safetensors\""
+      let output = try await run(
+        """
+        slow_down
+        "$stpack" "$slow" -o "$out" 2>"$directory/error" &
+        begins; sleep 0.3; \(command)
+        wait $! || echo "status $?"
+        wc -l <"$directory/error"; grep -c 'm.safetensors.*has changed while it was packed' "$directory/error"
+        left
+        """)
+      #expect(output == "status 65\n1\n1", "\(output)")
+    }
+
+    @Test("A disk that is full, and a limit on the size of files, leave nothing")
+    func full() async throws {
+      let output = try await run(
+        """
+        mount -t tmpfs -o size=8m tmpfs "$directory/out"
+        "$stpack" "$directory/models/m.safetensors" -o "$out" 2>&1 || echo "status $?"
+        left
+        umount "$directory/out"
+        (ulimit -f 9000; "$stpack" "$directory/models/m.safetensors" -o "$out" 2>&1 || echo "status $?")
+        left
+        """)
+      let lines = output.split(separator: "\n")
+      #expect(lines.count == 4 && lines[1] == "status 71" && lines[3] == "status 71", "\(output)")
+      #expect(lines.first?.hasSuffix("cannot write it: No space left on device") == true, "\(output)")
+      #expect(lines.dropFirst(2).first?.hasSuffix("cannot write it: File too large") == true, "\(output)")
+    }
+
+    @Test("Progress is shown on a terminal, and nowhere else")
+    func progress() async throws {
+      let output = try await run(
+        """
+        slow_down
+        "$stpack" "$slow" -o "$out" 2>&1
+        TERM=xterm script -qec "$stpack $slow -fo $out" /dev/null | tr '\\r' '\\n' | grep -cE \\
+          '^stpack: [0-9.]+M of 65M, [0-9.]+M/s, 0:[0-9][0-9] left'
+        """)
+      #expect((Int(output) ?? 0) > 3, "\(output)")
+    }
+
+    @Test("A large model takes no memory to speak of, and is the same bytes")
+    func memory() async throws {
+      let output = try await run(
+        """
+        (ulimit -d 60000; "$stpack" "$directory/models/m.safetensors" -o "$out")
+        cmp "$directory/models/m.safetensors" "$out" && echo same
+        """)
+      #expect(output == "same", "\(output)")
+    }
+  }
+}
