@@ -13,6 +13,7 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 all: deps
 	$(SWIFT) build -c release --static-swift-stdlib --product stmount
 	$(SWIFT) build -c release --static-swift-stdlib --product stls
+	$(SWIFT) build -c release --static-swift-stdlib --product stpack
 
 ## demo: build a release, mount a small model, look at it, unmount
 demo: all
@@ -62,8 +63,8 @@ PYTHON = .build/python
 test-deps:
 	@$(call INSTALL,$(TEST_TOOLS) /usr/lib/openssh/sftp-server,$(TEST_PACKAGES))
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { $(call APT,python3-venv); }
-	@$(PYTHON)/bin/python3 -c 'import ml_dtypes, numpy, safetensors' 2>/dev/null || { \
-	  echo "Installing NumPy, ml_dtypes and safetensors into $(PYTHON)"; \
+	@$(PYTHON)/bin/python3 -c 'import huggingface_hub, ml_dtypes, numpy, safetensors' 2>/dev/null || { \
+	  echo "Installing NumPy, ml_dtypes, safetensors and huggingface_hub into $(PYTHON)"; \
 	  python3 -m venv $(PYTHON) && \
 	  $(PYTHON)/bin/pip install -q --disable-pip-version-check -r Tests/Reference/requirements.txt; \
 	}
@@ -82,6 +83,7 @@ INSTALL = for tool in $(1); do PATH="$$PATH:/usr/sbin:/sbin" command -v $$tool >
 HELPERDIR ?= /usr/sbin
 ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 ROOT = $(DESTDIR)$(PREFIX)
+COMMANDS = stmount stls stpack
 UNITS = system/stmount@.service user/stmount@.service
 EXAMPLES = instance.conf mnt-llama.mount mnt-llama.automount
 
@@ -90,31 +92,31 @@ install: all
 	install -d $(ROOT)/bin $(ROOT)/share/man/man1 $(ROOT)/share/man/man8 $(DESTDIR)$(HELPERDIR) $(DESTDIR)$(ZSHDIR) \
 	  $(ROOT)/share/bash-completion/completions $(ROOT)/share/fish/vendor_completions.d \
 	  $(ROOT)/lib/systemd/system $(ROOT)/lib/systemd/user $(ROOT)/share/doc/stmount/examples
-	install -m 755 $(BUILD)/stmount $(BUILD)/stls $(ROOT)/bin
+	install -m 755 $(COMMANDS:%=$(BUILD)/%) $(ROOT)/bin
 	for type in stmount fuse.stmount; do \
 	  ln -sf $(PREFIX)/bin/stmount $(DESTDIR)$(HELPERDIR)/mount.$$type || exit; done
-	install -m 644 docs/man/stmount.1 docs/man/stls.1 $(ROOT)/share/man/man1
+	install -m 644 $(COMMANDS:%=docs/man/%.1) $(ROOT)/share/man/man1
 	install -m 644 docs/man/mount.stmount.8 $(ROOT)/share/man/man8
 	for unit in $(UNITS); do \
 	  sed 's|@PREFIX@|$(PREFIX)|g' systemd/$$unit >$(ROOT)/lib/systemd/$$unit && \
 	  chmod 644 $(ROOT)/lib/systemd/$$unit || exit; done
-	for command in stmount stls; do \
+	for command in $(COMMANDS); do \
 	  $(BUILD)/$$command --generate-completion-script bash \
 	    >$(ROOT)/share/bash-completion/completions/$$command && \
 	  $(BUILD)/$$command --generate-completion-script zsh >$(DESTDIR)$(ZSHDIR)/_$$command && \
 	  $(BUILD)/$$command --generate-completion-script fish \
 	    >$(ROOT)/share/fish/vendor_completions.d/$$command.fish || exit; done
 	install -m 644 README.md CHANGELOG.md docs/SEMANTICS.md docs/VIEWS.md docs/RECIPES.md \
-	  docs/SECURITY.md docs/TROUBLESHOOTING.md $(ROOT)/share/doc/stmount
+	  docs/MIGRATING.md docs/SECURITY.md docs/TROUBLESHOOTING.md $(ROOT)/share/doc/stmount
 	install -m 644 LICENSE $(ROOT)/share/doc/stmount/copyright
 	install -m 644 $(EXAMPLES:%=systemd/examples/%) $(ROOT)/share/doc/stmount/examples
 
 ## uninstall: take all of that away again
 uninstall:
-	rm -f $(ROOT)/bin/stmount $(ROOT)/bin/stls $(UNITS:%=$(ROOT)/lib/systemd/%) \
+	rm -f $(COMMANDS:%=$(ROOT)/bin/%) $(UNITS:%=$(ROOT)/lib/systemd/%) \
 	  $(DESTDIR)$(HELPERDIR)/mount.stmount $(DESTDIR)$(HELPERDIR)/mount.fuse.stmount \
-	  $(ROOT)/share/man/man1/stmount.1 $(ROOT)/share/man/man1/stls.1 $(ROOT)/share/man/man8/mount.stmount.8
-	for command in stmount stls; do \
+	  $(COMMANDS:%=$(ROOT)/share/man/man1/%.1) $(ROOT)/share/man/man8/mount.stmount.8
+	for command in $(COMMANDS); do \
 	  rm -f $(ROOT)/share/bash-completion/completions/$$command $(DESTDIR)$(ZSHDIR)/_$$command \
 	    $(ROOT)/share/fish/vendor_completions.d/$$command.fish; done
 	rm -rf $(ROOT)/share/doc/stmount

@@ -5,7 +5,7 @@ import Testing
 extension MountTests {
   /// The manual pages.
   @Suite struct ManualTests {
-    private static let pages = ["stmount.1", "stls.1", "mount.stmount.8"]
+    private static let pages = ["stmount.1", "stls.1", "stpack.1", "mount.stmount.8"]
 
     private func page(_ name: String) -> FilePath { Machine.repository.appending("docs/man").appending(name) }
 
@@ -33,9 +33,9 @@ extension MountTests {
 
     @Test(
       "Every option that --help shows is in the manual, and the other way round",
-      arguments: ["stmount", "stls"])
+      arguments: ["stmount", "stls", "stpack"])
     func options(command: String) async throws {
-      let program = try command == "stmount" ? Machine.stmount : Machine.stls
+      let program = try Machine.command(command)
       let help = try await Command.output(of: "\(program)", "--help")
       let manual = try await Command.output(
         of: "env", "MANWIDTH=80", "mandoc", "-T", "ascii", "\(page(command + ".1"))")
