@@ -132,3 +132,16 @@ def machine(bench):
     software = (f"Linux {platform.release()}, {version}, commit {commit or 'unknown'}, models on "
                 f"{file_system(bench.directory)}, {'root' if os.geteuid() == 0 else 'an ordinary user'}")
     return processor(), software
+
+
+def put(lines, output, name):
+    """Prints tables, or puts them between the markers of that name in a file."""
+    text = "\n".join(lines) + "\n"
+    if not output:
+        sys.stdout.write(text)
+        return
+    begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
+    with open(output) as file:
+        before, rest = file.read().split(begin)
+    with open(output, "w") as file:
+        file.write(before + begin + text + end + rest.split(end)[1])
