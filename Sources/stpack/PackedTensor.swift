@@ -11,7 +11,9 @@ struct PackedTensor {
   let source: TensorSource
 
   init(_ tensor: Tensor, _ source: TensorSource) {
-    self.tensor = tensor
+    // Wherever its bytes lie in the source, here they will follow each other.
+    self.tensor = Tensor(
+      name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, writtenTo: 0..<tensor.byteCount)
     originalName = tensor.name
     self.source = source
   }
