@@ -25,7 +25,7 @@ extension MountTests {
       let daemon = try #require(try Daemon(servingAt: mountPoint))
       let path = mountPoint.appending("w")
       let readers = (0..<4).map { number in
-        Task.detached { () throws -> Errno in
+        onThread { () throws -> Errno in
           do {
             let file = try OpenFile(path, number % 2 == 0 ? OpenFile.direct : [])
             while true {

@@ -82,18 +82,17 @@ extension MountTests {
       _ shard: ChangedShard, delay: Int, _ readers: [@Sendable (Moment) throws -> Tally]
     ) async throws -> Tally {
       let moment = Moment()
-      return try await withThrowingTaskGroup(of: Tally.self) { group in
-        for reader in readers { group.addTask { try reader(moment) } }
-        group.addTask {
-          defer { moment.isDone.store(true, ordering: .releasing) }
-          usleep(UInt32(2000 + delay))
-          try shard.apply { moment.span.withLock { $0.begin = .now } }
-          moment.span.withLock { $0.end = .now }
-          usleep(3000)
-          return Tally()
-        }
-        return try await group.reduce(into: Tally()) { $0.add($1) }
+      let tasks = readers.map { reader in onThread { try reader(moment) } }
+      try await Task.sleep(for: .microseconds(2000 + delay))
+      do {
+        defer { moment.isDone.store(true, ordering: .releasing) }
+        try shard.apply { moment.span.withLock { $0.begin = .now } }
+        moment.span.withLock { $0.end = .now }
+        try await Task.sleep(for: .milliseconds(3))
       }
+      var sum = Tally()
+      for task in tasks { sum.add(try await task.value) }
+      return sum
     }
 
     private static func shards(_ count: Int, in files: TemporaryDirectory) throws -> [ChangedShard] {

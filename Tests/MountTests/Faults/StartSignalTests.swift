@@ -122,7 +122,7 @@ extension MountTests {
       let signals = [SIGTERM, SIGINT, SIGHUP, SIGQUIT].shuffled(using: &random)
       let pause = UInt32.random(in: 0...3000, using: &random)
       let status = try await withForegroundMount(source) { mount in
-        let reading = Task.detached {
+        let reading = onThread {
           while let file = try? OpenFile(mount.file("w"), OpenFile.direct) {
             expectSame(try file.alignedBytes(4096, at: 4096), Self.model.tensors[0].data[4096..<8192], "w")
           }
