@@ -56,7 +56,7 @@ extension MountTests {
 
       let refused = try await Command.stmount(["\(source)", "\(mountPoint)"])
       #expect(
-        refused.status == EX_CANTCREAT && refused.error.contains("umount -l \(mountPoint)"),
+        refused.status == EX_CANTCREAT && refused.error.contains("umount -l '\(mountPoint)'"),
         "\(refused.error)")
       #expect(refused.errorLines.count == 1)
       let cleared = try await Command.stmount(["--clear-dead", "\(source)", "\(mountPoint)"])

@@ -55,7 +55,9 @@ extension MountTests {
         do {
           let bytes = try file.alignedBytes(size, at: origin + offset)
           let end = ContinuousClock.now
-          results.append((begin, end, bytes.isSame(as: shard.tensor.data[offset..<offset + size])))
+          results.append(
+            (begin, end, !bytes.isEmpty && bytes.isSame(as: shard.tensor.data[offset..<offset + bytes.count]))
+          )
         } catch Errno.ioError {
           tally.failures += 1
         }
