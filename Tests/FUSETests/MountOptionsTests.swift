@@ -87,8 +87,8 @@ import Testing
       ("gid= 5", "gid= 5 is not a decimal number"),
       ("umask=08", "umask=08 is not an octal number"),
       ("umask=1000", "umask=1000 is more than 0777"),
-      ("io=", "io= is not io=auto, io=mmap or io=splice"),
-      ("io=read", "io=read is not io=auto, io=mmap or io=splice"),
+      ("io=", "io= is not io=auto, io=mmap, io=splice or io=copy"),
+      ("io=read", "io=read is not io=auto, io=mmap, io=splice or io=copy"),
       ("umask=u+r", "umask=u+r is not an octal number"),
       ("exec", "'exec' cannot be had: a model from strangers is mounted noexec"),
     ])
