@@ -82,7 +82,7 @@ public enum PrintableText {
   }
 
   /// A number of things as a person writes it: "1 byte", "2 bytes".
-  static func counted(_ count: some BinaryInteger, _ noun: String) -> String {
+  public static func counted(_ count: some BinaryInteger, _ noun: String) -> String {
     "\(count) \(noun)\(count == 1 ? "" : "s")"
   }
 }

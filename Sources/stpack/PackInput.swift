@@ -55,12 +55,19 @@ struct PackInput {
           return isFile ? file?.fileName ?? [] : component.name ?? []
         })
     }
+    if let omitted = model.omitted.first {
+      let others = model.omitted.count - 1
+      throw ModelError(
+        .malformed, path,
+        "tensor \(omitted.name) \(omitted.reason)"
+          + (others > 0 ? "; so it is with \(PrintableText.counted(others, "more tensor"))" : "")
+          + "; a copy without it would be no copy of the model")
+    }
     warnings += collection.warnings
-    // A model's tensors that safetensors has no type for would have to be refused here.
     for place in model.places {
       let shard = model.shard(at: place)
       let tensor = model.tensor(at: place)
-      tensors.append(PackedTensor(tensor, TensorSource(shard.fileRange(of: tensor), of: shard.file)))
+      tensors.append(PackedTensor(tensor, TensorSource(tensor, of: shard)))
     }
     for shard in model.shards { addMetadata(shard.header.metadata, of: shard.file.path) }
   }

@@ -56,6 +56,12 @@ struct PackWriter {
       } catch {
         throw Failure(error)
       }
+      if let gather = tensor.source.gather {
+        if let run { try append(run.range, of: run.file, with: &copier, to: output) }
+        run = nil
+        try append(tensor.tensor.byteCount, gatheredBy: gather, from: source, with: &copier, to: output)
+        continue
+      }
       let range = tensor.source.range
       if let open = run, open.file === source, open.range.upperBound == range.lowerBound {
         run = (source, open.range.lowerBound..<range.upperBound)
@@ -86,7 +92,30 @@ struct PackWriter {
     }
   }
 
-  /// Where a tensor's bytes are no range of a file, `append` with pieces of them takes this one's place.
+  /// How many bytes are gathered at a time.
+  private static let gatheredSize: UInt64 = 4 << 20
+
+  /// Writes a tensor whose elements lie elsewhere than they are to be.
+  private mutating func append(
+    _ count: UInt64, gatheredBy gather: (Range<UInt64>) throws(Errno) -> [UInt8], from file: MappedFile,
+    with copier: inout FileCopier, to output: OutputFile
+  ) throws {
+    for start in stride(from: 0, to: count, by: Int(Self.gatheredSize)) {
+      try signals.check()
+      let piece = start..<min(start + Self.gatheredSize, count)
+      let bytes: [UInt8]
+      do throws(Errno) {
+        bytes = try gather(piece)
+      } catch {
+        guard file.isUnchanged() else { throw Failure(file.changed) }
+        throw Self.failure(.source(error), file, output)
+      }
+      try append(bytes, with: &copier, to: output)
+      progress.add(UInt64(piece.count))
+    }
+    guard file.isUnchanged() else { throw Failure(file.changed) }
+  }
+
   private mutating func append(
     _ range: Range<UInt64>, of file: MappedFile, with copier: inout FileCopier, to output: OutputFile
   ) throws {

@@ -26,20 +26,30 @@ struct PackedTensor {
   }
 }
 
-/// Where a tensor's bytes are: a part of a file.
+/// Where a tensor's bytes are: a part of a file, or all over it.
 struct TensorSource {
   /// The file's path, for messages.
   let path: FilePath
-  /// The bytes in it.
+  /// The bytes in it; those that the tensor reaches, where they are gathered.
   let range: Range<UInt64>
   /// The file: the same object each time where it is held open.
   let open: () throws(ModelError) -> MappedFile
+  /// Gives bytes of the tensor as it is to be written, where they do not follow each other in the file; else nil.
+  private(set) var gather: ((Range<UInt64>) throws(Errno) -> [UInt8])?
 
   /// A part of a file that is held open, as a model's files are.
   init(_ range: Range<UInt64>, of file: MappedFile) {
     path = file.path
     self.range = range
     open = { () throws(ModelError) in file }
+  }
+
+  /// A tensor of a shard, in whatever order its elements lie.
+  init(_ tensor: Tensor, of shard: Shard) {
+    self.init(shard.fileRange(of: tensor), of: shard.file)
+    if !tensor.isContiguous {
+      gather = { range throws(Errno) in try shard.read(tensor, range) }
+    }
   }
 
   /// A part of a file that is opened again when its turn comes, since a directory may have more files than a process

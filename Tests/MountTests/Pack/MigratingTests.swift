@@ -18,7 +18,31 @@ extension MountTests {
       SafetensorsFile(.init("layer.1", "F8_E4M3", [9]), .init("steps", "I64", [])),
     ]
 
+    /// The same model, with one tensor transposed.
+    private static func torchParts() -> [(file: TorchFile, names: [String])] {
+      var first = TorchFile()
+      let transposed = first.addStorage("BFloat16", count: 15)
+      first.object = .ordered([
+        "layer.0": first.view(of: transposed, [3, 5], strides: [1, 3]), "head/w": first.tensor("Float", [7]),
+      ])
+      var second = TorchFile()
+      let bytes = second.addStorage("Untyped", count: 12)
+      second.object = .ordered([
+        "layer.1": second.view(of: bytes, as: "float8_e4m3fn", offset: 3, [9]), "steps": second.tensor("Long", []),
+      ])
+      return [(first, ["layer.0", "head/w"]), (second, ["layer.1", "steps"])]
+    }
+
     private static let inputs = [
+      Input(testDescription: "PyTorch's, in shards") { directory, files in
+        var index = ShardIndex([])
+        for (number, part) in torchParts().enumerated() {
+          let name = "pytorch_model-0000\(number + 1)-of-00002.bin"
+          try files.write("\(directory)/\(name)", part.file.archive.bytes)
+          index.weightMap += part.names.map { ($0, name) }
+        }
+        try files.write("\(directory)/pytorch_model.bin.index.json", index)
+      },
       Input(testDescription: "safetensors in shards") { directory, files in
         var index = ShardIndex([])
         for (number, part) in parts.enumerated() {
