@@ -84,17 +84,23 @@ public enum StandardStreams {
 public enum ForkedProcess: Sendable {
   /// The process that called, with the new one's id.
   case parent(child: Int32)
-  /// The new process: in a session of its own, with `/` as its working directory.
+  /// The new process.
   case child
 
-  /// Splits the process: fork(2), then setsid(2) and chdir(2) in the child. No thread may have been started.
+  /// Splits the process: fork(2). No thread may have been started.
   public static func fork() throws(Errno) -> ForkedProcess {
     let id = stmount_fork()
     if id < 0 { throw Errno(rawValue: errno) }
-    if id > 0 { return .parent(child: id) }
+    return id > 0 ? .parent(child: id) : .child
+  }
+
+  /// Goes into a session of its own, with `/` as its working directory: setsid(2), chdir(2).
+  ///
+  /// Not before the file system is mounted: an automounter knows the processes that may pass its trigger by their process
+  /// group, and would wait for this one otherwise, which waits for it: autofs(5).
+  public static func leaveTerminal() {
     setsid()
     _ = unsafe chdir("/")
-    return .child
   }
 
   /// Waits for a child's end: waitpid(2). Its exit status, or 128 and the number of the signal that ended it; nil where it

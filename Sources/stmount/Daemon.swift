@@ -38,6 +38,7 @@ struct Daemon {
     // From here on a signal waits until somebody can unmount.
     Signals.block()
     let session = try mountedSession(fileSystem, at: place)
+    if readiness != nil { ForkedProcess.leaveTerminal() }
     fileSystem.whenSourceChanges { [weak session] inodes in session?.dropCache(of: inodes) }
     Housekeeping(session, idleLimit: invocation.idleLimit, log: log, manager: manager).start()
     session.run {

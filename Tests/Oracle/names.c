@@ -148,8 +148,8 @@ void tryToWrite(void) {
     case 12: if (file) BOTH("fsetxattr", fsetxattr(file->fd[side], "user.safetensors.name", "x", 1, 0)); break;
     default: {
       int fd[SIDES];
-      bool isOpen = BOTH("open to write", (fd[side] = openat(roots[side], path, flag | O_CLOEXEC, 0777)) < 0 ? -1 : 0) == 0;
-      if (isOpen) closeBoth(fd);
+      flag |= O_CLOEXEC;
+      if (BOTH("open to write", (fd[side] = openat(roots[side], path, flag, 0777)) < 0 ? -1 : 0) == 0) closeBoth(fd);
     }
   }
 }

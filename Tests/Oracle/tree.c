@@ -73,11 +73,14 @@ static void compareListings(struct entry *directory, char **plain, size_t plainC
   memcpy(sorted, names, count * sizeof *sorted);
   qsort(sorted, count, sizeof *sorted, compareNames);
   size_t i = 0;
-  for (size_t j = 0; j < plainCount; j++) {
-    if (isHidden(directory->path, plain[j])) continue;
-    if (i == count || strcmp(sorted[i++], plain[j])) differ("'%s' does not list '%s'", directory->path, plain[j]);
+  for (size_t j = 0; j <= plainCount; j++) {
+    if (j < plainCount && isHidden(directory->path, plain[j])) continue;
+    int order = i == count ? 1 : j == plainCount ? -1 : strcmp(sorted[i], plain[j]);
+    if (i == count && j == plainCount) break;
+    if (order > 0) differ("'%s' does not list '%s'", directory->path, plain[j]);
+    if (order < 0) differ("'%s' lists '%s', which the plain directory does not have", directory->path, sorted[i]);
+    i++;
   }
-  if (i < count) differ("'%s' lists '%s', which the plain directory does not have", directory->path, sorted[i]);
   free(sorted);
   directory->nameCount = count + 2;
   directory->names = malloc(directory->nameCount * sizeof *names);

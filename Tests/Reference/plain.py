@@ -3,9 +3,11 @@
 
 usage: plain.py MODEL DIRECTORY [SEED]
 
-Nothing of stmount is used: the bytes are known here before there is a mount, and the views are made by NumPy and ml_dtypes.
+Nothing of stmount is used: the bytes are known here before there is a mount, and the views are made by NumPy and
+ml_dtypes.
 """
 
+import io
 import json
 import os
 import random
@@ -19,8 +21,8 @@ import views
 SIZES = [0, 1, 2, 511, 512, 513, 4095, 4096, 4097, 8191, 65535, 65537, (128 << 10) - 1, 128 << 10, (128 << 10) + 1,
          (1 << 20) - 1, 1 << 20, (1 << 20) + 1, (5 << 20) + 3]
 # Shapes for dtypes that views change.
-ELEMENTS = {"BF16": [300_001], "F16": [3, 70_001], "F32": [65_537], "F64": [1001, 7], "I64": [], "BOOL": [4099], "F4": [90_002],
-            "F6_E3M2": [40_004], "F8_E4M3": [3, 50_000], "F8_E8M0": [0, 5], "C64": [513]}
+ELEMENTS = {"BF16": [300_001], "F16": [3, 70_001], "F32": [65_537], "F64": [1001, 7], "I64": [], "BOOL": [4099],
+            "F4": [90_002], "F6_E3M2": [40_004], "F8_E4M3": [3, 50_000], "F8_E8M0": [0, 5], "C64": [513]}
 NAMES = ["with space", "x%y", "bell\a", "é", "-rf", "*", "n" * 240]
 MANY = 1500
 # No whole second, so that a time that is rounded shows.
@@ -35,7 +37,9 @@ def tensors(chance):
     for dtype, shape in ELEMENTS.items():
         bits = views.WIDTHS.get(dtype) or 8 * numpy.dtype(views.TYPES[dtype]).itemsize
         raw = chance.randbytes(int(numpy.prod(shape, dtype=int)) * bits // 8)
-        result[f"model/layers/{dtype.lower()}/weight"] = (dtype, shape, bytes(byte & 1 for byte in raw) if dtype == "BOOL" else raw)
+        if dtype == "BOOL":
+            raw = bytes(byte & 1 for byte in raw)
+        result[f"model/layers/{dtype.lower()}/weight"] = (dtype, shape, raw)
     for name in NAMES:
         result[name] = ("F16", [9], chance.randbytes(18))
     for number in range(MANY):
@@ -61,7 +65,6 @@ def entry(dtype, shape, start, size):
 
 
 def npy(array):
-    import io
     saved = io.BytesIO()
     numpy.save(saved, array)
     return saved.getvalue()
@@ -71,12 +74,13 @@ def document(source, size, metadata, found, offsets):
     """metadata.json, one line for each tensor."""
     lines = ",\n    ".join(
         f"{json.dumps(name, ensure_ascii=False)}: " + json.dumps(
-            {"path": path(name), "dtype": dtype, "shape": shape, "nbytes": len(raw), "source": source, "offset": offsets[name]},
-            ensure_ascii=False)
+            {"path": path(name), "dtype": dtype, "shape": shape, "nbytes": len(raw), "source": source,
+             "offset": offsets[name]}, ensure_ascii=False)
         for name, (dtype, shape, raw) in sorted(found.items(), key=lambda item: item[0].encode()))
     return (f'{{\n  "format": "safetensors",\n  "sources": [\n    {{"name": "{source}", "size": {size}, '
             f'"mtime": {TIME // 10**9}.{TIME % 10**9:09}}}\n  ],\n  "metadata": {json.dumps(metadata)},\n'
-            f'  "total_size": {sum(len(raw) for _, _, raw in found.values())},\n  "tensors": {{\n    {lines}\n  }}\n}}\n').encode()
+            f'  "total_size": {sum(len(raw) for _, _, raw in found.values())},\n'
+            f'  "tensors": {{\n    {lines}\n  }}\n}}\n').encode()
 
 
 def write(target, data, attributes):
@@ -106,13 +110,14 @@ def main(model, root, seed):
     source = os.path.basename(model)
     write(os.path.join(root, "metadata.json"), document(source, len(start) + at, metadata, found, offsets), {})
     for name, (dtype, shape, raw) in found.items():
-        attributes = {"name": name.encode(), "dtype": dtype.encode(), "shape": json.dumps(shape).encode(), "source": source.encode(),
-                      "offset": str(offsets[name]).encode()}
+        attributes = {"name": name.encode(), "dtype": dtype.encode(), "shape": json.dumps(shape).encode(),
+                      "source": source.encode(), "offset": str(offsets[name]).encode()}
         values = views.array(raw, dtype, shape)
         with numpy.errstate(invalid="ignore"):
             wide = values.astype("<f4") if dtype in views.FITS_FLOAT32 else values
         write(os.path.join(root, path(name)), raw, attributes)
-        write(views.in_view(root, ".npy", path(name), ".npy"), npy(wide if dtype in views.NUMPY_LACKS else values), attributes)
+        write(views.in_view(root, ".npy", path(name), ".npy"), npy(wide if dtype in views.NUMPY_LACKS else values),
+              attributes)
         write(views.in_view(root, ".safetensors", path(name), ".safetensors"),
               header({name: entry(dtype, shape, 0, len(raw))}, metadata) + raw, attributes)
         view = views.in_view(root, ".f32", path(name), "")
