@@ -93,6 +93,7 @@ private func exitStatus(of child: Int32) -> Int32? {
     await #expect(processExitsWith: .success) {
       switch try ForkedProcess.fork() {
       case .child:
+        ForkedProcess.leaveTerminal()
         var path = [CChar](repeating: 0, count: 2)
         let isAtRoot = unsafe getcwd(&path, path.count) != nil && path == [CChar(bitPattern: 0x2F), 0]
         _exit(getsid(0) == getpid() && isAtRoot ? 42 : 1)

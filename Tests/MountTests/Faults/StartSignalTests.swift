@@ -30,6 +30,11 @@ extension MountTests {
       ) { execution in
         usleep(delay)
         _ = kill(execution.processIdentifier.value, signal)
+        if signal == SIGQUIT {
+          // The first may have met the Swift runtime before main, which takes it for a crash to report, and is lost.
+          usleep(100_000)
+          _ = kill(execution.processIdentifier.value, signal)
+        }
       }
       return result.terminationStatus.shellStatus
     }

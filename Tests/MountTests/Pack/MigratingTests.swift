@@ -28,7 +28,8 @@ extension MountTests {
       var second = TorchFile()
       let bytes = second.addStorage("Untyped", count: 12)
       second.object = .ordered([
-        "layer.1": second.view(of: bytes, as: "float8_e4m3fn", offset: 3, [9]), "steps": second.tensor("Long", []),
+        "layer.1": second.view(of: bytes, as: "float8_e4m3fn", offset: 3, [9]),
+        "steps": second.tensor("Long", []),
       ])
       return [(first, ["layer.0", "head/w"]), (second, ["layer.1", "steps"])]
     }
