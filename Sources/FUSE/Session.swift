@@ -87,19 +87,18 @@ public final class Session: Sendable {
 
   /// Answers requests until the file system is unmounted and its last open file is closed. Blocks.
   ///
-  /// `onReady` is called once, on the calling thread, when the mount has answered.
-  public func run(onReady: () -> Void) {
+  /// `onReady` is called once, on the calling thread, when the mount has answered. Where no thread can be had, there is an
+  /// error and no mount any more.
+  public func run(onReady: () -> Void) throws(MountError) {
     let workers = (0..<Self.workerCount).compactMap { _ in WorkerThread(running: { [self] in work() }) }
     if workers.isEmpty {
-      // No thread can be had: this one serves alone, and readiness cannot be tried out. Held, the root could not be
-      // unmounted.
-      try? place.withLock { $0?.root.take() }?.close()
-      onReady()
-      serve()
-    } else {
-      waitForAnswer()
-      onReady()
+      detach()
+      throw MountError(
+        .system,
+        "cannot start a thread to answer requests; raise the limits of processes (ulimit -u) and memory (-v)")
     }
+    waitForAnswer()
+    onReady()
     for worker in workers { worker.join() }
     // The connection can be cut under a mount that stays, through /sys/fs/fuse/connections.
     detach()
@@ -116,14 +115,10 @@ public final class Session: Sendable {
     try? root.close()
   }
 
-  /// One worker, which needs no file but those that are open.
+  /// One worker, which needs no file but those that are open: receives and processes requests until the session ends;
+  /// fuse_session_receive_buf.
   private func work() {
     LeastPrivilege.confineThread()
-    serve()
-  }
-
-  /// Receives and processes requests until the session ends; fuse_session_receive_buf.
-  private func serve() {
     var buffer = unsafe fuse_buf()
     defer { unsafe free(buffer.mem) }
     while unsafe fuse_session_exited(handle.pointer) == 0 {

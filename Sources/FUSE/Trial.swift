@@ -22,7 +22,7 @@ public struct Trial: Sendable {
     try session.mount(at: MountPoint(checking: directory, shownAs: "\(directory)"))
     var remedy: String?
     var sizeText: Substring?
-    session.run {
+    try session.run {
       remedy = session.raiseKernelReadAhead()
       sizeText = session.device.flatMap {
         TextFile.lines(FilePath("/sys/class/bdi/\($0)/read_ahead_kb")).first

@@ -41,17 +41,24 @@ struct Daemon {
     if readiness != nil { ForkedProcess.leaveTerminal() }
     fileSystem.whenSourceChanges { [weak session] inodes in session?.dropCache(of: inodes) }
     Housekeeping(session, idleLimit: invocation.idleLimit, log: log, manager: manager).start()
-    session.run {
-      let remedy = invocation.options.isDirect ? nil : session.raiseKernelReadAhead()
-      log.notice("mounted \(description)")
-      if let remedy { log.info("long reads would be faster after: \(remedy)") }
-      manager.ready("serving \(description)")
-      invocation.ready?.signal()
-      // The command was ended before it could hear it: whoever did that does not want the mount.
-      if readiness?.signal() == false { session.detach() }
+    do throws(MountError) {
+      try session.run { announce(session, to: readiness, log: log) }
+    } catch {
+      throw Failure(error)
     }
     manager.stopping("unmounted")
     log.notice("unmounted \(PrintableText.quoted(invocation.options.source))")
+  }
+
+  /// Says to everybody who waits for it that the mount answers.
+  private func announce(_ session: Session, to readiness: Readiness?, log: Logger) {
+    let remedy = invocation.options.isDirect ? nil : session.raiseKernelReadAhead()
+    log.notice("mounted \(description)")
+    if let remedy { log.info("long reads would be faster after: \(remedy)") }
+    manager.ready("serving \(description)")
+    invocation.ready?.signal()
+    // The command was ended before it could hear it: whoever did that does not want the mount.
+    if readiness?.signal() == false { session.detach() }
   }
 
   /// In the process that called: waits until the mount answers, and ends. A signal ends it at once, and that undoes the
@@ -64,9 +71,10 @@ struct Daemon {
       kill(child, SIGKILL)
       status = ForkedProcess.exitStatus(of: child)
     }
+    // It may have had no process left to unmount with.
+    MountPoint.clearDead(place.path)
     // It has said itself why it could not mount.
     if let status, 1..<128 ~= status { _exit(status) }
-    MountPoint.clearDead(place.path)
     throw Failure(
       status: EX_OSERR, "the mount on \(invocation.mountPointName) does not answer; it was undone")
   }
