@@ -6,7 +6,7 @@ BUILD = .build/release
 # Root needs no sudo, and a container often has none.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: all demo test load test-asan test-tsan test-valgrind lint format deps test-deps install uninstall deb \
+.PHONY: all demo test load test-asan test-tsan test-valgrind test-torch lint format deps test-deps install uninstall deb \
   check-install clean
 
 # The Swift runtime is in the commands, so that they run where there is no Swift.
@@ -37,6 +37,17 @@ test-valgrind: deps test-deps
 	@$(call INSTALL,valgrind,valgrind)
 	$(SWIFT) build --product stmount
 	$(SUDO) Tests/Sanitizers/valgrind .build/debug/stmount
+
+## test-torch: what PyTorch itself saves, mounted and packed, OBJECTS=300 random ones in both forms
+OBJECTS ?= 300
+SEED ?= 1
+TORCH = .build/torch
+test-torch: all
+	@$(TORCH)/bin/python3 -c 'import safetensors, torch' 2>/dev/null || { \
+	  echo "Installing PyTorch into $(TORCH)"; python3 -m venv $(TORCH) && \
+	  $(TORCH)/bin/pip install -q --disable-pip-version-check -r Tests/Reference/torch.txt; \
+	}
+	$(SUDO) $(TORCH)/bin/python3 Tests/Reference/torch_saves.py $(BUILD)/stmount $(BUILD)/stpack $(OBJECTS) $(SEED)
 
 ## lint: the formatting rules, strictly
 lint:

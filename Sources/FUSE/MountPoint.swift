@@ -34,7 +34,7 @@ public struct MountPoint: Sendable {
 
   /// True of a FUSE mount whose daemon is gone: ENOTCONN. statvfs(3), because stat(2) of a dead mount still gives what
   /// the kernel remembers.
-  private static func isDead(_ path: FilePath) -> Bool {
+  static func isDead(_ path: FilePath) -> Bool {
     var status = statvfs()
     return unsafe path.withPlatformString { unsafe statvfs($0, &status) } != 0
       && Errno(rawValue: errno) == .socketNotConnected

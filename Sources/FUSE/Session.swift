@@ -118,7 +118,10 @@ public final class Session: Sendable {
   /// One worker, which needs no file but those that are open: receives and processes requests until the session ends;
   /// fuse_session_receive_buf.
   private func work() {
-    LeastPrivilege.confineThread()
+    // A sanitizer reports from the thread that erred, and opens files and starts a program for it.
+    #if !SANITIZED
+      LeastPrivilege.confineThread()
+    #endif
     var buffer = unsafe fuse_buf()
     defer { unsafe free(buffer.mem) }
     while unsafe fuse_session_exited(handle.pointer) == 0 {
@@ -162,17 +165,26 @@ public final class Session: Sendable {
   /// umount2(2) without flags, or fusermount3(1). True where nothing is mounted any more.
   public func unmountIfFree() -> Bool { unmount(lazily: false) == nil }
 
+  /// True until the file system is unmounted or its connection cut: poll(2) of /dev/fuse tells without waiting.
+  private var isConnected: Bool {
+    var device = unsafe pollfd(fd: fuse_session_fd(handle.pointer), events: 0, revents: 0)
+    return unsafe poll(&device, 1, 0) == 0
+  }
+
   private func unmount(lazily isLazy: Bool) -> String? {
     guard let place = place.withLock({ $0 }) else { return nil }
     guard let table = try? MountTable() else { return "cannot read /proc/self/mountinfo" }
-    let ours =
+    let candidates =
       if let device = place.device {
         table.entries.filter { $0.device == device }.map(\.mountPoint)
       } else {
         [place.path]
       }
+    // A device number lives as long as its mount, and is then the next one's, whoever makes that. While the connection
+    // stands, so does the mount; once it is cut, what is left of this mount is dead, and what is alive is another's.
+    let isConnected = isConnected
     var problem: String?
-    for path in ours.reversed() {
+    for path in candidates.reversed() where isConnected || MountPoint.isDead(path) {
       let result = unsafe path.withPlatformString { unsafe umount2($0, isLazy ? Int32(MNT_DETACH) : 0) }
       if result == 0 || errno == EINVAL || errno == ENOENT { continue }
       if errno == EBUSY, !isLazy { return "the mount is in use" }

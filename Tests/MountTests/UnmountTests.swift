@@ -169,6 +169,24 @@ extension MountTests {
       #expect(try MountInfo.all(at: mountPoint).isEmpty)
     }
 
+    @Test("A daemon that ends late leaves alone what has its mount's device number by then")
+    func lateEnd() async throws {
+      try await withMount(source) { mount in
+        let device = try Stat(mount.path).deviceID
+        mount.daemon.send(SIGSTOP)
+        defer { mount.daemon.send(SIGCONT) }
+        // umount(8) would ask the daemon first.
+        try #require(unsafe umount2("\(mount.path)", 0) == 0)
+        // The kernel gives away the lowest number that is free.
+        try await withMount(source) { next in
+          try #require(try Stat(next.path).deviceID == device)
+          mount.daemon.send(SIGCONT)
+          #expect(try await eventually { !mount.daemon.isRunning })
+          #expect(try next.bytes("w") == Self.tensor.data)
+        }
+      }
+    }
+
     @Test("Cutting the connection ends the daemon, and leaves no dead mount behind")
     func abortedConnection() async throws {
       // Needs fusectl, which is mounted wherever systemd is, and can be mounted here.
