@@ -149,3 +149,15 @@ let package = Package(
   ],
   swiftLanguageModes: [.v6]
 )
+
+// Linked with libFuzzer, whose main it gets, and so with --sanitize=fuzzer alone: Tests/Fuzz/run.
+if Context.environment["STMOUNT_FUZZERS"] != nil {
+  package.targets.append(
+    .executableTarget(
+      name: "fuzz",
+      dependencies: [
+        "Fixtures", "PyTorch", "Safetensors", "TensorFS",
+        .product(name: "SystemPackage", package: "swift-system"),
+      ],
+      path: "Tests/Fuzz", exclude: ["dictionary.txt", "run"], swiftSettings: settings))
+}

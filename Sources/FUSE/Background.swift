@@ -80,18 +80,23 @@ public enum StandardStreams {
   }
 }
 
-/// Which side of a fork a process is.
-public enum ForkedProcess: Sendable {
-  /// The process that called, with the new one's id.
-  case parent(child: Int32)
-  /// The new process.
-  case child
-
-  /// Splits the process: fork(2). No thread may have been started.
-  public static func fork() throws(Errno) -> ForkedProcess {
+/// A process that goes on in the background.
+public enum ForkedProcess {
+  /// Splits the process and returns the new one's id: fork(2). The new one goes on with `body`, ends with what that returns,
+  /// and has ``Signals/block()`` behind it. No thread may have been started.
+  ///
+  /// `body` has a thread of its own. Swift's locks tell threads by a number that each remembers, and the first thread of the
+  /// new process would remember the old one's: who waited for a lock that it holds would wait for ever, the kernel not knowing
+  /// for whom (futex(2) with FUTEX_LOCK_PI; Swift 6.3).
+  public static func start(_ body: @escaping @Sendable () -> Int32) throws(Errno) -> Int32 {
     let id = stmount_fork()
     if id < 0 { throw Errno(rawValue: errno) }
-    return id > 0 ? .parent(child: id) : .child
+    if id > 0 { return id }
+    Signals.block()
+    let thread = WorkerThread { exit(body()) }
+    thread?.join()
+    // There was no thread to be had. Whoever serves needs more of them, and says so.
+    exit(body())
   }
 
   /// Goes into a session of its own, with `/` as its working directory: setsid(2), chdir(2).

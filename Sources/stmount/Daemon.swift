@@ -7,7 +7,7 @@ import SystemPackage
 import TensorFS
 
 /// The life of one mount: mounted, sent to the background, served, and gone.
-struct Daemon {
+struct Daemon: Sendable {
   let collection: ModelCollection
   let invocation: Invocation
   let manager: ServiceManager
@@ -18,8 +18,7 @@ struct Daemon {
   /// Mounts and serves. In the foreground, returns when the file system is unmounted; otherwise, in the process
   /// that called, as soon as the mount answers.
   func run() throws(Failure) {
-    var log = Logger(label: "stmount")
-    log[metadataKey: Logger.mountKey] = "\(invocation.mountPointName)"
+    let log = log
     let fileSystem: TensorFileSystem
     do throws(NameCollision) {
       fileSystem = try TensorFileSystem(collection, options: invocation.options, log: log)
@@ -28,13 +27,26 @@ struct Daemon {
     }
     if invocation.isFake { return }
     let place = try freeMountPoint()
-    var readiness: Readiness?
-    if !invocation.isForeground {
-      let pipe = try makeReadiness()
-      // Before it mounts: should there be no process to be had, nothing has to be undone.
-      if case .parent(let child) = try fork() { try leave(to: child, pipe, place) }
-      readiness = pipe
+    if invocation.isForeground { return try serve(fileSystem, at: place, log: log) }
+    let readiness = try makeReadiness()
+    // Before it mounts: should there be no process to be had, nothing has to be undone.
+    let child = try start {
+      do throws(Failure) {
+        try serve(fileSystem, at: place, readiness, log: log)
+        return EX_OK
+      } catch {
+        manager.status(error.message)
+        printError(error.message, command: "stmount")
+        return error.status
+      }
     }
+    try leave(to: child, readiness, place)
+  }
+
+  /// Mounts, and serves until the file system is unmounted. In the background, `readiness` hears when it answers.
+  private func serve(
+    _ fileSystem: TensorFileSystem, at place: MountPoint, _ readiness: Readiness? = nil, log: Logger
+  ) throws(Failure) {
     // From here on a signal waits until somebody can unmount.
     Signals.block()
     let session = try mountedSession(fileSystem, at: place)
@@ -79,6 +91,12 @@ struct Daemon {
       status: EX_OSERR, "the mount on \(invocation.mountPointName) does not answer; it was undone")
   }
 
+  private var log: Logger {
+    var log = Logger(label: "stmount")
+    log[metadataKey: Logger.mountKey] = "\(invocation.mountPointName)"
+    return log
+  }
+
   private var description: String {
     let models = collection.components.map(\.model)
     let tensors = models.reduce(0) { $0 + $1.places.count }
@@ -94,9 +112,9 @@ struct Daemon {
     }
   }
 
-  private func fork() throws(Failure) -> ForkedProcess {
+  private func start(_ body: @escaping @Sendable () -> Int32) throws(Failure) -> Int32 {
     do throws(Errno) {
-      return try ForkedProcess.fork()
+      return try ForkedProcess.start(body)
     } catch {
       throw .system("cannot go to the background: \(error)")
     }

@@ -6,7 +6,7 @@ import Safetensors
 import SystemPackage
 
 /// What is to be mounted, where and how: what the two command lines, stmount(1)'s and mount.stmount(8)'s, come down to.
-struct Invocation {
+struct Invocation: Sendable {
   var sources: [FilePath]
   var mountPoint: FilePath
   /// The mount point as messages and the log name it.

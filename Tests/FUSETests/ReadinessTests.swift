@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 import SystemPackage
 import Testing
 
@@ -17,19 +18,17 @@ private func exitStatus(of child: Int32) -> Int32? {
   func ready() async {
     await #expect(processExitsWith: .success) {
       let readiness = try Readiness()
-      switch try ForkedProcess.fork() {
-      case .child:
+      let child = try ForkedProcess.start {
         _ = readiness.signal()
         // Lives on: the byte counts, not the end.
         sleep(20)
-        _exit(0)
-      case .parent(let child):
-        let started = ContinuousClock.now
-        #expect(readiness.wait(seconds: 30))
-        #expect(ContinuousClock.now - started < .seconds(15))
-        kill(child, SIGKILL)
-        #expect(exitStatus(of: child) == nil)
+        return 0
       }
+      let started = ContinuousClock.now
+      #expect(readiness.wait(seconds: 30))
+      #expect(ContinuousClock.now - started < .seconds(15))
+      kill(child, SIGKILL)
+      #expect(exitStatus(of: child) == nil)
     }
   }
 
@@ -37,14 +36,11 @@ private func exitStatus(of child: Int32) -> Int32? {
   func dies() async {
     await #expect(processExitsWith: .success) {
       let readiness = try Readiness()
-      switch try ForkedProcess.fork() {
-      case .child: _exit(3)
-      case .parent(let child):
-        let started = ContinuousClock.now
-        #expect(!readiness.wait(seconds: 30))
-        #expect(ContinuousClock.now - started < .seconds(15))
-        #expect(exitStatus(of: child) == 3)
-      }
+      let child = try ForkedProcess.start { 3 }
+      let started = ContinuousClock.now
+      #expect(!readiness.wait(seconds: 30))
+      #expect(ContinuousClock.now - started < .seconds(15))
+      #expect(exitStatus(of: child) == 3)
     }
   }
 
@@ -52,18 +48,16 @@ private func exitStatus(of child: Int32) -> Int32? {
   func timesOut() async {
     await #expect(processExitsWith: .success) {
       let readiness = try Readiness()
-      switch try ForkedProcess.fork() {
-      case .child:
+      let child = try ForkedProcess.start {
         sleep(20)
-        _exit(0)
-      case .parent(let child):
-        let started = ContinuousClock.now
-        #expect(!readiness.wait(seconds: 1))
-        let waited = ContinuousClock.now - started
-        #expect(waited >= .milliseconds(990) && waited < .seconds(15))
-        kill(child, SIGKILL)
-        #expect(exitStatus(of: child) == nil)
+        return 0
       }
+      let started = ContinuousClock.now
+      #expect(!readiness.wait(seconds: 1))
+      let waited = ContinuousClock.now - started
+      #expect(waited >= .milliseconds(990) && waited < .seconds(15))
+      kill(child, SIGKILL)
+      #expect(exitStatus(of: child) == nil)
     }
   }
 
@@ -71,8 +65,7 @@ private func exitStatus(of child: Int32) -> Int32? {
   func letsGo() async {
     await #expect(processExitsWith: .success) {
       let readiness = try Readiness()
-      switch try ForkedProcess.fork() {
-      case .child:
+      let child = try ForkedProcess.start {
         _ = readiness.signal()
         var null = stat()
         var isNull = unsafe stat("/dev/null", &null) == 0
@@ -80,26 +73,40 @@ private func exitStatus(of child: Int32) -> Int32? {
           var status = stat()
           isNull = unsafe fstat(descriptor, &status) == 0 && status.st_rdev == null.st_rdev && isNull
         }
-        _exit(isNull ? 42 : 1)
-      case .parent(let child):
-        #expect(readiness.wait(seconds: 30))
-        #expect(exitStatus(of: child) == 42)
+        return isNull ? 42 : 1
       }
+      #expect(readiness.wait(seconds: 30))
+      #expect(exitStatus(of: child) == 42)
     }
   }
 
   @Test("A daemon has a session of its own and keeps no directory busy")
   func session() async {
     await #expect(processExitsWith: .success) {
-      switch try ForkedProcess.fork() {
-      case .child:
+      let child = try ForkedProcess.start {
         ForkedProcess.leaveTerminal()
         var path = [CChar](repeating: 0, count: 2)
         let isAtRoot = unsafe getcwd(&path, path.count) != nil && path == [CChar(bitPattern: 0x2F), 0]
-        _exit(getsid(0) == getpid() && isAtRoot ? 42 : 1)
-      case .parent(let child):
-        #expect(exitStatus(of: child) == 42)
+        return getsid(0) == getpid() && isAtRoot ? 42 : 1
       }
+      #expect(exitStatus(of: child) == 42)
+    }
+  }
+
+  @Test("A daemon's first thread and its others wait for each other's locks, and no longer")
+  func locks() async {
+    await #expect(processExitsWith: .success) {
+      let count = Mutex(0)
+      @Sendable func increase() { for _ in 0..<200_000 { count.withLock { $0 += 1 } } }
+      count.withLock { $0 = 0 }
+      let child = try ForkedProcess.start {
+        let thread = WorkerThread(running: increase)
+        increase()
+        thread?.join()
+        return count.withLock { $0 } == 400_000 ? 42 : 1
+      }
+      defer { kill(child, SIGKILL) }
+      #expect(ForkedProcess.exitStatus(of: child) == 42)
     }
   }
 
