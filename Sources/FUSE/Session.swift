@@ -127,6 +127,11 @@ public final class Session: Sendable {
     while unsafe fuse_session_exited(handle.pointer) == 0 {
       let received = unsafe fuse_session_receive_buf(handle.pointer, &buffer)
       if received == -EINTR { continue }
+      if received == -ENOMEM {
+        // There was none for libfuse's buffer. Were the worker to leave, requests could be left that nobody answers.
+        sleep(1)
+        continue
+      }
       if received <= 0 { return }
       unsafe fuse_session_process_buf(handle.pointer, &buffer)
     }

@@ -64,8 +64,8 @@ extension MountTests {
       let lines = output.split(separator: "\n")
       #expect(
         lines.filter { $0.contains("Cap") }.allSatisfy { $0.hasSuffix("\t0000000000000000") }, "\(output)")
-      // Eight workers; the main thread and the one for signals.
-      #expect(lines.suffix(2) == ["2 NoNewPrivs:\t0", "8 NoNewPrivs:\t1"], "\(output)")
+      // Eight workers; the one that waits for them, the one for signals, and the first, which waits for the end.
+      #expect(lines.suffix(2) == ["3 NoNewPrivs:\t0", "8 NoNewPrivs:\t1"], "\(output)")
     }
 
     @Test(
