@@ -6,8 +6,8 @@ BUILD = .build/release
 # Root needs no sudo, and a container often has none.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: all demo test load test-asan test-tsan test-valgrind test-torch lint format deps test-deps install uninstall deb \
-  check-install clean
+.PHONY: all demo test load fuzz test-asan test-tsan test-valgrind test-torch lint format deps test-deps install \
+  uninstall deb check-install clean
 
 # The Swift runtime is in the commands, so that they run where there is no Swift.
 all: deps
@@ -27,6 +27,11 @@ test: deps test-deps
 MINUTES ?= 10
 load: all
 	$(SUDO) Tests/Load/run $(BUILD)/stmount $(MINUTES)
+
+## fuzz: each reader of hostile bytes under libFuzzer, for FUZZ_SECONDS=20
+FUZZ_SECONDS ?= 20
+fuzz: deps
+	Tests/Fuzz/run $(FUZZ_SECONDS)
 
 ## test-asan, test-tsan: the tests under AddressSanitizer and ThreadSanitizer, daemons included
 test-asan test-tsan: test-%: deps test-deps

@@ -2,15 +2,19 @@
 
 import PackageDescription
 
+/// True where the fuzzers are built, and nothing else is: Tests/Fuzz/run. libFuzzer brings a main of its own.
+let isFuzzing = Context.environment["STMOUNT_FUZZERS"] != nil
+
 /// Every target of this package is compiled with these; a newcomer's first build says what is not allowed here.
-let settings: [SwiftSetting] = [
-  .enableUpcomingFeature("ExistentialAny"),
-  .enableUpcomingFeature("InternalImportsByDefault"),
-  .enableUpcomingFeature("MemberImportVisibility"),
-  .enableExperimentalFeature("Lifetimes"),
-  .strictMemorySafety(),
-  .treatAllWarnings(as: .error),
-]
+let settings: [SwiftSetting] =
+  [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableExperimentalFeature("Lifetimes"),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+  ] + (isFuzzing ? [.unsafeFlags(["-sanitize=fuzzer", "-enable-testing"])] : [])
 
 let package = Package(
   name: "stmount",
@@ -111,6 +115,12 @@ let package = Package(
       dependencies: [.product(name: "SystemPackage", package: "swift-system")],
       path: "Tests/Fixtures", swiftSettings: settings),
 
+    // Small files of the format with what the reference makes of each.
+    .target(
+      name: "Conformance",
+      dependencies: ["Fixtures", "Safetensors"],
+      path: "Tests/Conformance", swiftSettings: settings),
+
     .testTarget(
       name: "PyTorchTests",
       dependencies: ["Fixtures", "PyTorch", .product(name: "SystemPackage", package: "swift-system")],
@@ -119,7 +129,8 @@ let package = Package(
     .testTarget(
       name: "SafetensorsTests",
       dependencies: [
-        "Fixtures", "Safetensors", .product(name: "SystemPackage", package: "swift-system"),
+        "Conformance", "Fixtures", "Safetensors",
+        .product(name: "SystemPackage", package: "swift-system"),
       ],
       swiftSettings: settings),
 
@@ -150,14 +161,15 @@ let package = Package(
   swiftLanguageModes: [.v6]
 )
 
-// Linked with libFuzzer, whose main it gets, and so with --sanitize=fuzzer alone: Tests/Fuzz/run.
-if Context.environment["STMOUNT_FUZZERS"] != nil {
+if isFuzzing {
   package.targets.append(
     .executableTarget(
-      name: "fuzz",
+      name: "Fuzzer",
       dependencies: [
-        "Fixtures", "PyTorch", "Safetensors", "TensorFS",
+        "Conformance", "Fixtures", "PyTorch", "Safetensors", "TensorFS",
         .product(name: "SystemPackage", package: "swift-system"),
       ],
-      path: "Tests/Fuzz", exclude: ["dictionary.txt", "run"], swiftSettings: settings))
+      path: "Tests/Fuzz", exclude: ["run"],
+      swiftSettings: settings,
+      linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]))
 }

@@ -75,8 +75,10 @@ public struct NPYArray: Sendable {
     let shown = PrintableText.quoted(description)
     switch name.first {
     case ">":
-      throw NPYError(
-        "its elements are big-endian (\(shown)); convert it: array.astype('<\(name.dropFirst())')")
+      // What is not known stands nowhere but in quotes.
+      let native = "<" + name.dropFirst()
+      let remedy = dtypes[native] == nil ? "" : "; convert it: array.astype('\(native)')"
+      throw NPYError("its elements are big-endian (\(shown))" + remedy)
     case "|" where name.hasPrefix("|O"):
       throw NPYError("its elements are Python objects, which would run code")
     default: throw NPYError("safetensors has no type for its elements, \(shown)")

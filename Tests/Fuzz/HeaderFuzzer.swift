@@ -1,64 +1,136 @@
+import Conformance
 import Fixtures
-import Safetensors
 
-/// A whole file: its tensors lie in it, cover it, have the sizes that their types and shapes ask for, and can be
-/// written again.
-enum HeaderFuzzer: Fuzzer {
+@testable import Safetensors
+
+/// The header's reader, and the writer on what it accepts. An input is a whole file, or else a header alone.
+enum HeaderFuzzer: FuzzTarget {
   static var seeds: [[UInt8]] {
-    let tensors: [SafetensorsFile.Tensor] = [
-      .init("b", "F32", [2, 3]), .init("a", "BF16", []), .init("é\n", "F4", [4]), .init("z", "I64", [0, 7]),
-    ]
-    let texts = [
-      "{}", #"{"__metadata__":{"format":"pt","\u0000\ud83d\ude00":""}}"#,
-      #"{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"\u0061":{"dtype":"U8","shape":[0],"data_offsets":[1,1]}}"#,
-      #"{"a":{"shape":[18446744073709551615,2],"dtype":"F8_E8M0","data_offsets":[0,1e0],"x":[null,{"y":-0.5E+3}]}}"#,
-      #" {"a":["F6_E2M3",[4],[0,3]]} "#,
-    ]
-    return [SafetensorsFile(tensors, metadata: ["k": "v", "format": "pt"]).bytes]
-      + texts.map { SafetensorsFile(header: $0, data: [0]).bytes }
+    ConformanceCase.all.flatMap { [$0.bytes, Array($0.bytes.dropFirst(Int(HeaderPrefix.size)))] }
   }
 
-  static func read(_ bytes: [UInt8]) {
-    let size = UInt64(bytes.count)
-    guard let header = header(bytes) else { return }
-    require(header.dataStart <= size, "the data begins behind the end")
-    var covered: UInt64 = 0
-    for index in 0..<header.count {
-      let tensor = header[index]
-      require(header.index(of: tensor.name) == index, "\(tensor.name) is not found by its name")
-      require(index == 0 || header.name(at: index - 1) < tensor.name, "\(tensor.name) is out of order")
-      require(tensor.dataRange.upperBound <= size - header.dataStart, "\(tensor.name) goes beyond the end")
-      require(tensor.dtype.byteCount(of: tensor.shape) == tensor.byteCount, "\(tensor.name) has another size")
-      covered += tensor.byteCount
-    }
-    require(header.dataStart + covered + header.trailingBytes == size, "tensors overlap, or leave holes")
+  static var words: [String] {
+    [
+      "\"dtype\":", "\"shape\":[", "\"data_offsets\":[", "\"__metadata__\":{", "null", "\\u",
+      "\\ud83d\\ude00",
+    ]
+      + DType.allCases.map { "\"\($0.name)\"" }
+  }
 
+  static func test(_ input: [UInt8]) {
+    for lenient in [false, true] { _ = read(input, lenient: lenient) }
+    guard let header = header(of: input) else { return }
+    // As long as its tensors ask for, and neither shorter nor longer.
+    let end = (0..<header.count).map { header[$0].dataRange.upperBound }.max() ?? 0
+    let size = header.dataStart + end
+    let exact = try? Header(json: input.span, fileSize: size)
+    require(exact?.trailingBytes == 0, "a file of the right size is refused")
+    require((try? Header(json: input.span, fileSize: size + 1)) == nil, "a byte too many is accepted")
+    require(
+      (try? Header(json: input.span, fileSize: size - 1, allowsTrailingBytes: true)) == nil,
+      "a byte too few is accepted")
+    rewrite(header, end: end, of: input)
+  }
+
+  /// The sound header that an input is, for a file of whatever size.
+  static func header(of json: [UInt8]) -> Header? {
+    do throws(HeaderError) {
+      // Larger than any file, and not so large that a sum of two overflows.
+      let header = try Header(json: json.span, fileSize: 1 << 63, allowsTrailingBytes: true)
+      check(header, fileSize: 1 << 63)
+      require((try? JSONValue(parsing: json)) != nil, "it is accepted, and no JSON")
+      return header
+    } catch {
+      requirePrintable(error.description)
+      return nil
+    }
+  }
+
+  private static func read(_ file: [UInt8], lenient: Bool) -> Header? {
+    do throws(HeaderError) {
+      let size = UInt64(file.count)
+      let length = try HeaderPrefix.length(
+        start: Array(file.prefix(ForeignFormat.prefixSize)), fileSize: size)
+      let start = Int(HeaderPrefix.size)
+      let header = try Header(
+        json: file.span.extracting(start..<start + length), fileSize: size, allowsTrailingBytes: lenient)
+      check(header, fileSize: size)
+      require(lenient || header.trailingBytes == 0, "bytes are left over")
+      return header
+    } catch {
+      requirePrintable(error.description)
+      return nil
+    }
+  }
+
+  /// What the type promises of every header.
+  private static func check(_ header: Header, fileSize: UInt64) {
+    require(header.dataStart <= fileSize, "the data begins past the file's end")
     let tensors = (0..<header.count).map { header[$0] }
-    let written = HeaderWriter(metadata: header.metadata).pieces(tensors).flatMap(\.self)
-    let data = repeatElement(0 as UInt8, count: Int(covered))
-    guard let again = Self.header(written + data) else { fatalError("what was written is not read") }
-    require(again.count == header.count && again.trailingBytes == 0, "other tensors were written")
-    for index in 0..<again.count {
-      let (old, new) = (header[index], again[index])
+    for (index, tensor) in tensors.enumerated() {
+      requireText(tensor.name.utf8)
+      require(header.index(of: tensor.name) == index, "\(tensor.name) is not found by its name")
       require(
-        old.name == new.name && old.dtype == new.dtype && old.shape == new.shape
-          && old.dataRange == new.dataRange,
-        "\(old.name) was written otherwise")
+        tensor.byteCount == size(of: tensor),
+        "\(tensor.name) has another size than its dtype and shape ask for")
+    }
+    for (left, right) in zip(tensors, tensors.dropFirst()) {
+      require(
+        left.name.utf8.lexicographicallyPrecedes(right.name.utf8), "\(left.name) stands before \(right.name)")
+    }
+    // One after the other, up to the end.
+    var end: UInt64 = 0
+    for tensor in tensors.sorted(by: {
+      ($0.dataRange.lowerBound, $0.dataRange.upperBound) < ($1.dataRange.lowerBound, $1.dataRange.upperBound)
+    }) {
+      require(tensor.dataRange.lowerBound == end, "\(tensor.name) overlaps another, or leaves a hole")
+      end = tensor.dataRange.upperBound
+    }
+    require(end == fileSize - header.dataStart - header.trailingBytes, "the data does not end with the file")
+    let keys = header.metadata.map(\.key)
+    for (key, value) in header.metadata { for text in [key, value] { requireText(text) } }
+    for (left, right) in zip(keys, keys.dropFirst()) {
+      require(left.lexicographicallyPrecedes(right), "metadata's keys are not in order, or one stands twice")
+    }
+  }
+
+  private static func requireText(_ bytes: ArraySlice<UInt8>) {
+    require(String(validating: bytes, as: UTF8.self) != nil, "a text is not UTF-8")
+  }
+
+  /// The size in bytes, by another way than the reader's; nil where it is none.
+  private static func size(of tensor: Tensor) -> UInt64? {
+    if tensor.shape.contains(0) { return 0 }
+    var bits = tensor.dtype.bitSize
+    for dimension in tensor.shape {
+      let (product, overflow) = bits.multipliedReportingOverflow(by: dimension)
+      if overflow { return nil }
+      bits = product
+    }
+    return bits % 8 == 0 ? bits / 8 : nil
+  }
+
+  /// Writes the header anew, and reads it back.
+  private static func rewrite(_ header: Header, end: UInt64, of json: [UInt8]) {
+    let tensors = (0..<header.count).map { header[$0] }
+    let written = HeaderWriter(metadata: header.metadata).pieces(tensors).flatMap { $0 }
+    require(written.count % 8 == 0, "the data does not begin at a multiple of 8")
+    let text = written.dropFirst(Int(HeaderPrefix.size))
+    let count = text.count - text.reversed().prefix { $0 == UInt8(ascii: " ") }.count
+    require(count <= json.count, "a header of \(json.count) bytes becomes one of \(count)")
+    let size = UInt64(written.count) + end
+    let length = try? HeaderPrefix.length(
+      start: Array(written.prefix(ForeignFormat.prefixSize)), fileSize: size)
+    require(length == text.count, "a header that was written has another length")
+    guard let again = try? Header(json: Array(text).span, fileSize: size) else {
+      fatalError("a header that was written is refused")
     }
     require(
-      again.metadata.map { [$0.key, $0.value] } == header.metadata.map { [$0.key, $0.value] },
-      "other metadata was written")
-  }
-
-  /// Leniently, so that more is looked at.
-  private static func header(_ bytes: [UInt8]) -> Header? {
-    let size = UInt64(bytes.count)
-    guard
-      let length = try? HeaderPrefix.length(
-        start: Array(bytes.prefix(ForeignFormat.prefixSize)), fileSize: size)
-    else { return nil }
-    let start = Int(HeaderPrefix.size)
-    return try? Header(
-      json: bytes.span.extracting(start..<start + length), fileSize: size, allowsTrailingBytes: true)
+      tensors.elementsEqual((0..<again.count).map { again[$0] }) {
+        $0.name == $1.name && $0.dtype == $1.dtype && $0.shape == $1.shape && $0.dataRange == $1.dataRange
+      }, "tensors are not read as they were written")
+    require(
+      header.metadata.elementsEqual(again.metadata) { $0.key == $1.key && $0.value == $1.value },
+      "metadata is not read as it was written")
   }
 }

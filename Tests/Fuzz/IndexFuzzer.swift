@@ -2,33 +2,57 @@ import Fixtures
 
 @testable import Safetensors
 
-/// An index of shards: its tensors are in order, each in a shard whose name is the bare name of a file.
-enum IndexFuzzer: Fuzzer {
+/// The reader of model.safetensors.index.json, and the writer on what it accepts.
+enum IndexFuzzer: FuzzTarget {
   static var seeds: [[UInt8]] {
-    [
-      ShardIndex(
-        ["a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors"], totalSize: 9
-      )
-      .bytes,
-      Array(#"{"weight_map":{"a":"../x.safetensors"},"metadata":{"total_size":1e99,"x":[{}]}}"#.utf8),
-      Array(#" {"weight_map":{"\ud800":"\u0000"}} "#.utf8),
+    let name = "model-0000\u{31}-of-00002.safetensors"
+    let texts = [
+      #"{"metadata":{"total_size":-1.5e3,"x":[[]]},"weight_map":{"a":"f","b":"g"},"more":[1,{}]}"#,
+      #"{"\u0077eight_map":{"\u0061":"\u0066"}}"#, #"{"weight_map":{"a":"../f"}}"#, "{}",
+      #"{"weight_map":{"a":"f","a":"g"}}"#, #"{"weight_map":{"a":"f"},"weight_map":{}}"#,
     ]
+    let set = ShardIndex(
+      [("a", name), ("b", "model-00002-of-00002.safetensors"), ("é/\n", name)], totalSize: 7)
+    return [set.bytes] + texts.map { Array($0.utf8) }
   }
 
-  static func read(_ bytes: [UInt8]) {
-    guard let index = try? ModelIndex.read(bytes) else { return }
-    for (position, entry) in index.tensors.enumerated() {
-      require(index.shards.indices.contains(entry.shard), "\(entry.name) is in no shard")
-      require(position == 0 || index.tensors[position - 1].name < entry.name, "\(entry.name) is out of order")
+  static var words: [String] { ["\"weight_map\":{", "\"metadata\":{", "\\u", "\"..\"", "1e999"] }
+
+  static func test(_ input: [UInt8]) {
+    let index: ModelIndex
+    do throws(JSONError) {
+      index = try ModelIndex.read(input)
+    } catch {
+      requirePrintable(error.problem)
+      return
     }
-    for (position, shard) in index.shards.enumerated() {
+    check(index)
+    require((try? JSONValue(parsing: input)) != nil, "it is accepted, and no JSON")
+    let written = IndexWriter.bytes(
+      totalSize: .max, metadata: [], weightMap: index.tensors.map { ($0.name, index.shards[$0.shard]) })
+    guard let again = try? ModelIndex.read(written) else {
+      fatalError("an index that was written is refused")
+    }
+    require(
+      index.shards == again.shards && index.tensors.elementsEqual(again.tensors, by: ==),
+      "an index is not read as it was written")
+  }
+
+  private static func check(_ index: ModelIndex) {
+    require(!index.tensors.isEmpty, "it names no tensor")
+    for (left, right) in zip(index.shards, index.shards.dropFirst()) {
+      require(left.lexicographicallyPrecedes(right), "shards are not in order, or one stands twice")
+    }
+    for shard in index.shards {
       require(
-        position == 0 || compareBytes(index.shards[position - 1][...], shard[...]) < 0,
-        "shards are out of order")
+        !shard.isEmpty && !shard.contains(0) && !shard.contains(UInt8(ascii: "/")) && shard != Array(".".utf8)
+          && shard != Array("..".utf8), "a shard is not beside its index")
+    }
+    require(
+      Set(index.tensors.map(\.shard)) == Set(index.shards.indices), "a shard has no tensor, or none is there")
+    for (left, right) in zip(index.tensors, index.tensors.dropFirst()) {
       require(
-        !shard.isEmpty && !shard.contains(0) && !shard.contains(UInt8(ascii: "/")),
-        "a shard is no file's name")
-      require(!shard.elementsEqual(".".utf8) && !shard.elementsEqual("..".utf8), "a shard is a directory")
+        left.name.utf8.lexicographicallyPrecedes(right.name.utf8), "\(left.name) stands before \(right.name)")
     }
   }
 }

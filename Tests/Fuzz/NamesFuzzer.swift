@@ -1,75 +1,129 @@
+import Conformance
 import Fixtures
-import Safetensors
 import SystemPackage
 
+@testable import Safetensors
 @testable import TensorFS
 
-/// Names, one in each line: every tensor has a path of its own, in the tree and in every view, that a file can have.
-enum NamesFuzzer: Fuzzer {
+/// The paths of a set of names, the tree of them, and its names in every view. Names are divided by bytes of 255.
+enum NamesFuzzer: FuzzTarget {
+  private static let divider: UInt8 = 0xFF
+
   static var seeds: [[UInt8]] {
-    [
-      "model.layers.0.weight\nmodel.layers.0.bias\nmodel/layers/1", "a\na/b\na/b/c\na%2Fb\n",
-      ".\n..\n../x\n/\n//\na/\n/a",
-      "metadata.json\nmetadata.json/x\n.npy\n.npy/a.npy\na\n.f32/a\n.safetensors",
-      "%\n%25\n%~0123456789abcdef\na/%\n\u{1}\u{7f}\u{202e}é",
-      String(repeating: "x", count: 300) + "\n" + String(repeating: "y", count: 254) + "\n"
-        + String(repeating: "é/", count: 200),
-    ].map { Array($0.utf8) }
+    let long = String(repeating: "x", count: 255)
+    let sets: [[String]] = [
+      ["a", "a/b", "a/b/c"], ["b", "a/y/2", "a/x"], [".", "..", "", "/", "//"],
+      ["metadata.json/a", "metadata.json"],
+      [".npy/a", "a.npy", "a", ".f32", ".safetensors"], ["a.npy/b", "a%2Enpy/b"],
+      ["%", "%25", "a\0b", "é", "e\u{301}"],
+      [long, long + "x", long + "/b"], [long + ".npy/a", "d/" + String(long.dropLast(4)) + ".npy/c"],
+      ["model.layers.0.mlp.weight", "model.layers.0.mlp.weight/scale"],
+    ]
+    return sets.map { $0.map { Array($0.utf8) }.joined(separator: [divider]).map(\.self) }
   }
 
-  static func read(_ bytes: [UInt8]) {
-    let names = Set(
-      bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).map(Array.init)
-    )
-    .filter { String(validating: $0, as: UTF8.self) != nil && !$0.elementsEqual("__metadata__".utf8) }
-    .sorted { compareBytes($0[...], $1[...]) < 0 }
-    guard let files,
-      let path = try? files.write("m", SafetensorsFile(names.map { .init(name: $0, "U8", [0]) })),
-      let collection = try? ModelCollection(opening: [path]), let model = collection.components.first?.model
-    else { fatalError("a model of some names cannot be opened") }
-    guard let tree = try? TreeBuilder.tree(of: collection),
-      let viewed = try? ViewedTree(tree, models: [model])
-    else { return }
+  static var words: [String] {
+    ["/", "..", "%2F", "%2E", "%~0123456789abcdef", "metadata.json", ".npy", ".f32", ".safetensors"]
+      + [251, 255, 256].map { String(repeating: "x", count: $0) }
+  }
 
-    for index in tree.nodes.indices.dropFirst() {
-      for place in viewed.places(of: index) { check(place, in: viewed) }
+  static func test(_ input: [UInt8]) {
+    let parts = input.split(separator: divider, omittingEmptySubsequences: false)
+    let names = Set(parts.map { Array(String(decoding: $0, as: UTF8.self).utf8) })
+    let file = SafetensorsFile(names.map { SafetensorsFile.Tensor(name: $0, "U8", [0]) }).bytes
+    do {
+      let collection = try ModelCollection(opening: [ScratchFile.write(file, size: file.count)])
+      guard let model = collection.components.first?.model else { fatalError("there is no model") }
+      require(
+        model.places.count == names.count, "there are \(model.places.count) tensors of \(names.count) names")
+      let tree = try ViewedTree(TreeBuilder.tree(of: collection), models: [model])
+      checkPaths(model, tree)
+      for view in View.all { checkNames(tree, view) }
+    } catch {
+      fatalError("a model of these names is refused: \(error)")
     }
+  }
+
+  /// Each tensor is found by its path, once, and the path tells its name.
+  private static func checkPaths(_ model: Model, _ tree: ViewedTree) {
     var encoder = PathEncoder()
     var found: Set<Int> = []
-    for (number, name) in names.enumerated() {
-      let path = encoder.encode(TensorName(utf8: name[...])).bytes
-      var position = 0
-      for component in path.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false) {
-        guard let child = tree.child(Array(component).span, of: tree.nodes[position]) else {
-          fatalError("there is no \(PrintableText.quoted(path))")
-        }
-        position = child
-      }
-      let node = tree.nodes[position]
+    for (index, place) in model.places.enumerated() {
+      let name = model.name(at: place)
+      let path = encoder.encode(name).bytes
+      let position = tree.position(of: path)
       require(
-        node.kind == .tensor && Int(node.first) == number, "\(PrintableText.quoted(path)) is another tensor")
-      require(found.insert(position).inserted, "\(PrintableText.quoted(path)) is two tensors")
-      if let decoded = try? PathDecoder.name(of: path) {
-        require(decoded == TensorName(utf8: name[...]), "\(PrintableText.quoted(path)) tells another name")
-      }
+        position.map { tree.tree.nodes[$0] }.map { $0.kind == .tensor && Int($0.first) == index } == true,
+        "\(name) is not where its path says")
+      guard let position else { return }
+      require(found.insert(position).inserted, "\(name) shares its file with another")
+      checkDecoding(path, name, PathDecoder.name)
+      let viewed = tree.path(of: position, in: .npy)
+      require(viewed.suffix(View.npy.suffix.count).elementsEqual(View.npy.suffix), "an array has no ending")
+      checkDecoding(viewed, name, NPYDirectory.name)
+    }
+    require(found.count == tree.tree.nodes.count { $0.kind == .tensor }, "there are more files than tensors")
+  }
+
+  private static func checkDecoding(
+    _ path: [UInt8], _ name: TensorName, _ decode: ([UInt8]) throws(PathDecoder.Problem) -> TensorName
+  ) {
+    do throws(PathDecoder.Problem) {
+      require(try decode(path) == name, "\(PrintableText.quoted(path)) does not tell \(name)")
+    } catch {
+      requirePrintable(error.problem)
+      let isCut = path.indices.contains { path[$0...].starts(with: "%~".utf8) }
+      require(isCut, "\(PrintableText.quoted(path)) tells no name: \(error.problem)")
     }
   }
 
-  private static let files = try? TemporaryDirectory()
+  /// Every component is one that Linux has, and leads to its node alone.
+  private static func checkNames(_ tree: ViewedTree, _ view: View) {
+    for (position, node) in tree.tree.nodes.enumerated().dropFirst()
+    where node.kind != .metadata || view.number == View.raw.number {
+      let place = ViewedTree.Place(position: position, view: view, isInComponent: false)
+      let name = Array(tree.name(of: place))
+      let shown = PrintableText.quoted(name)
+      require((1...255).contains(name.count), "\(shown) is too short or too long")
+      require(!name.elementsEqual(".".utf8) && !name.elementsEqual("..".utf8), "a file is called \(shown)")
+      require(
+        !name.contains(UInt8(ascii: "/")) && name.allSatisfy { $0 >= 0x20 && $0 != 0x7F }, "as \(shown)")
+      require(String(validating: name, as: UTF8.self) != nil, "\(shown) is not UTF-8")
+      let parent = tree.parent(of: place)
+      let found = tree.child(
+        name.span, of: view.number == View.raw.number ? parent : parent.at(Int(node.parent), view))
+      require(
+        found?.position == position, "\(shown) leads to another node in the view of number \(view.number)")
+      require(tree.place(place.inode)?.position == position, "\(shown) has another's inode")
+    }
+  }
+}
 
-  private static func check(_ place: ViewedTree.Place, in viewed: ViewedTree) {
-    // What a view does not have is looked up by nobody.
-    let name = Array(viewed.name(of: place))
-    let text = PrintableText.quoted(name)
-    require(
-      (1...255).contains(name.count) && String(validating: name, as: UTF8.self) != nil,
-      "a file has the name \(text)")
-    require(
-      name.allSatisfy { $0 >= 0x20 && $0 != 0x7F && $0 != UInt8(ascii: "/") }, "a file has the name \(text)")
-    require(!name.elementsEqual(".".utf8) && !name.elementsEqual("..".utf8), "a file has the name \(text)")
-    require(
-      viewed.child(name.span, of: viewed.parent(of: place))?.position == place.position,
-      "\(text) is not found")
-    require(viewed.place(place.inode)?.inode == place.inode, "\(text) is not found by its number")
+extension ViewedTree.Place {
+  /// A directory in a view, also where that is the view's own.
+  fileprivate func at(_ position: Int, _ view: View) -> Self {
+    Self(position: position, view: view, isInComponent: false)
+  }
+}
+
+extension ViewedTree {
+  /// The node of a path below the root, looked up component by component as the kernel does.
+  fileprivate func position(of path: [UInt8]) -> Int? {
+    path.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).reduce(0) {
+      position, component in
+      position.flatMap { tree.child(Array(component).span, of: tree.nodes[$0]) }
+    }
+  }
+
+  /// The path of a node below a view's directory.
+  fileprivate func path(of position: Int, in view: View) -> [UInt8] {
+    var components: [[UInt8]] = []
+    var position = position
+    while position != 0 {
+      components.append(
+        Array(name(of: Place(position: position, view: view, isInComponent: false))))
+      position = Int(tree.nodes[position].parent)
+    }
+    return Array(components.reversed().joined(separator: [UInt8(ascii: "/")]))
   }
 }

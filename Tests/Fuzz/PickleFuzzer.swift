@@ -2,23 +2,130 @@ import Fixtures
 
 @testable import PyTorch
 
-/// A pickle, of PyTorch or TorchScript by its first byte: its tensors lie in the storages that it names, and what it makes
-/// is no larger than itself.
-enum PickleFuzzer: Fuzzer {
-  static var seeds: [[UInt8]] {
-    PyTorchFuzzer.files.map { [0] + $0.object.pickle } + [
-      [0] + Array("cposix\nsystem\n(S'id'\ntR.".utf8), [1, 0x80, 2, 0x7D, 0x2E],
+/// The machine that reads pickles, and the walk that finds tensors in what it makes.
+enum PickleFuzzer: FuzzTarget {
+  static var seeds: [[UInt8]] { files(isLegacy: false).map(\.object.pickle) }
+
+  /// Opcodes with what belongs to them, in the words of ``PickledValue``.
+  static var words: [String] {
+    [
+      "ctorch\nFloatStorage\n", "ctorch._utils\n_rebuild_tensor_v2\n", "ccollections\nOrderedDict\n",
+      "cbuiltins\nlist\n",
     ]
+      + ["cargparse\nNamespace\n", "ctorch\nfloat32\n", "c__torch__\nM\n", "itorch\nTensor\n"]
   }
 
-  static func read(_ bytes: [UInt8]) {
-    guard let first = bytes.first,
-      let pickle = try? PickleMachine.read(Array(bytes.dropFirst()), at: 0, isTorchScript: first & 1 == 1)
-    else { return }
-    require(pickle.storages.count <= bytes.count && pickle.size <= bytes.count, "there is more than was read")
-    var storages: [[UInt8]: Range<UInt64>] = [:]
-    for storage in pickle.storages { storages[Array(pickle[storage.key])] = 1000..<1000 + (1 << 20) }
-    guard let walk = try? TensorWalk(pickle, storages: storages) else { return }
-    for tensor in walk.tensors { PyTorchFuzzer.check(tensor, in: 1000..<1000 + (1 << 20)) }
+  /// Objects as PyTorch pickles them, and some that it does not, with their storages of 24 bytes.
+  static func files(isLegacy: Bool) -> [TorchFile] {
+    var file = TorchFile(isLegacy: isLegacy)
+    let weight = file.tensor("Float", [2, 3])
+    let storage = file.addStorage("Untyped", count: 24)
+    let views = [
+      file.view(of: storage, as: "float16", offset: 2, [2, 2], strides: [1, 2]),
+      file.view(of: storage, as: "float4_e2m1fn_x2", [3, 4]), file.view(of: storage, [0, 5]),
+      file.view(of: storage, offset: 23, [1 << 40, 4], strides: [0, 0]), file.view(of: storage, [25]),
+    ]
+    let recursive: [UInt8] = [0x5D, 0x71, 0, 0x68, 0, 0x61]
+    let namespace = PickledValue.global("argparse", "Namespace")
+    let objects: [PickledValue] = [
+      .ordered(["weight": weight, "step": .int(7), "lr": .float(0.1)]), weight, .list(views), .raw(recursive),
+      .dictionary([
+        "a": .tuple([.none, .bool(true), .int(-1), .int(1 << 40), .string("é"), file.reference(storage)])
+      ]),
+      .state(.instance(namespace), .dictionary(["x": weight])),
+      .call(.global("torch._utils", "_rebuild_parameter"), [weight, .bool(true), .none]),
+      .call(.global("torch._utils", "_rebuild_qtensor"), [file.reference(storage), .int(0), .tuple([])]),
+      .call(.global("collections", "OrderedDict"), [.list([.list([.string("a"), weight])])]),
+      .call(
+        .global("torch._tensor", "_rebuild_from_type_v2"),
+        [
+          .global("torch._utils", "_rebuild_tensor_v2"), .global("torch", "Tensor"),
+          .tuple([file.reference(storage), .int(0), .tuple([.int(4)]), .tuple([.int(1)])]),
+        ]),
+      .pairs([(.none, weight), (.global("torch", "float32"), weight), (.tuple([]), weight)]),
+      .call(.global("builtins", "set"), [.list([weight])]),
+      .call(.global("posix", "system"), [.string("id")]),
+    ]
+    return objects.map { object in
+      file.object = object
+      return file
+    }
+  }
+
+  static func test(_ input: [UInt8]) {
+    for isTorchScript in [false, true] {
+      do throws(FormatError) {
+        let pickle = try PickleMachine.read(input, at: 0, isTorchScript: isTorchScript)
+        check(pickle)
+        // Storages of the sizes that the pickle has for them, one after the other.
+        var storages: [[UInt8]: Range<UInt64>] = [:]
+        var end: UInt64 = 0
+        for storage in pickle.storages {
+          let (size, overflow) = storage.count.multipliedReportingOverflow(by: storage.type.byteCount)
+          guard !overflow, size < 1 << 40, storages[Array(pickle[storage.key])] == nil else { continue }
+          storages[Array(pickle[storage.key])] = end..<end + size
+          end += size
+        }
+        let walk = try TensorWalk(pickle, storages: storages)
+        for tensor in walk.tensors { check(tensor, fileSize: end) }
+        for omission in walk.omissions {
+          require(String(validating: omission.name, as: UTF8.self) != nil, "a name is not UTF-8")
+        }
+      } catch {
+        if let offset = error.offset { require(offset <= UInt64(input.count), "an error is past the end") }
+      }
+    }
+  }
+
+  /// Every number of a row has one, every text is in the pickle, and containers hold what the walk relies on.
+  private static func check(_ pickle: Pickle) {
+    require(pickle.size <= pickle.bytes.count, "a pickle is longer than its bytes")
+    func check(_ text: Pickle.Text) {
+      require(Int(text.start) + Int(text.count) <= pickle.size, "a text is not in the pickle")
+    }
+    func check(_ value: Pickle.Value) {
+      switch value {
+      case .none, .bool, .integer, .inert: break
+      case .text(let text): check(text)
+      case .global(let row): require(pickle.globals.indices.contains(Int(row)), "there is no such global")
+      case .container(let row): require(pickle.containers.indices.contains(Int(row)), "no such container")
+      case .storage(let row): require(pickle.storages.indices.contains(Int(row)), "there is no such storage")
+      case .tensor(let row): require(pickle.tensors.indices.contains(Int(row)), "there is no such tensor")
+      }
+    }
+    check(pickle.root)
+    for container in pickle.containers {
+      container.items.forEach(check)
+      switch container.kind {
+      case .dictionary, .object: require(container.items.count.isMultiple(of: 2), "a key has no value")
+      case .pairs: require(container.items.count == 1, "pairs are not one list")
+      case .tuple, .list: break
+      }
+    }
+    for global in pickle.globals { [global.module, global.name].forEach(check) }
+    for storage in pickle.storages { check(storage.key) }
+    for call in pickle.tensors { check(.container(call.arguments)) }
+  }
+
+  /// A tensor is inside its file, whatever index is asked for.
+  static func check(_ tensor: StoredTensor, fileSize: UInt64) {
+    let name = String(validating: tensor.name, as: UTF8.self)
+    require(name != nil, "a name is not UTF-8")
+    require(tensor.shape.count == tensor.strides.count, "a tensor has not as many strides as dimensions")
+    require(tensor.range.upperBound <= fileSize, "a tensor is not in its file")
+    if tensor.shape.contains(0) {
+      require(tensor.range.isEmpty && tensor.isContiguous, "a tensor without elements has some")
+      return
+    }
+    var (last, size) = (UInt64(0), tensor.type.byteCount)
+    for (count, stride) in zip(tensor.shape, tensor.strides) {
+      // A file has no room for what overflows here, which traps.
+      last += (count - 1) * stride
+      size *= count
+    }
+    require(size <= UInt64(Int64.max), "a tensor has more bytes than a file can")
+    let reached = (last + 1) * tensor.type.byteCount
+    require(UInt64(tensor.range.count) == reached, "a tensor reaches other bytes than its range")
+    if tensor.isContiguous { require(reached == size, "a contiguous tensor has holes, or repeats itself") }
   }
 }

@@ -1,18 +1,15 @@
+import Conformance
 import Safetensors
 import Testing
 
 @Suite("Conformance to the reference") struct ConformanceTests {
-  static let cases =
-    ConformanceCase.frame + ConformanceCase.metadata + ConformanceCase.fields + ConformanceCase.dtypes
-    + ConformanceCase.shapes + ConformanceCase.layout + ConformanceCase.duplicates + ConformanceCase.names
-
   @Test("There are 134 cases, no two of them alike")
   func everyCaseIsThere() {
-    #expect(Self.cases.count == 134)
-    #expect(Set(Self.cases.map(\.bytes)).count == 134)
+    #expect(ConformanceCase.all.count == 134)
+    #expect(Set(ConformanceCase.all.map(\.bytes)).count == 134)
   }
 
-  @Test("A file is read as the reference reads it, or refused for its reason", arguments: cases)
+  @Test("A file is read as the reference reads it, or refused for its reason", arguments: ConformanceCase.all)
   func verdict(_ example: ConformanceCase) {
     let result = Result { () throws(HeaderError) in try readHeader(example.bytes) }
     switch (example.verdict, result) {
@@ -37,4 +34,8 @@ import Testing
       Issue.record("\(result) where \(example.verdict) was expected")
     }
   }
+}
+
+extension ConformanceCase: CustomTestStringConvertible {
+  package var testDescription: String { title }
 }

@@ -61,7 +61,9 @@ import Testing
       file("{'descr': \(type), 'fortran_order': \(order), 'shape': \(shape), }", data: 8)
     }
     #expect(problem(dictionary("'<f4'")) == "none")
-    #expect(problem(dictionary("'>f4'")).contains("big-endian"))
+    #expect(problem(dictionary("'>f4'")).contains("big-endian ('>f4'); convert it: array.astype('<f4')"))
+    // What a stranger wrote there is shown in quotes, and in no advice.
+    #expect(problem(dictionary("'>\u{1B}[2J'")) == #"its elements are big-endian ('>\u{1b}[2J')"#)
     #expect(problem(dictionary("'|O'")).contains("Python objects"))
     #expect(problem(dictionary("[('a', '<f4')]")).contains("records"))
     #expect(problem(dictionary("'<c16'")).contains("no type for its elements, '<c16'"))

@@ -3,7 +3,7 @@ import Safetensors
 
 extension ConformanceCase {
   /// Offsets: where the tensors lie, and that nothing lies between them.
-  static let layout: [Self] = [
+  package static let layout: [Self] = [
     .refused("Three offsets", one(offsets: "[0,1,2]"), "InvalidHeaderDeserialization"),
     .refused("One offset", one(offsets: "[0]"), "InvalidHeaderDeserialization"),
     .refused("An end before the begin", one(offsets: "[1,0]"), "InvalidOffset"),
@@ -67,27 +67,27 @@ extension ConformanceCase {
   }
 
   /// Two tensors of one name.
-  static let duplicates: [Self] = [
+  package static let duplicates: [Self] = [
     .stricter(
       "A tensor twice, word for word", several(("a", 1, 0, 1), ("a", 1, 0, 1), data: "x"),
-      .duplicateTensor(offset: 61, tensor: "a")),
+      .duplicateTensor(offset: 61, tensor: TensorName("a"))),
     .stricter(
       "A tensor twice, the last one sound", several(("a", 9, 0, 9), ("a", 1, 0, 1), data: "x"),
-      .duplicateTensor(offset: 61, tensor: "a")),
+      .duplicateTensor(offset: 61, tensor: TensorName("a"))),
     .stricter(
       "A tensor twice, the last one unsound", several(("a", 1, 0, 1), ("a", 9, 0, 9), data: "x"),
-      .duplicateTensor(offset: 61, tensor: "a"), reference: "MetadataIncompleteBuffer"),
+      .duplicateTensor(offset: 61, tensor: TensorName("a")), reference: "MetadataIncompleteBuffer"),
     .stricter(
       "A tensor twice, once with an escape", several(("a", 1, 0, 1), (#"\u0061"#, 1, 0, 1), data: "x"),
-      .duplicateTensor(offset: 61, tensor: "a")),
+      .duplicateTensor(offset: 61, tensor: TensorName("a"))),
     .stricter(
       "A tensor twice, the first one filling a hole",
       several(("a", 1, 0, 1), ("b", 1, 1, 2), ("a", 0, 0, 0), data: "xy"),
-      .duplicateTensor(offset: 113, tensor: "a"), reference: "InvalidOffset"),
+      .duplicateTensor(offset: 113, tensor: TensorName("a")), reference: "InvalidOffset"),
   ]
 
   /// What a name may be.
-  static let names: [Self] = [
+  package static let names: [Self] = [
     .accepted("An empty name", one(name: #""""#), .tensor("")),
     .accepted("A slash", one(name: #""a/b""#), .tensor("a/b")),
     .accepted("An escaped slash", one(name: #""a\/b""#), .tensor("a/b")),

@@ -1,16 +1,22 @@
-import Fixtures
-import Safetensors
-import Testing
+package import Fixtures
+package import Safetensors
 
 /// A small file and what must come of it.
 ///
 /// The verdicts on all of them were measured with the reference package, safetensors 0.8.
-struct ConformanceCase: Sendable, CustomTestStringConvertible {
-  let title: String
-  let bytes: [UInt8]
-  let verdict: Verdict
+package struct ConformanceCase: Sendable {
+  /// What it is, for a person.
+  package let title: String
+  /// The file.
+  package let bytes: [UInt8]
+  /// What must come of it.
+  package let verdict: Verdict
 
-  enum Verdict: Sendable {
+  /// All of them.
+  package static let all = frame + metadata + fields + dtypes + shapes + layout + duplicates + names
+
+  /// What must come of a file.
+  package enum Verdict: Sendable {
     /// The reference and we read these tensors, in the order of their names, and this metadata.
     case accepted([ExpectedTensor], [String: String])
     /// The reference refuses it, with the error of this name, and so do we.
@@ -20,14 +26,21 @@ struct ConformanceCase: Sendable, CustomTestStringConvertible {
     case stricter(HeaderError, reference: String?)
   }
 
-  struct ExpectedTensor: Sendable, Equatable {
+  /// A tensor as it must be read.
+  package struct ExpectedTensor: Sendable, Equatable {
     var name: [UInt8]
     var dtype: String
     var shape: [UInt64]
     var range: Range<UInt64>
-  }
 
-  var testDescription: String { title }
+    /// A tensor from its parts.
+    package init(name: [UInt8], dtype: String, shape: [UInt64], range: Range<UInt64>) {
+      self.name = name
+      self.dtype = dtype
+      self.shape = shape
+      self.range = range
+    }
+  }
 
   static func accepted(
     _ title: String, _ file: SafetensorsFile, _ tensors: ExpectedTensor..., metadata: [String: String] = [:]
@@ -59,7 +72,7 @@ extension ConformanceCase {
   }
 
   /// A file of one tensor. Every part is JSON, put into the header as it is.
-  static func one(
+  package static func one(
     name: String = #""a""#, dtype: String = #""U8""#, shape: String = "[1]", offsets: String = "[0,1]",
     more: String = "", data: String = "x"
   ) -> SafetensorsFile {

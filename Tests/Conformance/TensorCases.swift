@@ -3,7 +3,7 @@ import Safetensors
 
 extension ConformanceCase {
   /// The fields of a tensor's object.
-  static let fields: [Self] = [
+  package static let fields: [Self] = [
     .refused(
       "A field twice", file(#"{"a":{"dtype":"U8","dtype":"U8","shape":[1],"data_offsets":[0,1]}}"#, "x"),
       "InvalidHeaderDeserialization"),
@@ -18,14 +18,16 @@ extension ConformanceCase {
     .stricter(
       "A tensor as an array", file(#"{"a":["U8",[1],[0,1]]}"#, "x"),
       .invalidHeaderDeserialization(
-        offset: 13, problem: "expected an object with dtype, shape and data_offsets, found '['", tensor: "a")),
+        offset: 13, problem: "expected an object with dtype, shape and data_offsets, found '['",
+        tensor: TensorName("a"))),
     .refused(
       "A tensor as an array of four", file(#"{"a":["U8",[1],[0,1],7]}"#, "x"),
       "InvalidHeaderDeserialization"),
     .stricter(
       "A tensor as an array with its dtype as an object", file(#"{"a":[{"U8":null},[1],[0,1]]}"#, "x"),
       .invalidHeaderDeserialization(
-        offset: 13, problem: "expected an object with dtype, shape and data_offsets, found '['", tensor: "a")),
+        offset: 13, problem: "expected an object with dtype, shape and data_offsets, found '['",
+        tensor: TensorName("a"))),
     .refused("A string for a tensor", file(#"{"a":"b"}"#), "InvalidHeaderDeserialization"),
     .refused("null for a tensor", file(#"{"a":null}"#), "InvalidHeaderDeserialization"),
     .accepted(
@@ -45,10 +47,11 @@ extension ConformanceCase {
   }
 
   /// Dtypes.
-  static let dtypes: [Self] = [
+  package static let dtypes: [Self] = [
     .stricter(
       "A dtype as an object", one(dtype: #"{"U8":null}"#),
-      .invalidHeaderDeserialization(offset: 22, problem: "expected a dtype's name, found '{'", tensor: "a")),
+      .invalidHeaderDeserialization(
+        offset: 22, problem: "expected a dtype's name, found '{'", tensor: TensorName("a"))),
     .refused(
       "A dtype as an object of an object", one(dtype: #"{"U8":{}}"#), "InvalidHeaderDeserialization"),
     .refused("A dtype as a number", one(dtype: "4"), "InvalidHeaderDeserialization"),
@@ -78,7 +81,7 @@ extension ConformanceCase {
   ]
 
   /// Shapes, and whether they agree with the offsets.
-  static let shapes: [Self] = [
+  package static let shapes: [Self] = [
     .refused("null for a shape", one(shape: "null"), "InvalidHeaderDeserialization"),
     .refused("A negative dimension", one(shape: "[-1]"), "InvalidHeaderDeserialization"),
     .refused("A dimension of 1.0", one(shape: "[1.0]"), "InvalidHeaderDeserialization"),

@@ -3,7 +3,7 @@ import Safetensors
 
 extension ConformanceCase {
   /// The length before the header, the size of the file, and what stands around the JSON.
-  static let frame: [Self] = [
+  package static let frame: [Self] = [
     .refused("An empty file", [], "HeaderTooSmall"),
     .refused("7 bytes", Array(repeating: 0, count: 7), "HeaderTooSmall"),
     .refused("A header of no bytes", file(""), "InvalidHeaderDeserialization"),
@@ -54,13 +54,13 @@ extension ConformanceCase {
   ]
 
   /// `__metadata__`.
-  static let metadata: [Self] = [
+  package static let metadata: [Self] = [
     .refused(
       "__metadata__ twice", file(#"{"__metadata__":{"a":"1"},"__metadata__":{"b":"1"}}"#),
       "InvalidHeaderDeserialization"),
     .stricter(
       "A key twice in __metadata__", file(#"{"__metadata__":{"a":"1","a":"2"}}"#),
-      .duplicateMetadataKey(offset: 33, key: "a")),
+      .duplicateMetadataKey(offset: 33, key: TensorName("a"))),
     .accepted("null for __metadata__", file(#"{"__metadata__":null}"#)),
     .refused(
       "A number in __metadata__", file(#"{"__metadata__":{"a":1}}"#), "InvalidHeaderDeserialization"),
@@ -84,6 +84,6 @@ extension ConformanceCase {
       file(#"{"__metadata__x":["U8",[1],[0,1]]}"#, "x"),
       .invalidHeaderDeserialization(
         offset: 25, problem: "expected an object with dtype, shape and data_offsets, found '['",
-        tensor: "__metadata__x")),
+        tensor: TensorName("__metadata__x"))),
   ]
 }
