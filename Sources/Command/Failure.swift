@@ -28,7 +28,7 @@ public struct Failure: Error {
   }
 
   /// A model whose names cannot be shown.
-  public init(_ error: NameCollision) {
+  public init(_ error: NamesError) {
     self.init(status: EX_DATAERR, error.description)
   }
 

@@ -27,7 +27,7 @@ public final class TensorFileSystem: FileSystem {
   private let faults: SourceFaults
 
   /// Lays out the tree and writes each metadata.json. Takes time linear in the headers, whatever the data's size.
-  public init(_ collection: ModelCollection, options: MountOptions, log: Logger) throws(NameCollision) {
+  public init(_ collection: ModelCollection, options: MountOptions, log: Logger) throws(NamesError) {
     models = collection.components.map(\.model)
     tree = try ViewedTree(TreeBuilder.tree(of: collection), models: models)
     headers = models.map { $0.shards.map { HeaderWriter(metadata: $0.header.metadata) } }

@@ -1,25 +1,38 @@
-internal import Safetensors
+public import Safetensors
 
-/// Two names that would be one file: only possible where a stranger searched for two names with one hash.
-public struct NameCollision: Error, CustomStringConvertible {
-  /// The path, relative to its directory, as bytes.
-  let component: [UInt8]
+/// Names of which no tree is made.
+public enum NamesError: Error, Equatable, CustomStringConvertible {
+  /// Two names would be one file, of this name in its directory: only possible where a stranger searched for two names
+  /// with one hash.
+  case collision(component: [UInt8])
+  /// With this tensor a model's names ask for more than ``TreeBuilder/maximumDirectories``.
+  case tooManyDirectories(tensor: TensorName)
 
   /// One line for a person, safe to print.
   public var description: String {
-    "two tensors would both be the file \(PrintableText.quoted(component)): their names are long, begin alike and "
-      + "were made to have one hash"
+    switch self {
+    case .collision(let component):
+      "two tensors would both be the file \(PrintableText.quoted(component)): their names are long, begin alike and "
+        + "were made to have one hash"
+    case .tooManyDirectories(let tensor):
+      "up to tensor \(tensor) the names have slashes for more than \(TreeBuilder.maximumDirectories) directories; "
+        + "stls and stpack read the model"
+    }
   }
 }
 
 /// Builds the tree of a collection's names.
 struct TreeBuilder {
+  /// The most directories of one model. A header of 100 MB has room for a hundred million slashes, and each directory takes
+  /// memory of its own; real models have some thousands.
+  static let maximumDirectories = 1 << 20
+
   /// The root first, every directory before what is in it. `first` of a tensor is set, of a directory not yet.
   private var drafts: [Tree.Node] = []
   private var names: [UInt8] = []
 
   /// The tree of all models: the root is the model's own, or holds one directory for each.
-  static func tree(of collection: ModelCollection) throws(NameCollision) -> Tree {
+  static func tree(of collection: ModelCollection) throws(NamesError) -> Tree {
     var builder = TreeBuilder()
     let isSingle = collection.components.first?.name == nil
     builder.append([], .directory, in: 0, model: isSingle ? 0 : Tree.noModel)
@@ -29,7 +42,7 @@ struct TreeBuilder {
       if let name = component.name {
         root = builder.append(PathEncoder.encodeDirectory(name), .directory, in: 0, model: model)
       }
-      builder.append(component.model, number: model, below: root)
+      try builder.append(component.model, number: model, below: root)
     }
     return try builder.finish()
   }
@@ -48,18 +61,23 @@ struct TreeBuilder {
   }
 
   /// Adds a model's metadata.json and tensors. Names come in order, so that all of one directory come in a row.
-  private mutating func append(_ model: Model, number: UInt32, below root: UInt32) {
+  private mutating func append(_ model: Model, number: UInt32, below root: UInt32) throws(NamesError) {
     append(PathEncoder.metadataFile, .metadata, in: root, model: number)
     var encoder = PathEncoder()
     var previous: [UInt8] = []
     /// The directories of the previous path, outermost first.
     var open: [UInt32] = []
+    var directories = 0
     for (index, place) in model.places.enumerated() {
       let path = encoder.encode(model.name(at: place)).bytes
       let shared = Self.sharedDirectories(previous, path)
       open.removeSubrange(shared.count...)
       var rest = path[shared.end...]
       while let slash = rest.firstIndex(of: UInt8(ascii: "/")) {
+        directories += 1
+        if directories > Self.maximumDirectories {
+          throw .tooManyDirectories(tensor: model.name(at: place))
+        }
         open.append(append(rest[..<slash], .directory, in: open.last ?? root, model: number))
         rest = rest[(slash + 1)...]
       }
@@ -79,7 +97,7 @@ struct TreeBuilder {
   }
 
   /// Puts each directory's children together, in the order of their names, and numbers them anew.
-  func finish() throws(NameCollision) -> Tree {
+  func finish() throws(NamesError) -> Tree {
     // Children of the directory at draft position d will stand at starts[d]..<starts[d + 1]; the root at 0.
     var starts = [Int](repeating: 0, count: drafts.count + 1)
     for draft in drafts.dropFirst() { starts[Int(draft.parent) + 1] += 1 }
@@ -96,7 +114,7 @@ struct TreeBuilder {
       let range = starts[directory]..<starts[directory + 1]
       order[range].sort { compareBytes(name($0), name($1)) < 0 }
       for position in range.dropFirst() where name(order[position]) == name(order[position - 1]) {
-        throw NameCollision(component: Array(name(order[position])))
+        throw .collision(component: Array(name(order[position])))
       }
     }
 

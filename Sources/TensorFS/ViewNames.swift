@@ -22,7 +22,7 @@ struct ViewNames: Sendable {
   private let positions: [Key: Int]
 
   /// Takes time linear in the tree. Two nodes of one directory with one hash are refused.
-  init(_ tree: Tree, models: [Model]) throws(NameCollision) {
+  init(_ tree: Tree, models: [Model]) throws(NamesError) {
     self.tree = tree
     var hashes: [Int: [UInt8]] = [:]
     var positions: [Key: Int] = [:]
@@ -38,7 +38,7 @@ struct ViewNames: Sendable {
       let hash = SHA256.hexPrefix(of: text, digits: Self.hashDigits)
       hashes[position] = hash
       let former = positions.updateValue(position, forKey: Key(directory: node.parent, hash: hash[...]))
-      if former != nil { throw NameCollision(component: Array(name)) }
+      if former != nil { throw .collision(component: Array(name)) }
     }
     self.hashes = hashes
     self.positions = positions

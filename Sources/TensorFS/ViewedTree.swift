@@ -28,7 +28,7 @@ struct ViewedTree: Sendable {
   let tree: Tree
   private let names: ViewNames
 
-  init(_ tree: Tree, models: [Model]) throws(NameCollision) {
+  init(_ tree: Tree, models: [Model]) throws(NamesError) {
     self.tree = tree
     names = try ViewNames(tree, models: models)
   }

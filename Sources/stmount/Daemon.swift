@@ -20,7 +20,7 @@ struct Daemon: Sendable {
   func run() throws(Failure) {
     let log = log
     let fileSystem: TensorFileSystem
-    do throws(NameCollision) {
+    do throws(NamesError) {
       fileSystem = try TensorFileSystem(collection, options: invocation.options, log: log)
     } catch {
       throw Failure(error)

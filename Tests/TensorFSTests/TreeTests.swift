@@ -166,13 +166,27 @@ import Testing
       builder.append(Array("x".utf8), kind, in: root, model: 0)
       _ = try builder.finish()
       builder.append(Array("x\u{1B}".utf8), kind, in: inner, model: 0)
-      let error = #expect(throws: NameCollision.self) { try builder.finish() }
-      #expect(error?.component == Array("x\u{1B}".utf8))
+      let error = #expect(throws: NamesError.self) { try builder.finish() }
+      #expect(error == .collision(component: Array("x\u{1B}".utf8)))
       #expect(
         error?.description
           == #"two tensors would both be the file 'x\u{1b}': their names are long, begin alike "#
           + "and were made to have one hash")
     }
+  }
+
+  @Test("1,048,576 directories are made, and no more")
+  func directories() throws {
+    func tree(slashes: Int) throws -> Tree {
+      let name = "w" + String(repeating: "/w", count: slashes)
+      return try SampleModel(SafetensorsFile([.init("v/w", "U8", [0]), .init(name, "U8", [0])])).tree
+    }
+    let largest = try tree(slashes: 1_048_575)
+    #expect(largest.nodes.count { $0.kind == .directory } == 1 + 1_048_576)
+    let error = #expect(throws: NamesError.self) { try tree(slashes: 1_048_576) }
+    let message = error?.description ?? "none"
+    #expect(message.hasPrefix("up to tensor 'w/w/w/") && message.contains("more than 1048576 directories"))
+    #expect(message.count < 500)
   }
 
   @Test("A hundred thousand names are all found")
