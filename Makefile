@@ -6,8 +6,8 @@ BUILD = .build/release
 # Root needs no sudo, and a container often has none.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: all demo test load fuzz test-asan test-tsan test-valgrind test-torch lint format deps test-deps install \
-  uninstall deb check-install clean
+.PHONY: all demo test load fuzz differential test-asan test-tsan test-valgrind test-torch lint format deps test-deps \
+  install uninstall deb check-install clean
 
 # The Swift runtime is in the commands, so that they run where there is no Swift.
 all: deps
@@ -33,6 +33,13 @@ FUZZ_SECONDS ?= 20
 fuzz: deps
 	Tests/Fuzz/run $(FUZZ_SECONDS)
 
+## differential: this reader against the reference package, on MUTANTS=100000 changed files from chance's SEED=1
+MUTANTS ?= 100000
+SEED ?= 1
+differential: deps test-deps
+	$(SWIFT) build -c release --product verdicts
+	.build/python/bin/python3 Tests/Reference/differential.py $(BUILD)/verdicts $(MUTANTS) $(SEED)
+
 ## test-asan, test-tsan: the tests under AddressSanitizer and ThreadSanitizer, daemons included
 test-asan test-tsan: test-%: deps test-deps
 	$(SUDO) Tests/Sanitizers/run $*
@@ -45,7 +52,6 @@ test-valgrind: deps test-deps
 
 ## test-torch: what PyTorch itself saves, mounted and packed, OBJECTS=300 random ones in both forms
 OBJECTS ?= 300
-SEED ?= 1
 TORCH = .build/torch
 test-torch: all
 	@$(TORCH)/bin/python3 -c 'import safetensors, torch' 2>/dev/null || { \

@@ -121,6 +121,12 @@ let package = Package(
       dependencies: ["Fixtures", "Safetensors"],
       path: "Tests/Conformance", swiftSettings: settings),
 
+    // What this reader makes of files, for the comparison with the reference.
+    .executableTarget(
+      name: "verdicts",
+      dependencies: ["Safetensors", .product(name: "SystemPackage", package: "swift-system")],
+      path: "Tests/Verdicts", swiftSettings: settings),
+
     .testTarget(
       name: "PyTorchTests",
       dependencies: ["Fixtures", "PyTorch", .product(name: "SystemPackage", package: "swift-system")],

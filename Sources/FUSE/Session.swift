@@ -10,6 +10,8 @@ public final class Session: Sendable {
 
   /// Threads that answer requests. More than the processors, since a request may wait for a disk.
   private static let workerCount = 8
+  /// In bytes. Nothing that answers a request recurses, and eight times eight MiB would be most of what a daemon asks for.
+  private static let workerStackSize = 1 << 20
 
   /// libfuse's session. Sharing it is safe: receiving and processing are made for many threads, and the rest
   /// happens before they start or after they end.
@@ -87,21 +89,34 @@ public final class Session: Sendable {
 
   /// Answers requests until the file system is unmounted and its last open file is closed. Blocks.
   ///
-  /// `onReady` is called once, on the calling thread, when the mount has answered. Where no thread can be had, there is an
-  /// error and no mount any more.
-  public func run(onReady: () -> Void) throws(MountError) {
-    let workers = (0..<Self.workerCount).compactMap { _ in WorkerThread(running: { [self] in work() }) }
-    if workers.isEmpty {
+  /// `onReady` is called once, on a thread of its own, when the mount has answered. Where no thread can be had, or no memory
+  /// for a request on any of them, there is an error and no mount any more.
+  public func run(onReady: @escaping @Sendable () -> Void) throws(MountError) {
+    let workers = (0..<Self.workerCount).compactMap { _ in
+      WorkerThread(stackSize: Self.workerStackSize) { [self] in work() }
+    }
+    // Should the workers find no memory, this one waits until the process ends.
+    let ready =
+      workers.isEmpty
+      ? nil
+      : WorkerThread { [self] in
+        waitForAnswer()
+        onReady()
+      }
+    guard let ready else {
       detach()
       throw MountError(
         .system,
         "cannot start a thread to answer requests; raise the limits of processes (ulimit -u) and memory (-v)")
     }
-    waitForAnswer()
-    onReady()
     for worker in workers { worker.join() }
     // The connection can be cut under a mount that stays, through /sys/fs/fuse/connections.
     detach()
+    guard unsafe fuse_session_exited(handle.pointer) != 0 else {
+      throw MountError(
+        .system, "there is no memory left to answer requests with; raise its limit (ulimit -v)")
+    }
+    ready.join()
   }
 
   /// Waits until a request has gone to a worker and come back: fstatvfs(3), which the kernel never answers itself.
@@ -127,11 +142,7 @@ public final class Session: Sendable {
     while unsafe fuse_session_exited(handle.pointer) == 0 {
       let received = unsafe fuse_session_receive_buf(handle.pointer, &buffer)
       if received == -EINTR { continue }
-      if received == -ENOMEM {
-        // There was none for libfuse's buffer. Were the worker to leave, requests could be left that nobody answers.
-        sleep(1)
-        continue
-      }
+      // The end, or no memory for libfuse's buffer: what this one had is of more use to the others.
       if received <= 0 { return }
       unsafe fuse_session_process_buf(handle.pointer, &buffer)
     }

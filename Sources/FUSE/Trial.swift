@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Synchronization
 internal import SystemPackage
 
 /// A mount of nothing, to see whether mounting works on this machine and what the kernel can do.
@@ -20,18 +21,17 @@ public struct Trial: Sendable {
     options.source = "stmount-trial"
     let session = try Session(fileSystem: EmptyFileSystem(), options: options)
     try session.mount(at: MountPoint(checking: directory, shownAs: "\(directory)"))
-    var remedy: String?
-    var sizeText: Substring?
+    let found = Mutex<(remedy: String?, sizeText: Substring?)>((nil, nil))
     try session.run {
-      remedy = session.raiseKernelReadAhead()
-      sizeText = session.device.flatMap {
+      let remedy = session.raiseKernelReadAhead()
+      let sizeText = session.device.flatMap {
         TextFile.lines(FilePath("/sys/class/bdi/\($0)/read_ahead_kb")).first
       }
+      found.withLock { $0 = (remedy, sizeText) }
       session.detach()
     }
     features = session.kernelFeatures
-    readAheadKiB = sizeText.flatMap { Int($0) }
-    readAheadRemedy = remedy
+    (readAheadRemedy, readAheadKiB) = found.withLock { ($0.remedy, $0.sizeText.flatMap { Int($0) }) }
   }
 
   private static func makeDirectory() throws(MountError) -> FilePath {

@@ -1,3 +1,4 @@
+internal import CFuse
 internal import Glibc
 
 /// A thread that runs one closure: pthread_create(3).
@@ -7,11 +8,18 @@ internal import Glibc
   private let thread: pthread_t
 
   /// Starts a thread, with the signal mask of the one that starts it; nil where there can be no more.
-  init?(running body: @escaping @Sendable () -> Void) {
+  ///
+  /// `stackSize` is in bytes. Nil asks for what a process's first thread has, eight MiB as a rule: address space alone, but
+  /// that can be limited (ulimit -v).
+  init?(stackSize: Int? = nil, running body: @escaping @Sendable () -> Void) {
+    var attributes = pthread_attr_t()
+    unsafe pthread_attr_init(&attributes)
+    defer { unsafe pthread_attr_destroy(&attributes) }
+    if let stackSize { unsafe pthread_attr_setstacksize(&attributes, stackSize) }
     let box = unsafe Unmanaged.passRetained(Body(body))
     var thread = pthread_t()
     let result = unsafe pthread_create(
-      &thread, nil,
+      &thread, &attributes,
       { argument in
         guard let argument = unsafe argument else { return nil }
         unsafe Unmanaged<Body>.fromOpaque(argument).takeRetainedValue().run()

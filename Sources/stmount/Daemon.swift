@@ -36,6 +36,7 @@ struct Daemon: Sendable {
         return EX_OK
       } catch {
         manager.status(error.message)
+        log.error("\(error.message)")
         printError(error.message, command: "stmount")
         return error.status
       }

@@ -51,6 +51,11 @@ enum Machine {
     get throws(Unfit) { try command("stpack") }
   }
 
+  /// What tells this reader's verdicts on files.
+  static var verdicts: FilePath {
+    get throws(Unfit) { try command("verdicts") }
+  }
+
   /// The repository that these tests are part of.
   static var repository: FilePath {
     FilePath(#filePath).removingLastComponent().removingLastComponent().removingLastComponent()

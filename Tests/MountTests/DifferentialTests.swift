@@ -1,0 +1,25 @@
+import Testing
+
+extension MountTests {
+  /// This reader and the reference on the same files, which chance has changed: `make differential` reads more of them.
+  @Suite struct DifferentialTests {
+    @Test(
+      "Changed files are accepted and refused as the reference does, with the same tensors and metadata",
+      arguments: [1, 2])
+    func mutants(seed: Int) async throws {
+      let output = try await Reference.run("differential.py", "\(Machine.verdicts)", "10000", "\(seed)")
+      #expect(
+        output.hasPrefix("10000 files, seed \(seed): 0 differences that are not declared\n"), "\(output)")
+      // All four ways of agreeing that are declared, and the two that need no word.
+      #expect(output.split(separator: "\n").count == 7, "\(output)")
+    }
+
+    @Test("A reader that refuses one name too many is found out")
+    func control() async throws {
+      let error = await #expect(throws: CommandFailure.self) {
+        try await Reference.run("differential.py", "\(Machine.verdicts)", "1000", "1", "300")
+      }
+      #expect(error?.outcome.text.contains("refused as TooLong, and the reference accepts it") == true)
+    }
+  }
+}
