@@ -72,7 +72,12 @@ public enum PrintableText {
   /// True of scalars that are not shown as themselves: controls (C0, DEL, C1), format characters (bidirectional
   /// overrides, zero-width joiners), line and paragraph separators, and code points that mean nothing.
   public static func isUnsafe(_ scalar: Unicode.Scalar) -> Bool {
-    if scalar.value < 0x7F { return scalar.value < 0x20 }
+    switch scalar.value {
+    case 0..<0x20, 0x7F..<0xA0, 0xAD: return true
+    // Latin letters and signs, for which looking up the category takes longer than all the rest.
+    case ..<0x300: return false
+    default: break
+    }
     switch scalar.properties.generalCategory {
     case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned, .privateUse:
       return true

@@ -30,12 +30,17 @@ struct ViewNames: Sendable {
       let name = tree.name(of: node)
       guard View.inDirectories.contains(where: { Self.uncut(name, node.kind, $0).count > Self.maximumCount })
       else { continue }
-      var text = name
+      let hash: [UInt8]
       if node.kind == .tensor {
-        let model = models[Int(node.model)]
-        text = model.name(at: model.places[Int(node.first)]).utf8
+        // A file that the tree has cut has it already: `%~` is in no other name.
+        let isCut = name.dropLast(Self.hashDigits).suffix(2).elementsEqual("%~".utf8)
+        let tensor = models[Int(node.model)].name(at: models[Int(node.model)].places[Int(node.first)])
+        hash =
+          isCut
+          ? Array(name.suffix(Self.hashDigits)) : SHA256.hexPrefix(of: tensor.utf8, digits: Self.hashDigits)
+      } else {
+        hash = SHA256.hexPrefix(of: name, digits: Self.hashDigits)
       }
-      let hash = SHA256.hexPrefix(of: text, digits: Self.hashDigits)
       hashes[position] = hash
       let former = positions.updateValue(position, forKey: Key(directory: node.parent, hash: hash[...]))
       if former != nil { throw .collision(component: Array(name)) }

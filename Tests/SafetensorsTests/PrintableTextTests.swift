@@ -21,6 +21,20 @@ import Testing
     #expect(PrintableText.quoted(text) == "'\(shown)'")
   }
 
+  @Test("Whether a character is shown follows from Unicode's category, with and without looking it up")
+  func categories() {
+    let differences = (0..<0x1_0000 as Range<UInt32>).compactMap(Unicode.Scalar.init).filter { scalar in
+      let isUnsafe =
+        switch scalar.properties.generalCategory {
+        case .control, .format, .lineSeparator, .paragraphSeparator, .surrogate, .unassigned, .privateUse:
+          true
+        default: false
+        }
+      return PrintableText.isUnsafe(scalar) != isUnsafe
+    }
+    #expect(differences == [])
+  }
+
   @Test(
     "Bytes that are not UTF-8 are escaped one by one",
     arguments: [

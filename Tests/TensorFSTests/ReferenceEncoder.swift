@@ -38,7 +38,7 @@ enum ReferenceEncoder {
       if kept.utf8.count + character.utf8.count > 255 - 18 { break }
       kept += character
     }
-    let hash = SHA256.digest(name).prefix(8).map { byte in
+    let hash = SHA256.digest(name.span).prefix(8).map { byte in
       let digits = String(byte, radix: 16)
       return (digits.count == 1 ? "0" : "") + digits
     }

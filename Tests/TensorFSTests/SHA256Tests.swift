@@ -5,7 +5,7 @@ import Testing
 /// The examples of FIPS 180-4, as NIST published them.
 @Suite("SHA-256") struct SHA256Tests {
   private func digest(_ message: some Collection<UInt8>) -> String {
-    SHA256.digest(message).map { byte in
+    SHA256.digest(Array(message).span).map { byte in
       let digits = String(byte, radix: 16)
       return digits.count == 1 ? "0" + digits : digits
     }.joined()
@@ -48,11 +48,5 @@ import Testing
     ])
   func padding(count: Int, expected: String) {
     #expect(digest(repeatElement(UInt8(ascii: "a"), count: count)) == expected)
-  }
-
-  @Test("A slice is hashed by its own bytes alone")
-  func slice() {
-    let bytes = Array("xxabcxx".utf8)
-    #expect(digest(bytes[2..<5]) == digest(Array("abc".utf8)))
   }
 }

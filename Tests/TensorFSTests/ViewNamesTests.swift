@@ -105,7 +105,7 @@ import Testing
     #expect(try names([fits], in: .npy) == [fits + ".npy"])
     let long = String(repeating: "a", count: 252)
     // printf %s aaa… | sha256sum
-    let hash = String(decoding: SHA256.hexPrefix(of: Array(long.utf8), digits: 16), as: UTF8.self)
+    let hash = String(decoding: SHA256.hexPrefix(of: Array(long.utf8)[...], digits: 16), as: UTF8.self)
     #expect(try names([long], in: .npy) == [String(repeating: "a", count: 233) + "%~\(hash).npy"])
     #expect(try names([long], in: .f32) == [long])
     #expect(
@@ -115,7 +115,7 @@ import Testing
   @Test("A directory that is too long with its dot encoded ends in a hash of its own name")
   func cutDirectory() throws {
     let long = String(repeating: "d", count: 250) + ".npy"
-    let hash = String(decoding: SHA256.hexPrefix(of: Array(long.utf8), digits: 16), as: UTF8.self)
+    let hash = String(decoding: SHA256.hexPrefix(of: Array(long.utf8)[...], digits: 16), as: UTF8.self)
     #expect(
       try names([long + "/x", long + "/y"], in: .npy) == [String(repeating: "d", count: 237) + "%~\(hash)"])
     #expect(try names([long + "/x"], in: .f32) == [long])
