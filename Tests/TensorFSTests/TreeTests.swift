@@ -175,14 +175,14 @@ import Testing
     }
   }
 
-  @Test("1,048,576 directories are made, and no more")
+  @Test("A path of 100,000 directories is made; more than 1,048,576 are refused")
   func directories() throws {
     func tree(slashes: Int) throws -> Tree {
       let name = "w" + String(repeating: "/w", count: slashes)
       return try SampleModel(SafetensorsFile([.init("v/w", "U8", [0]), .init(name, "U8", [0])])).tree
     }
-    let largest = try tree(slashes: 1_048_575)
-    #expect(largest.nodes.count { $0.kind == .directory } == 1 + 1_048_576)
+    let deep = try tree(slashes: 100_000)
+    #expect(deep.nodes.count { $0.kind == .directory } == 1 + 100_001)
     let error = #expect(throws: NamesError.self) { try tree(slashes: 1_048_576) }
     let message = error?.description ?? "none"
     #expect(message.hasPrefix("up to tensor 'w/w/w/") && message.contains("more than 1048576 directories"))

@@ -31,8 +31,10 @@ struct PrivateNamespace {
     daemon() { for p in /proc/[0-9]*; do
       tr '\\0' '\\n' <"$p/cmdline" 2>/dev/null | grep -qxF -- "$mnt" && grep -q '^Name:.stmount$' "$p/status" \\
         && basename "$p" && return; done; }
+    # Its first thread may be gone before the others are, who hold the mount.
     ends() { for _ in $(seq 1000); do
-      grep -qs '^State:.[^ZX]' "/proc/$1/status" || return 0; sleep 0.01; done; echo "process $1 does not end"; }
+      cat /proc/$1/task/*/status 2>/dev/null | grep -q '^State:.[^ZX]' || return 0; sleep 0.01
+    done; echo "process $1 does not end"; }
 
     """
 
