@@ -195,7 +195,9 @@ extension MountTests {
           user "$stmount" --clear-dead "$model" "$mnt"
           user cmp "$mnt/w" "$directory/w" && echo same
           findmnt -n -o FSTYPE --mountpoint "$mnt"
+          pid=$(daemon)
           umount "$mnt"
+          ends "$pid"
         done
         """)
       let expected = "status 73\nstatus 73\nsame\nfuse.stmount"
