@@ -25,7 +25,7 @@ extension MountTests {
       String(repeating: "é", count: 127), String(repeating: "é", count: 128), String(long.prefix(255)),
       String(long.prefix(256)), String(long.prefix(256)) + "/deep", long, long + "y",
       String(repeating: "d/", count: 1000) + "w", String(repeating: "\u{1B}", count: 5000),
-      // The path of another name.
+      // What looks like the path of another.
       String(long.prefix(237)) + "%~" + "9b1df59a3e8a8f2c",
     ]
 
