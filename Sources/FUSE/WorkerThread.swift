@@ -4,14 +4,14 @@ internal import Glibc
 /// A thread that runs one closure: pthread_create(3).
 ///
 /// Not a task: a worker blocks in read(2) for most of its life, which the cooperative pool is not made for.
-@safe struct WorkerThread: @unchecked Sendable {
+@safe public struct WorkerThread: @unchecked Sendable {
   private let thread: pthread_t
 
   /// Starts a thread, with the signal mask of the one that starts it; nil where there can be no more.
   ///
   /// `stackSize` is in bytes. Nil asks for what a process's first thread has, eight MiB as a rule: address space alone, but
   /// that can be limited (ulimit -v).
-  init?(stackSize: Int? = nil, running body: @escaping @Sendable () -> Void) {
+  public init?(stackSize: Int? = nil, running body: @escaping @Sendable () -> Void) {
     var attributes = pthread_attr_t()
     unsafe pthread_attr_init(&attributes)
     defer { unsafe pthread_attr_destroy(&attributes) }
@@ -33,10 +33,10 @@ internal import Glibc
   }
 
   /// Waits until the closure has returned: pthread_join(3). At most once.
-  func join() { pthread_join(thread, nil) }
+  public func join() { pthread_join(thread, nil) }
 
   /// Leaves the thread to itself: pthread_detach(3).
-  func detach() { pthread_detach(thread) }
+  public func detach() { pthread_detach(thread) }
 
   private final class Body: Sendable {
     let run: @Sendable () -> Void

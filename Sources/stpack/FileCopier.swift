@@ -5,8 +5,8 @@ import SystemPackage
 /// Writes a file from its beginning to its end, out of bytes and parts of other files.
 ///
 /// Long parts that lie alike in the pages of both files are copied by the kernel, with copy_file_range(2): it shares
-/// blocks where the file system can, and copies less often. All else goes through a buffer, so that small parts become
-/// large writes at even places.
+/// blocks where the file system can. All else goes through buffers, so that small parts become large writes at even
+/// places, of which each is written while the next buffer is filled.
 struct FileCopier {
   /// Why copying failed.
   enum Problem: Error {
@@ -23,19 +23,23 @@ struct FileCopier {
   /// Parts that are shorter cost more calls than they save copies.
   private static let minimumPiece: UInt64 = 1 << 20
   private static let pageSize: UInt64 = 4096
-  /// Small enough for the processor's cache.
-  private static let bufferSize = 256 << 10
+  /// Large enough that passing a buffer on costs nothing beside writing it, and small enough for the processor's cache.
+  private static let bufferSize = 1 << 20
 
-  private let target: FileDescriptor
+  private let output: OutputFile
   private var buffer = [UInt8](repeating: 0, count: bufferSize)
   private var filled = 0
-  /// How many bytes are in the target.
+  /// How many bytes are in the target, or on their way to it.
   private var written: UInt64 = 0
+  private let queue: WriteQueue
   /// The file that the kernel does not copy from.
   private var refused: FileDescriptor?
 
   /// A writer of a file that is empty yet.
-  init(to target: FileDescriptor) { self.target = target }
+  init(to output: OutputFile) {
+    self.output = output
+    queue = WriteQueue(to: output, bufferSize: Self.bufferSize)
+  }
 
   /// How many bytes the buffer takes until it ends at a multiple of its size in the target.
   private var room: Int { Self.bufferSize - Int(written % UInt64(Self.bufferSize)) - filled }
@@ -74,17 +78,24 @@ struct FileCopier {
     return UInt64(count)
   }
 
-  /// Counts bytes that were put into the buffer, and writes it where it ends evenly.
+  /// Counts bytes that were put into the buffer, and has it written where it ends evenly.
   private mutating func fill(_ count: Int) throws(Problem) {
     filled += count
-    if room == 0 { try flush() }
+    guard room == 0 else { return }
+    do throws(Errno) {
+      buffer = try queue.write(filled, of: buffer, at: written)
+    } catch {
+      throw .target(error)
+    }
+    written += UInt64(filled)
+    filled = 0
   }
 
-  /// Writes what is in the buffer: write(2). To be called at the end.
+  /// Writes what is in the buffers: write(2). To be called at the end.
   mutating func flush() throws(Problem) {
-    guard filled > 0 else { return }
     do {
-      written += UInt64(try target.writeAll(buffer[..<filled]))
+      try queue.drain()
+      written += UInt64(try output.descriptor.writeAll(buffer[..<filled]))
     } catch {
       throw .target(error as? Errno ?? .ioError)
     }
@@ -97,8 +108,9 @@ struct FileCopier {
     -> UInt64?
   {
     while true {
-      let copied = Self.copyFileRange(source, offset, target, count)
+      let copied = Self.copyFileRange(source, offset, output.descriptor, count)
       if copied > 0 {
+        output.descriptor.beginWriteback(of: written..<written + UInt64(copied))
         written += UInt64(copied)
         return UInt64(copied)
       }

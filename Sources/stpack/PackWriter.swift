@@ -30,7 +30,7 @@ struct PackWriter {
     }
     if let index = plan.index {
       let output = try OutputFile(for: path(index.name))
-      var copier = FileCopier(to: output.descriptor)
+      var copier = FileCopier(to: output)
       try append(index.bytes, with: &copier, to: output)
       try finish(&copier, output)
       outputs.append(output)
@@ -42,7 +42,7 @@ struct PackWriter {
   private func path(_ name: [UInt8]) -> FilePath { directory.pushing(FilePath(bytes: name)) }
 
   private mutating func write(_ file: PackPlan.File, to output: OutputFile) throws {
-    var copier = FileCopier(to: output.descriptor)
+    var copier = FileCopier(to: output)
     for piece in file.header {
       try append(piece, with: &copier, to: output)
       progress.add(UInt64(piece.count))

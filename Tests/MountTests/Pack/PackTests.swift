@@ -22,6 +22,26 @@ extension MountTests {
       expectSame(packed, Self.model.asReferenceWrites.bytes, "the file")
     }
 
+    @Test("Parts of all lengths, alike in their pages or not, are put together without a seam")
+    func longParts() async throws {
+      let mebibyte = 1 << 20
+      let sizes = [
+        5 * mebibyte, mebibyte, mebibyte + 1, 1, 2 * mebibyte - 3, 0, 3 * mebibyte + 4096, mebibyte - 1, 7,
+      ]
+      let whole = SafetensorsFile(sizes.enumerated().map { .init("t\($0.offset)", "U8", [$0.element]) })
+      let files = try TemporaryDirectory()
+      for padding in [0, 1, 8] {
+        var shuffled = whole
+        shuffled.dataOrder = [8, 4, 0, 6, 2, 5, 7, 1, 3]
+        shuffled.padding = padding
+        let packed = try await Packing.pack(files.write("m\(padding).safetensors", shuffled))
+        expectSame(packed, whole.asReferenceWrites.bytes, "padding \(padding)")
+      }
+      // Of this the kernel copies all but the header.
+      let again = try await Packing.pack(files.write("m.safetensors", whole.asReferenceWrites))
+      expectSame(again, whole.asReferenceWrites.bytes, "the file packed again")
+    }
+
     @Test("Hundreds of models of all dtypes are byte by byte what the reference writes")
     func reference() async throws {
       let output = try await Reference.run("packing.py", "\(Machine.stpack)", "250", "7")
