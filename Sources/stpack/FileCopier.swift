@@ -31,15 +31,13 @@ struct FileCopier {
   private var filled = 0
   /// How many bytes are in the target, or on their way to it.
   private var written: UInt64 = 0
-  private let queue: WriteQueue
+  /// Nil until a buffer is full: a file that fits into one needs no thread.
+  private var queue: WriteQueue?
   /// The file that the kernel does not copy from.
   private var refused: FileDescriptor?
 
   /// A writer of a file that is empty yet.
-  init(to output: OutputFile) {
-    self.output = output
-    queue = WriteQueue(to: output, bufferSize: Self.bufferSize)
-  }
+  init(to output: OutputFile) { self.output = output }
 
   /// How many bytes the buffer takes until it ends at a multiple of its size in the target.
   private var room: Int { Self.bufferSize - Int(written % UInt64(Self.bufferSize)) - filled }
@@ -82,6 +80,8 @@ struct FileCopier {
   private mutating func fill(_ count: Int) throws(Problem) {
     filled += count
     guard room == 0 else { return }
+    let queue = queue ?? WriteQueue(to: output, bufferSize: Self.bufferSize)
+    self.queue = queue
     do throws(Errno) {
       buffer = try queue.write(filled, of: buffer, at: written)
     } catch {
@@ -94,7 +94,7 @@ struct FileCopier {
   /// Writes what is in the buffers: write(2). To be called at the end.
   mutating func flush() throws(Problem) {
     do {
-      try queue.drain()
+      try queue?.drain()
       written += UInt64(try output.descriptor.writeAll(buffer[..<filled]))
     } catch {
       throw .target(error as? Errno ?? .ioError)

@@ -15,13 +15,15 @@ final class WriteQueue {
   /// Kept, so that the descriptor stays open for as long as the thread runs.
   private let output: OutputFile
   private let work: Work
-  /// Nil until there is something to do, and where there can be no more threads: all is written at once then.
-  private var thread: WorkerThread?
+  /// Nil where there can be no more threads: each buffer is written as it comes then.
+  private let thread: WorkerThread?
 
   /// A queue to the end of a file, with buffers of that size.
   init(to output: OutputFile, bufferSize: Int) {
     self.output = output
-    work = Work(output.descriptor, spares: Self.depth - 1, bufferSize: bufferSize)
+    let work = Work(output.descriptor, spares: Self.depth - 1, bufferSize: bufferSize)
+    self.work = work
+    thread = WorkerThread(stackSize: Self.stackSize) { work.run() }
   }
 
   deinit {
@@ -32,10 +34,6 @@ final class WriteQueue {
   /// Has the first `count` bytes of a buffer written after all that were given before, at `offset`, and returns a buffer
   /// to be filled next. What went wrong with an earlier one is thrown.
   func write(_ count: Int, of buffer: consuming [UInt8], at offset: UInt64) throws(Errno) -> [UInt8] {
-    if thread == nil {
-      let work = work
-      thread = WorkerThread(stackSize: Self.stackSize) { work.run() }
-    }
     work.add(Item(buffer: buffer, count: count, offset: offset))
     if thread == nil { work.step() }
     return try work.takeSpare()
@@ -58,24 +56,22 @@ final class WriteQueue {
   private final class Work: Sendable {
     private struct State {
       var items: [Item] = []
-      var spares: [[UInt8]]
+      var spares: [[UInt8]] = []
       var failure: Errno?
     }
 
     private let target: FileDescriptor
-    private let state: Mutex<State>
+    private let state = Mutex(State())
     /// Count the items and the spares.
     private let itemCount = DispatchSemaphore(value: 0)
     private let spareCount = DispatchSemaphore(value: 0)
 
     init(_ target: FileDescriptor, spares: Int, bufferSize: Int) {
       self.target = target
-      state = Mutex(State(spares: []))
       for _ in 0..<spares { giveBack([UInt8](repeating: 0, count: bufferSize)) }
     }
 
-    func add(_ item: consuming Item) {
-      let item = item
+    func add(_ item: Item) {
       state.withLock { $0.items.append(item) }
       itemCount.signal()
     }
