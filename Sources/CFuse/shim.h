@@ -8,10 +8,13 @@
 #include <fcntl.h>
 #include <fuse_lowlevel.h>
 #include <linux/capability.h>
+#include <linux/fuse.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 // Defining _FILE_OFFSET_BITS clashes with Glibc's module; on the 64-bit systems this runs on it is not needed.
@@ -29,6 +32,42 @@ static inline pid_t stmount_fork(void) { return fork(); }
 // O_DIRECT itself is only there with _GNU_SOURCE, which Glibc's module was not built with.
 static inline int stmount_is_direct(int open_flags) { return (open_flags & __O_DIRECT) != 0; }
 
+// How many bytes a request of the kernel asks for, if it is one to read a file: struct fuse_read_in of <linux/fuse.h>.
+// 0 for any other.
+static inline unsigned stmount_read_size(const struct fuse_buf *request) {
+  if ((request->flags & FUSE_BUF_IS_FD) || request->size < sizeof(struct fuse_in_header) + sizeof(struct fuse_read_in))
+    return 0;
+  const struct fuse_in_header *header = (const struct fuse_in_header *)request->mem;
+  return header->opcode == FUSE_READ ? ((const struct fuse_read_in *)(header + 1))->size : 0;
+}
+
+// The ID of the thread that a request comes from, or 0 for one that this process cannot see.
+static inline unsigned stmount_sender(const struct fuse_buf *request) {
+  if ((request->flags & FUSE_BUF_IS_FD) || request->size < sizeof(struct fuse_in_header)) return 0;
+  return ((const struct fuse_in_header *)request->mem)->pid;
+}
+
+// How many processors the calling thread may run on: sched_getaffinity(2), whose macros need _GNU_SOURCE. 1 where that is
+// unknown.
+static inline int stmount_processor_count(void) {
+  unsigned long set[128];
+  const long bytes = syscall(SYS_sched_getaffinity, 0, sizeof set, set);
+  int count = 0;
+  for (long i = 0; i < bytes / (long)sizeof set[0]; i++) count += __builtin_popcountl(set[i]);
+  return count > 0 ? count : 1;
+}
+
+// True if nobody has chosen how the calling thread gets its processor: SCHED_OTHER of sched(7).
+static inline int stmount_has_usual_scheduling(void) { return sched_getscheduler(0) == 0; }
+
+// Whether the calling thread, when it wakes up, may take a processor from another one at once: sched(7), SCHED_OTHER and
+// SCHED_BATCH (which needs _GNU_SOURCE). Neither needs a privilege.
+static inline void stmount_set_preempts(int preempts) {
+  const struct sched_param none = {0};
+  const int other = 0, batch = 3;
+  sched_setscheduler(0, preempts ? other : batch, &none);
+}
+
 // How many pages of a file's range are in memory: cachestat(2), Linux 6.5, not in every C library yet. -1 with
 // errno where the kernel does not have it or does not tell this user.
 static inline long stmount_cached_pages(int fd, unsigned long long offset, unsigned long long length) {
@@ -36,6 +75,14 @@ static inline long stmount_cached_pages(int fd, unsigned long long offset, unsig
   struct { unsigned long long cached, dirty, writeback, evicted, recently_evicted; } status = {0, 0, 0, 0, 0};
   const long number = 451;  // The same on every architecture of this century.
   return syscall(number, fd, &range, &status, 0) == 0 ? (long)status.cached : -1;
+}
+
+// Reads bytes of a file that are in memory: preadv2(2) with RWF_NOWAIT, which needs _GNU_SOURCE. EAGAIN where it would have to
+// wait, EOPNOTSUPP where the file system cannot tell.
+static inline ssize_t stmount_read_cached(int file, void *buffer, size_t length, off_t offset) {
+  const struct iovec target = {buffer, length};
+  const int nowait = 8;  // RWF_NOWAIT
+  return syscall(SYS_preadv2, file, &target, 1, offset, 0, nowait);
 }
 
 // Moves bytes of a file into a pipe without copying them: splice(2), which needs _GNU_SOURCE. Waits for the disk, but not

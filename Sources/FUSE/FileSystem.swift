@@ -28,9 +28,16 @@ public protocol FileSystem: Sendable {
 
   /// The file system's totals: statfs(2).
   func statistics() -> Statistics
+
+  /// True if nothing here waits for a disk or a network but a read that has said so: ``ReadReply/mayWait()``. Then one worker
+  /// receives at a time, which is fastest.
+  var saysWhenItWaits: Bool { get }
 }
 
 extension FileSystem {
+  /// It does not.
+  public var saysWhenItWaits: Bool { false }
+
   /// There is none.
   public func extendedAttribute(_ name: [UInt8], of inode: InodeNumber) throws(Errno) -> [UInt8] {
     throw .noData

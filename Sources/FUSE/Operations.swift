@@ -14,6 +14,8 @@ final class SessionContext: Sendable {
   let needsNoOpendir = Atomic<Bool>(false)
   let counters = RequestCounters()
   let pipes = PipePool()
+  /// Which of the workers receives; nil where all do, since no answer is sure to come at once.
+  let turn: Turn?
   private let features = Atomic<UInt>(0)
 
   /// What the kernel said at the beginning of what it can do.
@@ -25,6 +27,7 @@ final class SessionContext: Sendable {
   init(fileSystem: any FileSystem, options: MountOptions) {
     self.fileSystem = fileSystem
     self.options = options
+    turn = fileSystem.saysWhenItWaits ? Turn() : nil
   }
 
   /// The context of a request: fuse_req_userdata.

@@ -1,4 +1,3 @@
-internal import CFuse
 internal import Glibc
 internal import Synchronization
 public import SystemPackage
@@ -24,26 +23,21 @@ public final class ReadAhead: Sendable {
   /// Knows of no stream yet.
   public init() {}
 
-  /// Announces what a read of `range` needs. Both ranges are bytes of the file; `region` is the part of it that a
-  /// stream stays in, and holds `range`.
-  public func willRead(_ range: Range<UInt64>, of region: Range<UInt64>, in file: FileDescriptor) {
+  /// Announces what a read of `range` needs, or, where `isRead`, what those after it will. Both ranges are bytes of the
+  /// file; `region` is the part of it that a stream stays in, and holds `range`.
+  public func willRead(
+    _ range: Range<UInt64>, of region: Range<UInt64>, in file: FileDescriptor, isRead: Bool = false
+  ) {
     // The top six bits of a Fibonacci hash.
     let slot = Int((region.lowerBound &* 0x9E37_79B9_7F4A_7C15) >> 58)
     var rest = slots[slot].stream.withLock { $0.next(range, of: region) }
-    if rest.isEmpty || Self.isCached(rest, in: file) { return }
+    if isRead { rest = max(rest.lowerBound, range.upperBound)..<max(rest.upperBound, range.upperBound) }
+    if rest.isEmpty || CachedPages.hold(rest, of: file) == true { return }
     while !rest.isEmpty {
       let count = min(Self.piece, UInt64(rest.count))
       posix_fadvise(file.rawValue, off_t(rest.lowerBound), off_t(count), Int32(POSIX_FADV_WILLNEED))
       rest = rest.lowerBound + count..<rest.upperBound
     }
-  }
-
-  /// True if all pages of a range are known to be in memory.
-  private static func isCached(_ range: Range<UInt64>, in file: FileDescriptor) -> Bool {
-    let pageSize = UInt64(getpagesize())
-    let pages = (range.upperBound + pageSize - 1) / pageSize - range.lowerBound / pageSize
-    let cached = stmount_cached_pages(file.rawValue, range.lowerBound, UInt64(range.count))
-    return cached >= 0 && UInt64(cached) >= pages
   }
 }
 

@@ -127,8 +127,8 @@ extension Reply {
     unsafe fuse_reply_data(request, &buffers, fuse_buf_copy_flags(0))
   }
 
-  /// The pipes of the request's session.
-  fileprivate var pipes: PipePool? { unsafe SessionContext.of(request)?.pipes }
+  /// What the request's session has in common.
+  fileprivate var context: SessionContext? { unsafe SessionContext.of(request) }
 }
 
 /// The answer that one read is owed. Dropped unanswered, it is an I/O error at the other end.
@@ -139,6 +139,13 @@ public struct ReadReply: ~Copyable {
   init(_ reply: consuming Reply, countedBy counters: RequestCounters) {
     self.reply = reply
     self.counters = counters
+  }
+
+  /// Tells that the answer may have to wait, for a disk as a rule, `unless` something is known: from now on another worker
+  /// receives what comes.
+  public func mayWait(unless isReady: @autoclosure () -> Bool = false) {
+    guard let turn = reply.context?.turn, turn.isMine, !isReady() else { return }
+    turn.passOn()
   }
 
   /// Answers with an error.
@@ -160,7 +167,7 @@ public struct ReadReply: ~Copyable {
   /// Takes bytes `range` of a file to answer with; nil where they cannot be had so. The caller finds out that the file has
   /// not changed before it sends them.
   public func pages(_ range: Range<UInt64>, of file: FileDescriptor) -> PipedPages? {
-    guard let pipes = reply.pipes else { return nil }
+    guard let pipes = reply.context?.pipes else { return nil }
     return PipedPages.take(range, of: file, from: pipes)
   }
 

@@ -130,22 +130,14 @@ public final class Session: Sendable {
     try? root.close()
   }
 
-  /// One worker, which needs no file but those that are open: receives and processes requests until the session ends;
-  /// fuse_session_receive_buf.
+  /// One worker, which needs no file but those that are open.
   private func work() {
     // A sanitizer reports from the thread that erred, and opens files and starts a program for it.
     #if !SANITIZED
       LeastPrivilege.confineThread()
     #endif
-    var buffer = unsafe fuse_buf()
-    defer { unsafe free(buffer.mem) }
-    while unsafe fuse_session_exited(handle.pointer) == 0 {
-      let received = unsafe fuse_session_receive_buf(handle.pointer, &buffer)
-      if received == -EINTR { continue }
-      // The end, or no memory for libfuse's buffer: what this one had is of more use to the others.
-      if received <= 0 { return }
-      unsafe fuse_session_process_buf(handle.pointer, &buffer)
-    }
+    var worker = unsafe Worker(of: handle.pointer, turn: context.turn)
+    worker.run()
   }
 
   /// Has the kernel forget what it holds of the contents of files, which it shall not read anew but from the file system:
@@ -153,8 +145,10 @@ public final class Session: Sendable {
   /// microsecond.
   ///
   /// `each` calls what it is given for every inode, on a thread of its own: the kernel waits there for reads that are under
-  /// way, which the workers have to answer.
+  /// way, which the workers have to answer. A worker that calls this may take its time from then on, as after
+  /// ``ReadReply/mayWait()``.
   public func dropCache(of each: @escaping @Sendable ((InodeNumber) -> Void) -> Void) {
+    context.turn?.passOn()
     WorkerThread(running: { [self] in
       each { inode in
         _ = unsafe fuse_lowlevel_notify_inval_inode(handle.pointer, fuse_ino_t(inode.number), 0, 0)

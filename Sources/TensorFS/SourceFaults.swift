@@ -31,13 +31,14 @@ final class SourceFaults: Sendable {
   /// A shard is not what was mounted any more.
   func noticeChange(of shard: Shard, at place: Place, inodes: @escaping Inodes) {
     guard changed.withLock({ $0.insert(place).inserted }) else { return }
+    // What a reply has brought there while the file changed is not to stay, and nobody can tell what that was. Before the
+    // log, which may have to wait for whoever reads it: from here on another worker receives.
+    drop.withLock { $0 }?(inodes)
     log.error(
       """
       \(shard.file.path.printable) has changed since it was mounted; \
       reading its tensors fails until it is mounted anew
       """)
-    // What a reply has brought there while the file changed is not to stay, and nobody can tell what that was.
-    drop.withLock { $0 }?(inodes)
   }
 
   /// A shard is what it was, but what holds it failed.

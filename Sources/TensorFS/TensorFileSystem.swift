@@ -186,17 +186,18 @@ public final class TensorFileSystem: FileSystem {
     }
   }
 
-  /// Answers from the shard. The check comes before every answer that needs the source, since a file
-  /// that has changed would give its new bytes, or zeros, as the old tensor.
+  /// True if each source's file system tells what is in memory. One that cannot may have to wait even for fstat(2).
+  public var saysWhenItWaits: Bool {
+    models.allSatisfy { $0.shards.allSatisfy { CachedPages.canTell(of: $0.file.descriptor) } }
+  }
+
+  /// Answers from the shard. Whatever the bytes come from, it is checked between taking and sending them: a file that has
+  /// changed would give its new bytes, or zeros, as the old tensor.
   private func readTensor(
     _ node: Tree.Node, _ view: View, at offset: UInt64, count: Int, reply: consuming ReadReply
   ) {
     let (tensor, position) = source(node)
     let shard = models[position.model].shards[position.shard]
-    guard isUnchanged(shard, position) else {
-      reply.error(.ioError)
-      return
-    }
     guard let encoding = view.encode(tensor, headers[position.model][position.shard]) else {
       reply.error(.noSuchFileOrDirectory)
       return
@@ -205,18 +206,8 @@ public final class TensorFileSystem: FileSystem {
     let header = encoding.headerBytes(in: part)
     let data = encoding.dataRange(in: part)
     let whole = shard.fileRange(of: tensor)
-    if encoding.widening == nil, !tensor.isContiguous {
-      do throws(Errno) {
-        let bytes = try shard.read(tensor, data)
-        // Once more, as below.
-        guard isUnchanged(shard, position) else { throw .ioError }
-        unsafe reply.bytes(header.span.bytes, bytes.span.bytes)
-      } catch {
-        reply.error(.ioError)
-      }
-      return
-    }
     if let widening = encoding.widening {
+      reply.mayWait()
       let needed = widening.source(of: data).bytes
       if tensor.isContiguous {
         readAhead.willRead(
@@ -225,38 +216,65 @@ public final class TensorFileSystem: FileSystem {
       }
       do throws(Errno) {
         let (words, excess) = try widening.read(data, of: tensor, in: shard)
-        // Once more: the bytes were read after the first check, and are no mapping whose pages can be missed.
         guard isUnchanged(shard, position) else { throw .ioError }
         unsafe reply.bytes(
           header.span.bytes, words.span.bytes.extracting(excess..<excess + data.count))
       } catch {
         fail(reply, error, shard, position)
       }
-      return
-    }
-    let range = whole.lowerBound + data.lowerBound..<whole.lowerBound + data.upperBound
-    if header.isEmpty, usesDescriptor(for: range.count),
-      let pages = reply.pages(range, of: shard.file.descriptor)
-    {
-      guard isUnchanged(shard, position) else { return reply.error(.ioError) }
-      reply.pages(pages)
-    } else if readSource == .mapping {
-      readAhead.willRead(range, of: whole, in: shard.file.descriptor)
-      unsafe reply.bytes(header.span.bytes, shard.file.mappedBytes(range))
+    } else if tensor.isContiguous {
+      let range = whole.lowerBound + data.lowerBound..<whole.lowerBound + data.upperBound
+      readContiguous(range, of: whole, after: header, shard, position, reply: reply)
     } else {
-      readAhead.willRead(range, of: whole, in: shard.file.descriptor)
+      reply.mayWait()
       do throws(Errno) {
-        let bytes = try shard.file.read(from: range.lowerBound, count: range.count)
+        let bytes = try shard.read(tensor, data)
         guard isUnchanged(shard, position) else { throw .ioError }
         unsafe reply.bytes(header.span.bytes, bytes.span.bytes)
       } catch {
         fail(reply, error, shard, position)
       }
+    }
+  }
+
+  /// Answers with bytes `range` of a shard's file as they are, behind those of a view's `header`. `whole` is the part of the
+  /// file that holds the tensor.
+  private func readContiguous(
+    _ range: Range<UInt64>, of whole: Range<UInt64>, after header: [UInt8], _ shard: Shard,
+    _ position: (model: Int, shard: Int), reply: consuming ReadReply
+  ) {
+    let file = shard.file.descriptor
+    if header.isEmpty, usesDescriptor(for: range.count) {
+      reply.mayWait(unless: CachedPages.haveArrived(range, of: file))
+      if let pages = reply.pages(range, of: file) {
+        guard isUnchanged(shard, position) else { return reply.error(.ioError) }
+        reply.pages(pages)
+        // The kernel has copied from the file's own pages after they were checked. Should they have changed meanwhile, what
+        // it got must not stay in its cache.
+        _ = isUnchanged(shard, position)
+        return
+      }
+    }
+    if readSource == .mapping {
+      reply.mayWait()
+      readAhead.willRead(range, of: whole, in: file)
+      guard isUnchanged(shard, position) else { return reply.error(.ioError) }
+      unsafe reply.bytes(header.span.bytes, shard.file.mappedBytes(range))
+      // As above.
+      _ = isUnchanged(shard, position)
       return
     }
-    // The kernel has copied from the file's own pages after they were checked. Should they have changed meanwhile, what it
-    // got must not stay in its cache.
-    _ = isUnchanged(shard, position)
+    let cached = CachedPages.read(range, of: file)
+    if cached == nil { reply.mayWait() }
+    readAhead.willRead(range, of: whole, in: file, isRead: cached != nil)
+    do throws(Errno) {
+      let bytes =
+        if let cached { cached } else { try shard.file.read(from: range.lowerBound, count: range.count) }
+      guard isUnchanged(shard, position) else { throw .ioError }
+      unsafe reply.bytes(header.span.bytes, bytes.span.bytes)
+    } catch {
+      fail(reply, error, shard, position)
+    }
   }
 
   /// Where the bytes of a reply of `count` bytes come from. A copy is checked after it was made, so that nothing can pass;
@@ -293,6 +311,7 @@ public final class TensorFileSystem: FileSystem {
   private func fail(
     _ reply: consuming ReadReply, _ error: Errno, _ shard: Shard, _ position: (model: Int, shard: Int)
   ) {
+    reply.mayWait()
     if isUnchanged(shard, position) {
       faults.noticeFailure(error, of: shard, at: SourceFaults.Place(position))
     }

@@ -1,0 +1,201 @@
+import Fixtures
+import Glibc
+import Synchronization
+import SystemPackage
+import Testing
+
+@testable import FUSE
+
+/// A file system whose file `0` can be read at any time, and whose others, `1` to `7`, only once that has been read.
+private final class WaitingFileSystem: FileSystem {
+  /// How many are being waited for.
+  let waiting = Mutex(0)
+  /// How many gave up, for which the kernel asks a second time.
+  let timedOut = Mutex(0)
+  private let isFirstRead = Mutex(false)
+  let saysWhenItWaits: Bool
+
+  init(saysWhenItWaits: Bool) { self.saysWhenItWaits = saysWhenItWaits }
+
+  func lookup(_ name: Span<UInt8>, in directory: InodeNumber) throws(Errno) -> Attributes? {
+    guard name.count == 1, (0x30...0x37).contains(name[0]) else { return nil }
+    return try attributes(of: InodeNumber(number: UInt64(name[0] - 0x30) + 2))
+  }
+
+  func attributes(of inode: InodeNumber) throws(Errno) -> Attributes {
+    let time = Attributes.Time(seconds: 0, nanoseconds: 0)
+    return Attributes(
+      inode: inode, kind: inode == .root ? .directory : .file, permissions: 0o555,
+      linkCount: inode == .root ? 2 : 1, size: 1, owner: 0, group: 0,
+      accessTime: time, modificationTime: time, changeTime: time)
+  }
+
+  func list(_ directory: InodeNumber, from position: UInt64, into buffer: inout DirectoryBuffer)
+    throws(Errno)
+  {}
+
+  func read(_ file: InodeNumber, at offset: UInt64, count: Int, reply: consuming ReadReply) {
+    if file.number == 2 {
+      isFirstRead.withLock { $0 = true }
+    } else {
+      reply.mayWait()
+      waiting.withLock { $0 += 1 }
+      let end = ContinuousClock.now + .seconds(20)
+      while !isFirstRead.withLock({ $0 }) {
+        guard ContinuousClock.now < end else {
+          timedOut.withLock { $0 += 1 }
+          return reply.error(.timedOut)
+        }
+        usleep(1000)
+      }
+    }
+    let byte = [UInt8(file.number)]
+    // Unsafe only of elements with padding, which a byte has not.
+    unsafe reply.bytes(byte.span.bytes)
+  }
+
+  func statistics() -> Statistics { Statistics(size: 8, inodes: 9) }
+}
+
+/// Reads the only byte of a file.
+private func byte(of path: FilePath) throws -> UInt8 {
+  let file = try FileDescriptor.open(path, .readOnly)
+  return try file.closeAfter {
+    var byte: UInt8 = 0
+    let count = try unsafe withUnsafeMutableBytes(of: &byte) { try unsafe file.read(into: $0) }
+    guard count == 1 else { throw Errno.ioError }
+    return byte
+  }
+}
+
+/// Has `count` readers wait for as many files, and then reads the one they wait for.
+private func readWhileOthersWait(_ count: Int, saysWhenItWaits: Bool) throws {
+  let directory = try TemporaryDirectory()
+  let fileSystem = WaitingFileSystem(saysWhenItWaits: saysWhenItWaits)
+  let session = try Session(fileSystem: fileSystem, options: MountOptions())
+  try session.mount(at: MountPoint(checking: directory.path, shownAs: "here"))
+  let server = WorkerThread { try? session.run {} }
+  defer {
+    session.detach()
+    server?.join()
+  }
+  // Enough requests one by one that the workers take turns.
+  for number in 0..<100 { _ = try? Stat(directory.path.appending("missing.\(number)")) }
+  let results = Mutex<[UInt8]>([])
+  let readers = (1...count).map { number in
+    WorkerThread {
+      if let byte = try? byte(of: directory.path.appending("\(number)")) {
+        results.withLock { $0.append(byte) }
+      }
+    }
+  }
+  let end = ContinuousClock.now + .seconds(10)
+  while fileSystem.waiting.withLock({ $0 }) < count, ContinuousClock.now < end { usleep(1000) }
+  #expect(fileSystem.waiting.withLock { $0 } == count)
+  #expect(try byte(of: directory.path.appending("0")) == 2)
+  for reader in readers { reader?.join() }
+  #expect(fileSystem.timedOut.withLock { $0 } == 0)
+  #expect(results.withLock { $0.sorted() } == (1...count).map { UInt8($0 + 2) })
+}
+
+/// Each in a process of its own, which mounts.
+@Suite("Workers") struct WorkerTests {
+  @Test("A read that waits holds up no other one")
+  func one() async {
+    await #expect(processExitsWith: .success) { try readWhileOthersWait(1, saysWhenItWaits: true) }
+  }
+
+  @Test("Seven reads that wait hold up no other one")
+  func seven() async {
+    await #expect(processExitsWith: .success) { try readWhileOthersWait(7, saysWhenItWaits: true) }
+  }
+
+  @Test("The same where a file system does not say that it waits")
+  func silent() async {
+    await #expect(processExitsWith: .success) { try readWhileOthersWait(7, saysWhenItWaits: false) }
+  }
+}
+
+@Suite("Turns to receive") struct TurnTests {
+  private let turn = Turn()
+
+  private func answer(from sender: UInt32 = 1, needsHelp: Bool = false) {
+    turn.take()
+    turn.begin(from: sender, needsHelp: needsHelp)
+    turn.end()
+  }
+
+  @Test("The worker that has the turn keeps it while requests come one by one, whoever sends them")
+  func alone() {
+    for sender in 1...10 as ClosedRange<UInt32> {
+      answer(from: sender)
+      #expect(turn.isMine)
+    }
+    turn.passOn()
+    #expect(!turn.isMine)
+  }
+
+  @Test("It is not another thread's, which gets it when it is passed on")
+  func passedOn() {
+    turn.take()
+    let hasIt = Mutex(false)
+    let other = WorkerThread { [turn] in
+      #expect(!turn.isMine)
+      turn.passOn()
+      turn.take()
+      hasIt.withLock { $0 = true }
+      turn.passOn()
+    }
+    usleep(50_000)
+    #expect(!hasIt.withLock { $0 })
+    #expect(turn.isMine)
+    turn.passOn()
+    other?.join()
+    #expect(hasIt.withLock { $0 })
+  }
+
+  @Test("It is everybody's after a request that needs help, until requests have come alone for a while")
+  func help() {
+    answer(needsHelp: true)
+    #expect(!turn.isMine)
+    answer()
+    #expect(!turn.isMine)
+    for _ in 0..<100 { answer() }
+    #expect(turn.isMine)
+  }
+
+  @Test("Whoever waits for it while it becomes everybody's gets in and holds up nobody")
+  func joined() {
+    turn.take()
+    let keepsIt = Mutex<Bool?>(nil)
+    let other = WorkerThread { [turn] in
+      turn.take()
+      keepsIt.withLock { $0 = turn.isMine }
+      turn.passOn()
+    }
+    usleep(50_000)
+    turn.begin(from: 1, needsHelp: true)
+    other?.join()
+    #expect(keepsIt.withLock { $0 } == false)
+  }
+
+  @Test("It is everybody's where the requests of two threads overlap")
+  func overlap() {
+    turn.take()
+    turn.begin(from: 1, needsHelp: false)
+    #expect(turn.isMine)
+    turn.begin(from: 2, needsHelp: false)
+    #expect(!turn.isMine)
+    turn.end()
+    turn.end()
+    answer()
+    #expect(!turn.isMine)
+  }
+
+  @Test("A thread that asks for more before its last answer has come to its end overlaps with nobody")
+  func pipelined() {
+    turn.take()
+    for _ in 0..<10 { turn.begin(from: 1, needsHelp: false) }
+    #expect(turn.isMine)
+  }
+}
