@@ -4,12 +4,12 @@
 //   reader keep FILE...                 hold the files in memory (mlock) until standard input ends
 //   reader drop FILE...                 drop the files' pages, say what stayed
 //   reader touch BYTES                  make so much memory ready for use
-//   reader warm FILE...                 read the files, say what is in memory then
+//   reader warm FILE...                 read the files twice, say what is in memory then
 //   reader seq|rand|mmap [OPTIONS] LIST read the pieces named in LIST, lines of PATH <tab> OFFSET <tab> LENGTH
 //   reader stat|slurp [OPTIONS] LIST    stat, or open + read + close, each PATH of LIST
 //
 //   -b BYTES  block size        -t N  threads      -n N  random reads     -r SEED
-//   -s cold   drop the pages of LIST's files first; warm: read them first; disk: drop those of -B's too
+//   -s cold   drop the pages of LIST's files first; second: and read them; warm: read them twice; disk: drop -B's too
 //   -B FILE   what is behind LIST's files          -p PID  the process that serves them
 //   -x        drop the pages of LIST's files at the end
 #define _GNU_SOURCE
@@ -160,6 +160,12 @@ static void readAll(void) {
     close(fd);
   }
   free(buffer);
+}
+
+// The second read of a page moves it to the kernel's list of active pages, which the ones after it need not do.
+static void warm(void) {
+  readAll();
+  readAll();
 }
 
 static void loadList(const char *path) {
@@ -373,7 +379,7 @@ int main(int argc, char **argv) {
   if (!strcmp(what, "keep")) return keep(argc - 2, argv + 2);
   if (!strcmp(what, "drop") || !strcmp(what, "warm")) {
     addFiles(argc - 2, argv + 2);
-    if (what[0] == 'w') readAll();
+    if (what[0] == 'w') warm();
     else for (size_t i = 0; i < pieceCount; i++) drop(pieces[i].path);
     printf("{\"resident_before\": %.5f}\n", residentPart(NULL));
     return 0;
@@ -398,8 +404,10 @@ int main(int argc, char **argv) {
   if (mode > SLURP || optind + 1 != argc) return fputs("reader: unknown mode, or no list\n", stderr), 64;
   loadList(argv[optind]);
   bool isDisk = !strcmp(state, "disk"), isCold = isDisk || !strcmp(state, "cold");
-  if (!strcmp(state, "warm")) readAll();
-  for (size_t i = 0; isCold && i < pieceCount; i++) if (pieces[i].isNewFile) drop(pieces[i].path);
+  bool isSecond = !strcmp(state, "second");
+  for (size_t i = 0; (isCold || isSecond) && i < pieceCount; i++) if (pieces[i].isNewFile) drop(pieces[i].path);
+  if (isSecond) readAll();
+  if (!strcmp(state, "warm")) warm();
   if (isDisk && backing) {
     drop(backing);
     long left = resident(backing);

@@ -22,7 +22,7 @@ class Row:
 
 def reader(bench, mount, mode, indices, state, *options):
     """Runs the C program. The plain file is in memory and stays there, except in the rows about the disk."""
-    if mount.is_plain and state == "cold":
+    if mount.is_plain and state in ("cold", "second"):
         state = ""
     # The plain file is the model itself, read at the tensors' offsets; for rows about files, the extracted files.
     places = mount.pieces if mode in ("seq", "rand", "mmap") else mount.files
@@ -198,6 +198,9 @@ def all_rows():
         for block in (32 << 10, 128 << 10, MIB):
             add("data", "rate", f"seq/{state}/{short(block)}", f"pread {short(block)}",
                 sequential(block, state), state)
+    for block in (128 << 10, MIB):
+        add("data", "rate", f"seq/second/{short(block)}", f"pread {short(block)}, the second time",
+            sequential(block, "second"), "warm")
     for state in ("cold", "warm"):
         add("data", "rate", f"cat/{state}", "`cat` of all tensors",
             tool(lambda mount, files, _: ["cat", *files], state, everything), state)

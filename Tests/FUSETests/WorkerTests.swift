@@ -127,6 +127,8 @@ private func readWhileOthersWait(_ count: Int, saysWhenItWaits: Bool) throws {
 
   @Test("The worker that has the turn keeps it while requests come one by one, whoever sends them")
   func alone() {
+    // A lock that is held must not go.
+    defer { turn.passOn() }
     for sender in 1...10 as ClosedRange<UInt32> {
       answer(from: sender)
       #expect(turn.isMine)
@@ -137,6 +139,7 @@ private func readWhileOthersWait(_ count: Int, saysWhenItWaits: Bool) throws {
 
   @Test("It is not another thread's, which gets it when it is passed on")
   func passedOn() {
+    defer { turn.passOn() }
     turn.take()
     let hasIt = Mutex(false)
     let other = WorkerThread { [turn] in
@@ -156,6 +159,7 @@ private func readWhileOthersWait(_ count: Int, saysWhenItWaits: Bool) throws {
 
   @Test("It is everybody's after a request that needs help, until requests have come alone for a while")
   func help() {
+    defer { turn.passOn() }
     answer(needsHelp: true)
     #expect(!turn.isMine)
     answer()
@@ -166,6 +170,7 @@ private func readWhileOthersWait(_ count: Int, saysWhenItWaits: Bool) throws {
 
   @Test("Whoever waits for it while it becomes everybody's gets in and holds up nobody")
   func joined() {
+    defer { turn.passOn() }
     turn.take()
     let keepsIt = Mutex<Bool?>(nil)
     let other = WorkerThread { [turn] in
@@ -181,6 +186,7 @@ private func readWhileOthersWait(_ count: Int, saysWhenItWaits: Bool) throws {
 
   @Test("It is everybody's where the requests of two threads overlap")
   func overlap() {
+    defer { turn.passOn() }
     turn.take()
     turn.begin(from: 1, needsHelp: false)
     #expect(turn.isMine)
@@ -194,6 +200,7 @@ private func readWhileOthersWait(_ count: Int, saysWhenItWaits: Bool) throws {
 
   @Test("A thread that asks for more before its last answer has come to its end overlaps with nobody")
   func pipelined() {
+    defer { turn.passOn() }
     turn.take()
     for _ in 0..<10 { turn.begin(from: 1, needsHelp: false) }
     #expect(turn.isMine)
