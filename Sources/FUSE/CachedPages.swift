@@ -4,8 +4,8 @@ public import SystemPackage
 
 /// What can be had of a file without waiting for its disk.
 public enum CachedPages {
-  /// True if the file's system can tell: RWF_NOWAIT of preadv2(2). ext4, XFS and Btrfs can. Those of a network cannot; there
-  /// even fstat(2) may have to wait.
+  /// True if the file's system can tell: RWF_NOWAIT of preadv2(2). ext4, XFS and Btrfs can. Those of a network cannot as a rule;
+  /// there even fstat(2) may have to wait.
   public static func canTell(of file: FileDescriptor) -> Bool {
     var byte: UInt8 = 0
     return unsafe stmount_read_cached(file.rawValue, &byte, 1, 0) >= 0 || errno == EAGAIN
