@@ -9,7 +9,8 @@ import tools
 BEGIN, END = "<!-- benchmarks: begin -->", "<!-- benchmarks: end -->"
 GROUPS = [
     ("rate", "data", "cold", "Sequential reads, cold", "The mount's pages dropped, the model in memory"),
-    ("rate", "data", "warm", "Sequential reads, warm", "The mount's pages in memory"),
+    ("rate", "data", "warm", "Sequential reads, warm", "The mount's pages in memory, read twice before, "
+     "or once where the row says so"),
     ("rate", "data", "direct", "Sequential reads, O_DIRECT", "No cache on the mount's side, the model in memory; the "
      "plain file is read without O_DIRECT"),
     ("latency", "data", "cold", "Random reads, cold", "The mount's pages dropped, the model in memory"),
