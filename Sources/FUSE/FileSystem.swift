@@ -29,7 +29,7 @@ public protocol FileSystem: Sendable {
   /// The file system's totals: statfs(2).
   func statistics() -> Statistics
 
-  /// True if nothing here waits for a disk or a network but a read that has said so: ``ReadReply/mayWait()``. Then one worker
+  /// True if nothing here waits for a disk or a network but a read that has said so: ``ReadReply/mayWait(unless:)``. Then one worker
   /// receives at a time, which is fastest.
   var saysWhenItWaits: Bool { get }
 }

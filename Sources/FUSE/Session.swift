@@ -146,7 +146,7 @@ public final class Session: Sendable {
   ///
   /// `each` calls what it is given for every inode, on a thread of its own: the kernel waits there for reads that are under
   /// way, which the workers have to answer. A worker that calls this may take its time from then on, as after
-  /// ``ReadReply/mayWait()``.
+  /// ``ReadReply/mayWait(unless:)``.
   public func dropCache(of each: @escaping @Sendable ((InodeNumber) -> Void) -> Void) {
     context.turn?.passOn()
     WorkerThread(running: { [self] in
