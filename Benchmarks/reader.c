@@ -127,10 +127,13 @@ static double residentPart(double *sizeOfAll) {
   return size > 0 ? in / size : 0;
 }
 
-// Where the hypervisor takes back freed memory, its first use is slow: use it once, unmeasured.
+// Where the hypervisor takes back freed memory, its first use is slow: use it once, unmeasured. In huge pages, since only
+// large free blocks are taken back, and the large folios that a disk's file is read into come from those: single pages
+// would be found in smaller blocks, and leave the large ones untouched.
 static void touchMemory(size_t bytes) {
   char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED) return;
+  madvise(memory, bytes, MADV_HUGEPAGE);
   for (size_t i = 0; i < bytes; i += page) memory[i] = 1;
   munmap(memory, bytes);
 }
@@ -301,6 +304,16 @@ static int compare(const void *a, const void *b) {
   return (x > y) - (x < y);
 }
 
+// What the hypervisor has given to others while this machine's processors had work, all of them together.
+static double stolenSeconds(void) {
+  unsigned long ticks = 0;
+  FILE *file = fopen("/proc/stat", "r");
+  if (!file) return 0;
+  if (fscanf(file, "cpu %*u %*u %*u %*u %*u %*u %*u %lu", &ticks) != 1) ticks = 0;
+  fclose(file);
+  return (double)ticks / sysconf(_SC_CLK_TCK);
+}
+
 static void measure(double before, const char *backing, size_t memory) {
   struct worker *workers = calloc(threadCount, sizeof *workers);
   if (!workers) fail("memory", "workers");
@@ -314,13 +327,14 @@ static void measure(double before, const char *backing, size_t memory) {
   if (memory) touchMemory(memory);
   struct rusage usage, usageAfter;
   unsigned long calls = daemonCalls();
-  double daemon = daemonSeconds(), begin = seconds(CLOCK_MONOTONIC);
+  double stolen = stolenSeconds(), daemon = daemonSeconds(), begin = seconds(CLOCK_MONOTONIC);
   getrusage(RUSAGE_SELF, &usage);
   pthread_barrier_wait(&start);
   pthread_barrier_wait(&start);
   double elapsed = seconds(CLOCK_MONOTONIC) - begin;
   getrusage(RUSAGE_SELF, &usageAfter);
   daemon = daemonSeconds() - daemon;
+  stolen = stolenSeconds() - stolen;
   calls = daemonCalls() - calls;
   for (unsigned long i = 0; i < threadCount; i++) pthread_join(workers[i].thread, NULL);
 
@@ -330,8 +344,8 @@ static void measure(double before, const char *backing, size_t memory) {
   size_t count = mode == RANDOM ? readCount : pieceCount;
   printf("{\"seconds\": %.9f, \"bytes\": %ld, \"count\": %zu, ", elapsed,
          mode == RANDOM ? (long)(readCount * block) : mode == STAT ? 0L : (long)total, count);
-  printf("\"reader_cpu\": %.6f, \"daemon_cpu\": %.6f, \"daemon_calls\": %lu, ",
-         user.tv_sec + user.tv_usec / 1e6 + system.tv_sec + system.tv_usec / 1e6, daemon, calls);
+  printf("\"reader_cpu\": %.6f, \"daemon_cpu\": %.6f, \"stolen\": %.2f, \"daemon_calls\": %lu, ",
+         user.tv_sec + user.tv_usec / 1e6 + system.tv_sec + system.tv_usec / 1e6, daemon, stolen, calls);
   if (mode == RANDOM) {
     qsort(latencies, count, sizeof *latencies, compare);
     printf("\"p50\": %.9f, \"p99\": %.9f, ", latencies[count / 2], latencies[count * 99 / 100]);

@@ -110,8 +110,27 @@ def doubts(row, name, samples):
     return found
 
 
+def stolen_part(sample):
+    """What the hypervisor gave to others, as a part of the time that the sample took."""
+    return sample.get("stolen", 0) / sample["seconds"]
+
+
+def note_disturbance(bench, wanted):
+    """How often samples were taken again, and how disturbed those are that were kept."""
+    kept = [(stolen_part(sample), f"{row.key}, {name}") for row in wanted if row.phase in ("data", "disk")
+            for name, samples in bench.results.get(row.key, {}).items() for sample in samples]
+    tries = sum(sample["tries"] for samples in bench.results.values() for kind in samples.values() for sample in kind)
+    all_kept = sum(len(kind) for samples in bench.results.values() for kind in samples.values())
+    if kept and tries > all_kept:
+        part, where = max(kept)
+        bench.notes.append(f"{tries - all_kept} samples were taken again, since the hypervisor gave processor time to others; "
+                           f"{sum(part >= 0.05 for part, _ in kept)} of {len(kept)} that count had 5 % of it or more, "
+                           f"the most {part:.0%} ({where})")
+
+
 def check(bench, wanted):
     """Adds to the notes what the tables mark, and what must not be: sums over maps that differ."""
+    note_disturbance(bench, wanted)
     for row in wanted:
         results = bench.results.get(row.key, {})
         for name, samples in results.items():

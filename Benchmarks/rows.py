@@ -53,9 +53,15 @@ def daemon_cpu(pid):
     return time.clock_gettime((~pid << 3) | 2) if pid else 0.0
 
 
+def stolen():
+    """Seconds that the hypervisor has given to others while this machine's processors had work, all together."""
+    with open("/proc/stat") as file:
+        return int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
+
+
 def spawn(command, pid, capture=False):
     """Runs a tool and times it. Its output goes to /dev/null, or is returned."""
-    begin_daemon, begin = daemon_cpu(pid), time.perf_counter()
+    begin_stolen, begin_daemon, begin = stolen(), daemon_cpu(pid), time.perf_counter()
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE if capture else subprocess.DEVNULL,
         stderr=subprocess.PIPE, env={**os.environ, "LC_ALL": "C"})
@@ -71,7 +77,7 @@ def spawn(command, pid, capture=False):
     if process.returncode:
         raise Failure(f"{command[0]}: {error.decode(errors='replace').strip()}")
     sample = {"seconds": elapsed, "reader_cpu": usage.ru_utime + usage.ru_stime,
-              "daemon_cpu": daemon_cpu(pid) - begin_daemon}
+              "daemon_cpu": daemon_cpu(pid) - begin_daemon, "stolen": stolen() - begin_stolen}
     return (sample, text) if capture else sample
 
 
