@@ -4,6 +4,7 @@
 //   reader keep FILE...                 hold the files in memory (mlock) until standard input ends
 //   reader drop FILE...                 drop the files' pages, say what stayed
 //   reader touch BYTES                  make so much memory ready for use
+//   reader wake                         how long two threads take to wake each other, with a pipe for each
 //   reader warm FILE...                 read the files twice, say what is in memory then
 //   reader seq|rand|mmap [OPTIONS] LIST read the pieces named in LIST, lines of PATH <tab> OFFSET <tab> LENGTH
 //   reader stat|slurp [OPTIONS] LIST    stat, or open + read + close, each PATH of LIST
@@ -378,6 +379,31 @@ static int keep(int count, char **files) {
   return 0;
 }
 
+static int there[2], back[2];
+
+static void *echo(void *unused) {
+  for (char c; read(there[0], &c, 1) == 1;) if (write(back[1], &c, 1) != 1) break;
+  return unused;
+}
+
+static int wake(void) {
+  enum { count = 5000 };
+  static double times[count];
+  pthread_t thread;
+  if (pipe(there) || pipe(back) || pthread_create(&thread, NULL, echo, NULL)) fail("make", "pipes");
+  for (int i = 0; i < count; i++) {
+    char c = 0;
+    double begin = seconds(CLOCK_MONOTONIC);
+    if (write(there[1], &c, 1) != 1 || read(back[0], &c, 1) != 1) fail("use", "pipes");
+    times[i] = seconds(CLOCK_MONOTONIC) - begin;
+  }
+  close(there[1]);
+  pthread_join(thread, NULL);
+  qsort(times, count, sizeof *times, compare);
+  printf("{\"p50\": %.9f, \"p99\": %.9f}\n", times[count / 2], times[count * 99 / 100]);
+  return 0;
+}
+
 static void addFiles(int count, char **files) {
   pieces = calloc(count, sizeof *pieces);
   if (!pieces) fail("memory", "list");
@@ -388,6 +414,7 @@ static void addFiles(int count, char **files) {
 }
 
 int main(int argc, char **argv) {
+  if (argc == 2 && !strcmp(argv[1], "wake")) return wake();
   if (argc < 3) return fputs("usage: see the first lines of reader.c\n", stderr), 64;
   const char *what = argv[1];
   if (!strcmp(what, "keep")) return keep(argc - 2, argv + 2);

@@ -7,9 +7,7 @@ internal import Glibc
   /// Nil where every worker receives for itself.
   private let turn: Turn?
 
-  /// How long the next request is waited for without sleeping, in nanoseconds. A reader that goes through a file has its
-  /// next one ready by then, and going to sleep and waking up would take as long as answering it.
-  private static let watch = 20_000
+  private var watch = Watch()
   /// False where there is one processor, and nobody could send a request while it is waited for.
   private let canWatch = stmount_processor_count() > 1
 
@@ -40,6 +38,7 @@ internal import Glibc
       if received == -EINTR { continue }
       // The end, or no memory for libfuse's buffer: what this one had is of more use to the others.
       if received <= 0 { return }
+      watch.receive(at: Self.now)
       let size = unsafe Int(stmount_read_size(&request))
       if let turn {
         turn.begin(
@@ -49,7 +48,8 @@ internal import Glibc
       unsafe fuse_session_process_buf(session, &request)
       turn?.end()
       expect(isStream: size >= Self.streamSize)
-      if canWatch, let turn, turn.isMine { watch() }
+      watch.answer(at: Self.now)
+      if canWatch, watch.isWorthwhile, let turn, turn.isMine { waitForRequest() }
     }
   }
 
@@ -60,8 +60,8 @@ internal import Glibc
   }
 
   /// Waits for a request for a moment, without giving up the processor.
-  private func watch() {
-    let end = Self.now + Self.watch
+  private func waitForRequest() {
+    let end = Self.now + Watch.limit
     while !isRequestWaiting, Self.now < end {}
   }
 
