@@ -42,8 +42,9 @@ import Testing
         usleep(10_000)
       }
       #expect(!CachedPages.haveArrived(0..<10_000, of: file))
-      // Asking for the bytes has the kernel fetch them, so that the next to ask may get them.
-      #expect(CachedPages.read(0..<10_000, of: file) == nil)
+      // Asking for the bytes has the kernel fetch them, and a fast disk may have done so before it looks: none, or all.
+      let fetched = CachedPages.read(0..<10_000, of: file)
+      #expect(fetched == nil || fetched == bytes)
     }
   }
 }
