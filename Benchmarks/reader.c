@@ -400,7 +400,7 @@ static int wake(void) {
   close(there[1]);
   pthread_join(thread, NULL);
   qsort(times, count, sizeof *times, compare);
-  printf("{\"p50\": %.9f, \"p99\": %.9f}\n", times[count / 2], times[count * 99 / 100]);
+  printf("{\"p50\": %.9f}\n", times[count / 2]);
   return 0;
 }
 

@@ -1,22 +1,44 @@
-/// Whether the next request is waited for without sleeping: where the last one came soon after the answer before it.
+/// Whether the next request is waited for without sleeping: where the last one came soon after the answer before it, and
+/// waiting so has been of use.
 ///
 /// A reader that goes through a file sends its next request as soon as it has used the answer. Sleeping until then takes
-/// longer than waiting: the reader has to wake the worker, and on a virtual machine waking a processor that sleeps is a call to the
-/// hypervisor, on both sides. Whoever sends requests now and then is not watched for.
+/// longer than waiting: the reader has to wake the worker, and on a virtual machine waking a processor that sleeps is a call
+/// to the hypervisor, on both sides. Whoever sends requests now and then is not watched for. Where all processors are busy,
+/// the reader may need the very one on which it is watched for; then every watch is in vain, and they become rare.
 struct Watch {
   /// How soon, and how long a watch lasts at most, in nanoseconds. A reader takes 20 µs to use an answer and ask for
   /// more where waking it is cheap, and 75 where it is dear.
   static let limit = 100_000
+  /// How many requests are not watched for after a watch in vain, at most. Twice as many as after the one before.
+  static let longestPause = 64
 
   private var answered = Int.min
-  private(set) var isWorthwhile = false
+  private var isSoon = false
+  private var isWatching = false
+  private var pause = 0
+  private var nextPause = 1
 
-  /// A request was answered at a time in nanoseconds, of any clock that does not jump.
-  mutating func answer(at time: Int) { answered = time }
+  var isWorthwhile: Bool { isSoon && pause == 0 }
+
+  /// A request was answered at a time in nanoseconds, of any clock that does not jump. The next one is watched for, if that
+  /// is worthwhile.
+  mutating func answer(at time: Int) {
+    answered = time
+    isWatching = isWorthwhile
+  }
 
   /// The next one was received.
   mutating func receive(at time: Int) {
     let (waited, isLong) = time.subtractingReportingOverflow(answered)
-    isWorthwhile = !isLong && waited <= Self.limit
+    isSoon = !isLong && waited <= Self.limit
+    if isWatching, isSoon {
+      nextPause = max(1, nextPause - 1)
+    } else if isWatching {
+      nextPause = min(nextPause * 2, Self.longestPause)
+      pause = nextPause
+    } else {
+      pause = max(0, pause - 1)
+    }
+    isWatching = false
   }
 }

@@ -48,8 +48,7 @@ internal import Glibc
       unsafe fuse_session_process_buf(session, &request)
       turn?.end()
       expect(isStream: size >= Self.streamSize)
-      watch.answer(at: Self.now)
-      if canWatch, watch.isWorthwhile, let turn, turn.isMine { waitForRequest() }
+      if canWatch, let turn, turn.isMine { watchForRequest() }
     }
   }
 
@@ -59,10 +58,12 @@ internal import Glibc
     return unsafe poll(&device, 1, 0) != 0
   }
 
-  /// Waits for a request for a moment, without giving up the processor.
-  private func waitForRequest() {
-    let end = Self.now + Watch.limit
-    while !isRequestWaiting, Self.now < end {}
+  /// Waits for the next request without giving up the processor, where that is worthwhile.
+  private mutating func watchForRequest() {
+    let answered = Self.now
+    watch.answer(at: answered)
+    guard watch.isWorthwhile else { return }
+    while !isRequestWaiting, Self.now < answered + Watch.limit {}
   }
 
   /// Nanoseconds: clock_gettime(2).

@@ -4,26 +4,45 @@ import Testing
 
 @Suite("Whether the next request is watched for")
 struct WatchTests {
-  @Test("It is after one that came soon after the last answer, and for as long as they do")
-  func quick() {
-    var watch = Watch()
+  private var watch = Watch()
+
+  /// An answer, and a request that comes so many nanoseconds after it; true if the next one will be watched for.
+  private mutating func isWorthwhile(after wait: Int) -> Bool {
+    watch.answer(at: 5_000_000)
+    watch.receive(at: 5_000_000 + wait)
+    return watch.isWorthwhile
+  }
+
+  @Test("It is not after the first one, and is for as long as they come soon after the last answer")
+  mutating func quick() {
     watch.receive(at: 1_000_000)
     #expect(!watch.isWorthwhile)
-    for answer in [2_000_000, 2_200_000] {
-      watch.answer(at: answer)
-      watch.receive(at: answer + 75_000)
-      #expect(watch.isWorthwhile)
+    for wait in [75_000, 1000, 0, 100_000] { #expect(isWorthwhile(after: wait), "\(wait)") }
+  }
+
+  @Test("It is not for one that sends requests now and then")
+  mutating func slow() {
+    for wait in [100_001, 1_000_000_000, 200_000] { #expect(!isWorthwhile(after: wait), "\(wait)") }
+    #expect(isWorthwhile(after: 0))
+  }
+
+  @Test("After a watch in vain twice as many requests as the last time are not watched for, up to 64")
+  mutating func inVain() {
+    #expect(isWorthwhile(after: 1000))
+    for pause in [2, 4, 8, 16, 32, 64, 64] {
+      #expect(!isWorthwhile(after: 200_000))
+      for _ in 1..<pause { #expect(!isWorthwhile(after: 1000), "\(pause)") }
+      #expect(isWorthwhile(after: 1000), "\(pause)")
     }
   }
 
-  @Test("It is not after one that came later, and is again once one comes soon")
-  func slow() {
-    var watch = Watch()
-    let waits = [(1_000, true), (100_000, true), (100_001, false), (1_000_000_000, false), (0, true)]
-    for (wait, isWorthwhile) in waits {
-      watch.answer(at: 5_000_000)
-      watch.receive(at: 5_000_000 + wait)
-      #expect(watch.isWorthwhile == isWorthwhile)
+  @Test("Each watch that was of use makes the pause after the next one in vain shorter")
+  mutating func ofUse() {
+    for _ in 0..<3 {
+      #expect(isWorthwhile(after: 1000))
+      #expect(!isWorthwhile(after: 200_000))
+      #expect(!isWorthwhile(after: 1000))
+      #expect(isWorthwhile(after: 1000))
     }
   }
 }
