@@ -197,7 +197,9 @@ def heading(bench):
         lines[-1] += " Read-ahead: " + ", ".join(
             f"{name} {value} KiB ({who})" for name, (value, who) in bench.read_ahead.items()) + "."
     lines[-1] += (" Two threads that wake each other took "
-                  + ", then ".join(f"{seconds * 1e6:.0f}" for seconds in bench.wakes) + " µs for there and back.")
+                  + ", then ".join(f"{seconds * 1e6:.0f}" for seconds in bench.wakes) + " µs for there and back")
+    poll = tools.halt_poll()
+    lines[-1] += f", with guest_halt_poll_ns={poll}." if poll else "."
     for column in bench.columns:
         if column.is_ours and column.options:
             lines[-1] += f" {column.name}: `-o {column.options}`."

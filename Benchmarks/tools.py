@@ -144,6 +144,15 @@ def processor():
     return f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores, {memory:.0f} GiB of memory"
 
 
+def halt_poll():
+    """Nanoseconds for which this virtual machine's processors look for work before they sleep; none where they do not."""
+    try:
+        with open("/sys/module/haltpoll/parameters/guest_halt_poll_ns") as file:
+            return int(file.read())
+    except OSError:
+        return 0
+
+
 def machine(bench):
     """One line on what the numbers were measured with, and one on the software."""
     version = subprocess.run([bench.options.binary, "--version"], capture_output=True, text=True).stdout.strip()
