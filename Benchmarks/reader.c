@@ -128,15 +128,21 @@ static double residentPart(double *sizeOfAll) {
   return size > 0 ? in / size : 0;
 }
 
-// Where the hypervisor takes back freed memory, its first use is slow: use it once, unmeasured. In huge pages, since only
-// large free blocks are taken back, and the large folios that a disk's file is read into come from those: single pages
-// would be found in smaller blocks, and leave the large ones untouched.
-static void touchMemory(size_t bytes) {
+static char *writtenMemory(size_t bytes, int advice) {
   char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (memory == MAP_FAILED) return;
-  madvise(memory, bytes, MADV_HUGEPAGE);
+  if (memory == MAP_FAILED) fail("memory", "touch");
+  madvise(memory, bytes, advice);
   for (size_t i = 0; i < bytes; i += page) memory[i] = 1;
-  munmap(memory, bytes);
+  return memory;
+}
+
+// Where the hypervisor takes back free memory, its first use is slow: use it once, unmeasured. As single pages what a mount's
+// pages will be, since the kernel takes those from the smallest free blocks, and in huge ones what the large folios of a disk's
+// file will. And not much more than that: what is free in plenty is taken back at once.
+static void touchMemory(size_t single, size_t huge) {
+  char *singlePages = writtenMemory(single, MADV_NOHUGEPAGE);
+  if (huge) munmap(writtenMemory(huge, MADV_HUGEPAGE), huge);
+  munmap(singlePages, single);
 }
 
 static void readPiece(int fd, const struct piece *piece, off_t from, off_t to, char *buffer, size_t size) {
@@ -315,7 +321,7 @@ static double stolenSeconds(void) {
   return (double)ticks / sysconf(_SC_CLK_TCK);
 }
 
-static void measure(double before, const char *backing, size_t memory) {
+static void measure(double before, const char *backing, size_t single, size_t huge) {
   struct worker *workers = calloc(threadCount, sizeof *workers);
   if (!workers) fail("memory", "workers");
   pthread_barrier_init(&start, NULL, threadCount + 1);
@@ -325,7 +331,7 @@ static void measure(double before, const char *backing, size_t memory) {
     if (pthread_create(&workers[i].thread, NULL, work, &workers[i])) fail("start", "thread");
   }
   pthread_barrier_wait(&start);
-  if (memory) touchMemory(memory);
+  if (single) touchMemory(single, huge);
   struct rusage usage, usageAfter;
   unsigned long calls = daemonCalls();
   double stolen = stolenSeconds(), daemon = daemonSeconds(), begin = seconds(CLOCK_MONOTONIC);
@@ -425,7 +431,7 @@ int main(int argc, char **argv) {
     printf("{\"resident_before\": %.5f}\n", residentPart(NULL));
     return 0;
   }
-  if (!strcmp(what, "touch")) return touchMemory(atol(argv[2])), 0;
+  if (!strcmp(what, "touch")) return touchMemory(atol(argv[2]), 0), 0;
   const char *modes[] = { "seq", "rand", "mmap", "stat", "slurp" };
   while (mode < 5 && strcmp(what, modes[mode])) mode++;
   const char *state = "", *backing = NULL;
@@ -460,7 +466,8 @@ int main(int argc, char **argv) {
   double before = mode <= MAP ? residentPart(NULL) : 0;
   if (mode == RANDOM) chooseRequests();
   // What the caches will take: the pages of LIST's files, and of the file behind them.
-  measure(before, backing, isCold ? total * (isDisk ? 2 : 1) + (256 << 20) : 0);
+  size_t taken = total + (16 << 20);
+  measure(before, backing, isCold ? taken : 0, isDisk ? taken : 0);
   for (size_t i = 0; dropsAfter && i < pieceCount; i++) if (pieces[i].isNewFile) drop(pieces[i].path);
   return 0;
 }

@@ -87,7 +87,7 @@ def prepare(bench, mount, files, state):
         part = output([bench.reader, "warm", *files])["resident_before"]
     else:
         part = output([bench.reader, "drop", *files])["resident_before"]
-    output([bench.reader, "touch", str(sum(os.path.getsize(file) for file in files) + 256 * MIB)])
+    output([bench.reader, "touch", str(sum(os.path.getsize(file) for file in files) + 16 * MIB)])
     return part
 
 
@@ -161,7 +161,7 @@ def walk(*command):
     def take(bench, mount):
         places = {"DIR": mount.directory, "SCRATCH": bench.scratch}
         if "SCRATCH" in command:
-            output([bench.reader, "touch", str(len(mount.model.names) * 8192 + 256 * MIB)])
+            output([bench.reader, "touch", str(len(mount.model.names) * 8192 + 16 * MIB)])
         try:
             sample = spawn([places.get(word, word) for word in command], mount.pid)
         finally:
