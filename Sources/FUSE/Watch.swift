@@ -17,8 +17,23 @@ struct Watch {
   private var isWatching = false
   private var pause = 0
   private var nextPause = 1
+  private var undivided = 0
+
+  /// Nanoseconds after which a thread that was given the processor has so much to do that it is not given to others again soon.
+  static let longYield = 200_000
+  /// For how many requests.
+  static let requestsUndivided = 1000
 
   var isWorthwhile: Bool { isSoon && pause == 0 }
+
+  /// Whether others may have the processor between two looks. A thread of the kernel that needs it for a moment should not
+  /// have to wait until the request is there, and then go first. Somebody who computes would keep it for milliseconds.
+  var yields: Bool { undivided == 0 }
+
+  /// Others had the processor for so many nanoseconds.
+  mutating func yield(for time: Int) {
+    if time >= Self.longYield { undivided = Self.requestsUndivided }
+  }
 
   /// A request was answered at a time in nanoseconds, of any clock that does not jump. The next one is watched for, if that
   /// is worthwhile.
@@ -40,5 +55,6 @@ struct Watch {
       pause = max(0, pause - 1)
     }
     isWatching = false
+    undivided = max(0, undivided - 1)
   }
 }

@@ -58,12 +58,19 @@ internal import Glibc
     return unsafe poll(&device, 1, 0) != 0
   }
 
-  /// Waits for the next request without giving up the processor, where that is worthwhile.
+  /// Waits for the next request without sleeping, where that is worthwhile: sched_yield(2).
   private mutating func watchForRequest() {
     let answered = Self.now
     watch.answer(at: answered)
     guard watch.isWorthwhile else { return }
-    while !isRequestWaiting, Self.now < answered + Watch.limit {}
+    var time = answered
+    while !isRequestWaiting, time < answered + Watch.limit {
+      let isYielding = watch.yields
+      if isYielding { sched_yield() }
+      let looked = time
+      time = Self.now
+      if isYielding { watch.yield(for: time - looked) }
+    }
   }
 
   /// Nanoseconds: clock_gettime(2).

@@ -45,4 +45,16 @@ struct WatchTests {
       #expect(isWorthwhile(after: 1000))
     }
   }
+
+  @Test("Others may have the processor meanwhile, but for 1000 requests after one who kept it")
+  mutating func yields() {
+    watch.yield(for: 199_999)
+    #expect(watch.yields)
+    watch.yield(for: 200_000)
+    for request in 0..<1000 {
+      #expect(!watch.yields, "\(request)")
+      _ = isWorthwhile(after: 1000)
+    }
+    #expect(watch.yields)
+  }
 }
