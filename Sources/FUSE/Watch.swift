@@ -17,11 +17,12 @@ struct Watch {
   private var isWatching = false
   private var pause = 0
   private var nextPause = 1
+  /// For how many requests the processor is not given to others.
   private var undivided = 0
 
   /// Nanoseconds after which a thread that was given the processor has so much to do that it is not given to others again soon.
   static let longYield = 200_000
-  /// For how many requests.
+  /// For how many requests it is not.
   static let requestsUndivided = 1000
 
   var isWorthwhile: Bool { isSoon && pause == 0 }
