@@ -11,6 +11,10 @@ struct Watch {
   static let limit = 100_000
   /// How many requests are not watched for after a watch in vain, at most. Twice as many as after the one before.
   static let longestPause = 64
+  /// Nanoseconds after which a thread that was given the processor has so much to do that it is not given to others again soon.
+  static let longYield = 200_000
+  /// For how many requests it is not.
+  static let requestsUndivided = 1000
 
   private var answered = Int.min
   private var isSoon = false
@@ -19,11 +23,6 @@ struct Watch {
   private var nextPause = 1
   /// For how many requests the processor is not given to others.
   private var undivided = 0
-
-  /// Nanoseconds after which a thread that was given the processor has so much to do that it is not given to others again soon.
-  static let longYield = 200_000
-  /// For how many requests it is not.
-  static let requestsUndivided = 1000
 
   var isWorthwhile: Bool { isSoon && pause == 0 }
 
