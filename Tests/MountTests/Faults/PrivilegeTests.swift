@@ -24,13 +24,17 @@ extension MountTests {
     func root(options: [String]) async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)
-      func check(_ daemon: Int32) throws {
+      func check(_ daemon: Int32) async throws {
+        let tasks = FilePath("/proc/\(daemon)/task")
+        func threads() throws -> [String] {
+          try Listing(tasks).rest().map { "\($0.name)" }.filter { $0 != "." && $0 != ".." }
+        }
+        // Eight workers, the one for signals, and the first, which waits for the end. The mount is there before them.
+        #expect(try await eventually { try threads().count >= 10 })
         var checked = 0
-        for thread in try Listing(FilePath("/proc/\(daemon)/task")).rest().filter({
-          $0.name != "." && $0.name != ".."
-        }) {
+        for thread in try threads() {
           // The one that waits for the mount's first answer ends with it.
-          guard let status = try? status("/proc/\(daemon)/task/\(thread.name)/status") else { continue }
+          guard let status = try? status("\(tasks)/\(thread)/status") else { continue }
           checked += 1
           for set in ["CapPrm", "CapEff", "CapBnd"] {
             #expect(status[Substring(set)] ?? "" == Self.mounting, "\(set)")
@@ -41,10 +45,10 @@ extension MountTests {
         #expect(checked >= 10)
       }
       if options.isEmpty {
-        try await withMount(source) { try check($0.daemon.id) }
+        try await withMount(source) { try await check($0.daemon.id) }
       } else {
         let end = try await withForegroundMount(source) { mount in
-          try check(mount.daemon)
+          try await check(mount.daemon)
           mount.send(SIGTERM)
         }
         #expect(end == 0)
@@ -61,6 +65,10 @@ extension MountTests {
         as_nobody "$stmount" "$model" "$mnt"
         pid=$(daemon)
         as_nobody cat "$mnt/w" >/dev/null
+        # A worker that has not run yet is not confined yet.
+        for _ in $(seq 500); do
+          [ "$(cat /proc/$pid/task/*/status | grep -c '^NoNewPrivs:.1')" = 8 ] && break; sleep 0.01
+        done
         cat /proc/$pid/task/*/status | grep -E '^Cap(Inh|Prm|Eff|Amb)|^NoNewPrivs' | sort | uniq -c | sed 's/^ *//'
         as_nobody fusermount3 -u "$mnt"
         ends "$pid"
