@@ -212,7 +212,7 @@ public final class TensorFileSystem: FileSystem {
       if tensor.isContiguous {
         readAhead.willRead(
           whole.lowerBound + needed.lowerBound..<whole.lowerBound + needed.upperBound, of: whole,
-          in: shard.file.descriptor)
+          in: shard.file)
       }
       do throws(Errno) {
         let (words, excess) = try widening.read(data, of: tensor, in: shard)
@@ -245,6 +245,7 @@ public final class TensorFileSystem: FileSystem {
   ) {
     let file = shard.file.descriptor
     if header.isEmpty, usesDescriptor(for: range.count) {
+      readAhead.willRead(range, of: whole, in: shard.file, announcing: false)
       reply.mayWait(unless: CachedPages.haveArrived(range, of: file))
       if let pages = reply.pages(range, of: file) {
         guard isUnchanged(shard, position) else { return reply.error(.ioError) }
@@ -257,7 +258,7 @@ public final class TensorFileSystem: FileSystem {
     }
     if readSource == .mapping {
       reply.mayWait()
-      readAhead.willRead(range, of: whole, in: file)
+      readAhead.willRead(range, of: whole, in: shard.file)
       guard isUnchanged(shard, position) else { return reply.error(.ioError) }
       unsafe reply.bytes(header.span.bytes, shard.file.mappedBytes(range))
       // As above.
@@ -266,7 +267,7 @@ public final class TensorFileSystem: FileSystem {
     }
     let cached = CachedPages.read(range, of: file)
     if cached == nil { reply.mayWait() }
-    readAhead.willRead(range, of: whole, in: file, isRead: cached != nil)
+    readAhead.willRead(range, of: whole, in: shard.file, announcing: cached == nil)
     do throws(Errno) {
       let bytes =
         if let cached { cached } else { try shard.file.read(from: range.lowerBound, count: range.count) }
@@ -322,5 +323,14 @@ public final class TensorFileSystem: FileSystem {
 extension SourceFaults.Place {
   fileprivate init(_ position: (model: Int, shard: Int)) {
     self.init(model: position.model, shard: position.shard)
+  }
+}
+
+extension ReadAhead {
+  /// As ``willRead(_:of:in:size:announcing:)`` in a shard's file.
+  fileprivate func willRead(
+    _ range: Range<UInt64>, of tensor: Range<UInt64>, in file: MappedFile, announcing: Bool = true
+  ) {
+    willRead(range, of: tensor, in: file.descriptor, size: file.size, announcing: announcing)
   }
 }

@@ -1,0 +1,80 @@
+import Fixtures
+import Glibc
+import SystemPackage
+import Testing
+
+@testable import FUSE
+
+/// What has come into memory of a file that nobody has read yet.
+@Suite("Reading ahead") struct ReadAheadTests {
+  private static let size: UInt64 = 40 << 20
+  private static let block: UInt64 = 1 << 20
+
+  /// Runs `body` with a file none of whose pages are in memory.
+  private func withFile(_ body: (FileDescriptor) async throws -> Void) async throws {
+    let directory = try TemporaryDirectory()
+    let bytes = [UInt8](repeating: 7, count: Int(Self.size))
+    let file = try FileDescriptor.open(try directory.write("file", bytes), .readOnly)
+    defer { try? file.close() }
+    try #require(CachedPages.canTell(of: file), "the temporary directory is on ext4, XFS or Btrfs")
+    #expect(fsync(file.rawValue) == 0)
+    // Pages that are still on a processor's list of new ones stay at first.
+    for _ in 0..<100 where CachedPages.haveArrived(0..<4096, of: file) {
+      posix_fadvise(file.rawValue, 0, 0, Int32(POSIX_FADV_DONTNEED))
+      usleep(10_000)
+    }
+    try await body(file)
+  }
+
+  /// True if the range is in memory within ten seconds.
+  private func arrives(_ range: Range<UInt64>, of file: FileDescriptor) async throws -> Bool {
+    for _ in 0..<2000 {
+      if CachedPages.haveArrived(range, of: file) { return true }
+      try await Task.sleep(for: .milliseconds(5))
+    }
+    return false
+  }
+
+  @Test("What a stream will need comes into memory without being asked for, 16 MiB of it")
+  func stream() async throws {
+    try await withFile { file in
+      let readAhead = ReadAhead()
+      for index in 0..<UInt64(16) {
+        readAhead.willRead(
+          index * Self.block..<(index + 1) * Self.block, of: 0..<Self.size, in: file, size: Self.size,
+          announcing: false)
+      }
+      let hasArrived = try await arrives(16 << 20..<24 << 20, of: file)
+      #expect(hasArrived)
+    }
+  }
+
+  @Test("The descriptor may be closed once the read is told of")
+  func closed() async throws {
+    try await withFile { file in
+      let readAhead = ReadAhead()
+      let other = try file.duplicate()
+      for index in 0..<UInt64(8) {
+        readAhead.willRead(
+          index * Self.block..<(index + 1) * Self.block, of: 0..<Self.size, in: other, size: Self.size,
+          announcing: false)
+      }
+      try other.close()
+      let hasArrived = try await arrives(8 << 20..<12 << 20, of: file)
+      #expect(hasArrived)
+    }
+  }
+
+  @Test("A read on its own brings what is announced, and what it reads itself is not")
+  func lone() async throws {
+    try await withFile { file in
+      let readAhead = ReadAhead()
+      readAhead.willRead(20 << 20..<21 << 20, of: 0..<Self.size, in: file, size: Self.size, announcing: false)
+      readAhead.willRead(4 << 20..<5 << 20, of: 0..<Self.size, in: file, size: Self.size)
+      let hasArrived = try await arrives(4 << 20..<5 << 20, of: file)
+      #expect(hasArrived)
+      #expect(!CachedPages.haveArrived(20 << 20..<21 << 20, of: file))
+      #expect(!CachedPages.haveArrived(32 << 20..<33 << 20, of: file))
+    }
+  }
+}
