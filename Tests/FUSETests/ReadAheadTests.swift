@@ -8,7 +8,6 @@ import Testing
 /// What has come into memory of a file that nobody has read yet.
 @Suite("Reading ahead") struct ReadAheadTests {
   private static let size: UInt64 = 40 << 20
-  private static let block: UInt64 = 1 << 20
 
   /// Runs `body` with a file none of whose pages are in memory.
   private func withFile(_ body: (FileDescriptor) async throws -> Void) async throws {
@@ -19,11 +18,20 @@ import Testing
     try #require(CachedPages.canTell(of: file), "the temporary directory is on ext4, XFS or Btrfs")
     #expect(fsync(file.rawValue) == 0)
     // Pages that are still on a processor's list of new ones stay at first.
-    for _ in 0..<100 where CachedPages.haveArrived(0..<4096, of: file) {
+    let pages = stride(from: 0, to: Self.size, by: 1 << 20).map { $0..<$0 + 4096 }
+    for _ in 0..<100 where pages.contains(where: { CachedPages.haveArrived($0, of: file) }) {
       posix_fadvise(file.rawValue, 0, 0, Int32(POSIX_FADV_DONTNEED))
       usleep(10_000)
     }
     try await body(file)
+  }
+
+  /// Tells of the first bytes' reads one by one; nothing is read.
+  private static func stream(_ count: UInt64, in file: FileDescriptor, of readAhead: ReadAhead) {
+    for start in stride(from: 0, to: count, by: 1 << 20) {
+      readAhead.willRead(
+        start..<start + 1 << 20, of: 0..<size, in: file, size: size, announcing: false)
+    }
   }
 
   /// True if the range is in memory within ten seconds.
@@ -35,15 +43,11 @@ import Testing
     return false
   }
 
-  @Test("What a stream will need comes into memory without being asked for, 16 MiB of it")
+  @Test("What a stream will need comes into memory without being asked for, 8 MiB of it at least")
   func stream() async throws {
     try await withFile { file in
       let readAhead = ReadAhead()
-      for index in 0..<UInt64(16) {
-        readAhead.willRead(
-          index * Self.block..<(index + 1) * Self.block, of: 0..<Self.size, in: file, size: Self.size,
-          announcing: false)
-      }
+      Self.stream(16 << 20, in: file, of: readAhead)
       let hasArrived = try await arrives(16 << 20..<24 << 20, of: file)
       #expect(hasArrived)
     }
@@ -54,11 +58,7 @@ import Testing
     try await withFile { file in
       let readAhead = ReadAhead()
       let other = try file.duplicate()
-      for index in 0..<UInt64(8) {
-        readAhead.willRead(
-          index * Self.block..<(index + 1) * Self.block, of: 0..<Self.size, in: other, size: Self.size,
-          announcing: false)
-      }
+      Self.stream(8 << 20, in: other, of: readAhead)
       try other.close()
       let hasArrived = try await arrives(8 << 20..<12 << 20, of: file)
       #expect(hasArrived)
