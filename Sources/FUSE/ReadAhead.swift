@@ -32,7 +32,7 @@ public final class ReadAhead: Sendable {
     let ahead = streams.withLock { $0.next(range, of: tensor, in: file.rawValue, size: size) }
     if ahead.isEmpty { return }
     // The kernel's own read-ahead is in front of this one, and goes on only where somebody reads what it has read.
-    let far = ahead.lowerBound..<min(ahead.upperBound + Stream.largestWindow, size)
+    let far = ahead.lowerBound..<max(ahead.upperBound, min(ahead.upperBound + Stream.largestWindow, size))
     if CachedPages.hold(far, of: file) != true { fetcher.fetch(ahead, of: file) }
   }
 
