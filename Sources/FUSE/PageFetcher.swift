@@ -27,6 +27,7 @@ final class PageFetcher: Sendable {
 
   /// Sees to it that bytes `range` of a file are read some time soon. The descriptor may be closed meanwhile.
   func fetch(_ range: Range<UInt64>, of file: FileDescriptor) {
+    guard let nothing else { return }
     let copy = fcntl(file.rawValue, F_DUPFD_CLOEXEC, 0)
     guard copy >= 0 else { return }
     let own = FileDescriptor(rawValue: copy)
@@ -38,21 +39,20 @@ final class PageFetcher: Sendable {
     }
     if !isTaken { try? own.close() }
     guard starts else { return }
-    let thread = WorkerThread(stackSize: Self.stackSize) { [self] in run() }
+    let thread = WorkerThread(stackSize: Self.stackSize) { [self] in run(into: nothing) }
     if let thread { thread.detach() } else { giveUp() }
   }
 
   /// The thread.
-  private func run() {
+  private func run(into nothing: FileDescriptor) {
     while let (range, file) = next() {
-      read(range, of: file)
+      Self.read(range, of: file, into: nothing)
       try? file.close()
     }
   }
 
   /// Ends at the file's end, and where it cannot be read: that is for the reader to find out.
-  private func read(_ range: Range<UInt64>, of file: FileDescriptor) {
-    guard let nothing else { return }
+  private static func read(_ range: Range<UInt64>, of file: FileDescriptor, into nothing: FileDescriptor) {
     var offset = off_t(clamping: range.lowerBound)
     let end = off_t(clamping: range.upperBound)
     while offset < end, unsafe sendfile(nothing.rawValue, file.rawValue, &offset, end - offset) > 0 {}

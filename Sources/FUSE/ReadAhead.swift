@@ -20,15 +20,12 @@ public final class ReadAhead: Sendable {
   /// Knows of no stream yet.
   public init() {}
 
-  /// Has fetched what the reads after this one will need, if it goes on with a stream; and, where `announcing`, announces what
-  /// it needs itself, which a reply that reads the file need not.
+  /// Takes a read, and has fetched what those after it will need, if it goes on with a stream.
   ///
   /// Both ranges are bytes of the file, which has `size`; `tensor` holds `range`, and is where a reader is expected to stay.
-  public func willRead(
-    _ range: Range<UInt64>, of tensor: Range<UInt64>, in file: FileDescriptor, size: UInt64,
-    announcing: Bool = true
+  public func follow(
+    _ range: Range<UInt64>, of tensor: Range<UInt64>, in file: FileDescriptor, size: UInt64
   ) {
-    if announcing, CachedPages.hold(range, of: file) != true { Self.announce(range, of: file) }
     let ahead = streams.withLock { $0.next(range, of: tensor, in: file.rawValue, size: size) }
     if ahead.isEmpty { return }
     // The kernel's own read-ahead is in front of this one, and goes on only where somebody reads what it has read.
@@ -36,7 +33,9 @@ public final class ReadAhead: Sendable {
     if CachedPages.hold(far, of: file) != true { fetcher.fetch(ahead, of: file) }
   }
 
-  private static func announce(_ range: Range<UInt64>, of file: FileDescriptor) {
+  /// Announces what a read needs itself, unless it is in memory.
+  public static func announce(_ range: Range<UInt64>, of file: FileDescriptor) {
+    if CachedPages.hold(range, of: file) == true { return }
     var rest = range
     while !rest.isEmpty {
       let count = min(piece, UInt64(rest.count))

@@ -13,8 +13,8 @@ struct Stream {
   private var end: UInt64
   /// How many bytes have been read in a row up to there.
   private var streamed: UInt64
-  /// Up to where the file has been read ahead.
-  private var announced: UInt64
+  /// Up to where the file has been read, or will be ahead of the reader.
+  private var fetched: UInt64
 
   /// Begins with one read.
   init(_ range: Range<UInt64>, in file: CInt) {
@@ -22,7 +22,7 @@ struct Stream {
     start = range.lowerBound
     end = range.upperBound
     streamed = range.upperBound - range.lowerBound
-    announced = range.upperBound
+    fetched = range.upperBound
   }
 
   /// True if a read goes on where the last one ended, or late or early by what the kernel has in flight, once there is a
@@ -42,15 +42,15 @@ struct Stream {
   mutating func next(_ range: Range<UInt64>, of tensor: Range<UInt64>, size: UInt64) -> Range<UInt64> {
     end = max(end, range.upperBound)
     streamed += range.upperBound - range.lowerBound
-    announced = max(announced, end)
+    fetched = max(fetched, end)
     let window = min(2 * streamed, Self.largestWindow)
     // In large steps: only once half of the window has been used up.
-    guard end + window / 2 > announced else { return end..<end }
+    guard end + window / 2 > fetched else { return end..<end }
     let limit = start < tensor.lowerBound ? size : tensor.upperBound
     let target = min(end + window, limit)
-    guard announced < target else { return end..<end }
-    defer { announced = target }
-    return announced..<target
+    guard fetched < target else { return end..<end }
+    defer { fetched = target }
+    return fetched..<target
   }
 }
 

@@ -210,9 +210,9 @@ public final class TensorFileSystem: FileSystem {
       reply.mayWait()
       let needed = widening.source(of: data).bytes
       if tensor.isContiguous {
-        readAhead.willRead(
-          whole.lowerBound + needed.lowerBound..<whole.lowerBound + needed.upperBound, of: whole,
-          in: shard.file)
+        let range = whole.lowerBound + needed.lowerBound..<whole.lowerBound + needed.upperBound
+        ReadAhead.announce(range, of: shard.file.descriptor)
+        readAhead.follow(range, of: whole, in: shard.file)
       }
       do throws(Errno) {
         let (words, excess) = try widening.read(data, of: tensor, in: shard)
@@ -244,8 +244,8 @@ public final class TensorFileSystem: FileSystem {
     _ position: (model: Int, shard: Int), reply: consuming ReadReply
   ) {
     let file = shard.file.descriptor
+    readAhead.follow(range, of: whole, in: shard.file)
     if header.isEmpty, usesDescriptor(for: range.count) {
-      readAhead.willRead(range, of: whole, in: shard.file, announcing: false)
       reply.mayWait(unless: CachedPages.haveArrived(range, of: file))
       if let pages = reply.pages(range, of: file) {
         guard isUnchanged(shard, position) else { return reply.error(.ioError) }
@@ -258,7 +258,7 @@ public final class TensorFileSystem: FileSystem {
     }
     if readSource == .mapping {
       reply.mayWait()
-      readAhead.willRead(range, of: whole, in: shard.file)
+      ReadAhead.announce(range, of: file)
       guard isUnchanged(shard, position) else { return reply.error(.ioError) }
       unsafe reply.bytes(header.span.bytes, shard.file.mappedBytes(range))
       // As above.
@@ -266,8 +266,10 @@ public final class TensorFileSystem: FileSystem {
       return
     }
     let cached = CachedPages.read(range, of: file)
-    if cached == nil { reply.mayWait() }
-    readAhead.willRead(range, of: whole, in: shard.file, announcing: cached == nil)
+    if cached == nil {
+      reply.mayWait()
+      ReadAhead.announce(range, of: file)
+    }
     do throws(Errno) {
       let bytes =
         if let cached { cached } else { try shard.file.read(from: range.lowerBound, count: range.count) }
@@ -327,10 +329,8 @@ extension SourceFaults.Place {
 }
 
 extension ReadAhead {
-  /// As ``willRead(_:of:in:size:announcing:)`` in a shard's file.
-  fileprivate func willRead(
-    _ range: Range<UInt64>, of tensor: Range<UInt64>, in file: MappedFile, announcing: Bool = true
-  ) {
-    willRead(range, of: tensor, in: file.descriptor, size: file.size, announcing: announcing)
+  /// As ``follow(_:of:in:size:)`` in a shard's file.
+  fileprivate func follow(_ range: Range<UInt64>, of tensor: Range<UInt64>, in file: MappedFile) {
+    follow(range, of: tensor, in: file.descriptor, size: file.size)
   }
 }

@@ -29,8 +29,7 @@ import Testing
   /// Tells of the first bytes' reads one by one; nothing is read.
   private static func stream(_ count: UInt64, in file: FileDescriptor, of readAhead: ReadAhead) {
     for start in stride(from: 0, to: count, by: 1 << 20) {
-      readAhead.willRead(
-        start..<start + 1 << 20, of: 0..<size, in: file, size: size, announcing: false)
+      readAhead.follow(start..<start + 1 << 20, of: 0..<size, in: file, size: size)
     }
   }
 
@@ -70,7 +69,7 @@ import Testing
     try await withFile { file in
       let short = ReadAhead()
       for start in stride(from: 0, to: Self.size, by: 1 << 20) {
-        short.willRead(start..<start + 1 << 20, of: 0..<Self.size, in: file, size: 5000, announcing: false)
+        short.follow(start..<start + 1 << 20, of: 0..<Self.size, in: file, size: 5000)
       }
       Self.stream(Self.size, in: file, of: ReadAhead())
       let hasArrived = try await arrives(Self.size - 1 << 20..<Self.size, of: file)
@@ -78,12 +77,11 @@ import Testing
     }
   }
 
-  @Test("A read on its own brings what is announced, and what it reads itself is not")
+  @Test("A read on its own brings nothing, and what is announced comes alone")
   func lone() async throws {
     try await withFile { file in
-      let readAhead = ReadAhead()
-      readAhead.willRead(20 << 20..<21 << 20, of: 0..<Self.size, in: file, size: Self.size, announcing: false)
-      readAhead.willRead(4 << 20..<5 << 20, of: 0..<Self.size, in: file, size: Self.size)
+      ReadAhead().follow(20 << 20..<21 << 20, of: 0..<Self.size, in: file, size: Self.size)
+      ReadAhead.announce(4 << 20..<5 << 20, of: file)
       let hasArrived = try await arrives(4 << 20..<5 << 20, of: file)
       #expect(hasArrived)
       #expect(!CachedPages.haveArrived(20 << 20..<21 << 20, of: file))
