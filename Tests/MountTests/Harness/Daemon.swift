@@ -32,11 +32,13 @@ struct Daemon: Sendable {
 }
 
 /// Asks again and again until `condition` holds; false where it does not within 10 seconds.
-func eventually(_ condition: () throws -> Bool) async throws -> Bool {
+func eventually(
+  every pause: Duration = .milliseconds(5), _ condition: () throws -> Bool
+) async throws -> Bool {
   let start = ContinuousClock.now
   while true {
     if try condition() { return true }
     guard ContinuousClock.now - start < .seconds(10) else { return false }
-    try await Task.sleep(for: .milliseconds(5))
+    try await Task.sleep(for: pause)
   }
 }
