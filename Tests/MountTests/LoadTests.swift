@@ -41,5 +41,32 @@ extension MountTests {
         #expect(outcome.status == 1 && outcome.error.contains("in place of"), "\(outcome.error)")
       }
     }
+
+    @Test("The load sees a process that keeps ever more descriptors, and minds none that soon closes them")
+    func loadSeesLeaks() async throws {
+      let directory = try TemporaryDirectory()
+      let load = try await CProgram("Load").compile(in: directory)
+      let source = directory.path.appending("m.safetensors")
+      try await Command.output(of: "\(load)", "make", "\(source)", "8")
+      let keeping = "while :; do exec {fd}</dev/null; sleep 0.05; done"
+      let closing = """
+        for ((n = 10;; n += 2)); do
+          fds=(); for ((i = 0; i < n; i++)); do exec {fd}</dev/null; fds+=($fd); done; sleep 0.02
+          for fd in ${fds[@]}; do exec {fd}<&-; done; sleep 0.02
+        done
+        """
+      let watched = """
+        bash -c "$1" & "$2" run -m 8 -t 4 -r 4 -c 10 -d 10 -p $! "$3"
+        status=$?; kill $!; exit $status
+        """
+      try await withMount(source) { mount in
+        for (script, status) in [(keeping, 1), (closing, 0)] {
+          let outcome = try await Command.run(
+            "bash", ["-c", watched, "bash", script, "\(load)", "\(mount.path)"])
+          #expect(outcome.status == status, "\(script)\n\(outcome.text)\n\(outcome.error)")
+          #expect(outcome.text.contains("holds more at the end") == (status == 1))
+        }
+      }
+    }
   }
 }
