@@ -5,14 +5,22 @@ import Testing
 extension MountTests {
   /// A few seconds of what `make load` does for many minutes.
   @Suite struct LoadTests {
+    /// The program, and a model of so many MiB that it has made.
+    private func prepare(
+      _ size: Int, in directory: TemporaryDirectory
+    ) async throws -> (load: FilePath, source: FilePath) {
+      let load = try await CProgram("Load").compile(in: directory)
+      let source = directory.path.appending("m.safetensors")
+      try await Command.output(of: "\(load)", "make", "\(source)", "\(size)")
+      return (load, source)
+    }
+
     @Test(
       "64 readers of two mounts get every byte, some die in mid-read, and the daemons hold no more than before"
     )
     func load() async throws {
       let directory = try TemporaryDirectory()
-      let load = try await CProgram("Load").compile(in: directory)
-      let source = directory.path.appending("m.safetensors")
-      try await Command.output(of: "\(load)", "make", "\(source)", "64")
+      let (load, source) = try await prepare(64, in: directory)
       try await withMount(source) { first in
         try await withMount(source) { second in
           let outcome = try await Command.run(
@@ -29,9 +37,7 @@ extension MountTests {
     @Test("The load sees a wrong byte")
     func loadCanFail() async throws {
       let directory = try TemporaryDirectory()
-      let load = try await CProgram("Load").compile(in: directory)
-      let source = directory.path.appending("m.safetensors")
-      try await Command.output(of: "\(load)", "make", "\(source)", "8")
+      let (load, source) = try await prepare(8, in: directory)
       // In the middle of the largest tensor, which has half of the bytes.
       try await Command.output(
         of: "sh", "-c", "printf XX | dd of=\"$1\" bs=1 seek=2097152 conv=notrunc", "sh", "\(source)")
@@ -45,9 +51,7 @@ extension MountTests {
     @Test("The load sees a process that keeps ever more descriptors, and minds none that soon closes them")
     func loadSeesLeaks() async throws {
       let directory = try TemporaryDirectory()
-      let load = try await CProgram("Load").compile(in: directory)
-      let source = directory.path.appending("m.safetensors")
-      try await Command.output(of: "\(load)", "make", "\(source)", "8")
+      let (load, source) = try await prepare(8, in: directory)
       let keeping = "while :; do exec {fd}</dev/null; sleep 0.05; done"
       let closing = """
         for ((n = 10;; n += 2)); do
