@@ -6,18 +6,30 @@ BUILD = .build/release
 # Root needs no sudo, and a container often has none.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: all demo test load fuzz differential test-asan test-tsan test-valgrind test-torch lint format deps test-deps \
+.PHONY: all demo check test load fuzz differential test-asan test-tsan test-valgrind test-torch lint format deps test-deps \
   install uninstall deb check-install clean
 
-# The Swift runtime is in the commands, so that they run where there is no Swift.
+# The Swift runtime and libfuse are in the executable, so that it runs where there are neither. STATIC_FUSE=no leaves libfuse out.
+STATIC_FUSE ?= yes
+ifneq ($(STATIC_FUSE),yes)
+export STMOUNT_DYNAMIC_FUSE = 1
+endif
+
+# One executable, called by several names.
+COMMANDS = stmount stls stpack
+LINKS = $(filter-out stmount,$(COMMANDS))
+
 all: deps
 	$(SWIFT) build -c release --static-swift-stdlib --product stmount
-	$(SWIFT) build -c release --static-swift-stdlib --product stls
-	$(SWIFT) build -c release --static-swift-stdlib --product stpack
+	@for name in $(LINKS); do ln -sf stmount $(BUILD)/$$name || exit; done
 
 ## demo: build a release, mount a small model, look at it, unmount
 demo: all
 	@docs/demo.sh $(BUILD)/stmount
+
+## check: the unit tests, which need neither root nor FUSE
+check: deps
+	$(SWIFT) test --disable-xctest --skip MountTests
 
 ## test: build and run every test, real mounts included (as root, since some tests need other users)
 test: deps test-deps
@@ -105,7 +117,6 @@ INSTALL = for tool in $(1); do PATH="$$PATH:/usr/sbin:/sbin" command -v $$tool >
 HELPERDIR ?= /usr/sbin
 ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 ROOT = $(DESTDIR)$(PREFIX)
-COMMANDS = stmount stls stpack
 UNITS = system/stmount@.service user/stmount@.service
 EXAMPLES = instance.conf mnt-llama.mount mnt-llama.automount
 
@@ -114,7 +125,8 @@ install: all
 	install -d $(ROOT)/bin $(ROOT)/share/man/man1 $(ROOT)/share/man/man8 $(DESTDIR)$(HELPERDIR) $(DESTDIR)$(ZSHDIR) \
 	  $(ROOT)/share/bash-completion/completions $(ROOT)/share/fish/vendor_completions.d \
 	  $(ROOT)/lib/systemd/system $(ROOT)/lib/systemd/user $(ROOT)/share/doc/stmount/examples
-	install -m 755 $(COMMANDS:%=$(BUILD)/%) $(ROOT)/bin
+	install -m 755 $(BUILD)/stmount $(ROOT)/bin
+	for name in $(LINKS); do ln -sf stmount $(ROOT)/bin/$$name || exit; done
 	for type in stmount fuse.stmount; do \
 	  ln -sf $(PREFIX)/bin/stmount $(DESTDIR)$(HELPERDIR)/mount.$$type || exit; done
 	install -m 644 $(COMMANDS:%=docs/man/%.1) $(ROOT)/share/man/man1

@@ -16,151 +16,126 @@ let settings: [SwiftSetting] =
     .treatAllWarnings(as: .error),
   ] + (isFuzzing ? [.unsafeFlags(["-sanitize=fuzzer", "-enable-testing"])] : [])
 
+/// libfuse3, linked into the executable, so that commands which mount nothing run where there is no libfuse. With
+/// STMOUNT_DYNAMIC_FUSE set, as distributions want it, the shared library.
+let linksFUSE: [LinkerSetting] =
+  Context.environment["STMOUNT_DYNAMIC_FUSE"] != nil
+  ? [.linkedLibrary("fuse3")] : [.unsafeFlags(["-Xlinker", "-l:libfuse3.a"])]
+
+let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
+
 let package = Package(
   name: "stmount",
-  products: [
-    .executable(name: "stls", targets: ["stls"]),
-    .executable(name: "stmount", targets: ["stmount"]),
-    .executable(name: "stpack", targets: ["stpack"]),
-    .library(name: "Safetensors", targets: ["Safetensors"]),
-    // For Benchmarks/views alone.
-    .library(name: "widening", type: .dynamic, targets: ["widening"]),
-  ],
+  products: [.executable(name: "stmount", targets: ["stmount"])],
   dependencies: [
-    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
-    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
-    .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
-    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
+    .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
+    .package(url: "https://github.com/apple/swift-system", exact: "1.8.1"),
+    .package(url: "https://github.com/swiftlang/swift-subprocess", exact: "1.0.2", traits: []),
   ],
   targets: [
-    // libfuse3. Macros, variadics and version differences end in its shim.h.
-    .systemLibrary(
-      name: "CFuse", pkgConfig: "fuse3", providers: [.apt(["libfuse3-dev"])]),
+    // Linux calls that Glibc's module hides or Swift cannot call.
+    .systemLibrary(name: "CLinux"),
 
-    // PyTorch's files: archives and pickles, of which nothing is run. Knows nothing of the other format.
+    // Threads, signals, processes, page cache residency, least privilege. Knows nothing of tensors or FUSE.
+    .target(name: "Linux", dependencies: ["CLinux", systemPackage], swiftSettings: settings),
+
+    // libfuse3 alone. Macros, variadics and version differences end in its shim.h.
+    .systemLibrary(name: "CFuse", providers: [.apt(["libfuse3-dev"])]),
+
+    // The format and nothing else: dtypes, headers, indexes.
+    .target(name: "Safetensors", dependencies: [systemPackage], swiftSettings: settings),
+
+    // PyTorch's archives and pickles, of which nothing is run.
+    .target(name: "PyTorch", dependencies: [systemPackage], swiftSettings: settings),
+
+    // From paths to models, and to where each tensor's bytes are.
     .target(
-      name: "PyTorch",
-      dependencies: [.product(name: "SystemPackage", package: "swift-system")],
+      name: "Models", dependencies: ["Linux", "PyTorch", "Safetensors", systemPackage],
       swiftSettings: settings),
 
-    // The format: bytes, header, tensors, models. Knows nothing of FUSE.
+    // Tensors as files: names and paths, layouts, views, metadata.json.
     .target(
-      name: "Safetensors",
-      dependencies: ["PyTorch", .product(name: "SystemPackage", package: "swift-system")],
+      name: "TensorFiles", dependencies: ["Linux", "Models", "Safetensors", systemPackage],
       swiftSettings: settings),
 
-    // The kernel's side: session, requests, replies. Knows nothing of tensors.
+    // The kernel's side: session, requests, replies, mounting. Knows nothing of tensors.
     .target(
-      name: "FUSE",
-      dependencies: ["CFuse", .product(name: "SystemPackage", package: "swift-system")],
-      swiftSettings: settings),
+      name: "FUSE", dependencies: ["CFuse", "CLinux", "Linux", systemPackage], swiftSettings: settings),
 
-    // The tree of names, and the file system that serves it.
+    // The file system: TensorFiles on FUSE.
     .target(
       name: "TensorFS",
-      dependencies: [
-        "FUSE", "Safetensors",
-        .product(name: "Logging", package: "swift-log"),
-        .product(name: "SystemPackage", package: "swift-system"),
-      ],
+      dependencies: ["FUSE", "Linux", "Models", "Safetensors", "TensorFiles", logging, systemPackage],
       swiftSettings: settings),
 
-    // What the commands share: exit statuses and how a failure is told.
-    .target(
-      name: "Command",
-      dependencies: [
-        "FUSE", "Safetensors", "TensorFS",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "SystemPackage", package: "swift-system"),
-      ],
-      swiftSettings: settings),
-
-    .executableTarget(
-      name: "stls",
-      dependencies: [
-        "Command", "Safetensors", "TensorFS",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "SystemPackage", package: "swift-system"),
-      ],
-      swiftSettings: settings),
-
+    // The commands, one executable with several names.
     .executableTarget(
       name: "stmount",
       dependencies: [
-        "Command", "FUSE", "Safetensors", "TensorFS",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "Logging", package: "swift-log"),
-        .product(name: "SystemPackage", package: "swift-system"),
+        "FUSE", "Linux", "Models", "Safetensors", "TensorFS", "TensorFiles", argumentParser, logging,
+        systemPackage,
       ],
-      swiftSettings: settings),
-
-    .executableTarget(
-      name: "stpack",
-      dependencies: [
-        "Command", "FUSE", "Safetensors", "TensorFS",
-        .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "SystemPackage", package: "swift-system"),
-      ],
-      swiftSettings: settings),
-
-    // The inner loops of views, measured by Benchmarks/views.
-    .target(
-      name: "widening",
-      dependencies: ["Safetensors", "TensorFS"],
-      path: "Benchmarks/widening", swiftSettings: settings),
+      path: "Sources/Commands", swiftSettings: settings, linkerSettings: linksFUSE),
 
     // What all tests share: files made in memory, seeded chance, directories that go away.
     .target(
-      name: "Fixtures",
-      dependencies: [.product(name: "SystemPackage", package: "swift-system")],
-      path: "Tests/Fixtures", swiftSettings: settings),
+      name: "Fixtures", dependencies: ["Models", "TensorFiles", systemPackage], path: "Tests/Fixtures",
+      swiftSettings: settings),
 
     // Small files of the format with what the reference makes of each.
     .target(
-      name: "Conformance",
-      dependencies: ["Fixtures", "Safetensors"],
-      path: "Tests/Conformance", swiftSettings: settings),
+      name: "Conformance", dependencies: ["Fixtures", "Safetensors"], path: "Tests/Conformance",
+      swiftSettings: settings),
 
     // What this reader makes of files, for the comparison with the reference.
     .executableTarget(
-      name: "verdicts",
-      dependencies: ["Safetensors", .product(name: "SystemPackage", package: "swift-system")],
-      path: "Tests/Verdicts", swiftSettings: settings),
+      name: "verdicts", dependencies: ["Models", "Safetensors", systemPackage], path: "Tests/Verdicts",
+      swiftSettings: settings),
 
-    .testTarget(
-      name: "PyTorchTests",
-      dependencies: ["Fixtures", "PyTorch", .product(name: "SystemPackage", package: "swift-system")],
+    // The inner loops of views, as Benchmarks/views measures them.
+    .target(
+      name: "widening", dependencies: ["Safetensors", "TensorFiles"], path: "Benchmarks/widening",
       swiftSettings: settings),
 
     .testTarget(
-      name: "SafetensorsTests",
-      dependencies: [
-        "Conformance", "Fixtures", "Safetensors",
-        .product(name: "SystemPackage", package: "swift-system"),
-      ],
+      name: "LinuxTests", dependencies: ["Fixtures", "Linux", systemPackage], swiftSettings: settings),
+
+    .testTarget(
+      name: "PyTorchTests", dependencies: ["Fixtures", "PyTorch", systemPackage], swiftSettings: settings),
+
+    .testTarget(
+      name: "SafetensorsTests", dependencies: ["Conformance", "Fixtures", "Safetensors", systemPackage],
       swiftSettings: settings),
 
     .testTarget(
-      name: "FUSETests",
-      dependencies: ["FUSE", "Fixtures", .product(name: "SystemPackage", package: "swift-system")],
+      name: "ModelsTests", dependencies: ["Conformance", "Fixtures", "Models", "Safetensors", systemPackage],
       swiftSettings: settings),
+
+    .testTarget(
+      name: "TensorFilesTests",
+      dependencies: ["Fixtures", "Models", "Safetensors", "TensorFiles", systemPackage],
+      swiftSettings: settings),
+
+    .testTarget(
+      name: "FUSETests", dependencies: ["FUSE", "Fixtures", "Linux", systemPackage], swiftSettings: settings,
+      linkerSettings: linksFUSE),
 
     .testTarget(
       name: "TensorFSTests",
       dependencies: [
-        "FUSE", "Fixtures", "Safetensors", "TensorFS",
-        .product(name: "Logging", package: "swift-log"),
-        .product(name: "SystemPackage", package: "swift-system"),
+        "FUSE", "Fixtures", "Linux", "Models", "Safetensors", "TensorFS", "TensorFiles", logging,
+        systemPackage,
       ],
-      swiftSettings: settings),
+      swiftSettings: settings, linkerSettings: linksFUSE),
 
     // The built command on a real kernel, as root. Depends on the command so that it is built, not to import it.
     .testTarget(
       name: "MountTests",
       dependencies: [
-        "Fixtures", "stls", "stmount", "stpack",
-        .product(name: "Subprocess", package: "swift-subprocess"),
-        .product(name: "SystemPackage", package: "swift-system"),
+        "Fixtures", "stmount", .product(name: "Subprocess", package: "swift-subprocess"), systemPackage,
       ],
       swiftSettings: settings),
   ],
@@ -172,10 +147,14 @@ if isFuzzing {
     .executableTarget(
       name: "Fuzzer",
       dependencies: [
-        "Conformance", "Fixtures", "PyTorch", "Safetensors", "TensorFS",
-        .product(name: "SystemPackage", package: "swift-system"),
+        "Conformance", "Fixtures", "Models", "PyTorch", "Safetensors", "TensorFiles", systemPackage,
       ],
       path: "Tests/Fuzz", exclude: ["run"],
       swiftSettings: settings,
       linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]))
+}
+
+// Benchmarks/views calls the loops from Python.
+if Context.environment["STMOUNT_BENCHMARKS"] != nil {
+  package.products.append(.library(name: "widening", type: .dynamic, targets: ["widening"]))
 }

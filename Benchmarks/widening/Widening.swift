@@ -2,12 +2,12 @@
 // pages lie in the processor's caches makes more of a difference than the code does.
 
 import Safetensors
-import TensorFS
+import TensorFiles
 
 /// Widens `count` elements of the dtype of that name; 0 where it cannot be widened. Both sides are as large as that
 /// needs, and `target` is aligned to 8 bytes.
 @_cdecl("stmount_widen")
-@unsafe public func widen(
+@unsafe package func widen(
   _ dtype: UnsafePointer<CChar>, _ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ count: Int
 ) -> Int {
   let name = unsafe String(cString: dtype)

@@ -1,7 +1,7 @@
-public import SystemPackage
+package import SystemPackage
 
 /// The bytes of a file, wherever they are: on a disk, or in memory for tests and fuzzing.
-public protocol ByteSource {
+package protocol ByteSource {
   /// How many there are.
   var size: UInt64 { get }
 
@@ -11,10 +11,10 @@ public protocol ByteSource {
 
 extension [UInt8]: ByteSource {
   /// The number of elements.
-  public var size: UInt64 { UInt64(count) }
+  package var size: UInt64 { UInt64(count) }
 
   /// A part of the array.
-  public func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
+  package func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
     guard let start = Int(exactly: offset), start <= self.count, count <= self.count - start else {
       throw .invalidArgument
     }

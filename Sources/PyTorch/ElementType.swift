@@ -1,5 +1,5 @@
 /// An element type of PyTorch, by its name there: `torch.float32` is ``float32``.
-public enum ElementType: String, CaseIterable, Sendable {
+package enum ElementType: String, CaseIterable, Sendable {
   case uint8, int8, bool, uint16, int16, uint32, int32, uint64, int64
   case float16, bfloat16, float32, float64
   case complex32, complex64, complex128
@@ -11,7 +11,7 @@ public enum ElementType: String, CaseIterable, Sendable {
 
   /// The size of one element, in bytes: torch.dtype.itemsize. What packs several values into a byte counts as
   /// one.
-  public var byteCount: UInt64 {
+  package var byteCount: UInt64 {
     switch self {
     case .uint16, .int16, .float16, .bfloat16, .bits16: 2
     case .uint32, .int32, .float32, .complex32, .qint32: 4

@@ -1,9 +1,9 @@
-public import SystemPackage
+package import SystemPackage
 
 /// Why a file of PyTorch is refused. Names in it are the file's own bytes, not safe to print.
-public struct FormatError: Error, Equatable {
+package struct FormatError: Error, Equatable {
   /// What is wrong.
-  public enum Problem: Equatable, Sendable {
+  package enum Problem: Equatable, Sendable {
     /// A zip archive in which no directory at the top holds `data.pkl`.
     case noPickle
     /// The pickle names something that is not on the allowlist: code to be run, or a class of its own.
@@ -23,7 +23,7 @@ public struct FormatError: Error, Equatable {
   }
 
   /// What a problem is about.
-  public enum Subject: Equatable, Sendable {
+  package enum Subject: Equatable, Sendable {
     /// The file, or the archive that it is.
     case file
     /// An entry of the archive.
@@ -37,9 +37,9 @@ public struct FormatError: Error, Equatable {
   }
 
   /// The byte of the file where it was found; nil where that is nowhere in particular.
-  public let offset: UInt64?
+  package let offset: UInt64?
   /// What is wrong.
-  public let problem: Problem
+  package let problem: Problem
 
   init(at offset: UInt64?, _ problem: Problem) {
     self.offset = offset
@@ -47,7 +47,7 @@ public struct FormatError: Error, Equatable {
   }
 
   /// Of a file with bytes too many at its end, for whoever does not accept ``PyTorchFile/trailingBytes``.
-  public init(trailing count: UInt64, fileSize: UInt64) {
+  package init(trailing count: UInt64, fileSize: UInt64) {
     self.init(at: fileSize - count, .trailing(count: count))
   }
 }

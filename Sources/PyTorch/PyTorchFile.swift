@@ -1,11 +1,11 @@
 /// The tensors of a file that torch.save or torch.jit.save has written.
-public struct PyTorchFile: Sendable {
+package struct PyTorchFile: Sendable {
   /// The tensors, in the order in which they are named.
-  public let tensors: [StoredTensor]
+  package let tensors: [StoredTensor]
   /// What is named and cannot be shown.
-  public let omissions: [Omission]
+  package let omissions: [Omission]
   /// Bytes after the last that belongs to the file; 0 of archives, which would be refused.
-  public let trailingBytes: UInt64
+  package let trailingBytes: UInt64
 
   private init(_ walks: [TensorWalk], trailingBytes: UInt64) {
     tensors = walks.flatMap(\.tensors)
@@ -14,7 +14,7 @@ public struct PyTorchFile: Sendable {
   }
 
   /// What a file is, by its first bytes.
-  public enum Form: Sendable {
+  package enum Form: Sendable {
     /// A zip archive, since PyTorch 1.6.
     case archive
     /// Five pickles and then the storages, before that.
@@ -23,14 +23,14 @@ public struct PyTorchFile: Sendable {
 
   /// The form of a file that begins with these bytes, some thirty; nil where it has neither. Not every archive
   /// is PyTorch's.
-  public static func form(of prefix: [UInt8]) -> Form? {
+  package static func form(of prefix: [UInt8]) -> Form? {
     if prefix.starts(with: "PK\u{3}\u{4}".utf8) { return .archive }
     return LegacyFile.magicEnd(of: prefix) == nil ? nil : .legacy
   }
 
   /// Reads what describes a file's tensors, and nothing of their contents. Takes time and memory in proportion
   /// to that.
-  public init(_ source: some ByteSource, form: Form) throws(FormatError) {
+  package init(_ source: some ByteSource, form: Form) throws(FormatError) {
     switch form {
     case .archive: try self.init(archive: source)
     case .legacy: try self.init(legacy: source)

@@ -1,19 +1,19 @@
 /// A tensor of a file: elements of a storage, at strides. All its numbers have been checked.
-public struct StoredTensor: Sendable {
+package struct StoredTensor: Sendable {
   /// The dotted name, valid UTF-8.
-  public let name: [UInt8]
+  package let name: [UInt8]
   /// The element type.
-  public let type: ElementType
+  package let type: ElementType
   /// The dimensions, outermost first; empty for a scalar.
-  public let shape: [UInt64]
+  package let shape: [UInt64]
   /// How many elements lie between neighbours, for each dimension.
-  public let strides: [UInt64]
+  package let strides: [UInt64]
   /// The bytes of the file from the first element to the end of the last one that any index reaches; empty
   /// where there is no element.
-  public let range: Range<UInt64>
+  package let range: Range<UInt64>
 
   /// True if the elements follow each other in row-major order, as torch.Tensor.is_contiguous says it.
-  public var isContiguous: Bool {
+  package var isContiguous: Bool {
     if shape.contains(0) { return true }
     var expected: UInt64 = 1
     for (count, stride) in zip(shape, strides).reversed() where count != 1 {
@@ -26,9 +26,9 @@ public struct StoredTensor: Sendable {
 }
 
 /// A tensor that is named in a file and is not among its ``StoredTensor``s.
-public struct Omission: Sendable {
+package struct Omission: Sendable {
   /// Why.
-  public enum Reason: Sendable {
+  package enum Reason: Sendable {
     /// It is not made of a storage's elements: sparse, quantized, nested and such, as one word.
     case kind(String)
     /// Its elements stand for their conjugates or negatives.
@@ -40,9 +40,9 @@ public struct Omission: Sendable {
   }
 
   /// The dotted name, valid UTF-8.
-  public let name: [UInt8]
+  package let name: [UInt8]
   /// The element type, where it is known.
-  public let type: ElementType?
+  package let type: ElementType?
   /// Why.
-  public let reason: Reason
+  package let reason: Reason
 }

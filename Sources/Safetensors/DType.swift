@@ -1,13 +1,13 @@
 /// An element type, by the name the header gives it.
 ///
 /// The 22 names and their widths are those of the safetensors format; a name matches by exact case.
-public enum DType: UInt8, CaseIterable, Sendable {
+package enum DType: UInt8, CaseIterable, Sendable {
   // In the order in which the reference writer lays tensors out, ascending by alignment.
   case bool, f4, f6e2m3, f6e3m2, u8, i8, f8e5m2, f8e4m3, f8e8m0, f8e4m3fnuz, f8e5m2fnuz
   case i16, u16, f16, bf16, i32, u32, f32, c64, f64, i64, u64
 
   /// The name as it stands in a header, such as `BF16`.
-  public var name: String {
+  package var name: String {
     switch self {
     case .bool: "BOOL"
     case .f4: "F4"
@@ -35,7 +35,7 @@ public enum DType: UInt8, CaseIterable, Sendable {
   }
 
   /// The width of one logical element, in bits. Elements narrower than a byte are packed without gaps.
-  public var bitSize: UInt64 {
+  package var bitSize: UInt64 {
     switch self {
     case .f4: 4
     case .f6e2m3, .f6e3m2: 6
@@ -49,7 +49,7 @@ public enum DType: UInt8, CaseIterable, Sendable {
   /// The size in bits of a tensor of this shape: the product of the shape from left to right, then of the width. The
   /// order decides what overflows, which is nil: `[0, 2^63, 4]` is empty, `[2^63, 4, 0]` is refused, as by the
   /// reference.
-  func bitCount(of shape: ArraySlice<UInt64>) -> UInt64? {
+  package func bitCount(of shape: ArraySlice<UInt64>) -> UInt64? {
     var product: UInt64 = 1
     var overflowed = false
     for dimension in shape where !overflowed {
@@ -69,7 +69,7 @@ public enum DType: UInt8, CaseIterable, Sendable {
     uniqueKeysWithValues: allCases.map { (Array($0.name.utf8), $0) })
 
   /// The type whose header name is exactly these UTF-8 bytes, or nil.
-  init?(utf8 name: [UInt8]) {
+  package init?(utf8 name: [UInt8]) {
     guard let match = Self.byName[name] else { return nil }
     self = match
   }

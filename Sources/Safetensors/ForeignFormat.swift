@@ -2,7 +2,7 @@
 ///
 /// People meet these daily: a clone without Git LFS, a login page saved under the model's name, the wrong
 /// download. Each deserves its own sentence. Looked at only once the header's length makes no sense.
-public enum ForeignFormat: Error, Equatable, CaseIterable {
+package enum ForeignFormat: Error, Equatable, CaseIterable {
   /// A Git LFS pointer, three lines of text in place of the file.
   case gitLFSPointer
   /// A web page, most often an error or a login.
@@ -25,10 +25,10 @@ public enum ForeignFormat: Error, Equatable, CaseIterable {
   case zstd
 
   /// How many of a file's first bytes ``init(prefix:)`` wants to see.
-  public static let prefixSize = 64
+  package static let prefixSize = 64
 
   /// Recognises a format from the file's first bytes, or returns nil.
-  public init?(prefix: [UInt8]) {
+  package init?(prefix: [UInt8]) {
     // A page may begin with a byte order mark or blank lines.
     let text = prefix.drop { $0 <= 0x20 || [0xEF, 0xBB, 0xBF].contains($0) }.map { byte in
       byte >= UInt8(ascii: "A") && byte <= UInt8(ascii: "Z") ? byte | 0x20 : byte
@@ -61,7 +61,7 @@ public enum ForeignFormat: Error, Equatable, CaseIterable {
 
 extension ForeignFormat: CustomStringConvertible {
   /// One clause for a person, with what to do about it.
-  public var description: String {
+  package var description: String {
     switch self {
     case .gitLFSPointer:
       "this is a Git LFS pointer, not the model: run 'git lfs pull' in its repository"

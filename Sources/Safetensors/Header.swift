@@ -1,23 +1,23 @@
 /// One tensor, as its header describes it.
-public struct Tensor: Sendable {
+package struct Tensor: Sendable {
   /// The name, unique in its file.
-  public let name: TensorName
+  package let name: TensorName
   /// The element type.
-  public let dtype: DType
+  package let dtype: DType
   /// The dimensions in logical elements, outermost first; empty for a scalar.
-  public let shape: ArraySlice<UInt64>
+  package let shape: ArraySlice<UInt64>
   /// The bytes in the file's data buffer, which begins at the header's ``Header/dataStart``. Of a tensor with
   /// ``strides``, those from its first element to the end of the last one.
-  public let dataRange: Range<UInt64>
+  package let dataRange: Range<UInt64>
   /// How many elements lie between neighbours, for each dimension; nil where the elements follow each other in
   /// row-major order, as they always do in a safetensors file.
-  public var strides: ArraySlice<UInt64>? = nil
+  package var strides: ArraySlice<UInt64>? = nil
 
   /// True if the tensor's bytes are ``dataRange``, one after the other.
-  public var isContiguous: Bool { strides == nil }
+  package var isContiguous: Bool { strides == nil }
 
   /// The size in bytes.
-  public var byteCount: UInt64 {
+  package var byteCount: UInt64 {
     if isContiguous { return dataRange.upperBound - dataRange.lowerBound }
     // Cannot overflow: that the size fits into 63 bits was checked when the header was made.
     let bits = shape.reduce(1, *).multipliedFullWidth(by: dtype.bitSize)
@@ -29,14 +29,14 @@ public struct Tensor: Sendable {
 ///
 /// Stored as a table with its text and dimensions in two buffers: about 45 bytes and the name for a tensor,
 /// and no allocation of its own.
-public struct Header: Sendable {
+package struct Header: Sendable {
   /// Where the data buffer begins in the file, in bytes.
-  public let dataStart: UInt64
+  package let dataStart: UInt64
   /// Bytes after the last tensor; 0 unless the file was read leniently.
-  public let trailingBytes: UInt64
+  package let trailingBytes: UInt64
 
   /// One row of the table. 32-bit fields are offsets into buffers no larger than a header, 100 MB.
-  struct Record {
+  package struct Record {
     var nameStart: UInt32
     var nameCount: UInt32
     var shapeStart: UInt32
@@ -49,25 +49,52 @@ public struct Header: Sendable {
     var begin: UInt64
     var end: UInt64
 
+    package init(
+      nameStart: UInt32, nameCount: UInt32, shapeStart: UInt32, shapeCount: UInt32, keyOffset: UInt32,
+      dtype: DType, isStrided: Bool = false, begin: UInt64, end: UInt64
+    ) {
+      self.nameStart = nameStart
+      self.nameCount = nameCount
+      self.shapeStart = shapeStart
+      self.shapeCount = shapeCount
+      self.keyOffset = keyOffset
+      self.dtype = dtype
+      self.isStrided = isStrided
+      self.begin = begin
+      self.end = end
+    }
+
     /// The name's bytes in the table's text.
-    func name(in text: [UInt8]) -> ArraySlice<UInt8> {
+    package func name(in text: [UInt8]) -> ArraySlice<UInt8> {
       let start = Int(nameStart)
       return text[start..<start + Int(nameCount)]
     }
   }
 
   /// Names, metadata keys and values, unescaped.
-  let text: [UInt8]
-  let dimensions: [UInt64]
+  package let text: [UInt8]
+  package let dimensions: [UInt64]
   /// In the order of names, by their UTF-8 bytes.
-  let records: [Record]
-  let metadataRanges: [(key: Range<Int>, value: Range<Int>)]
+  package let records: [Record]
+  package let metadataRanges: [(key: Range<Int>, value: Range<Int>)]
+
+  package init(
+    dataStart: UInt64, trailingBytes: UInt64, text: [UInt8], dimensions: [UInt64], records: [Record],
+    metadataRanges: [(key: Range<Int>, value: Range<Int>)]
+  ) {
+    self.dataStart = dataStart
+    self.trailingBytes = trailingBytes
+    self.text = text
+    self.dimensions = dimensions
+    self.records = records
+    self.metadataRanges = metadataRanges
+  }
 
   /// The number of tensors.
-  public var count: Int { records.count }
+  package var count: Int { records.count }
 
   /// The tensors in the order of their names, by UTF-8 bytes. `index` is below ``count``.
-  public subscript(index: Int) -> Tensor {
+  package subscript(index: Int) -> Tensor {
     let record = records[index]
     let shapeStart = Int(record.shapeStart)
     let shapeEnd = shapeStart + Int(record.shapeCount)
@@ -78,12 +105,12 @@ public struct Header: Sendable {
   }
 
   /// The name of the tensor at `index`, without the rest of it.
-  public func name(at index: Int) -> TensorName { name(of: records[index]) }
+  package func name(at index: Int) -> TensorName { name(of: records[index]) }
 
   private func name(of record: Record) -> TensorName { TensorName(utf8: record.name(in: text)) }
 
   /// The index of the tensor of this name, or nil. Takes time logarithmic in ``count``.
-  public func index(of name: TensorName) -> Int? {
+  package func index(of name: TensorName) -> Int? {
     var low = 0
     var high = count
     while low < high {
@@ -96,7 +123,7 @@ public struct Header: Sendable {
   }
 
   /// The entries of `__metadata__` in the order of their keys, by UTF-8 bytes; keys are unique.
-  public var metadata: [(key: ArraySlice<UInt8>, value: ArraySlice<UInt8>)] {
+  package var metadata: [(key: ArraySlice<UInt8>, value: ArraySlice<UInt8>)] {
     metadataRanges.map { (text[$0.key], text[$0.value]) }
   }
 }

@@ -2,7 +2,7 @@
 ///
 /// The cases are the reference's, in the order in which it checks, and ``referenceName`` is its name for each;
 /// those without one are this project's own (stricter) rules.
-public enum HeaderError: Error, Equatable {
+package enum HeaderError: Error, Equatable {
   /// The file is shorter than the 8 bytes of the header's length.
   case headerTooSmall(fileSize: UInt64)
   /// The file is of another kind altogether.
@@ -31,7 +31,7 @@ public enum HeaderError: Error, Equatable {
   case metadataIncompleteBuffer(expected: UInt64?, fileSize: UInt64)
 
   /// The reference package's name for this error, or nil where the reference accepts the file.
-  public var referenceName: String? {
+  package var referenceName: String? {
     switch self {
     case .headerTooSmall: "HeaderTooSmall"
     case .headerTooLarge, .foreignFormat: "HeaderTooLarge"
@@ -50,7 +50,7 @@ public enum HeaderError: Error, Equatable {
 
 extension HeaderError: CustomStringConvertible {
   /// One clause for a person: what is wrong, where, and what would help. Safe to print.
-  public var description: String {
+  package var description: String {
     switch self {
     case .headerTooSmall(let fileSize):
       return

@@ -1,14 +1,14 @@
 /// The first 8 bytes of a safetensors file: the header's length, unsigned, little-endian.
-public enum HeaderPrefix {
+package enum HeaderPrefix {
   /// The size of the length field, in bytes.
-  public static let size: UInt64 = 8
+  package static let size: UInt64 = 8
   /// The longest header the reference reads, in bytes.
-  public static let maximumLength: UInt64 = 100_000_000
+  package static let maximumLength: UInt64 = 100_000_000
 
   /// The header's length in bytes, checked against the limit and the file's size: checks 1 to 3 of the
   /// reference. `start` is the file's beginning, ``ForeignFormat/prefixSize`` bytes of it where there are so
   /// many, so that a file of another kind can be named.
-  public static func length(start: [UInt8], fileSize: UInt64) throws(HeaderError) -> Int {
+  package static func length(start: [UInt8], fileSize: UInt64) throws(HeaderError) -> Int {
     guard fileSize >= size, start.count >= Int(size) else {
       throw .headerTooSmall(fileSize: fileSize)
     }

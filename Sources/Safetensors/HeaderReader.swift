@@ -9,7 +9,7 @@ extension Header {
   ///   - allowsTrailingBytes: accepts bytes after the last tensor (``trailingBytes``), as some old files have.
   ///
   /// Memory is bounded by the header's own size: numbers in it allocate nothing.
-  public init(json: Span<UInt8>, fileSize: UInt64, allowsTrailingBytes: Bool = false) throws(HeaderError) {
+  package init(json: Span<UInt8>, fileSize: UInt64, allowsTrailingBytes: Bool = false) throws(HeaderError) {
     if let offset = firstInvalidUTF8(json) {
       throw .invalidHeader(offset: HeaderPrefix.size + UInt64(offset))
     }
@@ -39,7 +39,7 @@ extension Header {
 }
 
 /// The first byte that is not part of valid UTF-8, or nil.
-func firstInvalidUTF8(_ bytes: Span<UInt8>) -> Int? {
+package func firstInvalidUTF8(_ bytes: Span<UInt8>) -> Int? {
   do {
     _ = try UTF8Span(validating: bytes)
     return nil
@@ -51,15 +51,15 @@ func firstInvalidUTF8(_ bytes: Span<UInt8>) -> Int? {
 /// A header's table while it is read: rows first in the order of the text, then of the names.
 private struct HeaderTable {
   /// A JSON error and the tensor it was found in.
-  struct ReadError: Error {
+  package struct ReadError: Error {
     var json: JSONError
     var tensor: TensorName?
   }
 
-  var text: [UInt8] = []
-  var dimensions: [UInt64] = []
-  var records: [Header.Record] = []
-  var metadata: [(key: JSONCursor.Key, value: Range<Int>)] = []
+  package var text: [UInt8] = []
+  package var dimensions: [UInt64] = []
+  package var records: [Header.Record] = []
+  package var metadata: [(key: JSONCursor.Key, value: Range<Int>)] = []
 
   private func tensorName(_ record: Header.Record) -> TensorName {
     TensorName(utf8: record.name(in: text))
@@ -70,7 +70,7 @@ private struct HeaderTable {
   }
   // MARK: Check 5, JSON
 
-  mutating func read(_ json: Span<UInt8>) throws(ReadError) {
+  package mutating func read(_ json: Span<UInt8>) throws(ReadError) {
     var cursor = JSONCursor(json)
     var tensor: Range<Int>?
     do throws(JSONError) {
@@ -193,7 +193,7 @@ private struct HeaderTable {
   // MARK: Duplicates
 
   /// Puts the rows in the order of their names, and refuses a name or a metadata key that stands twice.
-  mutating func sortByName() throws(HeaderError) {
+  package mutating func sortByName() throws(HeaderError) {
     let text = self.text
     records.sort { compareBytes($0.name(in: text), $1.name(in: text)) < 0 }
     for (left, right) in zip(records, records.dropFirst())
@@ -213,7 +213,7 @@ private struct HeaderTable {
   // MARK: Check 6, layout
 
   /// Checks each tensor in the order of the data, and returns where the data ends.
-  func checkLayout() throws(HeaderError) -> UInt64 {
+  package func checkLayout() throws(HeaderError) -> UInt64 {
     let order = records.indices.sorted {
       (records[$0].begin, records[$0].end) < (records[$1].begin, records[$1].end)
     }

@@ -1,14 +1,14 @@
 /// Writes headers as the reference does: compact JSON, and spaces up to a multiple of 8 bytes.
-public struct HeaderWriter: Sendable {
+package struct HeaderWriter: Sendable {
   /// What a header's length is a multiple of, with the 8 bytes that say it, and so where the data begins.
-  public static let alignment: UInt64 = 8
+  package static let alignment: UInt64 = 8
 
   /// `{`, and `__metadata__` if there is any. Written once for the many headers that share it.
   private let opening: [UInt8]
   private let hasMetadata: Bool
 
   /// A writer of headers with these entries of `__metadata__`, in this order; without entries it is left out.
-  public init(metadata: [(key: ArraySlice<UInt8>, value: ArraySlice<UInt8>)] = []) {
+  package init(metadata: [(key: ArraySlice<UInt8>, value: ArraySlice<UInt8>)] = []) {
     var json = Array("{".utf8)
     if !metadata.isEmpty {
       json += "\"__metadata__\":{".utf8
@@ -28,7 +28,7 @@ public struct HeaderWriter: Sendable {
   /// this writer have in common, and the rest.
   ///
   /// `alignment` is a multiple of 8; the data begins at a multiple of it.
-  public func pieces(
+  package func pieces(
     _ tensors: some Sequence<Tensor>, alignment: UInt64 = Self.alignment
   ) -> [[UInt8]] {
     var entries: [UInt8] = []
@@ -65,7 +65,7 @@ public struct HeaderWriter: Sendable {
 
 extension Tensor {
   /// A tensor to be written.
-  public init(
+  package init(
     name: TensorName, dtype: DType, shape: ArraySlice<UInt64>, writtenTo dataRange: Range<UInt64>
   ) {
     self.init(name: name, dtype: dtype, shape: shape, dataRange: dataRange)
@@ -73,14 +73,14 @@ extension Tensor {
 
   /// True if the reference lays this tensor out before the other: wider types first, in the order of the format's
   /// list, then by name.
-  public func isWritten(before other: Tensor) -> Bool {
+  package func isWritten(before other: Tensor) -> Bool {
     dtype == other.dtype ? name < other.name : dtype.rawValue > other.dtype.rawValue
   }
 }
 
 /// Appends a string in the fewest bytes that JSON has for it. So a header never becomes longer than the ones its
 /// parts come from.
-func appendJSONString(_ utf8: ArraySlice<UInt8>, to json: inout [UInt8]) {
+package func appendJSONString(_ utf8: ArraySlice<UInt8>, to json: inout [UInt8]) {
   json.append(UInt8(ascii: "\""))
   for byte in utf8 {
     switch byte {

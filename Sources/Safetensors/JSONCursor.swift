@@ -1,9 +1,14 @@
 /// What is wrong with a JSON text, and at which byte of it.
-struct JSONError: Error, Equatable {
+package struct JSONError: Error, Equatable {
   /// Offset from the start of the JSON text, in bytes.
-  var offset: Int
+  package var offset: Int
   /// The problem as the end of a sentence, such as "expected ':'".
-  var problem: String
+  package var problem: String
+
+  package init(offset: Int, problem: String) {
+    self.offset = offset
+    self.problem = problem
+  }
 }
 
 /// A bounds-checked reader over a JSON text (RFC 8259) in UTF-8.
@@ -12,10 +17,10 @@ struct JSONError: Error, Equatable {
 /// the caller's own buffer. It accepts exactly what the reference's JSON library (serde_json) accepts: no byte
 /// order mark, no trailing comma, no number that overflows a double, no lone surrogate escape, no nesting
 /// deeper than 127. The text must have been checked to be UTF-8.
-struct JSONCursor: ~Escapable {
+package struct JSONCursor: ~Escapable {
   private let bytes: Span<UInt8>
   /// The next byte to read.
-  private(set) var offset = 0
+  package private(set) var offset = 0
   /// Containers open at this place.
   private var depth = 0
   /// True just behind an opening bracket, where no comma is due.
@@ -25,18 +30,18 @@ struct JSONCursor: ~Escapable {
   private static let maximumDepth = 127
 
   @_lifetime(copy bytes)
-  init(_ bytes: Span<UInt8>) { self.bytes = bytes }
+  package init(_ bytes: Span<UInt8>) { self.bytes = bytes }
 
   // MARK: Tokens
 
   /// The byte at the cursor, or nil at the end.
-  var byte: UInt8? { offset < bytes.count ? bytes[offset] : nil }
+  package var byte: UInt8? { offset < bytes.count ? bytes[offset] : nil }
 
   /// An error at the cursor.
-  func error(_ problem: String) -> JSONError { JSONError(offset: offset, problem: problem) }
+  package func error(_ problem: String) -> JSONError { JSONError(offset: offset, problem: problem) }
 
   /// An error at the cursor, which found something other than `wanted`.
-  func unexpected(_ wanted: String) -> JSONError {
+  package func unexpected(_ wanted: String) -> JSONError {
     guard let byte else { return error("expected \(wanted), found the end of the text") }
     // The text is UTF-8, so a byte below 0x80 is a character of its own.
     let found =
@@ -45,9 +50,9 @@ struct JSONCursor: ~Escapable {
   }
 
   /// Moves past the byte at the cursor; there is one.
-  mutating func advance() { offset += 1 }
+  package mutating func advance() { offset += 1 }
 
-  mutating func skipWhitespace() {
+  package mutating func skipWhitespace() {
     while offset < bytes.count {
       switch bytes[offset] {
       case 0x20, 0x09, 0x0A, 0x0D: offset += 1
@@ -69,7 +74,7 @@ struct JSONCursor: ~Escapable {
   }
 
   /// True if `null` comes next, which is then consumed.
-  mutating func consumeNull() throws(JSONError) -> Bool {
+  package mutating func consumeNull() throws(JSONError) -> Bool {
     skipWhitespace()
     guard byte == UInt8(ascii: "n") else { return false }
     try literal("null")
@@ -87,7 +92,7 @@ struct JSONCursor: ~Escapable {
   }
 
   /// Checks that nothing but whitespace is left.
-  mutating func expectEnd() throws(JSONError) {
+  package mutating func expectEnd() throws(JSONError) {
     skipWhitespace()
     guard byte == nil else { throw unexpected("nothing more") }
   }
@@ -115,21 +120,21 @@ struct JSONCursor: ~Escapable {
   }
 
   /// A key of an object.
-  struct Key {
+  package struct Key {
     /// Where it stands in the JSON text, in bytes.
-    var offset: Int
+    package var offset: Int
     /// Where its unescaped bytes are in the caller's buffer.
-    var range: Range<Int>
+    package var range: Range<Int>
   }
 
   /// Opens an object; follow with ``nextKey(into:)``.
-  mutating func beginObject(_ what: String = "an object") throws(JSONError) {
+  package mutating func beginObject(_ what: String = "an object") throws(JSONError) {
     try expect(UInt8(ascii: "{"), what)
     try enter()
   }
 
   /// Reads the next key and its colon, appending the key's bytes to `text`. Nil at the object's end.
-  mutating func nextKey(into text: inout [UInt8]) throws(JSONError) -> Key? {
+  package mutating func nextKey(into text: inout [UInt8]) throws(JSONError) -> Key? {
     guard try nextMember(end: UInt8(ascii: "}"), "',' or '}'") else { return nil }
     let offset = self.offset
     let range = try string("a key in double quotes", into: &text)
@@ -138,20 +143,20 @@ struct JSONCursor: ~Escapable {
   }
 
   /// Opens an array; follow with ``nextElement()``.
-  mutating func beginArray(_ what: String = "an array") throws(JSONError) {
+  package mutating func beginArray(_ what: String = "an array") throws(JSONError) {
     try expect(UInt8(ascii: "["), what)
     try enter()
   }
 
   /// True if an element follows, with the cursor at it; false, and past it, at the array's end.
-  mutating func nextElement() throws(JSONError) -> Bool {
+  package mutating func nextElement() throws(JSONError) -> Bool {
     try nextMember(end: UInt8(ascii: "]"), "',' or ']'")
   }
 
   // MARK: Values
 
   /// Reads a string, appending its unescaped UTF-8 bytes to `text`, and returns where they are in it.
-  mutating func string(_ what: String = "a string", into text: inout [UInt8]) throws(JSONError)
+  package mutating func string(_ what: String = "a string", into text: inout [UInt8]) throws(JSONError)
     -> Range<Int>
   {
     try expect(UInt8(ascii: "\""), what)
@@ -237,7 +242,7 @@ struct JSONCursor: ~Escapable {
   }
 
   /// Reads any value and builds nothing from it; `scratch` is used for its strings and left as it was.
-  mutating func skipValue(scratch: inout [UInt8]) throws(JSONError) {
+  package mutating func skipValue(scratch: inout [UInt8]) throws(JSONError) {
     skipWhitespace()
     let used = scratch.count
     switch byte {

@@ -1,7 +1,7 @@
 /// Numbers: integers that the format asks for, and such as stand in fields that are skipped.
 extension JSONCursor {
   /// Reads an integer from 0 to 2^64 - 1, written without sign, fraction, exponent or leading zero.
-  mutating func unsignedInteger() throws(JSONError) -> UInt64 {
+  package mutating func unsignedInteger() throws(JSONError) -> UInt64 {
     skipWhitespace()
     let start = offset
     guard let first = nextDigit() else { throw unexpected("an integer that is not negative") }
@@ -24,7 +24,7 @@ extension JSONCursor {
   }
 
   /// Reads a number of any form, refusing what overflows a double.
-  mutating func skipNumber() throws(JSONError) {
+  package mutating func skipNumber() throws(JSONError) {
     let start = offset
     let isSigned = consumeNext(UInt8(ascii: "-"))
     let integer = offset

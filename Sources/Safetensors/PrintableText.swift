@@ -2,13 +2,13 @@
 ///
 /// A model is downloaded from strangers, and its names may hold anything: escape sequences, bidirectional
 /// overrides, a hundred kilobytes. Whatever a person is shown goes through here.
-public enum PrintableText {
+package enum PrintableText {
   /// How many bytes of a name a message shows at most.
-  static let limit = 160
+  package static let limit = 160
 
   /// The bytes between single quotes, with everything that could drive a terminal or mislead the eye written
   /// as `\u{HEX}`, bytes that are not UTF-8 as `\xHH`, and long text cut with its true length stated.
-  public static func quoted(_ bytes: some Collection<UInt8>) -> String {
+  package static func quoted(_ bytes: some Collection<UInt8>) -> String {
     let count = bytes.count
     guard count > limit else { return "'" + escaped(bytes) + "'" }
     // The cut must not leave part of a character: what follows it may not be a continuation byte.
@@ -17,11 +17,11 @@ public enum PrintableText {
   }
 
   /// As ``quoted(_:)-(Collection)``, for text that is a string already.
-  public static func quoted(_ text: String) -> String { quoted(Array(text.utf8)) }
+  package static func quoted(_ text: String) -> String { quoted(Array(text.utf8)) }
 
   /// The bytes as they are where they are ordinary text, otherwise in quotes; for columns, where quotes around
   /// every name would only be in the way.
-  public static func plain(_ bytes: some Collection<UInt8>) -> String {
+  package static func plain(_ bytes: some Collection<UInt8>) -> String {
     let isPlain =
       !bytes.isEmpty && bytes.count <= limit
       && bytes.allSatisfy { $0 > 0x20 && $0 < 0x7F && $0 != UInt8(ascii: "'") && $0 != UInt8(ascii: "\\") }
@@ -29,7 +29,7 @@ public enum PrintableText {
   }
 
   /// The bytes with every unsafe scalar and every byte that is not UTF-8 escaped. Not cut.
-  public static func escaped(_ bytes: some Collection<UInt8>) -> String {
+  package static func escaped(_ bytes: some Collection<UInt8>) -> String {
     var result = ""
     var iterator = bytes.makeIterator()
     var rest = bytes[...]
@@ -50,7 +50,7 @@ public enum PrintableText {
 
   /// A whole message as one line that is safe to print. Its quotes and backslashes are its own and stay, so what
   /// is safe already is not changed.
-  public static func line(_ message: String) -> String {
+  package static func line(_ message: String) -> String {
     var result = ""
     for scalar in message.unicodeScalars { append(scalar, to: &result) }
     return result
@@ -71,7 +71,7 @@ public enum PrintableText {
 
   /// True of scalars that are not shown as themselves: controls (C0, DEL, C1), format characters (bidirectional
   /// overrides, zero-width joiners), line and paragraph separators, and code points that mean nothing.
-  public static func isUnsafe(_ scalar: Unicode.Scalar) -> Bool {
+  package static func isUnsafe(_ scalar: Unicode.Scalar) -> Bool {
     switch scalar.value {
     case 0..<0x20, 0x7F..<0xA0, 0xAD: return true
     // Latin letters and signs, for which looking up the category takes longer than all the rest.
@@ -87,7 +87,7 @@ public enum PrintableText {
   }
 
   /// A number of things as a person writes it: "1 byte", "2 bytes".
-  public static func counted(_ count: some BinaryInteger, _ noun: String) -> String {
+  package static func counted(_ count: some BinaryInteger, _ noun: String) -> String {
     "\(count) \(noun)\(count == 1 ? "" : "s")"
   }
 }

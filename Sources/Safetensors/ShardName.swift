@@ -2,21 +2,21 @@
 ///
 /// The two numbers may stand anywhere: `model_00002-of-00072.safetensors`,
 /// `model.fp16-00001-of-00002.safetensors`, `model.safetensors-00001-of-00001.safetensors`.
-struct ShardName {
+package struct ShardName {
   /// What all parts of one split share: the text around the number, and how many parts there are.
-  struct Split: Hashable {
-    var prefix: String
-    var total: Int
+  package struct Split: Hashable {
+    package var prefix: String
+    package var total: Int
     var suffix: String
   }
 
   /// The split that the file is a part of.
-  let split: Split
+  package let split: Split
   /// The part's number; splits count from 1, a few from 0.
-  let number: Int
+  package let number: Int
 
   /// Reads a file name; nil where it names no part of a split.
-  init?(_ fileName: [UInt8]) {
+  package init?(_ fileName: [UInt8]) {
     let name = String(decoding: fileName, as: UTF8.self)
     let parts = Array(name.utf8)
     let separator = Array("-of-".utf8)
@@ -50,11 +50,11 @@ struct ShardName {
 
 extension ShardName.Split {
   /// The split as a person would write it: `model-*-of-00005.safetensors`.
-  var pattern: String { PrintableText.quoted("\(prefix)*-of-\(total)\(suffix)") }
+  package var pattern: String { PrintableText.quoted("\(prefix)*-of-\(total)\(suffix)") }
 
   /// The first of the numbers 1 to ``total`` that is not there, or nil. A split that counts from 0 is complete
   /// too.
-  func firstMissing(from numbers: Set<Int>) -> Int? {
+  package func firstMissing(from numbers: Set<Int>) -> Int? {
     if numbers.contains(0), numbers.count >= total { return nil }
     guard total > 0 else { return nil }
     return (1...total).first { !numbers.contains($0) }

@@ -1,11 +1,11 @@
 /// Which tensors go into which shard, as huggingface_hub decides it.
-public enum ShardSplit {
+package enum ShardSplit {
   /// Divides tensors of these sizes, in their order, into shards of at most `limit` bytes: positions in `sizes`, by
   /// shard.
   ///
   /// A tensor that is larger than that has a shard of its own, which comes before the one that was being filled:
   /// split_state_dict_into_shards_factory.
-  public static func shards(of sizes: [UInt64], limit: UInt64) -> [[Int]] {
+  package static func shards(of sizes: [UInt64], limit: UInt64) -> [[Int]] {
     var shards: [[Int]] = []
     var current: [Int] = []
     var currentSize: UInt64 = 0

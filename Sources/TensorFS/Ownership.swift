@@ -1,7 +1,10 @@
 internal import FUSE
 internal import Glibc
+internal import Linux
+internal import Models
 internal import Safetensors
 internal import SystemPackage
+internal import TensorFiles
 
 /// Who may read what: owner, group, mode and times as the sources have them, or as the mount's options say.
 struct Ownership: Sendable {

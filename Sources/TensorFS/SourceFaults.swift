@@ -1,8 +1,11 @@
 internal import FUSE
+internal import Linux
 internal import Logging
+internal import Models
 internal import Safetensors
 internal import Synchronization
 internal import SystemPackage
+internal import TensorFiles
 
 /// What is done about sources that change or cannot be read: one line in the log for each, and what the kernel keeps of a
 /// changed one is dropped.

@@ -1,10 +1,13 @@
-public import FUSE
-public import Logging
-public import Safetensors
-public import SystemPackage
+package import FUSE
+internal import Linux
+package import Logging
+package import Models
+internal import Safetensors
+package import SystemPackage
+package import TensorFiles
 
 /// A collection of models as a file system: one file per tensor and view, and each model's metadata.json.
-public final class TensorFileSystem: FileSystem {
+package final class TensorFileSystem: FileSystem {
   private let models: [Model]
   private let tree: ViewedTree
   private let documents: [[UInt8]]
@@ -27,7 +30,7 @@ public final class TensorFileSystem: FileSystem {
   private let faults: SourceFaults
 
   /// Lays out the tree and writes each metadata.json. Takes time linear in the headers, whatever the data's size.
-  public init(_ collection: ModelCollection, options: MountOptions, log: Logger) throws(NamesError) {
+  package init(_ collection: ModelCollection, options: MountOptions, log: Logger) throws(NamesError) {
     models = collection.components.map(\.model)
     tree = try ViewedTree(TreeBuilder.tree(of: collection), models: models)
     headers = models.map { $0.shards.map { HeaderWriter(metadata: $0.header.metadata) } }
@@ -48,7 +51,7 @@ public final class TensorFileSystem: FileSystem {
 
   /// Calls `drop`, once for each source that is found to have changed, with a function that names the inodes whose
   /// contents came from it: their pages in the kernel shall go.
-  public func whenSourceChanges(
+  package func whenSourceChanges(
     _ drop: @escaping @Sendable (@escaping @Sendable ((InodeNumber) -> Void) -> Void) -> Void
   ) {
     faults.whenSourceChanges(drop)
@@ -57,19 +60,19 @@ public final class TensorFileSystem: FileSystem {
   // MARK: - Names
 
   /// Finds a name by binary search.
-  public func lookup(_ name: Span<UInt8>, in directory: InodeNumber) throws(Errno) -> Attributes? {
+  package func lookup(_ name: Span<UInt8>, in directory: InodeNumber) throws(Errno) -> Attributes? {
     let parent = try directoryPlace(directory)
     return tree.child(name, of: parent).flatMap(attributes)
   }
 
   /// The source's attributes, with the size of what is in the file.
-  public func attributes(of inode: InodeNumber) throws(Errno) -> Attributes {
+  package func attributes(of inode: InodeNumber) throws(Errno) -> Attributes {
     guard let attributes = attributes(try place(inode)) else { throw .staleNFSFileHandle }
     return attributes
   }
 
   /// Lists a directory in the order of its names' bytes in the tree. The directories of views are not listed.
-  public func list(_ directory: InodeNumber, from position: UInt64, into buffer: inout DirectoryBuffer)
+  package func list(_ directory: InodeNumber, from position: UInt64, into buffer: inout DirectoryBuffer)
     throws(Errno)
   {
     let place = try directoryPlace(directory)
@@ -96,10 +99,10 @@ public final class TensorFileSystem: FileSystem {
   }
 
   /// The sum of all files, without views.
-  public func statistics() -> Statistics { totals }
+  package func statistics() -> Statistics { totals }
 
   private func place(_ inode: InodeNumber) throws(Errno) -> ViewedTree.Place {
-    guard let place = tree.place(inode) else { throw .staleNFSFileHandle }
+    guard let place = tree.place(inode: inode.number) else { throw .staleNFSFileHandle }
     return place
   }
 
@@ -129,7 +132,7 @@ public final class TensorFileSystem: FileSystem {
     }
     // Without the page cache every read is a request, and few large ones are best.
     if isDirect { attributes.ioSize = 1 << 20 }
-    attributes.inode = place.inode
+    attributes.inode = InodeNumber(number: place.inode)
     return attributes
   }
 
@@ -143,7 +146,7 @@ public final class TensorFileSystem: FileSystem {
   // MARK: - Extended attributes
 
   /// What metadata.json says of a tensor.
-  public func extendedAttribute(_ name: [UInt8], of inode: InodeNumber) throws(Errno) -> [UInt8] {
+  package func extendedAttribute(_ name: [UInt8], of inode: InodeNumber) throws(Errno) -> [UInt8] {
     let node = tree.node(try place(inode))
     guard node.kind == .tensor else { throw .noData }
     let (tensor, shard) = source(node)
@@ -153,7 +156,7 @@ public final class TensorFileSystem: FileSystem {
   }
 
   /// Those of a tensor; directories and metadata.json have none.
-  public func extendedAttributeNames(of inode: InodeNumber) throws(Errno) -> [[UInt8]] {
+  package func extendedAttributeNames(of inode: InodeNumber) throws(Errno) -> [[UInt8]] {
     let node = tree.node(try place(inode))
     guard node.kind == .tensor else { return [] }
     let (tensor, shard) = source(node)
@@ -163,7 +166,7 @@ public final class TensorFileSystem: FileSystem {
   // MARK: - Contents
 
   /// Answers from the source, if it still is what was mounted, or from metadata.json's text.
-  public func read(_ file: InodeNumber, at offset: UInt64, count: Int, reply: consuming ReadReply) {
+  package func read(_ file: InodeNumber, at offset: UInt64, count: Int, reply: consuming ReadReply) {
     let place: ViewedTree.Place
     do throws(Errno) {
       place = try self.place(file)
@@ -187,7 +190,7 @@ public final class TensorFileSystem: FileSystem {
   }
 
   /// True if each source's file system tells what is in memory. One that cannot may have to wait even for fstat(2).
-  public var saysWhenItWaits: Bool {
+  package var saysWhenItWaits: Bool {
     models.allSatisfy { $0.shards.allSatisfy { CachedPages.canTell(of: $0.file.descriptor) } }
   }
 
@@ -246,7 +249,7 @@ public final class TensorFileSystem: FileSystem {
     let file = shard.file.descriptor
     readAhead.follow(range, of: whole, in: shard.file)
     if header.isEmpty, usesDescriptor(for: range.count) {
-      reply.mayWait(unless: CachedPages.haveArrived(range, of: file))
+      reply.mayWait(unless: CachedPages.areResident(range, of: file))
       if let pages = reply.pages(range, of: file) {
         guard isUnchanged(shard, position) else { return reply.error(.ioError) }
         reply.pages(pages)
@@ -304,7 +307,7 @@ public final class TensorFileSystem: FileSystem {
       for index in tree.tree.nodes.indices {
         let node = tree.tree.nodes[index]
         guard node.kind == .tensor, source(node).1 == position else { continue }
-        for place in tree.places(of: index) { body(place.inode) }
+        for place in tree.places(of: index) { body(InodeNumber(number: place.inode)) }
       }
     }
     return false
@@ -330,7 +333,7 @@ extension SourceFaults.Place {
 
 extension ReadAhead {
   /// As ``follow(_:of:in:size:)`` in a shard's file.
-  fileprivate func follow(_ range: Range<UInt64>, of tensor: Range<UInt64>, in file: MappedFile) {
+  fileprivate func follow(_ range: Range<UInt64>, of tensor: Range<UInt64>, in file: SourceFile) {
     follow(range, of: tensor, in: file.descriptor, size: file.size)
   }
 }

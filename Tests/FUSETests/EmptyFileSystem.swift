@@ -1,5 +1,7 @@
-import FUSE
 import SystemPackage
+
+@testable import FUSE
+@testable import Linux
 
 /// A file system of nothing but its root.
 struct EmptyFileSystem: FileSystem {

@@ -1,6 +1,7 @@
 import Testing
 
 @testable import FUSE
+@testable import Linux
 
 @Suite("What /etc/fuse.conf grants") struct FuseConfigurationTests {
   @Test("Comments and unknown lines mean nothing; without the file, its defaults hold")

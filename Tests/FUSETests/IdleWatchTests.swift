@@ -1,6 +1,7 @@
 import Testing
 
 @testable import FUSE
+@testable import Linux
 
 @Suite("When a mount counts as idle") struct IdleWatchTests {
   private let start = ContinuousClock.now

@@ -4,6 +4,7 @@ import SystemPackage
 import Testing
 
 @testable import FUSE
+@testable import Linux
 
 @Suite("Checking a mount point") struct MountPointTests {
   private func problem(_ path: FilePath) -> MountError? {

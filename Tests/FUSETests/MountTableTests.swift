@@ -2,6 +2,7 @@ import SystemPackage
 import Testing
 
 @testable import FUSE
+@testable import Linux
 
 @Suite("Reading mountinfo") struct MountTableTests {
   private func entries(_ text: String) -> [MountTable.Entry] {

@@ -1,6 +1,7 @@
 import Testing
 
 @testable import FUSE
+@testable import Linux
 
 @Suite("What a session counts") struct RequestCountsTests {
   @Test("Every kind of request has a counter of its own")

@@ -1,6 +1,7 @@
 import Testing
 
 @testable import FUSE
+@testable import Linux
 
 @Suite("Whether the next request is watched for")
 struct WatchTests {

@@ -1,7 +1,9 @@
 import Conformance
 import Fixtures
 
+@testable import Models
 @testable import Safetensors
+@testable import TensorFiles
 @testable import TensorFS
 
 /// What is written about a header's tensors: metadata.json, and the headers of views. An input is a header.

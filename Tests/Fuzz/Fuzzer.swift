@@ -1,7 +1,9 @@
 import Fixtures
 import Glibc
+import Models
 import Safetensors
 import SystemPackage
+import TensorFiles
 
 /// One reader of hostile bytes, as libFuzzer calls it.
 protocol FuzzTarget: SendableMetatype {

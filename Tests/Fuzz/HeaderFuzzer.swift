@@ -1,7 +1,9 @@
 import Conformance
 import Fixtures
 
+@testable import Models
 @testable import Safetensors
+@testable import TensorFiles
 
 /// The header's reader, and the writer on what it accepts. An input is a whole file, or else a header alone.
 enum HeaderFuzzer: FuzzTarget {

@@ -1,6 +1,8 @@
 import Fixtures
 
+@testable import Models
 @testable import Safetensors
+@testable import TensorFiles
 
 /// The reader of model.safetensors.index.json, and the writer on what it accepts.
 enum IndexFuzzer: FuzzTarget {

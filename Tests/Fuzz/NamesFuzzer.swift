@@ -2,7 +2,9 @@ import Conformance
 import Fixtures
 import SystemPackage
 
+@testable import Models
 @testable import Safetensors
+@testable import TensorFiles
 @testable import TensorFS
 
 /// The paths of a set of names, the tree of them, and its names in every view. Names are divided by bytes of 255.

@@ -1,8 +1,10 @@
 import Fixtures
 import SystemPackage
 
+@testable import Models
 @testable import PyTorch
 @testable import Safetensors
+@testable import TensorFiles
 
 /// Files of torch.save in both forms: the archive, the pickles in it, and the tensors' bytes as they are read. What
 /// is neither is a pickle, of which an archive is made: no checksum is right by chance.

@@ -14,13 +14,3 @@ func readHeader(_ file: [UInt8], lenient: Bool = false) throws(HeaderError) -> H
 extension TensorName: ExpressibleByStringLiteral {
   init(stringLiteral value: String) { self.init(value) }
 }
-
-extension Model {
-  /// The tensors' names, in the order of the model.
-  var contents: [String] { places.map { String(decoding: name(at: $0).utf8, as: UTF8.self) } }
-}
-
-extension RawSpan {
-  /// The bytes, copied.
-  var elements: [UInt8] { byteOffsets.map { unsafe unsafeLoad(fromByteOffset: $0, as: UInt8.self) } }
-}

@@ -1,6 +1,10 @@
-import FUSE
 import SystemPackage
 
+@testable import FUSE
+@testable import Linux
+@testable import Models
+@testable import Safetensors
+@testable import TensorFiles
 @testable import TensorFS
 
 /// A listing in the kernel's form, read back: struct fuse_dirent and fuse_direntplus of linux/fuse.h.

@@ -1,10 +1,13 @@
-import FUSE
 import Fixtures
 import Glibc
-import Safetensors
 import SystemPackage
 import Testing
 
+@testable import FUSE
+@testable import Linux
+@testable import Models
+@testable import Safetensors
+@testable import TensorFiles
 @testable import TensorFS
 
 @Suite("Who may read what") struct OwnershipTests {

@@ -1,10 +1,13 @@
 import Fixtures
-import FUSE
 import Logging
-import Safetensors
 import SystemPackage
 import Testing
 
+@testable import FUSE
+@testable import Linux
+@testable import Models
+@testable import Safetensors
+@testable import TensorFiles
 @testable import TensorFS
 
 @Suite("What is said of PyTorch's tensors") struct StridedTensorTests {

@@ -1,10 +1,13 @@
 import Fixtures
 import Logging
-import Safetensors
 import SystemPackage
 import Testing
 
 @testable import FUSE
+@testable import Linux
+@testable import Models
+@testable import Safetensors
+@testable import TensorFiles
 @testable import TensorFS
 
 /// Without a mount. Reading needs a request of the kernel's to answer, so the mount's tests cover it.

@@ -1,10 +1,13 @@
 import Fixtures
 import Logging
-import Safetensors
 import SystemPackage
 import Testing
 
 @testable import FUSE
+@testable import Linux
+@testable import Models
+@testable import Safetensors
+@testable import TensorFiles
 @testable import TensorFS
 
 @Suite("The tree through views") struct ViewedTreeTests {
@@ -50,10 +53,10 @@ import Testing
     let sample = try SampleModel(
       [("rank0.safetensors", Self.file), ("rank1.safetensors", Self.file)], asDirectory: true)
     let tree = try ViewedTree(sample.tree, models: sample.collection.components.map(\.model))
-    var seen: Set<InodeNumber> = []
+    var seen: Set<UInt64> = []
     func visit(_ place: ViewedTree.Place) throws {
       #expect(seen.insert(place.inode).inserted, "\(place) has the inode number of another")
-      #expect(tree.place(place.inode)?.inode == place.inode)
+      #expect(tree.place(inode: place.inode)?.inode == place.inode)
       let node = tree.node(place)
       guard node.kind == .directory else { return }
       for position in Int(node.first)..<Int(node.first) + Int(node.count) {
@@ -69,7 +72,7 @@ import Testing
         }
       }
     }
-    try visit(try #require(tree.place(.root)))
+    try visit(try #require(tree.place(inode: 1)))
     // The tree, the mount's own views of it, and each rank's views of that rank.
     let rank = 6
     #expect(seen.count == (1 + 2 * rank) * 4 + 2 * rank * 3)

@@ -43,12 +43,12 @@ enum Machine {
 
   /// Its sibling that lists.
   static var stls: FilePath {
-    get throws(Unfit) { try command("stls") }
+    get throws(Unfit) { try link("stls") }
   }
 
   /// The way back.
   static var stpack: FilePath {
-    get throws(Unfit) { try command("stpack") }
+    get throws(Unfit) { try link("stpack") }
   }
 
   /// What tells this reader's verdicts on files.
@@ -72,6 +72,16 @@ enum Machine {
       throw Unfit(description: "there is no \(command): build the command first (swift build)")
     }
     return command
+  }
+
+  /// Another name of the built executable, as installing it gives: symlink(2).
+  static func link(_ name: String) throws(Unfit) -> FilePath {
+    let link = try command("stmount").removingLastComponent().appending(name)
+    let result = unsafe link.withPlatformString { unsafe symlink("stmount", $0) }
+    guard result == 0 || errno == EEXIST else {
+      throw Unfit(description: "cannot make the link \(link): \(Errno(rawValue: errno))")
+    }
+    return link
   }
 
   private static func readLink(_ link: FilePath) -> FilePath? {

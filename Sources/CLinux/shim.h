@@ -1,0 +1,115 @@
+// Linux calls that Glibc's module hides, or that Swift cannot call: macros, variadic functions, calls newer than the C library.
+
+#ifndef STMOUNT_CLINUX_SHIM_H
+#define STMOUNT_CLINUX_SHIM_H
+
+#include <fcntl.h>
+#include <linux/capability.h>
+#include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+// Swift hides fork(2), which is unsafe once a thread has been started. Its only caller forks before that.
+static inline pid_t stmount_fork(void) { return fork(); }
+
+// O_DIRECT itself is only there with _GNU_SOURCE, which Glibc's module was not built with.
+static inline int stmount_is_direct(int open_flags) { return (open_flags & __O_DIRECT) != 0; }
+
+// How many processors the calling thread may run on: sched_getaffinity(2), whose macros need _GNU_SOURCE. 1 where that is
+// unknown.
+static inline int stmount_processor_count(void) {
+  unsigned long set[128];
+  const long bytes = syscall(SYS_sched_getaffinity, 0, sizeof set, set);
+  int count = 0;
+  for (long i = 0; i < bytes / (long)sizeof set[0]; i++) count += __builtin_popcountl(set[i]);
+  return count > 0 ? count : 1;
+}
+
+// True if nobody has chosen how the calling thread gets its processor: SCHED_OTHER of sched(7).
+static inline int stmount_has_usual_scheduling(void) { return sched_getscheduler(0) == 0; }
+
+// Whether the calling thread, when it wakes up, may take a processor from another one at once: sched(7), SCHED_OTHER and
+// SCHED_BATCH (which needs _GNU_SOURCE). Neither needs a privilege.
+static inline void stmount_set_preempts(int preempts) {
+  const struct sched_param none = {0};
+  const int other = 0, batch = 3;
+  sched_setscheduler(0, preempts ? other : batch, &none);
+}
+
+// How many pages of a file's range are in memory: cachestat(2), Linux 6.5, not in every C library yet. -1 with
+// errno where the kernel does not have it or does not tell this user.
+static inline long stmount_cached_pages(int fd, unsigned long long offset, unsigned long long length) {
+  struct { unsigned long long offset, length; } range = {offset, length};
+  struct { unsigned long long cached, dirty, writeback, evicted, recently_evicted; } status = {0, 0, 0, 0, 0};
+  const long number = 451;  // The same on every architecture of this century.
+  return syscall(number, fd, &range, &status, 0) == 0 ? (long)status.cached : -1;
+}
+
+// Reads bytes of a file that are in memory: preadv2(2) with RWF_NOWAIT, which needs _GNU_SOURCE. EAGAIN where it would have to
+// wait, EOPNOTSUPP where the file system cannot tell.
+static inline ssize_t stmount_read_cached(int file, void *buffer, size_t length, off_t offset) {
+  const struct iovec target = {buffer, length};
+  const int nowait = 8;  // RWF_NOWAIT
+  return syscall(SYS_preadv2, file, &target, 1, offset, 0, nowait);
+}
+
+// Moves bytes of a file into a pipe without copying them: splice(2), which needs _GNU_SOURCE. Waits for the disk, but not
+// for room in the pipe.
+static inline ssize_t stmount_splice(int file, off_t offset, int pipe, size_t length) {
+  const unsigned nonblock = 2;  // SPLICE_F_NONBLOCK
+  return syscall(SYS_splice, file, &offset, pipe, NULL, length, nonblock);
+}
+
+// F_SETPIPE_SZ, which needs _GNU_SOURCE too. Returns the size that the pipe has then, or -1.
+static inline int stmount_set_pipe_size(int pipe, int size) { return fcntl(pipe, 1031, size); }
+
+static inline int stmount_pipe_is_empty(int pipe) {
+  int count = 0;
+  return ioctl(pipe, FIONREAD, &count) == 0 && count == 0;
+}
+
+// prctl(2) is variadic.
+static inline void stmount_gain_no_privileges(void) { prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); }
+
+// Keeps of the capabilities of this thread those in a set of bits, and gives up the others: capabilities(7). 0, or -1
+// with errno. Who may not narrow the bounding set has nothing to fear from it.
+static inline int stmount_keep_capabilities(unsigned long long kept) {
+  prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  for (int number = 0; prctl(PR_CAPBSET_READ, number, 0, 0, 0) >= 0; number++)
+    if ((kept >> number & 1) == 0) prctl(PR_CAPBSET_DROP, number, 0, 0, 0);
+  struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
+  struct __user_cap_data_struct data[2];
+  if (syscall(SYS_capget, &header, data) != 0) return -1;
+  for (int half = 0; half < 2; half++) {
+    const unsigned bits = (unsigned)(kept >> (32 * half));
+    data[half].permitted &= bits;
+    data[half].effective &= bits;
+    data[half].inheritable = 0;
+  }
+  return (int)syscall(SYS_capset, &header, data);
+}
+
+// Lets the calling thread, and those that it starts, open no file any more and reach no network: landlock(7), whose
+// numbers are the same on every architecture. 0, or -1 with errno: before Linux 5.13 there is none.
+static inline int stmount_deny_files(void) {
+  const long create = 444, restrict_self = 446;
+  const long version = syscall(create, NULL, 0, 1);
+  if (version < 1) return -1;
+  // Every right that the version knows. A right that is not named is not denied, one that is not known is an error.
+  struct { unsigned long long files, network; } denied = {0x1FFF, 0};
+  if (version >= 2) denied.files |= 1 << 13;
+  if (version >= 3) denied.files |= 1 << 14;
+  if (version >= 4) denied.network = 3;
+  if (version >= 5) denied.files |= 1 << 15;
+  const int rules = (int)syscall(create, &denied, version >= 4 ? 16 : 8, 0);
+  if (rules < 0) return -1;
+  const long result = syscall(restrict_self, rules, 0);
+  close(rules);
+  return (int)result;
+}
+
+#endif

@@ -1,0 +1,19 @@
+import Linux
+import SystemPackage
+
+/// The one executable of this package, which is called by several names: stmount(1), stls(1), stpack(1), mount.stmount(8).
+///
+/// A statically linked Swift program is 16 MB, so that the commands share one, as those of busybox(1) do.
+@main enum Main {
+  /// Runs the command that `argv[0]` names; a name that is not known is stmount.
+  static func main() {
+    // No file of a model may get the number of standard error, for messages to be written into.
+    StandardStreams.openClosed()
+    switch FilePath(CommandLine.arguments.first ?? "").lastComponent?.string {
+    case "stls": Stls.main()
+    case "stpack": Stpack.main()
+    case let name? where name.hasPrefix("mount."): MountHelper.main()
+    default: Stmount.main()
+    }
+  }
+}

@@ -1,0 +1,32 @@
+import ArgumentParser
+import Glibc
+
+extension ParsableCommand {
+  /// Parses the command line and runs `body`; every failure is one line on standard error, and the exit status.
+  static func run(
+    _ arguments: [String] = Array(CommandLine.arguments.dropFirst()),
+    _ body: (Self) throws(Failure) -> Void
+  ) {
+    let name = configuration.commandName ?? ""
+    let command: Self
+    do {
+      command = try parse(arguments)
+    } catch {
+      // --help and --version come this way too, and have more than a line to say.
+      guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
+      Failure.usage(message(for: error), command: name).end(name)
+    }
+    do throws(Failure) {
+      try body(command)
+    } catch {
+      error.end(name)
+    }
+  }
+}
+
+extension Failure {
+  fileprivate func end(_ command: String) -> Never {
+    printError(message, command: command)
+    Glibc.exit(status)
+  }
+}

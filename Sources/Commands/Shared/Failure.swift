@@ -1,0 +1,44 @@
+import Glibc
+import Linux
+import Models
+import Safetensors
+import TensorFiles
+import TensorFS
+
+/// A failure that ends a command: one line for standard error and an exit status of sysexits.h.
+struct Failure: Error {
+  /// The exit status.
+  let status: Int32
+  /// What is wrong, as one line; safe to print.
+  let message: String
+
+  /// A failure from its parts.
+  init(status: Int32, _ message: String) {
+    self.status = status
+    self.message = message
+  }
+
+  /// A source that cannot be used.
+  init(_ error: ModelError) {
+    switch error.kind {
+    case .malformed: status = EX_DATAERR
+    case .noSource: status = EX_NOINPUT
+    case .notPermitted: status = EX_NOPERM
+    case .system: status = EX_OSERR
+    }
+    message = error.description
+  }
+
+  /// A model whose names cannot be shown.
+  init(_ error: NamesError) {
+    self.init(status: EX_DATAERR, error.description)
+  }
+
+  /// A command line that cannot be carried out.
+  static func usage(_ problem: String, command: String) -> Failure {
+    Failure(status: EX_USAGE, "\(problem); see '\(command) --help'")
+  }
+
+  /// A failure of the system.
+  static func system(_ problem: String) -> Failure { Failure(status: EX_OSERR, problem) }
+}

@@ -1,0 +1,25 @@
+import Glibc
+import SystemPackage
+
+/// Standard output of a command that lists.
+enum StandardOutput {
+  /// True where colours are wanted: on terminals that have some, for people who want them: no-color.org.
+  static var isColoured: Bool {
+    let isUnwanted = unsafe getenv("NO_COLOR").map { unsafe $0.pointee != 0 } ?? false
+    return isatty(STDOUT_FILENO) == 1 && !isUnwanted && !isTerminalDumb
+  }
+
+  /// True where the terminal only takes text, or there is none.
+  static var isTerminalDumb: Bool {
+    unsafe getenv("TERM").map { unsafe strcmp($0, "dumb") == 0 } ?? true
+  }
+
+  /// Writes everything: write(2).
+  static func write(_ bytes: [UInt8]) throws(Failure) {
+    do {
+      _ = try FileDescriptor.standardOutput.writeAll(bytes)
+    } catch {
+      throw .system("cannot write to standard output: \(error)")
+    }
+  }
+}

@@ -1,0 +1,2 @@
+/// The version of these programs; CHANGELOG.md tells what is in it.
+let stmountVersion = "0.1.0"

@@ -1,0 +1,145 @@
+import FUSE
+import Glibc
+import Linux
+import Logging
+import Models
+import Safetensors
+import SystemPackage
+import TensorFiles
+import TensorFS
+
+/// The life of one mount: mounted, sent to the background, served, and gone.
+struct Daemon: Sendable {
+  let collection: ModelCollection
+  let invocation: Invocation
+  let manager: ServiceManager
+
+  /// How long the command waits for the mount to answer, in seconds.
+  private static let readySeconds: Int32 = 30
+
+  /// Mounts and serves. In the foreground, returns when the file system is unmounted; otherwise, in the process
+  /// that called, as soon as the mount answers.
+  func run() throws(Failure) {
+    let log = log
+    let fileSystem: TensorFileSystem
+    do throws(NamesError) {
+      fileSystem = try TensorFileSystem(collection, options: invocation.options, log: log)
+    } catch {
+      throw Failure(error)
+    }
+    if invocation.isFake { return }
+    let place = try freeMountPoint()
+    if invocation.isForeground { return try serve(fileSystem, at: place, log: log) }
+    let readiness = try makeReadiness()
+    // Before it mounts: should there be no process to be had, nothing has to be undone.
+    let child = try start {
+      do throws(Failure) {
+        try serve(fileSystem, at: place, readiness, log: log)
+        return EX_OK
+      } catch {
+        manager.status(error.message)
+        log.error("\(error.message)")
+        printError(error.message, command: "stmount")
+        return error.status
+      }
+    }
+    try leave(to: child, readiness, place)
+  }
+
+  /// Mounts, and serves until the file system is unmounted. In the background, `readiness` hears when it answers.
+  private func serve(
+    _ fileSystem: TensorFileSystem, at place: MountPoint, _ readiness: Readiness? = nil, log: Logger
+  ) throws(Failure) {
+    // From here on a signal waits until somebody can unmount.
+    Signals.block()
+    let session = try mountedSession(fileSystem, at: place)
+    if readiness != nil { ForkedProcess.leaveTerminal() }
+    fileSystem.whenSourceChanges { [weak session] inodes in session?.dropCache(of: inodes) }
+    Housekeeping(session, idleLimit: invocation.idleLimit, log: log, manager: manager).start()
+    do throws(MountError) {
+      try session.run { announce(session, to: readiness, log: log) }
+    } catch {
+      throw Failure(error)
+    }
+    manager.stopping("unmounted")
+    log.notice("unmounted \(PrintableText.quoted(invocation.options.source))")
+  }
+
+  /// Says to everybody who waits for it that the mount answers.
+  private func announce(_ session: Session, to readiness: Readiness?, log: Logger) {
+    let remedy = invocation.options.isDirect ? nil : session.raiseKernelReadAhead()
+    log.notice("mounted \(description)")
+    if let remedy { log.info("long reads would be faster after: \(remedy)") }
+    manager.ready("serving \(description)")
+    invocation.ready?.signal()
+    // The command was ended before it could hear it: whoever did that does not want the mount.
+    if readiness?.signal() == false { session.detach() }
+  }
+
+  /// In the process that called: waits until the mount answers, and ends. A signal ends it at once, and that undoes the
+  /// mount.
+  private func leave(to child: Int32, _ readiness: Readiness, _ place: MountPoint) throws(Failure) -> Never {
+    // Not by returning: what there is belongs to the child now.
+    if readiness.wait(seconds: Self.readySeconds) { _exit(EX_OK) }
+    var status = ForkedProcess.exitStatus(of: child)
+    if status == nil {
+      kill(child, SIGKILL)
+      status = ForkedProcess.exitStatus(of: child)
+    }
+    // It may have had no process left to unmount with.
+    MountPoint.clearDead(place.path)
+    // It has said itself why it could not mount.
+    if let status, 1..<128 ~= status { _exit(status) }
+    throw Failure(
+      status: EX_OSERR, "the mount on \(invocation.mountPointName) does not answer; it was undone")
+  }
+
+  private var log: Logger {
+    var log = Logger(label: "stmount")
+    log[metadataKey: Logger.mountKey] = "\(invocation.mountPointName)"
+    return log
+  }
+
+  private var description: String {
+    let models = collection.components.map(\.model)
+    let tensors = models.reduce(0) { $0 + $1.places.count }
+    let bytes = models.map(\.totalSize).clampedSum
+    return "\(PrintableText.quoted(invocation.options.source)): \(tensors) tensors, \(bytes) bytes"
+  }
+
+  private func makeReadiness() throws(Failure) -> Readiness {
+    do throws(Errno) {
+      return try Readiness()
+    } catch {
+      throw .system("cannot make a pipe: \(error)")
+    }
+  }
+
+  private func start(_ body: @escaping @Sendable () -> Int32) throws(Failure) -> Int32 {
+    do throws(Errno) {
+      return try ForkedProcess.start(body)
+    } catch {
+      throw .system("cannot go to the background: \(error)")
+    }
+  }
+
+  private func freeMountPoint() throws(Failure) -> MountPoint {
+    do throws(MountError) {
+      let path = invocation.mountPoint
+      return try MountPoint(checking: path, shownAs: path.printable, clearingDead: invocation.clearsDeadMount)
+    } catch {
+      throw Failure(error)
+    }
+  }
+
+  private func mountedSession(_ fileSystem: TensorFileSystem, at place: MountPoint) throws(Failure) -> Session
+  {
+    do throws(MountError) {
+      let session = try Session(fileSystem: fileSystem, options: invocation.options)
+      try session.mount(at: place)
+      return session
+    } catch {
+      throw Failure(error)
+    }
+  }
+}

@@ -1,0 +1,149 @@
+import Glibc
+import Linux
+import Models
+import Safetensors
+import SystemPackage
+import TensorFiles
+
+/// Writes a file from its beginning to its end, out of bytes and parts of other files.
+///
+/// Long parts that lie alike in the pages of both files are copied by the kernel, with copy_file_range(2): it shares
+/// blocks where the file system can. All else goes through buffers, so that small parts become large writes at even
+/// places, of which each is written while the next buffer is filled.
+struct FileCopier {
+  /// Why copying failed.
+  enum Problem: Error {
+    /// Something is wrong with the source.
+    case source(Errno)
+    /// Something is wrong with the target.
+    case target(Errno)
+    /// The kernel does not say with which.
+    case either(Errno)
+  }
+
+  /// How many bytes the kernel copies at once: between two pieces, a signal is heeded and progress is shown.
+  private static let pieceSize: UInt64 = 4 << 20
+  /// Parts that are shorter cost more calls than they save copies.
+  private static let minimumPiece: UInt64 = 1 << 20
+  private static let pageSize: UInt64 = 4096
+  /// Large enough that passing a buffer on costs nothing beside writing it, and small enough for the processor's cache.
+  private static let bufferSize = 1 << 20
+
+  private let output: OutputFile
+  private var buffer = [UInt8](repeating: 0, count: bufferSize)
+  private var filled = 0
+  /// How many bytes are in the target, or on their way to it.
+  private var written: UInt64 = 0
+  /// Nil until a buffer is full: a file that fits into one needs no thread.
+  private var queue: WriteQueue?
+  /// The file that the kernel does not copy from.
+  private var refused: FileDescriptor?
+
+  /// A writer of a file that is empty yet.
+  init(to output: OutputFile) { self.output = output }
+
+  /// How many bytes the buffer takes until it ends at a multiple of its size in the target.
+  private var room: Int { Self.bufferSize - Int(written % UInt64(Self.bufferSize)) - filled }
+
+  /// Writes bytes.
+  mutating func append(_ bytes: [UInt8]) throws(Problem) {
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let piece = rest.prefix(room)
+      buffer.replaceSubrange(filled..<filled + piece.count, with: piece)
+      rest = rest.dropFirst(piece.count)
+      try fill(piece.count)
+    }
+  }
+
+  /// Writes the beginning of a part of a file, and returns how many bytes that were; at least one.
+  mutating func append(_ range: Range<UInt64>, of file: SourceFile) throws(Problem) -> UInt64 {
+    let isAlike = (range.lowerBound &- written &- UInt64(filled)) % Self.pageSize == 0
+    if range.count >= Self.minimumPiece, isAlike, refused != file.descriptor {
+      try flush()
+      let count = Int(min(UInt64(range.count), Self.pieceSize))
+      if let copied = try copy(count, from: range.lowerBound, of: file.descriptor) { return copied }
+      refused = file.descriptor
+    }
+    let count = min(range.count, room)
+    do {
+      try unsafe buffer.withUnsafeMutableBytes { bytes in
+        // The room that is left, which the buffer has.
+        var piece = unsafe MutableRawSpan(_unsafeBytes: bytes[filled..<filled + count])
+        try file.read(from: range.lowerBound, into: &piece)
+      }
+    } catch {
+      throw .source(error as? Errno ?? .ioError)
+    }
+    try fill(count)
+    return UInt64(count)
+  }
+
+  /// Counts bytes that were put into the buffer, and has it written where it ends evenly.
+  private mutating func fill(_ count: Int) throws(Problem) {
+    filled += count
+    guard room == 0 else { return }
+    let queue = queue ?? WriteQueue(to: output, bufferSize: Self.bufferSize)
+    self.queue = queue
+    do throws(Errno) {
+      buffer = try queue.write(filled, of: buffer, at: written)
+    } catch {
+      throw .target(error)
+    }
+    written += UInt64(filled)
+    filled = 0
+  }
+
+  /// Writes what is in the buffers: write(2). To be called at the end.
+  mutating func flush() throws(Problem) {
+    do {
+      try queue?.drain()
+      written += UInt64(try output.descriptor.writeAll(buffer[..<filled]))
+    } catch {
+      throw .target(error as? Errno ?? .ioError)
+    }
+    filled = 0
+  }
+
+  /// Has the kernel copy bytes, and returns how many; nil where it cannot, between these files or at all. No bytes
+  /// where there should be some are for read(2) to understand.
+  private mutating func copy(_ count: Int, from offset: UInt64, of source: FileDescriptor) throws(Problem)
+    -> UInt64?
+  {
+    while true {
+      let copied = Self.copyFileRange(source, offset, output.descriptor, count)
+      if copied > 0 {
+        output.descriptor.beginWriteback(of: written..<written + UInt64(copied))
+        written += UInt64(copied)
+        return UInt64(copied)
+      }
+      guard copied < 0 else { return nil }
+      switch Errno(rawValue: errno) {
+      case .interrupted: continue
+      case .improperLink, .invalidArgument, .notSupported, .noFunction, .badFileDescriptor, .notPermitted,
+        .overflow:
+        return nil
+      case let error where [.noSpace, .diskQuotaExceeded, .fileTooLarge].contains(error): throw .target(error)
+      case let error: throw .either(error)
+      }
+    }
+  }
+
+  /// copy_file_range(2) to the target's end, which Glibc's module hides. ENOSYS where the C library has it not.
+  private static func copyFileRange(
+    _ source: FileDescriptor, _ offset: UInt64, _ target: FileDescriptor, _ count: Int
+  ) -> Int {
+    typealias Function =
+      @convention(c) (
+        CInt, UnsafeMutablePointer<Int64>?, CInt, UnsafeMutablePointer<Int64>?, Int, CUnsignedInt
+      ) -> Int
+    guard let symbol = unsafe dlsym(nil, "copy_file_range") else {
+      errno = ENOSYS
+      return -1
+    }
+    var offset = Int64(offset)
+    // The declaration in unistd.h.
+    let function = unsafe unsafeBitCast(symbol, to: Function.self)
+    return unsafe function(source.rawValue, &offset, target.rawValue, nil, count, 0)
+  }
+}

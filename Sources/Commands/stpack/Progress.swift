@@ -1,0 +1,47 @@
+import Glibc
+import Linux
+import Models
+import TensorFiles
+
+/// How far the command is, as one line on a terminal that is written over; nothing where standard error is none.
+struct Progress {
+  private let total: UInt64
+  private var done: UInt64 = 0
+  private let isShown: Bool
+  private let start = ContinuousClock.now
+  private var lastShown: ContinuousClock.Instant?
+
+  private static let interval = Duration.milliseconds(200)
+
+  /// Progress towards that many bytes.
+  init(total: UInt64) {
+    self.total = total
+    isShown = isatty(STDERR_FILENO) == 1 && !StandardOutput.isTerminalDumb
+  }
+
+  /// Counts bytes, and shows the sum now and then. A command that is done at once shows nothing.
+  mutating func add(_ count: UInt64) {
+    done += count
+    guard isShown else { return }
+    let now = ContinuousClock.now
+    guard now - (lastShown ?? start) >= Self.interval else { return }
+    lastShown = now
+    let rate = Double(done) / ((now - start) / .seconds(1))
+    let left = UInt64((Double(total - min(done, total)) / max(rate, 1)).rounded(.up))
+    let seconds = left % 60
+    Self.print(
+      "\rstpack: \(TensorTable.human(done)) of \(TensorTable.human(total)), \(TensorTable.human(UInt64(rate)))/s, "
+        + "\(left / 60):\(seconds < 10 ? "0" : "")\(seconds) left\u{1b}[K")
+  }
+
+  /// Takes the line away.
+  mutating func clear() {
+    if lastShown != nil { Self.print("\r\u{1b}[K") }
+    lastShown = nil
+  }
+
+  private static func print(_ text: String) {
+    let bytes = Array(text.utf8)
+    _ = unsafe bytes.withUnsafeBytes { unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
+  }
+}

@@ -1,0 +1,121 @@
+import Glibc
+import Linux
+import Models
+import Safetensors
+import TensorFiles
+
+/// A substitution as sed(1) writes it: `s/RE/REPLACEMENT/` or `s/RE/REPLACEMENT/g`, with any character in place of `/`.
+///
+/// RE is a POSIX extended regular expression of the C library, which is there already. In REPLACEMENT, `&` is
+/// what matched, `\1` to `\9` its groups, and any other character after a backslash itself.
+struct Renaming {
+  private let expression: RegularExpression
+  private let replacement: [Piece]
+  private let isGlobal: Bool
+
+  private enum Piece {
+    case byte(UInt8)
+    case group(Int)
+  }
+
+  /// Reads and compiles a substitution.
+  init(_ text: String) throws(Failure) {
+    let parts = try Self.parts(text)
+    replacement = Self.pieces(parts.replacement)
+    isGlobal = parts.flags == "g"
+    do throws(RegularExpression.Problem) {
+      expression = try RegularExpression(parts.expression)
+    } catch {
+      throw Self.usage(text, error.text)
+    }
+    for case .group(let group) in replacement where group > expression.groupCount {
+      throw Self.usage(text, "there is no group \\\(group)")
+    }
+  }
+
+  private static func usage(_ text: String, _ problem: String) -> Failure {
+    .usage("--rename \(PrintableText.quoted(text)): \(problem)", command: "stpack")
+  }
+
+  private static func parts(_ text: String) throws(Failure) -> (
+    expression: String, replacement: [UInt8], flags: String
+  ) {
+    var rest = Array(text.utf8)[...]
+    guard rest.popFirst() == UInt8(ascii: "s"), let delimiter = rest.popFirst(), delimiter < 0x80,
+      delimiter != UInt8(ascii: "\\"), !rest.contains(0)
+    else { throw usage(text, "expected s/RE/REPLACEMENT/") }
+    var parts: [[UInt8]] = [[]]
+    while let byte = rest.popFirst() {
+      if byte == delimiter, parts.count < 3 {
+        parts.append([])
+      } else if byte == UInt8(ascii: "\\"), parts.count < 3, let escaped = rest.popFirst() {
+        // The delimiter is itself after a backslash; everything else is the expression's to understand.
+        parts[parts.count - 1] += escaped == delimiter ? [escaped] : [byte, escaped]
+      } else {
+        parts[parts.count - 1].append(byte)
+      }
+    }
+    guard parts.count == 3 else { throw usage(text, "expected s/RE/REPLACEMENT/") }
+    let flags = String(decoding: parts[2], as: UTF8.self)
+    guard flags.isEmpty || flags == "g" else { throw usage(text, "the only flag is g") }
+    return (String(decoding: parts[0], as: UTF8.self), parts[1], flags)
+  }
+
+  private static func pieces(_ text: [UInt8]) -> [Piece] {
+    var pieces: [Piece] = []
+    var rest = text[...]
+    while let byte = rest.popFirst() {
+      if byte == UInt8(ascii: "&") {
+        pieces.append(.group(0))
+      } else if byte == UInt8(ascii: "\\"), let escaped = rest.popFirst() {
+        let isDigit = (UInt8(ascii: "1")...UInt8(ascii: "9")).contains(escaped)
+        pieces.append(isDigit ? .group(Int(escaped - UInt8(ascii: "0"))) : .byte(escaped))
+      } else {
+        pieces.append(.byte(byte))
+      }
+    }
+    return pieces
+  }
+
+  /// The name after some substitutions, one after the other. What they leave must be UTF-8.
+  static func rename(_ name: TensorName, by renamings: [Renaming]) throws(Failure) -> TensorName {
+    let renamed = renamings.reduce(Array(name.utf8)) { $1.apply(to: $0) }
+    guard String(validating: renamed, as: UTF8.self) != nil else {
+      throw Failure(
+        status: EX_DATAERR,
+        "tensor \(name) would be called \(PrintableText.quoted(renamed)), which is not UTF-8")
+    }
+    return TensorName(utf8: renamed[...])
+  }
+
+  /// The name with what matches replaced, once or, with `g`, wherever it does.
+  func apply(to name: [UInt8]) -> [UInt8] {
+    var result: [UInt8] = []
+    var position = 0
+    /// Where the last match ended: an empty match is none there.
+    var lastEnd = -1
+    while position <= name.count, let groups = expression.match(name, from: position), let whole = groups[0] {
+      result += name[position..<whole.lowerBound]
+      if !whole.isEmpty || whole.lowerBound != lastEnd {
+        for piece in replacement {
+          switch piece {
+          case .byte(let byte): result.append(byte)
+          case .group(let group): if let range = groups[group] { result += name[range] }
+          }
+        }
+      }
+      position = whole.upperBound
+      lastEnd = whole.upperBound
+      guard isGlobal else { break }
+      if whole.isEmpty {
+        // On by a whole character of UTF-8.
+        guard position < name.count else { return result }
+        repeat {
+          result.append(name[position])
+          position += 1
+        } while position < name.count && name[position] & 0xC0 == 0x80
+      }
+    }
+    return position < name.count ? result + name[position...] : result
+  }
+}

@@ -1,0 +1,149 @@
+import ArgumentParser
+import Glibc
+import Linux
+import Models
+import Safetensors
+import SystemPackage
+import TensorFiles
+
+/// The command line of stpack(1).
+struct Stpack: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "stpack",
+    abstract: "Pack tensors into a safetensors file: the way back from a mount.",
+    usage: "stpack [OPTIONS] INPUT... -o OUT.safetensors",
+    discussion: """
+      INPUT is a mounted model or a copy of one, whatever stmount mounts, a .npy file, or a directory of those. Several \
+      are merged. OUT is what the reference writer would have written, byte for byte; it appears whole or not at all.
+      """,
+    version: "stpack \(stmountVersion)")
+
+  @Argument(help: ArgumentHelp("What to pack.", valueName: "INPUT"), completion: .file())
+  var inputs: [String] = []
+
+  @Option(
+    name: .shortAndLong, help: ArgumentHelp("The file to write.", valueName: "OUT.safetensors"),
+    completion: .file())
+  var output: String?
+
+  @Flag(name: .shortAndLong, help: "Replace OUT if it exists.")
+  var force = false
+
+  @Flag(name: [.customShort("n"), .long], help: "Print what would be written, and write nothing.")
+  var dryRun = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Write shards of at most this size (5GB, 500MiB), and their index.", valueName: "SIZE"),
+    transform: { text in
+      guard let size = ByteSize(text) else {
+        throw ValidationError("'\(text)' is not a size such as 5GB, 500MiB or a number of bytes")
+      }
+      return size
+    })
+  var maxShardSize: ByteSize?
+
+  @Option(
+    help: ArgumentHelp("Let the data begin at a multiple of this, such as 4096.", valueName: "BYTES"),
+    transform: { text in
+      guard let bytes = UInt64(text), bytes > 0, bytes % HeaderWriter.alignment == 0, bytes <= 1 << 24 else {
+        throw ValidationError("'\(text)' is not a multiple of 8 up to 16777216")
+      }
+      return bytes
+    })
+  var align: UInt64?
+
+  @Option(
+    help: ArgumentHelp("Pack only tensors whose whole name matches; repeatable.", valueName: "GLOB"))
+  var include: [String] = []
+
+  @Option(help: ArgumentHelp("Leave out tensors whose whole name matches; repeatable.", valueName: "GLOB"))
+  var exclude: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "Rename tensors, as sed -E does; repeatable.", valueName: "s/RE/REPLACEMENT/[g]"))
+  var rename: [String] = []
+
+  @Option(help: ArgumentHelp("Set an entry of __metadata__; repeatable.", valueName: "KEY=VALUE"))
+  var metadata: [String] = []
+
+  @Flag(help: "Drop the inputs' __metadata__.")
+  var noMetadata = false
+
+  @Flag(help: "Accept bytes after a file's last tensor, with a warning.")
+  var lenient = false
+
+  static func main() {
+    // A reader such as head(1) that has seen enough ends this like any other command.
+    signal(SIGPIPE, SIG_DFL)
+    run { command throws(Failure) in try command.pack() }
+  }
+
+  private func pack() throws(Failure) {
+    guard !inputs.isEmpty, !inputs.contains("") else {
+      throw .usage("give at least one input", command: "stpack")
+    }
+    guard let output, let fileName = FilePath(output).lastComponent, fileName.kind == .regular else {
+      throw .usage("say what to write: -o OUT.safetensors", command: "stpack")
+    }
+    let path = FilePath(output)
+    let plan = try plan(for: path)
+    if dryRun {
+      var table = TensorTable()
+      table.isColoured = StandardOutput.isColoured
+      try StandardOutput.write(Array(table.text(plan.tensors, files: plan.files.count).utf8))
+      return
+    }
+    try write(plan, to: path)
+  }
+
+  private func plan(for path: FilePath) throws(Failure) -> PackPlan {
+    let patterns = NamePatterns(included: include, excluded: exclude)
+    let merge = try MetadataMerge(keepsInputs: !noMetadata, given: metadata)
+    var renamings: [Renaming] = []
+    for text in rename { renamings.append(try Renaming(text)) }
+
+    var opened: [PackInput] = []
+    for input in inputs {
+      do throws(ModelError) {
+        opened.append(try PackInput(opening: FilePath(input), lenient: lenient))
+      } catch {
+        throw Failure(error)
+      }
+    }
+    for warning in opened.flatMap(\.warnings) { printError("warning: \(warning)", command: "stpack") }
+
+    var tensors = try patterns.filter(opened.flatMap(\.tensors))
+    if !renamings.isEmpty {
+      for position in tensors.indices {
+        try tensors[position].set(name: Renaming.rename(tensors[position].originalName, by: renamings))
+      }
+    }
+    return try PackPlan(
+      tensors, metadata: try merge.merge(opened), fileName: path.fileName, shardSize: maxShardSize?.bytes,
+      alignment: align ?? HeaderWriter.alignment)
+  }
+
+  private func write(_ plan: PackPlan, to path: FilePath) throws(Failure) {
+    let directory = path.removingLastComponent()
+    if plan.index != nil, (try? Stat(path, followTargetSymlink: false)) != nil {
+      throw Failure(
+        status: EX_CANTCREAT,
+        "\(path.printable): it exists, and readers would take it in place of the shards; remove it first")
+    }
+    for name in plan.files.map(\.name) + (plan.index.map { [$0.name] } ?? []) {
+      try OutputFile.check(directory.pushing(FilePath(bytes: name)), replaces: force)
+    }
+    var writer = PackWriter(plan, in: directory, replaces: force)
+    do {
+      try writer.run()
+    } catch let failure as Failure {
+      throw failure
+    } catch let interruption as Interruption {
+      interruption.end()
+    } catch {
+      throw .system("\(path.printable): cannot write it: \(error)")
+    }
+  }
+}

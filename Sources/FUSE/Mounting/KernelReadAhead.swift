@@ -1,0 +1,35 @@
+internal import Glibc
+internal import Linux
+internal import SystemPackage
+
+extension Session {
+  /// What the kernel may read ahead on this mount, in KiB. It starts with 128; more than 1024 gains nothing.
+  private static let wantedKiB = 1024
+
+  /// Lets the kernel read further ahead, where this user may say so: read_ahead_kb of sysfs. Never less than it is.
+  ///
+  /// Call it when the mount answers; before, the kernel would put its own value back. Returns nil, or the command
+  /// that would do it for somebody who may.
+  package func raiseKernelReadAhead() -> String? {
+    guard let device else { return nil }
+    let path = "/sys/class/bdi/\(device)/read_ahead_kb"
+    guard let file = try? FileDescriptor.open(FilePath(path), .readOnly, options: .closeOnExec) else {
+      return nil
+    }
+    let text = try? unsafe [UInt8](unsafeUninitializedCapacity: 32) { buffer, count in
+      count = try unsafe file.read(into: UnsafeMutableRawBufferPointer(buffer))
+    }
+    try? file.close()
+    guard let digits = text?.prefix(while: { $0 >= UInt8(ascii: "0") }),
+      let current = Int(String(decoding: digits, as: UTF8.self)), current < Self.wantedKiB
+    else { return nil }
+    do {
+      let file = try FileDescriptor.open(FilePath(path), .writeOnly, options: .closeOnExec)
+      defer { try? file.close() }
+      try file.writeAll("\(Self.wantedKiB)\n".utf8)
+      return nil
+    } catch {
+      return "echo \(Self.wantedKiB) | sudo tee \(path)"
+    }
+  }
+}

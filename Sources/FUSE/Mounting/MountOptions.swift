@@ -1,0 +1,162 @@
+internal import CFuse
+internal import Linux
+
+/// What `-o` can say: the options of mount.fuse3(8) that make sense for a read-only mount, and those that
+/// mount(8) and fstab(5) pass to every helper.
+package struct MountOptions: Sendable, Equatable {
+  /// An option that is not known, or has a value that it cannot have.
+  package struct Problem: Error, Equatable, CustomStringConvertible {
+    /// What is wrong, as one clause; holds the option as it was given.
+    package let description: String
+
+    /// A problem in one clause.
+    package init(description: String) { self.description = description }
+  }
+
+  /// Other users may use the mount.
+  package var allowOther = false
+  /// Root may use an ordinary user's mount.
+  package var allowRoot = false
+  /// The owner that every file shows, in place of the source's.
+  package var owner: UInt32?
+  /// The group that every file shows, in place of the source's.
+  package var group: UInt32?
+  /// The permission bits that every file lacks, in place of the source's mode; at most 0777.
+  package var umask: UInt32?
+  /// What findmnt(8) shows as the source.
+  package var source = "stmount"
+  /// The second half of the file system's type, `fuse.SUBTYPE`.
+  package var subtype = "stmount"
+  /// Files bypass the page cache: no second copy in memory, but no readahead either, and mmap(2) with MAP_SHARED
+  /// fails with ENODEV where libfuse is older than 3.17.
+  package var isDirect = false
+  /// Where the bytes of a reply come from.
+  package var readSource = ReadSource.automatic
+  /// Options that are not known are no error: `mount -s`.
+  package var isSloppy = false
+  /// Options that the kernel takes as they are, such as `noatime`.
+  package var passedOn: [String] = []
+
+  /// How a read is answered.
+  package enum ReadSource: String, Sendable {
+    /// From whichever is faster for its size.
+    case automatic = "auto"
+    /// From the source's mapping: writev(2).
+    case mapping = "mmap"
+    /// From the source's descriptor through a pipe: splice(2).
+    case descriptor = "splice"
+    /// Read into memory of this process, and looked at once more before it is sent: pread(2). No change of the source
+    /// can pass unnoticed.
+    case copy
+  }
+
+  /// No options: what ``kernelOptions`` says of every mount is all there is.
+  package init() {}
+
+  /// Options that are accepted and mean nothing here: fstab(5)'s own, those that are always so, those about
+  /// access times, which a read-only mount leaves alone and libfuse does not take, and `suid` and `dev`, which
+  /// mount.fuse3(8) adds of its own accord where root mounts.
+  private static let ignored: Set<String> = [
+    "ro", "rw", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "_netdev",
+    "nofail", "nosuid", "suid", "nodev", "dev", "noexec", "default_permissions", "async", "nonempty",
+    "silent", "loud", "atime", "relatime", "norelatime", "diratime", "nodiratime", "strictatime",
+    "nostrictatime", "lazytime", "nolazytime",
+  ]
+  /// The kernel's own options that libfuse takes too.
+  private static let kernels: Set<String> = ["noatime", "sync", "dirsync"]
+
+  /// Adds the options of one `-o`, as ``split(_:)`` reads it. Later ones win.
+  package mutating func add(_ list: String) throws(Problem) {
+    for option in Self.split(list) { try add(option: option) }
+  }
+
+  /// Adds one option: a name or NAME=VALUE.
+  package mutating func add(option: String) throws(Problem) {
+    // By scalars, since a combining character after the sign would hide it from Character.
+    let scalars = option.unicodeScalars
+    let sign = scalars.firstIndex(of: "=")
+    let name = String(scalars[..<(sign ?? scalars.endIndex)])
+    let value = sign.map { String(scalars[scalars.index(after: $0)...]) }
+    switch (name, value) {
+    case ("allow_other", nil): allowOther = true
+    case ("allow_root", nil): allowRoot = true
+    case ("uid", let value?): owner = try Self.number(value, radix: 10, of: name)
+    case ("gid", let value?): group = try Self.number(value, radix: 10, of: name)
+    case ("umask", let value?):
+      let bits = try Self.number(value, radix: 8, of: name)
+      guard bits <= 0o777 else { throw Problem(description: "umask=\(value) is more than 0777") }
+      umask = bits
+    case ("direct_io", nil): isDirect = true
+    case ("io_uring", nil):
+      guard stmount_has_io_uring() != 0 else {
+        throw Problem(description: "io_uring needs libfuse 3.18, and this was built with an older one")
+      }
+      passedOn.append(name)
+    case ("io", let value?):
+      guard let source = ReadSource(rawValue: value) else {
+        throw Problem(description: "io=\(value) is not io=auto, io=mmap, io=splice or io=copy")
+      }
+      readSource = source
+    case ("fsname", let value?): source = value
+    case ("subtype", let value?): subtype = value
+    case (_, nil) where Self.kernels.contains(name): passedOn.append(name)
+    case (_, nil) where Self.ignored.contains(name): break
+    case _ where name.hasPrefix("x-") || name == "comment": break
+    case ("exec", nil) where !isSloppy:
+      throw Problem(description: "'exec' cannot be had: a model from strangers is mounted noexec")
+    default:
+      if isSloppy { return }
+      throw Problem(description: "mount option '\(option)' is not known")
+    }
+    if allowOther, allowRoot {
+      throw Problem(description: "allow_other and allow_root exclude each other")
+    }
+  }
+
+  private static func number(_ text: String, radix: Int, of name: String) throws(Problem) -> UInt32 {
+    guard let number = UInt32(text, radix: radix), text.first != "+" else {
+      throw Problem(
+        description: "\(name)=\(text) is not \(radix == 8 ? "an octal" : "a decimal") number")
+    }
+    return number
+  }
+
+  /// The options of one `-o`: separated by commas; `\,` is a comma in a value and `\\` a backslash.
+  package static func split(_ list: String) -> [String] {
+    var options = [""]
+    var isEscaped = false
+    for character in list.unicodeScalars {
+      if isEscaped {
+        options[options.count - 1].unicodeScalars.append(character)
+        isEscaped = false
+      } else if character == "\\" {
+        isEscaped = true
+      } else if character == "," {
+        options.append("")
+      } else {
+        options[options.count - 1].unicodeScalars.append(character)
+      }
+    }
+    return options.filter { !$0.isEmpty }
+  }
+
+  /// The options for libfuse, in its form. The kernel checks permissions, and whatever a stranger's model says
+  /// can neither be executed nor be a device.
+  var kernelOptions: String {
+    var options = ["ro", "nosuid", "nodev", "noexec", "default_permissions"]
+    options.append("fsname=" + Self.escape(source))
+    options.append("subtype=" + Self.escape(subtype))
+    if allowOther { options.append("allow_other") }
+    if allowRoot { options.append("allow_root") }
+    return (options + passedOn).joined(separator: ",")
+  }
+
+  private static func escape(_ value: String) -> String {
+    var result = ""
+    for scalar in value.unicodeScalars {
+      if scalar == "," || scalar == "\\" { result += "\\" }
+      result.unicodeScalars.append(scalar)
+    }
+    return result
+  }
+}

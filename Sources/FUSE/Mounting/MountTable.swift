@@ -1,0 +1,104 @@
+internal import Glibc
+internal import Linux
+package import SystemPackage
+
+/// What is mounted where, as this process sees it: proc_pid_mountinfo(5).
+///
+/// Reading it touches no mounted file system, so that a dead or hanging mount cannot block.
+package struct MountTable: Sendable {
+  /// One mount.
+  package struct Entry: Sendable, Equatable {
+    /// The file system's device number as `MAJOR:MINOR`; a FUSE mount has one of its own.
+    package var device: String
+    /// Where it is mounted, an absolute path.
+    package var mountPoint: FilePath
+    /// The file system's type, such as `fuse.stmount`.
+    package var type: String
+    /// What is mounted, as findmnt(8) shows it.
+    package var source: String
+  }
+
+  /// The mounts in the order in which they cover each other: later ones on top.
+  package let entries: [Entry]
+
+  /// Reads `/proc/self/mountinfo`.
+  package init() throws(Errno) {
+    var text: [UInt8] = []
+    do {
+      let file = try FileDescriptor.open(FilePath("/proc/self/mountinfo"), .readOnly, options: .closeOnExec)
+      defer { try? file.close() }
+      // A file of procfs has no size to be known beforehand.
+      let chunkSize = 1 << 16
+      while true {
+        let chunk = unsafe try [UInt8](unsafeUninitializedCapacity: chunkSize) { buffer, count in
+          count = try unsafe file.read(into: UnsafeMutableRawBufferPointer(buffer))
+        }
+        if chunk.isEmpty { break }
+        text += chunk
+      }
+    } catch {
+      throw error as? Errno ?? .ioError
+    }
+    self.init(parsing: text)
+  }
+
+  /// Reads the text of a mountinfo file; lines that make no sense are left out.
+  init(parsing text: [UInt8]) {
+    entries = text.split(separator: UInt8(ascii: "\n")).compactMap(Self.entry)
+  }
+
+  /// `36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`
+  private static func entry(_ line: ArraySlice<UInt8>) -> Entry? {
+    // A source may be empty, and then two spaces follow each other.
+    let fields = line.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
+    // The number of optional fields varies; a lone hyphen ends them.
+    guard fields.count > 6,
+      let hyphen = fields.dropFirst(6).firstIndex(where: { $0.elementsEqual("-".utf8) }),
+      fields.count > hyphen + 2
+    else { return nil }
+    return Entry(
+      device: String(decoding: fields[2], as: UTF8.self),
+      mountPoint: path(unescape(fields[4])),
+      type: String(decoding: unescape(fields[hyphen + 1]), as: UTF8.self),
+      source: String(decoding: unescape(fields[hyphen + 2]), as: UTF8.self))
+  }
+
+  /// Undoes the kernel's escapes: space, tab, newline and backslash are `\` and three octal digits.
+  private static func unescape(_ field: ArraySlice<UInt8>) -> [UInt8] {
+    var result: [UInt8] = []
+    var rest = field
+    while let byte = rest.popFirst() {
+      if byte == UInt8(ascii: "\\"), let value = octal(rest.prefix(3)) {
+        result.append(value)
+        rest = rest.dropFirst(3)
+      } else {
+        result.append(byte)
+      }
+    }
+    return result
+  }
+
+  /// The byte that three octal digits name, or nil where they are none.
+  private static func octal(_ digits: ArraySlice<UInt8>) -> UInt8? {
+    guard digits.count == 3, digits.allSatisfy((UInt8(ascii: "0")...UInt8(ascii: "7")).contains) else {
+      return nil
+    }
+    return UInt8(exactly: digits.reduce(0) { $0 * 8 + Int($1 - UInt8(ascii: "0")) })
+  }
+
+  private static func path(_ bytes: [UInt8]) -> FilePath {
+    let terminated = bytes.map { CInterop.PlatformChar(bitPattern: $0) } + [0]
+    return unsafe terminated.withUnsafeBufferPointer { buffer in
+      unsafe buffer.baseAddress.map { unsafe FilePath(platformString: $0) } ?? FilePath()
+    }
+  }
+
+  /// The mount that a path which is a mount point leads to, or nil. An autofs trigger is no mount: what is
+  /// mounted there covers it.
+  package func topmost(at mountPoint: FilePath) -> Entry? {
+    guard let entry = entries.last(where: { $0.mountPoint == mountPoint }), entry.type != "autofs" else {
+      return nil
+    }
+    return entry
+  }
+}

@@ -1,0 +1,71 @@
+internal import Glibc
+internal import Linux
+internal import Synchronization
+internal import SystemPackage
+
+/// A mount of nothing, to see whether mounting works on this machine and what the kernel can do.
+package struct Trial: Sendable {
+  /// What the kernel offers.
+  package let features: KernelFeatures
+  /// What the kernel reads ahead on a mount, in KiB, after it was raised; nil where sysfs does not tell.
+  package let readAheadKiB: Int?
+  /// What would let the kernel read further ahead; nil where it does so already.
+  package let readAheadRemedy: String?
+
+  /// Mounts an empty file system on a directory of its own, and unmounts it. No thread may have been started.
+  package init() throws(MountError) {
+    // Before there is anything that a signal could leave behind.
+    Signals.block()
+    let directory = try Self.makeDirectory()
+    defer { _ = unsafe directory.withPlatformString { unsafe rmdir($0) } }
+    var options = MountOptions()
+    options.source = "stmount-trial"
+    let session = try Session(fileSystem: EmptyFileSystem(), options: options)
+    try session.mount(at: MountPoint(checking: directory, shownAs: "\(directory)"))
+    let found = Mutex<(remedy: String?, sizeText: Substring?)>((nil, nil))
+    try session.run {
+      let remedy = session.raiseKernelReadAhead()
+      let sizeText = session.device.flatMap {
+        TextFile.lines(FilePath("/sys/class/bdi/\($0)/read_ahead_kb")).first
+      }
+      found.withLock { $0 = (remedy, sizeText) }
+      session.detach()
+    }
+    features = session.kernelFeatures
+    (readAheadRemedy, readAheadKiB) = found.withLock { ($0.remedy, $0.sizeText.flatMap { Int($0) }) }
+  }
+
+  private static func makeDirectory() throws(MountError) -> FilePath {
+    var template = Array("/tmp/stmount-trial.XXXXXX".utf8CString)
+    let made = unsafe template.withUnsafeMutableBufferPointer { buffer in
+      unsafe buffer.baseAddress.flatMap { unsafe mkdtemp($0) }.map { unsafe FilePath(platformString: $0) }
+    }
+    guard let made else {
+      throw MountError(
+        .system, "cannot make a directory in /tmp to try a mount on: \(Errno(rawValue: errno))")
+    }
+    return made
+  }
+}
+
+/// A root directory with nothing in it.
+private struct EmptyFileSystem: FileSystem {
+  func lookup(_ name: Span<UInt8>, in directory: InodeNumber) throws(Errno) -> Attributes? { nil }
+
+  func attributes(of inode: InodeNumber) throws(Errno) -> Attributes {
+    let start = Attributes.Time(seconds: 0, nanoseconds: 0)
+    return Attributes(
+      inode: .root, kind: .directory, permissions: 0o555, linkCount: 2, size: 0, owner: geteuid(),
+      group: getegid(),
+      accessTime: start, modificationTime: start, changeTime: start)
+  }
+
+  func list(_ directory: InodeNumber, from position: UInt64, into buffer: inout DirectoryBuffer) throws(Errno)
+  {}
+
+  func read(_ file: InodeNumber, at offset: UInt64, count: Int, reply: consuming ReadReply) {
+    reply.error(.isDirectory)
+  }
+
+  func statistics() -> Statistics { Statistics(size: 0, inodes: 1) }
+}

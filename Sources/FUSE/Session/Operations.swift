@@ -1,0 +1,211 @@
+internal import CFuse
+internal import CLinux
+internal import Glibc
+internal import Linux
+internal import Synchronization
+internal import SystemPackage
+
+/// What the callbacks of a session share: handed to libfuse as its userdata and found again through each
+/// request.
+final class SessionContext: Sendable {
+  let fileSystem: any FileSystem
+  let options: MountOptions
+  /// True where the kernel takes ENOSYS for open as "never ask again": then opening and closing a file costs no
+  /// request at all (FUSE_CAP_NO_OPEN_SUPPORT). The same for directories.
+  let needsNoOpen = Atomic<Bool>(false)
+  let needsNoOpendir = Atomic<Bool>(false)
+  let counters = RequestCounters()
+  let pipes = PipePool()
+  /// Which of the workers receives; nil where all do, since no answer is sure to come at once.
+  let turn: Turn?
+  private let features = Atomic<UInt>(0)
+
+  /// What the kernel said at the beginning of what it can do.
+  var kernelFeatures: KernelFeatures {
+    get { KernelFeatures(rawValue: features.load(ordering: .relaxed)) }
+    set { features.store(newValue.rawValue, ordering: .relaxed) }
+  }
+
+  init(fileSystem: any FileSystem, options: MountOptions) {
+    self.fileSystem = fileSystem
+    self.options = options
+    turn = fileSystem.saysWhenItWaits ? Turn() : nil
+  }
+
+  /// The context of a request: fuse_req_userdata.
+  static func of(_ request: fuse_req_t) -> SessionContext? {
+    unsafe fuse_req_userdata(request).map {
+      unsafe Unmanaged<SessionContext>.fromOpaque($0).takeUnretainedValue()
+    }
+  }
+}
+
+/// The table of callbacks. What is not in it libfuse answers ENOSYS, which the kernel remembers: access (it
+/// checks permissions itself), flush, lseek (a file without holes needs no asking), and all that would write,
+/// which a read-only mount refuses with EROFS before it gets here.
+func sessionOperations() -> fuse_lowlevel_ops {
+  var operations = fuse_lowlevel_ops()
+
+  unsafe operations.`init` = { userdata, connection in
+    guard let userdata = unsafe userdata, let connection = unsafe connection else { return }
+    let context = unsafe Unmanaged<SessionContext>.fromOpaque(userdata).takeUnretainedValue()
+    unsafe configure(connection, context)
+  }
+
+  unsafe operations.lookup = { request, parent, name in
+    guard let request = unsafe request else { return }
+    unsafe answer(request, .lookup) { (context, reply) throws(Errno) in
+      guard let name = unsafe name else { throw .invalidArgument }
+      let bytes = unsafe Span<UInt8>(
+        _unsafeStart: UnsafeRawPointer(name).assumingMemoryBound(to: UInt8.self), count: strlen(name))
+      // The kernel lets longer ones pass (FUSE_NAME_MAX), and statfs has said that there are none.
+      guard bytes.count <= NAME_MAX else { throw .fileNameTooLong }
+      let attributes = try context.fileSystem.lookup(bytes, in: InodeNumber(number: parent))
+      reply.take()?.entry(attributes)
+    }
+  }
+
+  unsafe operations.getattr = { request, inode, _ in
+    guard let request = unsafe request else { return }
+    unsafe answer(request, .getattr) { (context, reply) throws(Errno) in
+      let attributes = try context.fileSystem.attributes(of: InodeNumber(number: inode))
+      reply.take()?.attributes(attributes)
+    }
+  }
+
+  unsafe operations.open = { request, inode, info in
+    guard let request = unsafe request else { return }
+    unsafe answer(request, .open) { (context, reply) throws(Errno) in
+      guard let info = unsafe info else { throw .invalidArgument }
+      if context.needsNoOpen.load(ordering: .relaxed) { throw .noFunction }
+      guard unsafe info.pointee.flags & O_ACCMODE == O_RDONLY else { throw .readOnlyFileSystem }
+      unsafe info.pointee.keep_cache = 1
+      // Otherwise only for those who ask for it: such a file cannot be mapped shared before libfuse 3.17.
+      if unsafe context.options.isDirect || stmount_is_direct(info.pointee.flags) != 0 {
+        unsafe info.pointee.direct_io = 1
+      }
+      unsafe reply.take()?.opened(info)
+    }
+  }
+
+  unsafe operations.opendir = { request, inode, info in
+    guard let request = unsafe request else { return }
+    unsafe answer(request, .opendir) { (context, reply) throws(Errno) in
+      guard let info = unsafe info else { throw .invalidArgument }
+      if context.needsNoOpendir.load(ordering: .relaxed) { throw .noFunction }
+      unsafe info.pointee.keep_cache = 1
+      unsafe info.pointee.cache_readdir = 1
+      unsafe reply.take()?.opened(info)
+    }
+  }
+
+  unsafe operations.read = { request, inode, count, offset, _ in
+    guard let request = unsafe request else { return }
+    unsafe answer(request, .read) { (context, reply) throws(Errno) in
+      guard let offset = UInt64(exactly: offset), let owed = reply.take() else { throw .invalidArgument }
+      context.fileSystem.read(
+        InodeNumber(number: inode), at: offset, count: count,
+        reply: ReadReply(owed, countedBy: context.counters))
+    }
+  }
+
+  unsafe operations.readdir = { request, inode, size, position, _ in
+    unsafe list(request, inode, size: size, from: position, withAttributes: false)
+  }
+
+  unsafe operations.readdirplus = { request, inode, size, position, _ in
+    unsafe list(request, inode, size: size, from: position, withAttributes: true)
+  }
+
+  unsafe operations.getxattr = { request, inode, name, size in
+    guard let request = unsafe request else { return }
+    unsafe answer(request, .getxattr) { (context, reply) throws(Errno) in
+      guard let name = unsafe name else { throw .invalidArgument }
+      let value = try unsafe extendedAttribute(String(cString: name), of: InodeNumber(number: inode), context)
+      reply.take()?.attribute(value, room: size)
+    }
+  }
+
+  unsafe operations.listxattr = { request, inode, size in
+    guard let request = unsafe request else { return }
+    unsafe answer(request, .listxattr) { (context, reply) throws(Errno) in
+      let names = try context.fileSystem.extendedAttributeNames(of: InodeNumber(number: inode))
+      reply.take()?.attribute(names.flatMap { $0 + [0] }, room: size)
+    }
+  }
+
+  unsafe operations.statfs = { request, _ in
+    guard let request = unsafe request else { return }
+    unsafe answer(request, .statfs) { (context, reply) throws(Errno) in
+      reply.take()?.statistics(context.fileSystem.statistics())
+    }
+  }
+
+  return operations
+}
+
+/// Runs `body` with the request's context and its reply; an error it throws is the answer.
+private func answer(
+  _ request: fuse_req_t, _ kind: RequestKind,
+  _ body: (SessionContext, inout Reply?) throws(Errno) -> Void
+) {
+  var reply: Reply? = unsafe Reply(owning: request)
+  guard let context = unsafe SessionContext.of(request) else { return }
+  context.counters.count(kind)
+  do throws(Errno) {
+    try body(context, &reply)
+  } catch {
+    reply.take()?.error(error)
+  }
+}
+
+/// The value of an extended attribute: of other namespaces than `user.` none, which is said once for the whole file
+/// system. ls -l, which asks every file for `system.posix_acl_access`, takes ENODATA as this file's answer, but
+/// EOPNOTSUPP as the last.
+private func extendedAttribute(_ name: String, of inode: InodeNumber, _ context: SessionContext) throws(Errno)
+  -> [UInt8]
+{
+  guard name.utf8.starts(with: "user.".utf8) else { throw .notSupported }
+  let value = try context.fileSystem.extendedAttribute(Array(name.utf8), of: inode)
+  // XATTR_SIZE_MAX: nobody could be given a longer one.
+  guard value.count <= 65_536 else { throw Errno(rawValue: E2BIG) }
+  return value
+}
+
+private func list(
+  _ request: fuse_req_t?, _ inode: fuse_ino_t, size: Int, from position: off_t, withAttributes: Bool
+) {
+  guard let request = unsafe request else { return }
+  unsafe answer(request, .readdir) { (context, reply) throws(Errno) in
+    guard let position = UInt64(exactly: position) else { throw .invalidArgument }
+    var buffer = unsafe DirectoryBuffer(for: request, size: size, withAttributes: withAttributes)
+    try context.fileSystem.list(InodeNumber(number: inode), from: position, into: &buffer)
+    reply.take()?.bytes(buffer.bytes)
+  }
+}
+
+/// Agrees with the kernel on what both can do: struct fuse_conn_info.
+private func configure(_ connection: UnsafeMutablePointer<fuse_conn_info>, _ context: SessionContext) {
+  func flag(_ value: some BinaryInteger) -> UInt { UInt(truncatingIfNeeded: value) }
+  // Listings carry attributes, so that ls -l needs no lookup per file; always, since AUTO makes find and du
+  // of large directories several times slower.
+  unsafe stmount_want(connection, flag(FUSE_CAP_READDIRPLUS))
+  unsafe stmount_refuse(connection, flag(FUSE_CAP_READDIRPLUS_AUTO))
+  // Contents never change, so nothing needs to be dropped when attributes are read again.
+  unsafe stmount_want(connection, flag(FUSE_CAP_EXPLICIT_INVAL_DATA))
+  unsafe stmount_refuse(connection, flag(FUSE_CAP_AUTO_INVAL_DATA))
+  // Requests are small: receiving them through a pipe would only cost. Replies from a descriptor use one.
+  unsafe stmount_refuse(connection, flag(FUSE_CAP_SPLICE_READ))
+  unsafe stmount_want(connection, flag(FUSE_CAP_SPLICE_WRITE))
+  unsafe stmount_refuse(connection, flag(FUSE_CAP_SPLICE_MOVE))
+  unsafe stmount_want_direct_mmap(connection)
+  // A pipe holds so much; a longer reply through it would fall back to a copy in this process. max_write limits
+  // reads too: libfuse derives max_pages from it.
+  unsafe connection.pointee.max_write = 512 << 10
+  context.needsNoOpen.store(
+    unsafe !context.options.isDirect && stmount_is_capable(connection, flag(FUSE_CAP_NO_OPEN_SUPPORT)) != 0,
+    ordering: .relaxed)
+  context.needsNoOpendir.store(
+    unsafe stmount_is_capable(connection, flag(FUSE_CAP_NO_OPENDIR_SUPPORT)) != 0, ordering: .relaxed)
+  context.kernelFeatures = unsafe KernelFeatures(connection)
+}

@@ -1,0 +1,218 @@
+internal import CFuse
+internal import Glibc
+internal import Linux
+package import SystemPackage
+
+/// The answer that one request of the kernel is owed.
+///
+/// It cannot be copied and every method consumes it, so that a request is answered at most once; one that is
+/// dropped is answered EIO, so that it is answered at least once. libfuse frees the request with the answer,
+/// also where sending it fails (fuse_reply_err and its kin), so nothing may be sent after that either.
+@safe struct Reply: ~Copyable {
+  private let request: fuse_req_t
+
+  /// Takes over the request, which nothing else may answer from now on.
+  @unsafe init(owning request: fuse_req_t) { unsafe self.request = request }
+
+  deinit {
+    unsafe SessionContext.of(request)?.counters.countError()
+    unsafe fuse_reply_err(request, EIO)
+  }
+
+  /// Answers with an error: fuse_reply_err.
+  consuming func error(_ errno: Errno) {
+    let request = unsafe request
+    discard self
+    // That the kernel need not ask, or that an attribute is not there, are answers.
+    if ![.noFunction, .noData, .notSupported].contains(errno) {
+      unsafe SessionContext.of(request)?.counters.countError()
+    }
+    unsafe fuse_reply_err(request, errno.rawValue)
+  }
+
+  /// Answers a lookup, with nil for a name that is not there and will not be: fuse_reply_entry.
+  consuming func entry(_ attributes: Attributes?) {
+    let request = unsafe request
+    discard self
+    var entry = fuse_entry_param(attributes)
+    unsafe fuse_reply_entry(request, &entry)
+  }
+
+  /// Answers getattr: fuse_reply_attr.
+  consuming func attributes(_ attributes: Attributes) {
+    let request = unsafe request
+    discard self
+    var status = stat(attributes)
+    unsafe fuse_reply_attr(request, &status, Session.cacheSeconds)
+  }
+
+  /// Answers an open: fuse_reply_open.
+  consuming func opened(_ info: UnsafeMutablePointer<fuse_file_info>) {
+    let request = unsafe request
+    discard self
+    unsafe fuse_reply_open(request, info)
+  }
+
+  /// Answers statfs: fuse_reply_statfs.
+  consuming func statistics(_ statistics: Statistics) {
+    let request = unsafe request
+    discard self
+    let blockSize: UInt64 = 4096
+    var status = statvfs()
+    status.f_bsize = UInt(blockSize)
+    status.f_frsize = UInt(blockSize)
+    status.f_blocks = UInt(statistics.size / blockSize + (statistics.size % blockSize == 0 ? 0 : 1))
+    status.f_files = UInt(statistics.inodes)
+    status.f_namemax = 255
+    unsafe fuse_reply_statfs(request, &status)
+  }
+
+  /// Answers with bytes, which the kernel copies straight from where they are: fuse_reply_buf. Memory that
+  /// cannot be read is an error at the other end, not a signal here: writev(2) answers EFAULT.
+  consuming func bytes(_ bytes: RawSpan) {
+    let request = unsafe request
+    discard self
+    unsafe bytes.withUnsafeBytes { buffer in
+      _ = unsafe fuse_reply_buf(
+        request, buffer.baseAddress?.assumingMemoryBound(to: CChar.self), buffer.count)
+    }
+  }
+
+  /// Answers with two runs of bytes, one after the other: fuse_reply_iov. Otherwise as ``bytes(_:)``.
+  consuming func bytes(_ first: RawSpan, _ second: RawSpan) {
+    let request = unsafe request
+    discard self
+    unsafe first.withUnsafeBytes { first in
+      unsafe second.withUnsafeBytes { second in
+        var parts = unsafe (iovec(first), iovec(second))
+        unsafe withUnsafeBytes(of: &parts) { parts in
+          let vector = unsafe parts.bindMemory(to: iovec.self)
+          _ = unsafe fuse_reply_iov(request, vector.baseAddress, Int32(vector.count))
+        }
+      }
+    }
+  }
+
+  /// Answers getxattr or listxattr, which ask for the size by giving none: fuse_reply_xattr.
+  consuming func attribute(_ bytes: [UInt8], room: Int) {
+    if room == 0 {
+      let request = unsafe request
+      discard self
+      unsafe fuse_reply_xattr(request, bytes.count)
+    } else if bytes.count > room {
+      error(.outOfRange)
+    } else {
+      unsafe self.bytes(bytes.span.bytes)
+    }
+  }
+}
+
+extension iovec {
+  /// Bytes that are only read, though the type does not say so.
+  fileprivate init(_ bytes: UnsafeRawBufferPointer) {
+    unsafe self.init(iov_base: UnsafeMutableRawPointer(mutating: bytes.baseAddress), iov_len: bytes.count)
+  }
+}
+
+extension Reply {
+  /// Answers with pages that a pipe holds: fuse_reply_data, splice(2).
+  consuming func pages(_ pages: borrowing PipedPages) {
+    let request = unsafe request
+    discard self
+    var buffers = fuse_bufvec()
+    buffers.count = 1
+    unsafe buffers.buf.size = pages.count
+    unsafe buffers.buf.flags = FUSE_BUF_IS_FD
+    unsafe buffers.buf.fd = pages.descriptor.rawValue
+    // Not FUSE_BUF_SPLICE_MOVE: it would take pages out of the file's own cache where it can.
+    unsafe fuse_reply_data(request, &buffers, fuse_buf_copy_flags(0))
+  }
+
+  /// What the request's session has in common.
+  fileprivate var context: SessionContext? { unsafe SessionContext.of(request) }
+}
+
+/// The answer that one read is owed. Dropped unanswered, it is an I/O error at the other end.
+package struct ReadReply: ~Copyable {
+  private let reply: Reply
+  private let counters: RequestCounters
+
+  init(_ reply: consuming Reply, countedBy counters: RequestCounters) {
+    self.reply = reply
+    self.counters = counters
+  }
+
+  /// Tells that the answer may have to wait, for a disk as a rule, `unless` something is known: from now on another worker
+  /// receives what comes.
+  package func mayWait(unless isReady: @autoclosure () -> Bool = false) {
+    guard let turn = reply.context?.turn, turn.isMine, !isReady() else { return }
+    turn.passOn()
+  }
+
+  /// Answers with an error.
+  package consuming func error(_ errno: Errno) { reply.error(errno) }
+
+  /// Answers with the bytes asked for, or fewer at the end of the file. The memory may be a file's mapping:
+  /// this process does not touch it, the kernel does, and pages that are gone make the read fail with EIO.
+  package consuming func bytes(_ bytes: RawSpan) {
+    counters.countRead(bytes.byteCount)
+    reply.bytes(bytes)
+  }
+
+  /// Answers with two runs of bytes, one after the other; otherwise as ``bytes(_:)``.
+  package consuming func bytes(_ first: RawSpan, _ second: RawSpan) {
+    counters.countRead(first.byteCount + second.byteCount)
+    if first.isEmpty { reply.bytes(second) } else { reply.bytes(first, second) }
+  }
+
+  /// Takes bytes `range` of a file to answer with; nil where they cannot be had so. The caller finds out that the file has
+  /// not changed before it sends them.
+  package func pages(_ range: Range<UInt64>, of file: FileDescriptor) -> PipedPages? {
+    guard let pipes = reply.context?.pipes else { return nil }
+    return PipedPages.take(range, of: file, from: pipes)
+  }
+
+  /// Answers with pages of a file.
+  package consuming func pages(_ pages: borrowing PipedPages) {
+    counters.countRead(pages.count)
+    reply.pages(pages)
+  }
+}
+
+// MARK: - C structures
+
+extension fuse_entry_param {
+  /// An entry that the kernel may remember; nil is a name that it may remember as missing (inode 0).
+  init(_ attributes: Attributes?) {
+    self.init()
+    entry_timeout = Session.cacheSeconds
+    attr_timeout = Session.cacheSeconds
+    guard let attributes else { return }
+    ino = fuse_ino_t(attributes.inode.number)
+    attr = stat(attributes)
+  }
+}
+
+extension stat {
+  init(_ attributes: Attributes) {
+    self.init()
+    st_ino = ino_t(attributes.inode.number)
+    st_mode = attributes.permissions | (attributes.kind == .directory ? S_IFDIR : S_IFREG)
+    st_nlink = nlink_t(attributes.linkCount)
+    st_uid = attributes.owner
+    st_gid = attributes.group
+    st_size = off_t(clamping: attributes.size)
+    st_blksize = blksize_t(attributes.ioSize)
+    // In units of 512 bytes whatever st_blksize says: stat(2).
+    st_blocks = blkcnt_t(clamping: attributes.size / 512 + (attributes.size % 512 == 0 ? 0 : 1))
+    st_atim = timespec(attributes.accessTime)
+    st_mtim = timespec(attributes.modificationTime)
+    st_ctim = timespec(attributes.changeTime)
+  }
+}
+
+extension timespec {
+  fileprivate init(_ time: Attributes.Time) {
+    self.init(tv_sec: time.seconds, tv_nsec: time.nanoseconds)
+  }
+}

@@ -1,0 +1,51 @@
+internal import CLinux
+import Glibc
+
+/// A signal that ends the command, once it has cleaned up.
+package struct Interruption: Error {
+  package let signal: CInt
+
+  /// Ends the command as the signal would have done, so that a shell knows.
+  package func end() -> Never {
+    var set = sigset_t()
+    unsafe sigemptyset(&set)
+    unsafe sigaddset(&set, signal)
+    Glibc.signal(signal, SIG_DFL)
+    unsafe pthread_sigmask(SIG_UNBLOCK, &set, nil)
+    raise(signal)
+    exit(128 + signal)
+  }
+}
+
+/// The signals that would end the command, made to wait while files are written.
+///
+/// They are looked for where the command can stop. So there is one way out, whatever the reason, and no code that runs
+/// between two others.
+package struct BlockedSignals {
+  private let set: sigset_t
+
+  /// Makes the signals wait, but for those that whoever started this has told it to ignore: nohup(1).
+  package init() {
+    var set = sigset_t()
+    unsafe sigemptyset(&set)
+    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+      var action = sigaction()
+      unsafe sigaction(signal, nil, &action)
+      // SIG_IGN is no function, but the address 1.
+      let handler = unsafe unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
+      if handler != 1 { unsafe sigaddset(&set, signal) }
+    }
+    unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
+    // A limit on the size of files is an error of write(2) like any other.
+    Glibc.signal(SIGXFSZ, SIG_IGN)
+    self.set = set
+  }
+
+  /// Throws if one has come: sigtimedwait(2), without waiting.
+  package func check() throws(Interruption) {
+    var set = set
+    var timeout = timespec()
+    let signal = unsafe sigtimedwait(&set, nil, &timeout)
+    if signal > 0 { throw Interruption(signal: signal) }
+  }
+}

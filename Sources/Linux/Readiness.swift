@@ -1,0 +1,66 @@
+internal import CLinux
+internal import Glibc
+package import SystemPackage
+
+/// How a daemon and the command that started it agree that the mount stays: the daemon says that it is ready, and the
+/// command that it has heard so and ends well.
+///
+/// Whatever ends the command before that, the daemon notices and undoes the mount: nobody is left with one that they were
+/// told had failed.
+package struct Readiness: Sendable {
+  /// The ends of one connection.
+  private let command: FileDescriptor
+  private let daemon: FileDescriptor
+
+  /// Makes the connection, which no child that executes something else inherits: socketpair(2).
+  package init() throws(Errno) {
+    var ends: (CInt, CInt) = (-1, -1)
+    let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
+    let result = unsafe withUnsafeMutableBytes(of: &ends) { ends in
+      unsafe socketpair(AF_UNIX, type, 0, ends.bindMemory(to: CInt.self).baseAddress)
+    }
+    guard result == 0 else { throw Errno(rawValue: errno) }
+    command = FileDescriptor(rawValue: ends.0)
+    daemon = FileDescriptor(rawValue: ends.1)
+  }
+
+  /// Says that the daemon is ready, after leaving the terminal to the command: standard input, output and error
+  /// go to /dev/null, so that whoever waits for their end need not wait for the daemon's. False where the command has
+  /// ended without hearing it.
+  package func signal() -> Bool {
+    if let null = try? FileDescriptor.open(FilePath("/dev/null"), .readWrite, options: .closeOnExec) {
+      for standard in [FileDescriptor.standardInput, .standardOutput, .standardError] {
+        _ = try? null.duplicate(as: standard)
+      }
+      if null.rawValue > 2 { try? null.close() }
+    }
+    try? command.close()
+    defer { try? daemon.close() }
+    return Self.send(to: daemon) && Self.receive(from: daemon)
+  }
+
+  /// Waits for ``signal()`` in the parent, for at most `seconds`. False where the daemon ended without it or
+  /// did not say so in time: poll(2). Until then a signal ends the process as ever; from then on it must end well, and
+  /// signals are blocked.
+  package func wait(seconds: Int32) -> Bool {
+    try? daemon.close()
+    var request = pollfd(fd: command.rawValue, events: Int16(POLLIN), revents: 0)
+    var count: CInt
+    repeat { count = unsafe poll(&request, 1, seconds * 1000) } while count < 0 && errno == EINTR
+    guard count == 1, Self.receive(from: command) else { return false }
+    var all = sigset_t()
+    unsafe sigfillset(&all)
+    unsafe pthread_sigmask(SIG_SETMASK, &all, nil)
+    return Self.send(to: command)
+  }
+
+  private static func send(to end: FileDescriptor) -> Bool {
+    var byte: UInt8 = 1
+    return unsafe Glibc.send(end.rawValue, &byte, 1, Int32(MSG_NOSIGNAL)) == 1
+  }
+
+  private static func receive(from end: FileDescriptor) -> Bool {
+    var byte: UInt8 = 0
+    return unsafe withUnsafeMutableBytes(of: &byte) { unsafe (try? end.read(into: $0)) == 1 }
+  }
+}

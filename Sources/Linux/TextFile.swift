@@ -1,0 +1,14 @@
+package import SystemPackage
+
+/// Small files of the system.
+package enum TextFile {
+  /// The lines of a file such as those of procfs, at most 64 KiB; none where it cannot be read.
+  package static func lines(_ path: FilePath) -> [Substring] {
+    guard let file = try? FileDescriptor.open(path, .readOnly, options: .closeOnExec) else { return [] }
+    defer { try? file.close() }
+    let bytes = try? unsafe [UInt8](unsafeUninitializedCapacity: 1 << 16) { buffer, count in
+      count = try unsafe file.read(into: UnsafeMutableRawBufferPointer(buffer))
+    }
+    return String(decoding: bytes ?? [], as: UTF8.self).split(separator: "\n")
+  }
+}

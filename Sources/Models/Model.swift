@@ -1,0 +1,156 @@
+package import Safetensors
+internal import SystemPackage
+
+/// The tensors of one model: of one file, or of the shards of a set.
+package struct Model: Sendable {
+  /// A tensor's place: `shard` in ``Model/shards``, `index` in that shard's header.
+  package struct Place: Sendable {
+    /// The position of the shard.
+    package let shard: Int32
+    /// The position in the shard's header.
+    package let index: Int32
+  }
+
+  /// The files the tensors are in.
+  package let shards: [Shard]
+  /// The tensors that the model shows, in the order of their names by UTF-8 bytes; names are unique.
+  package let places: [Place]
+  /// What a person should know though the model is sound, one line each; safe to print.
+  package let warnings: [String]
+
+  /// The shard that holds the tensor at `place`.
+  package func shard(at place: Place) -> Shard { shards[Int(place.shard)] }
+  /// The tensor at `place`.
+  package func tensor(at place: Place) -> Tensor { shard(at: place).header[Int(place.index)] }
+  /// The name of the tensor at `place`.
+  package func name(at place: Place) -> TensorName { shard(at: place).header.name(at: Int(place.index)) }
+
+  /// The tensors that the sources name and the model does not show; a conversion without them would lose
+  /// something.
+  package let omitted: [OmittedTensor]
+
+  /// The sum of the tensors' sizes, in bytes; `UInt64.max` where it is more, as that of tensors which repeat
+  /// the same bytes can be.
+  package var totalSize: UInt64 { places.lazy.map { tensor(at: $0).byteCount }.clampedSum }
+}
+
+extension Sequence<UInt64> {
+  /// The sum of all, or `UInt64.max` where it is more.
+  package var clampedSum: UInt64 {
+    reduce(0) { sum, number in
+      let (sum, overflow) = sum.addingReportingOverflow(number)
+      return overflow ? .max : sum
+    }
+  }
+}
+
+// MARK: - Opening
+
+extension Model {
+  /// A model of one file, or of the union of several whose tensors' names must not clash.
+  init(files paths: [FilePath], lenient: Bool) throws(ModelError) {
+    var shards: [Shard] = []
+    for path in paths { shards.append(try Shard(opening: path, lenient: lenient)) }
+    shards.makeNamesUnique()
+
+    var places: [Place] = []
+    for (position, shard) in shards.enumerated() {
+      for index in 0..<shard.header.count {
+        // A header of 100 MB has fewer than 2^31 tensors, and a process fewer descriptors.
+        places.append(Place(shard: Int32(position), index: Int32(index)))
+      }
+    }
+    if shards.count > 1 {
+      func name(_ place: Place) -> TensorName {
+        shards[Int(place.shard)].header.name(at: Int(place.index))
+      }
+      places.sort { name($0) < name($1) }
+      for (left, right) in zip(places, places.dropFirst()) where name(left) == name(right) {
+        let other = shards[Int(left.shard)].file.path
+        throw ModelError(
+          .malformed, shards[Int(right.shard)].file.path,
+          "tensor \(name(right)) is also in \(other.printable); mount the files one by one")
+      }
+    }
+    self.init(
+      shards: shards, places: places, warnings: shards.flatMap(\.warnings), omitted: shards.flatMap(\.omitted)
+    )
+  }
+
+  /// A model of a sharded set, exactly as its index names it; the shards are beside the path given, wherever
+  /// symbolic links lead.
+  init(index path: FilePath, lenient: Bool) throws(ModelError) {
+    let index = try ModelIndex(opening: path)
+    let directory = path.removingLastComponent()
+    var shards: [Shard] = []
+    for (position, name) in index.shards.enumerated() {
+      let shardPath = directory.pushing(FilePath(bytes: name))
+      do throws(ModelError) {
+        shards.append(try Shard(opening: shardPath, lenient: lenient))
+      } catch {
+        guard error.kind == .noSource, error.path == shardPath else { throw error }
+        let users = index.tensors.filter { $0.shard == position }
+        let example = users.first.map { ", such as \($0.name)" } ?? ""
+        throw ModelError(
+          .malformed, shardPath,
+          "the shard is missing, and the index \(path.printable) puts "
+            + PrintableText.counted(users.count, "tensor") + " into it"
+            + example + "; \(error.problem)")
+      }
+    }
+
+    var places: [Place] = []
+    var omitted: [OmittedTensor] = []
+    for (name, position) in index.tensors {
+      guard let found = shards[position].header.index(of: name) else {
+        if let missing = shards[position].omitted.first(where: { $0.name == name }) {
+          omitted.append(missing)
+          continue
+        }
+        throw ModelError(
+          .malformed, shards[position].file.path,
+          "tensor \(name) is missing, though the index \(path.printable) puts it here")
+      }
+      places.append(Place(shard: Int32(position), index: Int32(found)))
+    }
+    var warnings = shards.flatMap(\.warnings)
+    let extras = shards.reduce(0) { $0 + $1.header.count } - places.count
+    if extras > 0 {
+      warnings.append(
+        "\(path.printable): the shards hold \(PrintableText.counted(extras, "tensor")) that the index does not name; left out"
+      )
+    }
+    self.init(shards: shards, places: places, warnings: warnings, omitted: omitted)
+  }
+}
+
+extension Shard {
+  /// How many tensors that are left out are named one by one.
+  private static let namedOmissions = 10
+
+  /// A line about bytes that were accepted leniently, and some about tensors that are not shown.
+  fileprivate var warnings: [String] {
+    var lines = omitted.prefix(Self.namedOmissions).map {
+      "\(file.path.printable): tensor \($0.name) \($0.reason); left out"
+    }
+    let others = omitted.count - lines.count
+    if others > 0 {
+      lines.append("\(file.path.printable): \(PrintableText.counted(others, "more tensor")) left out")
+    }
+    if header.trailingBytes > 0 {
+      let count = PrintableText.counted(header.trailingBytes, "byte")
+      lines.append("\(file.path.printable): \(count) after the last tensor left out")
+    }
+    return lines
+  }
+}
+
+extension [Shard] {
+  /// Calls shards that share a file name by their paths.
+  fileprivate mutating func makeNamesUnique() {
+    let uses = Dictionary(grouping: self, by: \.name)
+    for position in indices where uses[self[position].name, default: []].count > 1 {
+      self[position].name = String(decoding: self[position].file.path.bytes, as: UTF8.self)
+    }
+  }
+}

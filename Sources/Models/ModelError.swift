@@ -1,0 +1,112 @@
+internal import PyTorch
+package import Safetensors
+package import SystemPackage
+
+/// Why a source cannot be mounted or listed.
+package struct ModelError: Error {
+  /// The kind of failure, which decides a command's exit status.
+  package enum Kind: Sendable {
+    /// There is no such file, or nothing in it that could be a model.
+    case noSource
+    /// The model is there and broken.
+    case malformed
+    /// The model may not be read by this user.
+    case notPermitted
+    /// The system failed.
+    case system
+  }
+
+  /// The kind of failure.
+  package let kind: Kind
+  /// The file or directory it is about.
+  package let path: FilePath
+  /// What is wrong with it, as a clause; safe to print.
+  package let problem: String
+  /// The header's own error, where that is the reason.
+  package let headerError: HeaderError?
+
+  /// An error from its parts; `problem` is safe to print.
+  package init(_ kind: Kind, _ path: FilePath, _ problem: String) {
+    self.kind = kind
+    self.path = path
+    self.problem = problem
+    headerError = nil
+  }
+
+  /// Runs `body` and turns what it throws into an error about `path`; `action` is what was tried, such as
+  /// "open".
+  package static func translating<Result>(
+    _ action: String, _ path: FilePath, _ body: () throws -> Result
+  ) throws(ModelError) -> Result {
+    do {
+      return try body()
+    } catch let error as ModelError {
+      throw error
+    } catch let error as HeaderError {
+      throw ModelError(header: error, path)
+    } catch let error as FormatError {
+      throw ModelError(error, path, action)
+    } catch let error as Errno {
+      throw ModelError(errno: error, path, action)
+    } catch {
+      throw ModelError(.system, path, "cannot \(action) it: \(error)")
+    }
+  }
+
+  private init(header error: HeaderError, _ path: FilePath) {
+    kind = .malformed
+    self.path = path
+    problem = error.description
+    headerError = error
+  }
+
+  private init(_ error: FormatError, _ path: FilePath, _ action: String) {
+    switch error.problem {
+    case .unreadable(let errno): self.init(errno: errno, path, action)
+    case .noPickle: self.init(header: .foreignFormat(.zip), path)
+    default: self.init(.malformed, path, error.clause)
+    }
+  }
+
+  init(errno: Errno, _ path: FilePath, _ action: String) {
+    switch errno {
+    case .noSuchFileOrDirectory, .notDirectory, .tooManySymbolicLinkLevels, .fileNameTooLong:
+      kind = .noSource
+    case .permissionDenied, .notPermitted: kind = .notPermitted
+    default: kind = .system
+    }
+    self.path = path
+    problem = "cannot \(action) it: \(errno)"
+    headerError = nil
+  }
+}
+
+extension ModelError: CustomStringConvertible {
+  /// One line for a person: the path and the problem. Safe to print.
+  package var description: String { "\(path.printable): \(problem)" }
+}
+
+extension FilePath {
+  /// The path in quotes, safe to print.
+  package var printable: String { PrintableText.quoted(bytes) }
+
+  /// The path's bytes as the file system has them, not necessarily UTF-8.
+  package var bytes: [UInt8] {
+    unsafe withPlatformString { pointer in
+      unsafe Array(UnsafeRawBufferPointer(start: pointer, count: length))
+    }
+  }
+
+  /// The last component's bytes; empty where the path has none.
+  package var fileName: [UInt8] { lastComponent.map { FilePath(root: nil, [$0]).bytes } ?? [] }
+
+  /// The path whose bytes these are; they hold no NUL.
+  package init(bytes: some Collection<UInt8>) {
+    var terminated = bytes.map { CInterop.PlatformChar(bitPattern: $0) }
+    terminated.append(0)
+    self = unsafe terminated.withUnsafeBufferPointer { buffer in
+      // The buffer holds at least the terminator, so it has an address.
+      unsafe buffer.baseAddress.map { unsafe FilePath(platformString: $0) } ?? FilePath()
+    }
+  }
+}

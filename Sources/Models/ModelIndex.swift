@@ -1,0 +1,124 @@
+internal import Safetensors
+internal import SystemPackage
+
+/// The index of a sharded set: which tensor is in which file.
+///
+/// Read from `{"metadata": {…}, "weight_map": {"TENSOR": "FILE", …}}`. The metadata is advisory (some writers
+/// put file sizes into `total_size`) and is not looked at.
+struct ModelIndex {
+  /// The longest index that is read, in bytes; the same as for a header.
+  static let maximumSize = HeaderPrefix.maximumLength
+
+  /// The shards' file names, each once, in the order of their bytes.
+  private(set) var shards: [[UInt8]] = []
+  /// Each tensor with the position of its shard in ``shards``, in the order of the tensors' names.
+  private(set) var tensors: [(name: TensorName, shard: Int)] = []
+
+  /// True if a file of this name is an index: `*.safetensors.index*.json`, and of PyTorch's files
+  /// `*.bin.index*.json`.
+  static func isIndex(_ fileName: some Collection<UInt8>) -> Bool {
+    ModelFamily.all.contains { $0.isIndex(fileName) }
+  }
+
+  /// Opens and reads an index.
+  init(opening path: FilePath) throws(ModelError) {
+    let file = try SourceFile(opening: path)
+    guard file.size <= Self.maximumSize else {
+      throw ModelError(
+        .malformed, path, "an index of \(file.size) bytes is over the limit of \(Self.maximumSize)")
+    }
+    let bytes = try ModelError.translating("read", path) {
+      try file.read(from: 0, count: Int(file.size))
+    }
+    if let offset = firstInvalidUTF8(bytes.span) {
+      throw ModelError(.malformed, path, "the index is not UTF-8 at byte \(offset)")
+    }
+    do throws(JSONError) {
+      try read(bytes.span)
+    } catch {
+      let foreign = ForeignFormat(prefix: Array(bytes.prefix(ForeignFormat.prefixSize)))
+      if let foreign, foreign != .json { throw ModelError(.malformed, path, foreign.description) }
+      throw ModelError(.malformed, path, "the index is not valid at byte \(error.offset): \(error.problem)")
+    }
+  }
+
+  private init() {}
+
+  /// Reads an index from memory; for tests and fuzzing.
+  static func read(_ bytes: [UInt8]) throws(JSONError) -> ModelIndex {
+    var index = ModelIndex()
+    if let offset = firstInvalidUTF8(bytes.span) { throw JSONError(offset: offset, problem: "not UTF-8") }
+    try index.read(bytes.span)
+    return index
+  }
+
+  private mutating func read(_ json: Span<UInt8>) throws(JSONError) {
+    var cursor = JSONCursor(json)
+    var text: [UInt8] = []
+    var entries: [Entry]?
+    try cursor.beginObject("the index's '{'")
+    while let key = try cursor.nextKey(into: &text) {
+      let isWeightMap = text[key.range].elementsEqual("weight_map".utf8)
+      text.removeSubrange(key.range)
+      if isWeightMap {
+        guard entries == nil else {
+          throw JSONError(offset: key.offset, problem: "weight_map stands twice")
+        }
+        entries = try Self.readWeightMap(&cursor, into: &text)
+      } else {
+        try cursor.skipValue(scratch: &text)
+      }
+    }
+    try cursor.expectEnd()
+    guard var entries else { throw cursor.error("it has no weight_map") }
+    guard !entries.isEmpty else { throw cursor.error("its weight_map names no tensor") }
+
+    entries.sort { compareBytes(text[$0.name], text[$1.name]) < 0 }
+    for (left, right) in zip(entries, entries.dropFirst())
+    where compareBytes(text[left.name], text[right.name]) == 0 {
+      let name = TensorName(utf8: text[left.name])
+      throw JSONError(
+        offset: max(left.offset, right.offset), problem: "tensor \(name) stands twice in weight_map")
+    }
+    let names = Set(entries.map { text[$0.file] })
+    shards = names.sorted { compareBytes($0, $1) < 0 }.map { Array($0) }
+    let positions = [[UInt8]: Int](uniqueKeysWithValues: zip(shards, shards.indices))
+    tensors = entries.map {
+      (TensorName(utf8: text[$0.name]), positions[Array(text[$0.file])] ?? 0)
+    }
+  }
+
+  private struct Entry {
+    var name: Range<Int>
+    var file: Range<Int>
+    var offset: Int
+  }
+
+  private static func readWeightMap(_ cursor: inout JSONCursor, into text: inout [UInt8])
+    throws(JSONError) -> [Entry]
+  {
+    var entries: [Entry] = []
+    try cursor.beginObject("an object of file names")
+    while let name = try cursor.nextKey(into: &text) {
+      var file = try cursor.string("a shard's file name", into: &text)
+      guard isBareFileName(text[file]) else {
+        let shown = PrintableText.quoted(text[file])
+        throw JSONError(
+          offset: name.offset, problem: "\(shown) is not the bare name of a file beside the index")
+      }
+      // Most neighbours share a shard: keep its name once.
+      if let last = entries.last?.file, text[last] == text[file] {
+        text.removeSubrange(file.lowerBound...)
+        file = last
+      }
+      entries.append(Entry(name: name.range, file: file, offset: name.offset))
+    }
+    return entries
+  }
+
+  /// False of what could leave the index's directory or is no name at all.
+  private static func isBareFileName(_ name: ArraySlice<UInt8>) -> Bool {
+    !name.isEmpty && !name.contains(UInt8(ascii: "/")) && !name.contains(0)
+      && !name.elementsEqual(".".utf8) && !name.elementsEqual("..".utf8)
+  }
+}

@@ -1,0 +1,80 @@
+internal import Glibc
+internal import Safetensors
+package import SystemPackage
+
+/// A directory from which files are opened that are in it, and no others.
+///
+/// The paths come from strangers. Neither `..` nor a symbolic link, in whatever place, leads out of it.
+package final class RootDirectory: Sendable {
+  package let path: FilePath
+  private let descriptor: FileDescriptor
+
+  /// Opens the directory itself, for which links are followed.
+  package init(opening path: FilePath) throws(ModelError) {
+    self.path = path
+    descriptor = try ModelError.translating("open", path) {
+      try FileDescriptor.open(path, .readOnly, options: [.directory, .closeOnExec])
+    }
+  }
+
+  deinit { try? descriptor.close() }
+
+  /// False of what is no path of a file below a directory, whatever that directory holds.
+  package static func contains(_ relative: ArraySlice<UInt8>) -> Bool {
+    !relative.contains(0)
+      && relative.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).allSatisfy {
+        !$0.isEmpty && !$0.elementsEqual(".".utf8) && !$0.elementsEqual("..".utf8)
+      }
+  }
+
+  /// Opens a file, each component of its path by itself: openat(2) with O_NOFOLLOW.
+  package func open(_ relative: [UInt8]) throws(ModelError) -> SourceFile {
+    let full = path.pushing(FilePath(bytes: relative))
+    guard Self.contains(relative[...]) else {
+      throw ModelError(.malformed, full, "it is not the path of a file below \(path.printable)")
+    }
+    let components = relative.split(separator: UInt8(ascii: "/")).map { FilePath(bytes: $0) }
+    var directory = descriptor
+    defer { if directory != descriptor { try? directory.close() } }
+    for component in components.dropLast() {
+      let next = try open(component, in: directory, O_DIRECTORY, full)
+      if directory != descriptor { try? directory.close() }
+      directory = next
+    }
+    guard let name = components.last else { throw ModelError(.malformed, full, "it has no name") }
+    return try SourceFile(adopting: try openFile(name, in: directory, full), openedBy: full)
+  }
+
+  private func openFile(_ name: FilePath, in directory: FileDescriptor, _ full: FilePath)
+    throws(ModelError) -> FileDescriptor
+  {
+    // What is no regular file is not even opened, as everywhere; a link is refused by what comes after.
+    let status = try ModelError.translating("open", full) {
+      try unsafe name.withPlatformString { name throws(Errno) in
+        try unsafe Stat(name, relativeTo: directory, flags: .symlinkNoFollow)
+      }
+    }
+    guard status.type == .regular || status.type == .symbolicLink else {
+      throw ModelError(.malformed, full, status.type.refusal)
+    }
+    return try open(name, in: directory, O_NONBLOCK, full)
+  }
+
+  private func open(_ name: FilePath, in directory: FileDescriptor, _ flags: CInt, _ full: FilePath)
+    throws(ModelError) -> FileDescriptor
+  {
+    let result = unsafe name.withPlatformString {
+      unsafe openat(directory.rawValue, $0, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | flags)
+    }
+    if result >= 0 { return FileDescriptor(rawValue: result) }
+    let error = Errno(rawValue: errno)
+    // Of a link, ELOOP; ENOTDIR where a directory was asked for.
+    if error == .tooManySymbolicLinkLevels {
+      throw ModelError(.malformed, full, "it is a symbolic link, which could lead anywhere")
+    }
+    if error == .notDirectory {
+      throw ModelError(.malformed, full, "\(name.printable) is not a directory, or a symbolic link to one")
+    }
+    throw ModelError(errno: error, full, "open")
+  }
+}

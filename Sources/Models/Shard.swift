@@ -1,0 +1,97 @@
+internal import PyTorch
+package import Safetensors
+package import SystemPackage
+
+/// One file of tensors: mapped, its header read and checked.
+package struct Shard: Sendable {
+  /// What a file is, under its name in metadata.json.
+  package enum Format: String, Sendable {
+    /// A safetensors file.
+    case safetensors
+    /// A file of torch.save: an archive, or the older form.
+    case pyTorch = "pytorch"
+  }
+
+  /// The file.
+  package let file: SourceFile
+  /// What it is.
+  package let format: Format
+  /// Its header; of a file of PyTorch, what its pickle says in the same words.
+  package let header: Header
+  /// The tensors that it names and that are not in ``header``.
+  package let omitted: [OmittedTensor]
+  /// What it is called in metadata.json: its file name, or its path where two sources share that.
+  package internal(set) var name: String
+
+  /// Opens a file and reads its header.
+  ///
+  /// The header is read into memory of its own, not through the mapping: a file that is truncated while it is
+  /// read must be an error and not SIGBUS. The pickle of a file of PyTorch is read as a description, and
+  /// nothing in it is run.
+  package init(opening path: FilePath, lenient: Bool = false) throws(ModelError) {
+    let file = try SourceFile(opening: path)
+    self.file = file
+    name = String(decoding: path.fileName, as: UTF8.self)
+    let start = try ModelError.translating("read", path) {
+      try file.read(from: 0, count: Int(min(file.size, UInt64(ForeignFormat.prefixSize))))
+    }
+    if let form = PyTorchFile.form(of: start, fileSize: file.size) {
+      format = .pyTorch
+      (header, omitted) = try ModelError.translating("read", path) {
+        let contents = try PyTorchFile(FileSource(file: file), form: form)
+        guard contents.trailingBytes == 0 || lenient else {
+          throw FormatError(trailing: contents.trailingBytes, fileSize: file.size)
+        }
+        return try Header.pyTorch(contents, path)
+      }
+    } else {
+      format = .safetensors
+      omitted = []
+      header = try ModelError.translating("read", path) {
+        let length = try HeaderPrefix.length(start: start, fileSize: file.size)
+        let json = try file.read(from: HeaderPrefix.size, count: length)
+        return try Header(json: json.span, fileSize: file.size, allowsTrailingBytes: lenient)
+      }
+    }
+  }
+
+  /// Where a tensor's bytes are in the file; those that it reaches, where they are not contiguous. `tensor` is
+  /// one of this shard's.
+  package func fileRange(of tensor: Tensor) -> Range<UInt64> {
+    // Cannot overflow: the header was checked against the file's size.
+    header.dataStart + tensor.dataRange.lowerBound..<header.dataStart + tensor.dataRange.upperBound
+  }
+
+  // MARK: - Contents
+
+  /// Bytes `range` of a tensor as it is shown, whatever its strides, in memory of their own: pread(2). `tensor`
+  /// is one of this shard's, and the range is inside its ``Tensor/byteCount``.
+  ///
+  /// Throws ESTALE where the file has become too short. Whoever must know that the bytes are those of the file
+  /// that was opened asks ``SourceFile/isUnchanged()`` afterwards.
+  package func read(_ tensor: Tensor, _ range: Range<UInt64>) throws(Errno) -> [UInt8] {
+    var failure: Errno?
+    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: range.count) { buffer, initialized in
+      var target = unsafe MutableRawSpan(
+        _unsafeBytes: UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: range.count))
+      do throws(Errno) {
+        try read(tensor, from: range.lowerBound, into: &target)
+        initialized = range.count
+      } catch {
+        failure = error
+      }
+    }
+    if let failure { throw failure }
+    return bytes
+  }
+
+  /// As many bytes as `target` has, from `offset` of a tensor: otherwise as ``read(_:_:)``.
+  package func read(_ tensor: Tensor, from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) {
+    let start = fileRange(of: tensor).lowerBound
+    if tensor.isContiguous {
+      try file.read(from: start + offset, into: &target)
+    } else {
+      try StridedReader(tensor, at: start).read(from: offset, of: file, into: &target)
+    }
+  }
+}

@@ -1,0 +1,43 @@
+internal import Models
+internal import Safetensors
+
+/// What views need to know of each dtype. To add a dtype is to say here what NumPy calls it, or how it widens.
+extension DType {
+  /// The type's name in NumPy, as the headers of its files have it; nil where NumPy has no such type.
+  package var numPyName: StaticString? {
+    switch self {
+    case .bool: "|b1"
+    case .u8: "|u1"
+    case .i8: "|i1"
+    case .i16: "<i2"
+    case .u16: "<u2"
+    case .f16: "<f2"
+    case .i32: "<i4"
+    case .u32: "<u4"
+    case .f32: "<f4"
+    case .c64: "<c8"
+    case .f64: "<f8"
+    case .i64: "<i8"
+    case .u64: "<u8"
+    case .bf16, .f4, .f6e2m3, .f6e3m2, .f8e5m2, .f8e4m3, .f8e8m0, .f8e4m3fnuz, .f8e5m2fnuz: nil
+    }
+  }
+
+  /// How the type becomes float32; nil where values would be lost, or there is nothing to do.
+  package var widening: Widening? { Self.widenings[self] }
+
+  private static let widenings: [DType: Widening] = [
+    .bf16: Widening(.bfloat16),
+    .f16: Widening(.half),
+    // OCP 8-bit floating point, and its variants without infinities and negative zero.
+    .f8e5m2: Widening(.small(SmallFloat(exponent: 5, mantissa: 2, bias: 15, specials: .ieee))),
+    .f8e4m3: Widening(.small(SmallFloat(exponent: 4, mantissa: 3, bias: 7, specials: .lastIsNaN))),
+    .f8e5m2fnuz: Widening(.small(SmallFloat(exponent: 5, mantissa: 2, bias: 16, specials: .minusZeroIsNaN))),
+    .f8e4m3fnuz: Widening(.small(SmallFloat(exponent: 4, mantissa: 3, bias: 8, specials: .minusZeroIsNaN))),
+    // OCP microscaling formats.
+    .f8e8m0: Widening(.small(.powersOfTwo)),
+    .f6e2m3: Widening(.small(SmallFloat(exponent: 2, mantissa: 3, bias: 1, specials: .none))),
+    .f6e3m2: Widening(.small(SmallFloat(exponent: 3, mantissa: 2, bias: 3, specials: .none))),
+    .f4: Widening(.small(SmallFloat(exponent: 2, mantissa: 1, bias: 1, specials: .none))),
+  ]
+}

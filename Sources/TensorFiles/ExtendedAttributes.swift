@@ -1,0 +1,39 @@
+package import Models
+package import Safetensors
+
+/// The extended attributes of a tensor's files: what metadata.json says of it, one by one.
+package struct ExtendedAttributes {
+  private static let prefix = "user.safetensors."
+
+  /// Each name with how to get its value, nil where a tensor has none.
+  private static let all: [(name: [UInt8], value: @Sendable (Tensor, Shard) -> [UInt8]?)] = [
+    (name("name"), { tensor, _ in Array(tensor.name.utf8) }),
+    (name("dtype"), { tensor, _ in Array(tensor.dtype.name.utf8) }),
+    (name("shape"), { tensor, _ in list(tensor.shape) }),
+    (name("source"), { _, shard in Array(shard.name.utf8) }),
+    (name("offset"), { tensor, shard in tensor.isContiguous ? offset(tensor, shard) : nil }),
+    // Where its bytes are not those of the file in a row, what leads to each.
+    (name("origin"), { tensor, shard in tensor.isContiguous ? nil : offset(tensor, shard) }),
+    (name("strides"), { tensor, _ in tensor.strides.map(list) }),
+  ]
+
+  private static func list(_ numbers: ArraySlice<UInt64>) -> [UInt8] {
+    Array("[\(numbers.map(\.description).joined(separator: ", "))]".utf8)
+  }
+
+  private static func offset(_ tensor: Tensor, _ shard: Shard) -> [UInt8] {
+    Array(String(shard.fileRange(of: tensor).lowerBound).utf8)
+  }
+
+  private static func name(_ name: String) -> [UInt8] { Array((prefix + name).utf8) }
+
+  /// The names of those that a tensor has.
+  package static func names(of tensor: Tensor, _ shard: Shard) -> [[UInt8]] {
+    all.filter { $0.value(tensor, shard) != nil }.map(\.name)
+  }
+
+  /// The value of the attribute of this name; nil where there is none.
+  package static func value(of name: [UInt8], _ tensor: Tensor, _ shard: Shard) -> [UInt8]? {
+    all.first { $0.name == name }?.value(tensor, shard)
+  }
+}

@@ -1,0 +1,103 @@
+internal import Glibc
+package import Models
+internal import Safetensors
+internal import SystemPackage
+
+/// The text of a model's `metadata.json`: everything its header says, and the path of each tensor.
+package enum MetadataDocument {
+  /// The document as UTF-8 bytes, ending in a newline. One line for each tensor, in the order of their names.
+  package static func bytes(of model: Model) -> [UInt8] {
+    var json = JSONWriter()
+    // Each name stands here twice, and once in the header; room that is not used is not paid for.
+    json.reserve(model.shards.reduce(0) { $0 + 2 * Int($1.header.dataStart) })
+    json.raw("{\n  \"format\": ")
+    json.string(format(of: model))
+    json.raw(",\n")
+    json.list("  \"sources\": [\n    ", model.shards, separator: ",\n    ", "\n  ],\n") { json, shard in
+      let status = shard.file.status
+      json.raw("{\"name\": ")
+      json.string(shard.name)
+      json.raw(", \"size\": ")
+      json.number(shard.file.size)
+      json.raw(", \"mtime\": ")
+      json.raw(seconds(status.st_mtim.tv_sec, status.st_mtim.tv_nsec).utf8)
+      json.raw("}")
+    }
+    appendMetadata(of: model, to: &json)
+    json.raw(",\n  \"total_size\": ")
+    json.number(model.totalSize)
+    json.raw(",\n  \"tensors\": {")
+    appendTensors(of: model, to: &json)
+    json.raw(model.places.isEmpty ? "}\n}\n" : "\n  }\n}\n")
+    return json.bytes
+  }
+
+  /// The sources' format; all of them, where they have several.
+  private static func format(of model: Model) -> String {
+    Set(model.shards.map(\.format.rawValue)).sorted().joined(separator: ", ")
+  }
+
+  /// A time as a number, exact to the nanosecond.
+  package static func seconds(_ seconds: Int, _ nanoseconds: Int) -> String {
+    // Nanoseconds count forwards, also before 1970: half a second before it is -1 and 500,000,000.
+    let isBefore = seconds < 0 && nanoseconds > 0
+    let whole = isBefore ? seconds + 1 : seconds
+    let fraction = String(isBefore ? 1_000_000_000 - nanoseconds : nanoseconds)
+    let sign = isBefore && whole == 0 ? "-" : ""
+    return sign + "\(whole)." + String(repeating: "0", count: max(0, 9 - fraction.count)) + fraction
+  }
+
+  /// The file's own `__metadata__`; where there are several files, that of each by the file's name.
+  private static func appendMetadata(of model: Model, to json: inout JSONWriter) {
+    func append(_ shard: Shard, to json: inout JSONWriter) {
+      json.list("{", shard.header.metadata, "}") { json, entry in
+        json.string(entry.key)
+        json.raw(": ")
+        json.string(entry.value)
+      }
+    }
+    json.raw("  \"metadata\": ")
+    if model.shards.count == 1, let shard = model.shards.first {
+      append(shard, to: &json)
+    } else {
+      json.list("{\n    ", model.shards, separator: ",\n    ", "\n  }") { json, shard in
+        json.string(shard.name)
+        json.raw(": ")
+        append(shard, to: &json)
+      }
+    }
+  }
+
+  private static func appendTensors(of model: Model, to json: inout JSONWriter) {
+    var encoder = PathEncoder()
+    let shards = model.shards
+    // Once for each source instead of once for each tensor.
+    let sources = shards.map { shard in
+      var json = JSONWriter()
+      json.string(shard.name)
+      return json.bytes
+    }
+    json.list(model.places.isEmpty ? "" : "\n    ", model.places, separator: ",\n    ", "") { json, place in
+      let shard = Int(place.shard)
+      let tensor = shards[shard].header[Int(place.index)]
+      json.string(tensor.name.utf8)
+      json.raw(": {\"path\": ")
+      json.string(encoder.encode(tensor.name).bytes[...])
+      json.raw(", \"dtype\": \"")
+      json.raw(tensor.dtype.name.utf8)
+      json.raw("\", \"shape\": ")
+      json.list("[", tensor.shape, "]") { json, dimension in json.number(dimension) }
+      json.raw(", \"nbytes\": ")
+      json.number(tensor.byteCount)
+      json.raw(", \"source\": ")
+      json.raw(sources[shard])
+      if let strides = tensor.strides {
+        json.raw(", \"strides\": ")
+        json.list("[", strides, "]") { json, stride in json.number(stride) }
+      }
+      json.raw(tensor.isContiguous ? ", \"offset\": " : ", \"origin\": ")
+      json.number(shards[shard].fileRange(of: tensor).lowerBound)
+      json.raw("}")
+    }
+  }
+}

@@ -1,0 +1,204 @@
+package import Models
+package import Safetensors
+
+/// An array in a file of NumPy's NPY format, versions 1.0 to 3.0.
+///
+/// What a tensor cannot be is refused: objects (they are pickled), records, other byte orders, Fortran order, and types
+/// that safetensors lacks.
+package struct NPYArray: Sendable {
+  /// The type of the elements.
+  package let dtype: DType
+  /// The dimensions, outermost first.
+  package let shape: [UInt64]
+  /// Where the elements are in the file, up to its end.
+  package let dataRange: Range<UInt64>
+
+  /// The longest header that is read, in bytes. NumPy's own limit is 10,000 unless it is told otherwise.
+  private static let maximumHeader = 1 << 20
+
+  /// Reads the header of an open file, and checks it against the file's size.
+  package init(of file: SourceFile) throws(ModelError) {
+    do {
+      try self.init(size: file.size) { offset, count in try file.read(from: offset, count: count) }
+    } catch let error as NPYError {
+      throw ModelError(.malformed, file.path, error.problem)
+    } catch {
+      throw ModelError(.system, file.path, "cannot read it: \(error)")
+    }
+  }
+
+  /// Reads a header through `read`, which gives that many bytes from an offset below `size`.
+  package init(size: UInt64, read: (_ offset: UInt64, _ count: Int) throws -> [UInt8]) throws {
+    let start = try read(0, Int(min(size, 12)))
+    guard start.starts(with: [0x93] + Array("NUMPY".utf8)), start.count == 12 else {
+      throw NPYError("it is no NumPy array: it does not begin as one")
+    }
+    let lengthCount: Int
+    switch (start[6], start[7]) {
+    case (1, 0): lengthCount = 2
+    case (2, 0), (3, 0): lengthCount = 4
+    default: throw NPYError("it is of version \(start[6]).\(start[7]) of NumPy's format, which is not known")
+    }
+    var length = 0
+    for byte in start[8..<8 + lengthCount].reversed() { length = length << 8 | Int(byte) }
+    guard length <= Self.maximumHeader else {
+      throw NPYError("its header of \(length) bytes is over the limit of \(Self.maximumHeader)")
+    }
+    let dataStart = UInt64(8 + lengthCount + length)
+    guard dataStart <= size else { throw NPYError("it is cut off in its header") }
+    let header = try NPYDictionary(try read(UInt64(8 + lengthCount), length))
+
+    guard !header.isFortranOrder || header.shape.count <= 1 else {
+      throw NPYError("its elements are in Fortran order; save numpy.ascontiguousarray of it")
+    }
+    dtype = try Self.dtype(header.description)
+    shape = header.shape
+    guard let byteCount = dtype.byteCount(of: shape[...]) else {
+      throw NPYError("it has a shape whose size does not fit in 64 bits")
+    }
+    guard byteCount == size - dataStart else {
+      throw NPYError(
+        "it has \(size - dataStart) bytes of elements, but \(byteCount) by its type and shape")
+    }
+    dataRange = dataStart..<size
+  }
+
+  private static let dtypes = [String: DType](
+    uniqueKeysWithValues: DType.allCases.compactMap { dtype in
+      dtype.numPyName.map { ("\($0)", dtype) }
+    })
+
+  private static func dtype(_ description: [UInt8]) throws(NPYError) -> DType {
+    let name = String(decoding: description, as: UTF8.self)
+    // A byte has no order.
+    let isByte = name.count == 3 && name.hasSuffix("1") && name.hasPrefix("<")
+    if let dtype = dtypes[isByte ? "|" + name.dropFirst() : name] { return dtype }
+    let shown = PrintableText.quoted(description)
+    switch name.first {
+    case ">":
+      // What is not known stands nowhere but in quotes.
+      let native = "<" + name.dropFirst()
+      let remedy = dtypes[native] == nil ? "" : "; convert it: array.astype('\(native)')"
+      throw NPYError("its elements are big-endian (\(shown))" + remedy)
+    case "|" where name.hasPrefix("|O"):
+      throw NPYError("its elements are Python objects, which would run code")
+    default: throw NPYError("safetensors has no type for its elements, \(shown)")
+    }
+  }
+}
+
+/// What is wrong with a NumPy file, as a clause; safe to print.
+package struct NPYError: Error {
+  package let problem: String
+
+  package init(_ problem: String) { self.problem = problem }
+}
+
+/// The dictionary in an NPY header: a Python literal with the keys `descr`, `fortran_order` and `shape`, each once.
+package struct NPYDictionary {
+  private(set) var description: [UInt8] = []
+  private(set) var isFortranOrder = false
+  private(set) var shape: [UInt64] = []
+
+  private let text: [UInt8]
+  private var position = 0
+
+  /// Reads the literal, which only white space may follow.
+  package init(_ text: [UInt8]) throws(NPYError) {
+    self.text = text
+    var seen: Set<[UInt8]> = []
+    try expect("{")
+    while !take("}") {
+      let key = try string()
+      guard seen.insert(key).inserted else { throw problem("a key that has not stood before") }
+      try expect(":")
+      switch String(decoding: key, as: UTF8.self) {
+      case "descr": description = try typeName()
+      case "fortran_order": isFortranOrder = try bool()
+      case "shape": shape = try tuple()
+      default: throw problem("one of the keys descr, fortran_order and shape before this")
+      }
+      if !take(",") {
+        try expect("}")
+        break
+      }
+    }
+    skipSpace()
+    guard position == text.count else { throw problem("nothing more") }
+    guard seen.count == 3 else { throw problem("descr, fortran_order and shape before this") }
+  }
+
+  private func problem(_ wanted: String) -> NPYError {
+    NPYError("its header is not valid at byte \(position): expected \(wanted)")
+  }
+
+  private var next: UInt8? { position < text.count ? text[position] : nil }
+
+  private mutating func skipSpace() {
+    while let next, next == 0x20 || (0x09...0x0D).contains(next) { position += 1 }
+  }
+
+  private mutating func take(_ word: StaticString) -> Bool {
+    skipSpace()
+    let matches = word.withUTF8Buffer { unsafe text[position...].starts(with: $0) }
+    if matches { position += word.utf8CodeUnitCount }
+    return matches
+  }
+
+  private mutating func expect(_ word: StaticString) throws(NPYError) {
+    guard take(word) else { throw problem("'\(word)'") }
+  }
+
+  /// A string in quotes of either kind, in which nothing is escaped.
+  private mutating func string() throws(NPYError) -> [UInt8] {
+    skipSpace()
+    guard let quote = next, quote == UInt8(ascii: "'") || quote == UInt8(ascii: "\"") else {
+      throw problem("a string")
+    }
+    let rest = text[(position + 1)...]
+    guard let end = rest.firstIndex(of: quote) else { throw problem("a string that ends") }
+    let content = Array(rest[..<end])
+    guard !content.contains(UInt8(ascii: "\\")) else { throw problem("a string without escapes") }
+    position = end + 1
+    return content
+  }
+
+  private mutating func typeName() throws(NPYError) -> [UInt8] {
+    skipSpace()
+    guard next != UInt8(ascii: "[") else {
+      throw NPYError("its elements are records of several fields; save each field by itself")
+    }
+    return try string()
+  }
+
+  private mutating func bool() throws(NPYError) -> Bool {
+    if take("True") { return true }
+    try expect("False")
+    return false
+  }
+
+  private mutating func tuple() throws(NPYError) -> [UInt64] {
+    var elements: [UInt64] = []
+    try expect("(")
+    while !take(")") {
+      elements.append(try integer())
+      if !take(",") {
+        // (3) is a number in Python.
+        guard elements.count > 1 else { throw problem("','") }
+        try expect(")")
+        break
+      }
+    }
+    return elements
+  }
+
+  private mutating func integer() throws(NPYError) -> UInt64 {
+    skipSpace()
+    let digits = text[position...].prefix { (UInt8(ascii: "0")...UInt8(ascii: "9")).contains($0) }
+    guard let value = UInt64(String(decoding: digits, as: UTF8.self)),
+      digits.count == 1 || digits.first != UInt8(ascii: "0")
+    else { throw problem("a dimension") }
+    position = digits.endIndex
+    return value
+  }
+}

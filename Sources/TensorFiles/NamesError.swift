@@ -1,0 +1,23 @@
+internal import Models
+package import Safetensors
+
+/// Names of which no tree is made.
+package enum NamesError: Error, Equatable, CustomStringConvertible {
+  /// Two names would be one file, of this name in its directory: only possible where a stranger searched for two names
+  /// with one hash.
+  case collision(component: [UInt8])
+  /// With this tensor a model's names ask for more than ``TreeBuilder/maximumDirectories``.
+  case tooManyDirectories(tensor: TensorName)
+
+  /// One line for a person, safe to print.
+  package var description: String {
+    switch self {
+    case .collision(let component):
+      "two tensors would both be the file \(PrintableText.quoted(component)): their names are long, begin alike and "
+        + "were made to have one hash"
+    case .tooManyDirectories(let tensor):
+      "up to tensor \(tensor) the names have slashes for more than \(TreeBuilder.maximumDirectories) directories; "
+        + "stls and stpack read the model"
+    }
+  }
+}

@@ -1,0 +1,69 @@
+internal import Models
+internal import Safetensors
+
+/// The names below the mount point: directories and files, each with a number that does not change.
+///
+/// One table and one buffer of text. A directory's children stand together, in the order of their bytes, so that
+/// a lookup is a binary search and a listing a walk. The number of an inode is its position plus one.
+package struct Tree: Sendable {
+  /// What a file or directory is.
+  package enum Kind: UInt8 {
+    case directory
+    case metadata
+    case tensor
+  }
+
+  /// One file or directory: 32 bytes.
+  package struct Node {
+    package var nameStart: Int
+    package var nameCount: UInt8
+    package var kind: Kind
+    /// The model that it belongs to; of the root of several, none.
+    package var model: UInt32
+    /// The position of the directory it is in; the root is in itself.
+    package var parent: UInt32
+    /// Of a directory, the position of its first child; of a tensor, its position in the model.
+    package var first: UInt32
+    /// Of a directory, how many children it has.
+    package var count: UInt32 = 0
+    /// Of a directory, how many of them are directories.
+    package var directories: UInt32 = 0
+  }
+
+  /// ``Node/model`` of a root above several models.
+  package static let noModel = UInt32.max
+
+  package let nodes: [Node]
+  private let names: [UInt8]
+
+  package init(nodes: [Node], names: [UInt8]) {
+    self.nodes = nodes
+    self.names = names
+  }
+
+  /// The name of a node, one path component; the root's is empty.
+  package func name(of node: Node) -> ArraySlice<UInt8> {
+    names[node.nameStart..<node.nameStart + Int(node.nameCount)]
+  }
+
+  /// The position of the child of this name, or nil. Takes time logarithmic in the directory's size.
+  package func child(_ name: Span<UInt8>, of directory: Node) -> Int? {
+    var low = Int(directory.first)
+    var high = low + Int(directory.count)
+    while low < high {
+      let middle = (low + high) / 2
+      let order = compare(self.name(of: nodes[middle]), name)
+      if order == 0 { return middle }
+      if order < 0 { low = middle + 1 } else { high = middle }
+    }
+    return nil
+  }
+
+  private func compare(_ left: ArraySlice<UInt8>, _ right: Span<UInt8>) -> Int {
+    for (index, byte) in left.enumerated() {
+      if index == right.count { return 1 }
+      if byte != right[index] { return Int(byte) - Int(right[index]) }
+    }
+    return left.count - right.count
+  }
+}

@@ -1,0 +1,122 @@
+package import Models
+internal import Safetensors
+
+/// Builds the tree of a collection's names.
+package struct TreeBuilder {
+  /// The most directories of one model. A header of 100 MB has room for a hundred million slashes, and each directory takes
+  /// memory of its own; real models have some thousands.
+  package static let maximumDirectories = 1 << 20
+
+  /// The root first, every directory before what is in it. `first` of a tensor is set, of a directory not yet.
+  private var drafts: [Tree.Node] = []
+  private var names: [UInt8] = []
+
+  /// The tree of all models: the root is the model's own, or holds one directory for each.
+  package static func tree(of collection: ModelCollection) throws(NamesError) -> Tree {
+    var builder = TreeBuilder()
+    let isSingle = collection.components.first?.name == nil
+    builder.append([], .directory, in: 0, model: isSingle ? 0 : Tree.noModel)
+    for (index, component) in collection.components.enumerated() {
+      let model = UInt32(index)
+      var root: UInt32 = 0
+      if let name = component.name {
+        root = builder.append(PathEncoder.encodeDirectory(name), .directory, in: 0, model: model)
+      }
+      try builder.append(component.model, number: model, below: root)
+    }
+    return try builder.finish()
+  }
+
+  /// Adds one file or directory, and returns its number among the drafts.
+  @discardableResult
+  package mutating func append(
+    _ name: some Collection<UInt8>, _ kind: Tree.Kind, in parent: UInt32, model: UInt32, first: UInt32 = 0
+  ) -> UInt32 {
+    drafts.append(
+      Tree.Node(
+        nameStart: names.count, nameCount: UInt8(name.count), kind: kind, model: model, parent: parent,
+        first: first))
+    names += name
+    return UInt32(drafts.count - 1)
+  }
+
+  /// Adds a model's metadata.json and tensors. Names come in order, so that all of one directory come in a row.
+  private mutating func append(_ model: Model, number: UInt32, below root: UInt32) throws(NamesError) {
+    append(PathEncoder.metadataFile, .metadata, in: root, model: number)
+    var encoder = PathEncoder()
+    var previous: [UInt8] = []
+    /// The directories of the previous path, outermost first.
+    var open: [UInt32] = []
+    var directories = 0
+    for (index, place) in model.places.enumerated() {
+      let path = encoder.encode(model.name(at: place)).bytes
+      let shared = Self.sharedDirectories(previous, path)
+      open.removeSubrange(shared.count...)
+      var rest = path[shared.end...]
+      while let slash = rest.firstIndex(of: UInt8(ascii: "/")) {
+        directories += 1
+        if directories > Self.maximumDirectories {
+          throw .tooManyDirectories(tensor: model.name(at: place))
+        }
+        open.append(append(rest[..<slash], .directory, in: open.last ?? root, model: number))
+        rest = rest[(slash + 1)...]
+      }
+      append(rest, .tensor, in: open.last ?? root, model: number, first: UInt32(index))
+      previous = path
+    }
+  }
+
+  /// How many directories two paths begin with in common, and where what follows them begins.
+  private static func sharedDirectories(_ left: [UInt8], _ right: [UInt8]) -> (count: Int, end: Int) {
+    var shared = (count: 0, end: 0)
+    for index in 0..<min(left.count, right.count) where left[index] == UInt8(ascii: "/") {
+      guard left[shared.end...index] == right[shared.end...index] else { break }
+      shared = (shared.count + 1, index + 1)
+    }
+    return shared
+  }
+
+  /// Puts each directory's children together, in the order of their names, and numbers them anew.
+  package func finish() throws(NamesError) -> Tree {
+    // Children of the directory at draft position d will stand at starts[d]..<starts[d + 1]; the root at 0.
+    var starts = [Int](repeating: 0, count: drafts.count + 1)
+    for draft in drafts.dropFirst() { starts[Int(draft.parent) + 1] += 1 }
+    starts[0] = 1
+    for index in 1..<starts.count { starts[index] += starts[index - 1] }
+
+    var order = [Int](repeating: 0, count: drafts.count)
+    var next = starts
+    for (index, draft) in drafts.enumerated().dropFirst() {
+      order[next[Int(draft.parent)]] = index
+      next[Int(draft.parent)] += 1
+    }
+    for directory in drafts.indices where drafts[directory].kind == .directory {
+      let range = starts[directory]..<starts[directory + 1]
+      order[range].sort { compareBytes(name($0), name($1)) < 0 }
+      for position in range.dropFirst() where name(order[position]) == name(order[position - 1]) {
+        throw .collision(component: Array(name(order[position])))
+      }
+    }
+
+    var positions = [UInt32](repeating: 0, count: drafts.count)
+    for (position, index) in order.enumerated() { positions[index] = UInt32(position) }
+    var nodes = order.map { index in
+      var node = drafts[index]
+      node.parent = positions[Int(node.parent)]
+      if node.kind == .directory {
+        node.first = UInt32(starts[index])
+        node.count = UInt32(starts[index + 1] - starts[index])
+      }
+      return node
+    }
+    for position in nodes.indices.dropFirst() where nodes[position].kind == .directory {
+      nodes[Int(nodes[position].parent)].directories += 1
+    }
+    return Tree(nodes: nodes, names: names)
+  }
+
+  private func name(_ index: Int) -> ArraySlice<UInt8> {
+    let draft = drafts[index]
+    return names[draft.nameStart..<draft.nameStart + Int(draft.nameCount)]
+  }
+}

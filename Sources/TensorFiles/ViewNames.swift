@@ -1,0 +1,107 @@
+package import Models
+internal import Safetensors
+
+/// What the nodes of the tree are called in a view.
+///
+/// A file is called what it is called in the tree, and the view's suffix. So that no directory can have a file's
+/// name, the dot of that suffix is encoded in a directory's name that ends in it. A name that grows longer than
+/// NAME_MAX is cut as the tree's own are: a file's with the hash of the tensor's name, a directory's with that of its
+/// name in the tree.
+package struct ViewNames: Sendable {
+  private static let maximumCount = 255
+  private static let hashDigits = 16
+
+  /// A directory, and the hash that stands in a name in it.
+  private struct Key: Hashable {
+    let directory: UInt32
+    let hash: ArraySlice<UInt8>
+  }
+
+  private let tree: Tree
+  /// The hashes of those nodes that some view cuts the name of, and the way back.
+  private let hashes: [Int: [UInt8]]
+  private let positions: [Key: Int]
+
+  /// Takes time linear in the tree. Two nodes of one directory with one hash are refused.
+  package init(_ tree: Tree, models: [Model]) throws(NamesError) {
+    self.tree = tree
+    var hashes: [Int: [UInt8]] = [:]
+    var positions: [Key: Int] = [:]
+    for (position, node) in tree.nodes.enumerated() {
+      let name = tree.name(of: node)
+      guard View.inDirectories.contains(where: { Self.uncut(name, node.kind, $0).count > Self.maximumCount })
+      else { continue }
+      let hash: [UInt8]
+      if node.kind == .tensor {
+        // A file that the tree has cut has it already: `%~` is in no other name.
+        let isCut = name.dropLast(Self.hashDigits).suffix(2).elementsEqual("%~".utf8)
+        let tensor = models[Int(node.model)].name(at: models[Int(node.model)].places[Int(node.first)])
+        hash =
+          isCut
+          ? Array(name.suffix(Self.hashDigits)) : SHA256.hexPrefix(of: tensor.utf8, digits: Self.hashDigits)
+      } else {
+        hash = SHA256.hexPrefix(of: name, digits: Self.hashDigits)
+      }
+      hashes[position] = hash
+      let former = positions.updateValue(position, forKey: Key(directory: node.parent, hash: hash[...]))
+      if former != nil { throw .collision(component: Array(name)) }
+    }
+    self.hashes = hashes
+    self.positions = positions
+  }
+
+  /// The name of a node in a view, one path component.
+  package func name(of position: Int, in view: View) -> ArraySlice<UInt8> {
+    let node = tree.nodes[position]
+    let uncut = Self.uncut(tree.name(of: node), node.kind, view)
+    guard uncut.count > Self.maximumCount, let hash = hashes[position] else { return uncut }
+    let suffix = node.kind == .directory ? [] : view.suffix
+    let room = Self.maximumCount - 2 - Self.hashDigits - suffix.count
+    return uncut[..<Self.boundary(in: uncut, room: room)] + Array("%~".utf8) + hash + suffix
+  }
+
+  /// The position of the child of this name in a view, or nil.
+  package func child(_ name: Span<UInt8>, of directory: Int, in view: View) -> Int? {
+    let node = tree.nodes[directory]
+    if view.suffix.isEmpty { return tree.child(name, of: node) }
+    let name = ArraySlice(unsafe name.withUnsafeBufferPointer { unsafe Array($0) })
+    let isFile = name.hasSuffix(view.suffix)
+    let stem = isFile ? name.dropLast(view.suffix.count) : name
+    // What it could be called in the tree; then, whether the node found is called so here.
+    let encodedDot = Self.encodedDot(view)
+    let hasEncodedDot = !isFile && stem.hasSuffix(encodedDot)
+    let withDot = hasEncodedDot ? stem.dropLast(encodedDot.count) + view.suffix : stem
+    for candidate in [
+      tree.child(stem.span, of: node),
+      hasEncodedDot ? tree.child(withDot.span, of: node) : nil,
+      positions[Key(directory: UInt32(directory), hash: stem.suffix(Self.hashDigits))],
+    ] {
+      if let candidate, self.name(of: candidate, in: view) == name { return candidate }
+    }
+    return nil
+  }
+
+  /// The name in a view, however long it is.
+  private static func uncut(_ name: ArraySlice<UInt8>, _ kind: Tree.Kind, _ view: View) -> ArraySlice<UInt8> {
+    guard kind == .directory else { return view.suffix.isEmpty ? name : name + view.suffix }
+    guard !view.suffix.isEmpty, name.hasSuffix(view.suffix) else { return name }
+    return name.dropLast(view.suffix.count) + encodedDot(view)
+  }
+
+  /// The view's suffix with its dot encoded.
+  private static func encodedDot(_ view: View) -> [UInt8] { Array("%2E".utf8) + view.suffix.dropFirst() }
+
+  /// Where to cut a name so that at most `room` bytes are left, none of them part of a character or of an escape
+  /// that is left behind.
+  private static func boundary(in name: ArraySlice<UInt8>, room: Int) -> Int {
+    var end = name.startIndex + room
+    // 10xxxxxx continues a character of UTF-8.
+    while end > name.startIndex, name[end] & 0xC0 == 0x80 { end -= 1 }
+    if let escape = name[..<end].suffix(2).firstIndex(of: UInt8(ascii: "%")) { end = escape }
+    return end
+  }
+}
+
+extension ArraySlice<UInt8> {
+  fileprivate func hasSuffix(_ suffix: [UInt8]) -> Bool { self.suffix(suffix.count).elementsEqual(suffix) }
+}

@@ -1,0 +1,94 @@
+package import Models
+internal import Safetensors
+
+/// The tree as the mount shows it: itself, and once more through each view.
+///
+/// Nothing is stored for a view. Its inodes have the numbers of the tree's with the view's above them.
+package struct ViewedTree: Sendable {
+  /// A file or directory: a node of the tree, seen through a view.
+  package struct Place: Sendable {
+    package let position: Int
+    package let view: View
+    /// True below the view of one component of several, false below that of the mount's own root. A directory
+    /// would otherwise be in two places.
+    package let isInComponent: Bool
+
+    /// Bits 0 to 47: the position, plus one. Bits 48 to 55: the view. Bit 56: in a component's.
+    package var inode: UInt64 {
+      UInt64(position) + 1 | UInt64(view.number) << 48 | (isInComponent ? 1 << 56 : 0)
+    }
+
+    /// Another node through the same view.
+    package func at(_ position: Int) -> Place {
+      Place(position: position, view: view, isInComponent: isInComponent)
+    }
+  }
+
+  package let tree: Tree
+  private let names: ViewNames
+
+  package init(_ tree: Tree, models: [Model]) throws(NamesError) {
+    self.tree = tree
+    names = try ViewNames(tree, models: models)
+  }
+
+  /// The node of a place.
+  package func node(_ place: Place) -> Tree.Node { tree.nodes[place.position] }
+
+  /// What an inode number stands for; nil where nothing has it.
+  package func place(inode: UInt64) -> Place? {
+    let position = Int(inode & (1 << 48 - 1)) - 1
+    let view = Int(inode >> 48 & 0xFF)
+    guard tree.nodes.indices.contains(position), View.all.indices.contains(view), inode >> 57 == 0
+    else { return nil }
+    return Place(position: position, view: View.all[view], isInComponent: inode >> 56 == 1)
+  }
+
+  /// The child of this name, or nil. A model's root has the directories of the views too, and so has a root above
+  /// several models.
+  package func child(_ name: Span<UInt8>, of parent: Place) -> Place? {
+    if parent.view.number == View.raw.number, isRoot(parent.position) {
+      for view in View.inDirectories where view.directory.span.isEqual(name) {
+        return Place(position: parent.position, view: view, isInComponent: parent.position != 0)
+      }
+    }
+    return names.child(name, of: parent.position, in: parent.view).map(parent.at)
+  }
+
+  /// All places of a node: in the tree, and in the views of the mount and of its component.
+  package func places(of position: Int) -> [Place] {
+    let raw = Place(position: position, view: .raw, isInComponent: false)
+    let hasComponents = tree.nodes[0].model == Tree.noModel
+    return [raw]
+      + View.inDirectories.flatMap { view in
+        (hasComponents ? [false, true] : [false]).map {
+          Place(position: position, view: view, isInComponent: $0)
+        }
+      }
+  }
+
+  /// The name of a place in its directory.
+  package func name(of place: Place) -> ArraySlice<UInt8> { names.name(of: place.position, in: place.view) }
+
+  /// The directory that a place is in; the mount's root is in itself.
+  package func parent(of place: Place) -> Place {
+    let isTop = place.isInComponent ? isRoot(place.position) : place.position == 0
+    if isTop { return Place(position: place.position, view: .raw, isInComponent: false) }
+    return place.at(Int(node(place).parent))
+  }
+
+  /// True of the root, and of each model's.
+  private func isRoot(_ position: Int) -> Bool {
+    position == 0
+      || tree.nodes[0].model == Tree.noModel && tree.nodes[position].parent == 0
+        && tree.nodes[position].kind == .directory
+  }
+}
+
+extension Span<UInt8> {
+  fileprivate func isEqual(_ other: Span<UInt8>) -> Bool {
+    guard count == other.count else { return false }
+    for index in indices where self[index] != other[index] { return false }
+    return true
+  }
+}

@@ -1,0 +1,86 @@
+internal import Models
+internal import Safetensors
+
+/// Turns narrow floating-point elements into float32, exactly.
+///
+/// Elements narrower than a byte are packed without gaps from the lowest bit of each byte up. Of F4 that is the
+/// order of PyTorch's float4_e2m1fn_x2; for the 6-bit types, of which nobody else says it, four elements in three
+/// bytes are this project's convention.
+package struct Widening: Sendable {
+  /// The elements' format.
+  enum Format: Sendable {
+    /// The upper half of a float32.
+    case bfloat16
+    /// binary16 of IEEE 754.
+    case half
+    /// At most 8 bits wide.
+    case small(SmallFloat)
+  }
+
+  /// The smallest number of elements that fill whole bytes: a group.
+  private let groupElements: UInt64
+  /// The size of a group.
+  private let groupBytes: UInt64
+  private let kernel: Kernel
+
+  init(_ format: Format) {
+    switch format {
+    case .bfloat16:
+      (groupElements, groupBytes) = (1, 2)
+      kernel = .bfloat16
+    case .half:
+      (groupElements, groupBytes) = (1, 2)
+      kernel = .half
+    case .small(let float):
+      switch float.bitCount {
+      case 4:
+        (groupElements, groupBytes) = (2, 1)
+        kernel = .nibbles(Self.pairs(float.table))
+      case 6:
+        (groupElements, groupBytes) = (4, 3)
+        kernel = .sixes(float.table)
+      default:
+        (groupElements, groupBytes) = (1, 1)
+        kernel = .bytes(float.table)
+      }
+    }
+  }
+
+  /// The two float32 in each byte of two 4-bit elements.
+  private static func pairs(_ table: [UInt32]) -> [UInt64] {
+    (0..<256).map { UInt64(table[$0 & 15]) | UInt64(table[$0 >> 4]) << 32 }
+  }
+
+  /// The size of a group, widened.
+  private var wideGroupBytes: UInt64 { groupElements * 4 }
+
+  /// The size of `count` bytes, widened; nil where that overflows. Bytes that fill no group, of which a sound
+  /// tensor has none, are left out.
+  package func wideCount(of count: UInt64) -> UInt64? {
+    let (wide, overflow) = (count / groupBytes).multipliedReportingOverflow(by: wideGroupBytes)
+    return overflow ? nil : wide
+  }
+
+  /// The bytes that are needed for `wide`, a range of widened bytes, and how many widened bytes come before it
+  /// then.
+  package func source(of wide: Range<UInt64>) -> (bytes: Range<UInt64>, excess: Int) {
+    let first = wide.lowerBound / wideGroupBytes
+    let end = (wide.upperBound + wideGroupBytes - 1) / wideGroupBytes
+    return (first * groupBytes..<end * groupBytes, Int(wide.lowerBound - first * wideGroupBytes))
+  }
+
+  /// Widens the whole groups of `source`, as far as there is room for them; returns how many bytes that gave.
+  ///
+  /// `source` is aligned to 2 bytes, `target` to 8.
+  package func widen(_ source: RawSpan, into target: inout MutableRawSpan) -> Int {
+    let groups = min(source.byteCount / Int(groupBytes), target.byteCount / Int(wideGroupBytes))
+    // Unsafe of what is not plain bytes, which these are. The kernels keep to `groups`.
+    unsafe source.withUnsafeBytes { source in
+      unsafe target.withUnsafeMutableBytes { target in
+        guard let source = source.baseAddress, let target = target.baseAddress else { return }
+        unsafe kernel.run(source, target, groups)
+      }
+    }
+    return groups * Int(wideGroupBytes)
+  }
+}

@@ -1,0 +1,50 @@
+import Fixtures
+import Glibc
+import SystemPackage
+import Testing
+
+@testable import Linux
+
+@Suite("What is in memory of a file") struct CachedPagesTests {
+  private let bytes = (0..<10_000).map { UInt8($0 % 251) }
+
+  /// Runs `body` with a file that was just written.
+  private func withFile(_ body: (FileDescriptor) throws -> Void) throws {
+    let directory = try TemporaryDirectory()
+    let file = try FileDescriptor.open(try directory.write("file", bytes), .readOnly)
+    try file.closeAfter { try body(file) }
+  }
+
+  @Test("Bytes that were just written are given, where the file system can tell; where it cannot, none")
+  func written() throws {
+    try withFile { file in
+      let canTell = CachedPages.canTell(of: file)
+      #expect(CachedPages.read(1..<9_999, of: file) == (canTell ? Array(bytes[1..<9_999]) : nil))
+      #expect(CachedPages.areResident(1..<9_999, of: file) == canTell)
+    }
+  }
+
+  @Test("A range that passes the end of the file is never given in part")
+  func end() throws {
+    try withFile { file in
+      #expect(CachedPages.read(5_000..<10_001, of: file) == nil)
+      #expect(!CachedPages.areResident(5_000..<10_001, of: file))
+    }
+  }
+
+  @Test("What has been dropped is not there")
+  func dropped() throws {
+    try withFile { file in
+      #expect(fsync(file.rawValue) == 0)
+      // Pages that are still on a processor's list of new ones stay at first.
+      for _ in 0..<100 where CachedPages.areResident(0..<10_000, of: file) {
+        #expect(posix_fadvise(file.rawValue, 0, 0, Int32(POSIX_FADV_DONTNEED)) == 0)
+        usleep(10_000)
+      }
+      #expect(!CachedPages.areResident(0..<10_000, of: file))
+      // Asking for the bytes has the kernel fetch them, and a fast disk may have done so before it looks: none, or all.
+      let fetched = CachedPages.read(0..<10_000, of: file)
+      #expect(fetched == nil || fetched == bytes)
+    }
+  }
+}

@@ -1,0 +1,147 @@
+import Glibc
+import Synchronization
+import SystemPackage
+import Testing
+
+@testable import Linux
+
+/// Waits for a child's end and returns its exit status, or nil where a signal ended it.
+private func exitStatus(of child: Int32) -> Int32? {
+  var status: Int32 = 0
+  guard unsafe waitpid(child, &status, 0) == child, status & 0x7F == 0 else { return nil }
+  return status >> 8 & 0xFF
+}
+
+/// In processes of their own, which fork: what the command does when it goes to the background.
+@Suite("Going to the background") struct ReadinessTests {
+  @Test("The command sees that the daemon is ready")
+  func ready() async {
+    await #expect(processExitsWith: .success) {
+      let readiness = try Readiness()
+      let child = try ForkedProcess.start {
+        _ = readiness.signal()
+        // Lives on: the byte counts, not the end.
+        sleep(20)
+        return 0
+      }
+      let started = ContinuousClock.now
+      #expect(readiness.wait(seconds: 30))
+      #expect(ContinuousClock.now - started < .seconds(15))
+      kill(child, SIGKILL)
+      #expect(exitStatus(of: child) == nil)
+    }
+  }
+
+  @Test("A daemon that ends without a word is noticed at once")
+  func dies() async {
+    await #expect(processExitsWith: .success) {
+      let readiness = try Readiness()
+      let child = try ForkedProcess.start { 3 }
+      let started = ContinuousClock.now
+      #expect(!readiness.wait(seconds: 30))
+      #expect(ContinuousClock.now - started < .seconds(15))
+      #expect(exitStatus(of: child) == 3)
+    }
+  }
+
+  @Test("A daemon that says nothing is given up in time")
+  func timesOut() async {
+    await #expect(processExitsWith: .success) {
+      let readiness = try Readiness()
+      let child = try ForkedProcess.start {
+        sleep(20)
+        return 0
+      }
+      let started = ContinuousClock.now
+      #expect(!readiness.wait(seconds: 1))
+      let waited = ContinuousClock.now - started
+      #expect(waited >= .milliseconds(990) && waited < .seconds(15))
+      kill(child, SIGKILL)
+      #expect(exitStatus(of: child) == nil)
+    }
+  }
+
+  @Test("A daemon that is ready has let go of the terminal: its standard streams are /dev/null")
+  func letsGo() async {
+    await #expect(processExitsWith: .success) {
+      let readiness = try Readiness()
+      let child = try ForkedProcess.start {
+        _ = readiness.signal()
+        var null = stat()
+        var isNull = unsafe stat("/dev/null", &null) == 0
+        for descriptor: Int32 in 0...2 {
+          var status = stat()
+          isNull = unsafe fstat(descriptor, &status) == 0 && status.st_rdev == null.st_rdev && isNull
+        }
+        return isNull ? 42 : 1
+      }
+      #expect(readiness.wait(seconds: 30))
+      #expect(exitStatus(of: child) == 42)
+    }
+  }
+
+  @Test("A daemon has a session of its own and keeps no directory busy")
+  func session() async {
+    await #expect(processExitsWith: .success) {
+      let child = try ForkedProcess.start {
+        ForkedProcess.leaveTerminal()
+        var path = [CChar](repeating: 0, count: 2)
+        let isAtRoot = unsafe getcwd(&path, path.count) != nil && path == [CChar(bitPattern: 0x2F), 0]
+        return getsid(0) == getpid() && isAtRoot ? 42 : 1
+      }
+      #expect(exitStatus(of: child) == 42)
+    }
+  }
+
+  @Test("A daemon's first thread and its others wait for each other's locks, and no longer")
+  func locks() async {
+    await #expect(processExitsWith: .success) {
+      let count = Mutex(0)
+      @Sendable func increase() { for _ in 0..<200_000 { count.withLock { $0 += 1 } } }
+      count.withLock { $0 = 0 }
+      let child = try ForkedProcess.start {
+        let thread = WorkerThread(running: increase)
+        increase()
+        thread?.join()
+        return count.withLock { $0 } == 400_000 ? 42 : 1
+      }
+      defer { kill(child, SIGKILL) }
+      #expect(ForkedProcess.exitStatus(of: child) == 42)
+    }
+  }
+
+  @Test("Standard streams that were closed are /dev/null, and those that are open stay what they are")
+  func closedStreams() async {
+    await #expect(processExitsWith: .success) {
+      var before = stat()
+      try #require(unsafe fstat(STDOUT_FILENO, &before) == 0)
+      close(STDIN_FILENO)
+      close(STDERR_FILENO)
+      StandardStreams.openClosed()
+      var null = stat()
+      try #require(unsafe stat("/dev/null", &null) == 0)
+      for descriptor in [STDIN_FILENO, STDERR_FILENO] {
+        var status = stat()
+        #expect(unsafe fstat(descriptor, &status) == 0 && status.st_rdev == null.st_rdev)
+      }
+      var after = stat()
+      #expect(unsafe fstat(STDOUT_FILENO, &after) == 0 && after.st_ino == before.st_ino)
+      // None was opened beside them.
+      let (reader, writer) = try makePipe()
+      try reader.close()
+      try writer.close()
+      StandardStreams.openClosed()
+      let (next, other) = try makePipe()
+      #expect((next, other) == (reader, writer))
+    }
+  }
+
+  @Test("The pipe is closed in programs that the daemon starts")
+  func closesOnExec() throws {
+    let (reader, writer) = try makePipe()
+    for end in [reader, writer] {
+      #expect(fcntl(end.rawValue, F_GETFD) == FD_CLOEXEC)
+      try end.close()
+    }
+  }
+}

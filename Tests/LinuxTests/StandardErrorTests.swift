@@ -1,0 +1,124 @@
+import Glibc
+import Testing
+
+@testable import Linux
+
+/// Writes to standard error without a buffer, as often as it takes; false where it would block.
+@discardableResult
+private func writeError(_ text: String) -> Bool {
+  var rest = Array(text.utf8)[...]
+  while !rest.isEmpty {
+    let written = unsafe rest.withUnsafeBytes { unsafe write(STDERR_FILENO, $0.baseAddress, $0.count) }
+    if written < 0 { return false }
+    rest = rest.dropFirst(written)
+  }
+  return true
+}
+
+/// Runs a command of the shell, and returns its exit status.
+private func shell(_ command: String) -> Int32 {
+  var child = pid_t()
+  let words = ["sh", "-c", command]
+  var arguments = unsafe words.map { word in unsafe strdup(word) } + [nil]
+  defer { unsafe arguments.forEach { unsafe free($0) } }
+  let result = unsafe posix_spawn(&child, "/bin/sh", nil, nil, &arguments, environ)
+  var status: Int32 = -1
+  guard result == 0, unsafe waitpid(child, &status, 0) == child else { return -1 }
+  return status
+}
+
+/// In processes of their own, since the file descriptor is the whole process's.
+@Suite("Catching what others write to standard error") struct StandardErrorTests {
+  @Test("What the closure and its children write is returned as one line, with the result")
+  func captures() async {
+    await #expect(processExitsWith: .success) {
+      let (result, messages) = capturingStandardError {
+        writeError("first\nsecond \n")
+        let status = shell("echo third >&2")
+        writeError("\n\nfourth")
+        return status
+      }
+      #expect(result == 0)
+      #expect(messages == "first; second ; third; fourth")
+    }
+  }
+
+  @Test("Nothing written is no text")
+  func nothing() async {
+    await #expect(processExitsWith: .success) {
+      #expect(capturingStandardError { 7 } == (7, ""))
+    }
+  }
+
+  @Test("Control characters do not get into the line")
+  func controls() async {
+    await #expect(processExitsWith: .success) {
+      let messages = capturingStandardError { writeError("a\u{1B}[31mb\u{7}\tc\u{9B}é\r\nd") }.messages
+      #expect(messages == "a[31mbcé; d")
+    }
+  }
+
+  @Test("Nothing below 64 KiB is lost, however small the pieces")
+  func capacity() async {
+    await #expect(processExitsWith: .success) {
+      let (isComplete, messages) = capturingStandardError {
+        (0..<65_536).allSatisfy { _ in writeError("x") }
+      }
+      #expect(isComplete)
+      #expect(messages == String(repeating: "x", count: 65_536))
+    }
+  }
+
+  @Test("Who writes more than that is not blocked")
+  func overflow() async {
+    await #expect(processExitsWith: .success) {
+      let (isComplete, messages) = capturingStandardError {
+        writeError(String(repeating: "x", count: 300_000))
+      }
+      #expect(!isComplete)
+      #expect(messages == String(repeating: "x", count: 65_536))
+    }
+  }
+
+  @Test("Afterwards standard error is what it was, and the captured text did not reach it")
+  func restores() async {
+    let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
+      writeError("<before>")
+      _ = capturingStandardError { writeError("<inside>") }
+      writeError("<after>")
+    }
+    let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+    #expect(text.contains("<before><after>"))
+    #expect(!text.contains("<inside>"))
+  }
+
+  @Test("A child that outlives the call keeps nobody waiting")
+  func outlived() async {
+    await #expect(processExitsWith: .success) {
+      let started = ContinuousClock.now
+      let messages = capturingStandardError { shell("sleep 20 & echo $! >&2") }.messages
+      #expect(ContinuousClock.now - started < .seconds(15))
+      let sleeper = try #require(pid_t(messages))
+      #expect(kill(sleeper, SIGKILL) == 0)
+    }
+  }
+
+  @Test("Standard error that was closed is closed again, and no descriptor is left behind")
+  func closed() async {
+    await #expect(processExitsWith: .success) {
+      func lowestFree() -> [CInt] {
+        let descriptors = (0..<8).map { _ in dup(STDOUT_FILENO) }
+        for descriptor in descriptors { close(descriptor) }
+        return descriptors
+      }
+      // Another thread may open something for a moment, and gets the number of standard error. Not every time.
+      let isClean = (0..<100).contains { _ in
+        close(STDERR_FILENO)
+        let free = lowestFree()
+        let messages = capturingStandardError { writeError("inside") }.messages
+        return messages == "inside" && fcntl(STDERR_FILENO, F_GETFD) == -1 && lowestFree() == free
+      }
+      #expect(isClean)
+    }
+  }
+}

@@ -1,0 +1,292 @@
+import Fixtures
+import SystemPackage
+import Testing
+
+@testable import Models
+@testable import Safetensors
+
+@Suite("A directory as a source") struct ModelDirectoryTests {
+  private let directory: TemporaryDirectory
+
+  init() throws { directory = try TemporaryDirectory() }
+
+  /// Writes a file of one tensor, called after the file itself unless a name is given.
+  private func write(_ name: String, tensor: String? = nil) throws {
+    try directory.write(name, SafetensorsFile(.init(tensor ?? name, "U8", [1])))
+  }
+
+  private func open(lenient: Bool = false) throws(ModelError) -> ModelCollection {
+    try ModelCollection(opening: [directory.path], lenient: lenient)
+  }
+
+  /// The names of the tensors of a directory that is one model.
+  private func contents() throws -> [String] {
+    let components = try open().components
+    #expect(components.map(\.name) == [nil])
+    return components[0].model.contents
+  }
+
+  // MARK: One model
+
+  @Test(
+    "The only file is the model, whatever its name",
+    arguments: ["model.safetensors", "x y.safetensors", "é.safetensors"])
+  func onlyFile(_ name: String) throws {
+    try write(name)
+    try directory.write("config.json", text: "{}")
+    try directory.write("README.md", text: "")
+    #expect(try contents() == [name])
+    #expect(try open().warnings.isEmpty)
+  }
+
+  @Test("The file with the usual name comes first, before an index, other files and shards")
+  func usualName() throws {
+    for name in ["model.safetensors", "diffusion_pytorch_model.safetensors"] {
+      let directory = try TemporaryDirectory()
+      for other in ["a.safetensors", "model-00001-of-00002.safetensors", name] {
+        try directory.write(other, SafetensorsFile(.init(other, "U8", [1])))
+      }
+      try directory.write(name + ".index.json", ShardIndex(["a.safetensors": "a.safetensors"]))
+      let collection = try ModelCollection(opening: [directory.path])
+      #expect(collection.components[0].model.contents == [name])
+      #expect(
+        collection.warnings == [
+          "\(directory.path.printable): the model is '\(name)'; 2 other .safetensors files are left out"
+        ])
+    }
+  }
+
+  @Test("An index comes before the files beside it, even before a lone one")
+  func indexFirst() throws {
+    try write("part-a.safetensors", tensor: "a")
+    try write("part-b.safetensors", tensor: "b")
+    try write("consolidated.safetensors", tensor: "all")
+    try directory.write(
+      "model.safetensors.index.json", ShardIndex(["a": "part-a.safetensors", "b": "part-b.safetensors"]))
+    #expect(try contents() == ["a", "b"])
+
+    // All that was fetched so far of a set of two must not pass for the model.
+    let partial = try TemporaryDirectory()
+    try partial.write("part-a.safetensors", SafetensorsFile(.init("a", "U8", [1])))
+    try partial.write(
+      "model.safetensors.index.json", ShardIndex(["a": "part-a.safetensors", "b": "part-b.safetensors"]))
+    let error = #expect(throws: ModelError.self) { try ModelCollection(opening: [partial.path]) }
+    #expect(error?.kind == .malformed)
+    #expect(error?.path == partial.path.appending("part-b.safetensors"))
+  }
+
+  @Test("Of several indexes the one with the usual name is taken; otherwise one must be named")
+  func severalIndexes() throws {
+    try write("1.safetensors", tensor: "a")
+    try write("2.safetensors", tensor: "b")
+    try directory.write("model.safetensors.index.fp16.json", ShardIndex(["a": "1.safetensors"]))
+    #expect(try contents() == ["a"])
+    try directory.write("other.safetensors.index.json", ShardIndex(["b": "2.safetensors"]))
+    let error = #expect(throws: ModelError.self) { try open() }
+    #expect(error?.kind == .malformed)
+    #expect(
+      error?.problem
+        == "it holds more than one model; name one of 'model.safetensors.index.fp16.json', 'other.safetensors.index.json'"
+    )
+    try directory.write("model.safetensors.index.json", ShardIndex(["b": "2.safetensors"]))
+    #expect(try contents() == ["b"])
+  }
+
+  @Test("A lone file comes before bare shards, and what is left out is counted")
+  func loneFileBeforeShards() throws {
+    try write("consolidated.safetensors", tensor: "all")
+    try write("model-00001-of-00002.safetensors")
+    #expect(try contents() == ["all"])
+    #expect(try open().warnings.count == 1)
+    #expect(try open().warnings[0].hasSuffix("1 other .safetensors file is left out"))
+  }
+
+  @Test("Several files of other names are one model together")
+  func severalFiles() throws {
+    try write("embed.safetensors")
+    try write("head.safetensors")
+    #expect(try contents() == ["embed.safetensors", "head.safetensors"])
+    try write("third.safetensors", tensor: "head.safetensors")
+    let error = #expect(throws: ModelError.self) { try open() }
+    #expect(error?.problem.contains("mount the files one by one") == true)
+  }
+
+  @Test("A symbolic link to a directory is that directory")
+  func linkedDirectory() throws {
+    try write("real/model.safetensors")
+    let link = try directory.makeLink("link", to: "real")
+    #expect(try ModelCollection(opening: [link]).components[0].model.contents == ["real/model.safetensors"])
+  }
+
+  // MARK: Bare shards
+
+  @Test(
+    "The parts of one split are one model",
+    arguments: [
+      "model-0000%-of-00003.safetensors", "model.fp16-0000%-of-00003.safetensors",
+      "model_0000%-of-00003.safetensors",
+      "model.safetensors-0000%-of-00003.safetensors", "consolidated-0000%-of-00003.safetensors",
+    ])
+  func bareShards(_ pattern: String) throws {
+    for part in 1...3 {
+      try write(String(pattern.map { $0 == "%" ? Character("\(part)") : $0 }), tensor: "t\(part)")
+    }
+    #expect(try contents() == ["t1", "t2", "t3"])
+    #expect(try open().warnings.isEmpty)
+  }
+
+  @Test("A part that is missing is an error that says which")
+  func missingPart() throws {
+    try write("model-00001-of-00003.safetensors")
+    try write("model-00003-of-00003.safetensors")
+    let error = #expect(throws: ModelError.self) { try open() }
+    #expect(error?.kind == .malformed)
+    #expect(error?.problem.hasPrefix("part 2 of 3 of 'model-*-of-3.safetensors' is missing") == true)
+  }
+
+  @Test("Of two splits side by side the complete one is taken; if both are, one must be named")
+  func twoSplits() throws {
+    for part in 1...2 { try write("model-0000\(part)-of-00002.safetensors", tensor: "t\(part)") }
+    try write("model-00001-of-00003.safetensors", tensor: "t1")
+    #expect(try contents() == ["t1", "t2"])
+    #expect(
+      try open().components[0].model.shards.map(\.name).allSatisfy { $0.hasSuffix("-of-00002.safetensors") })
+    #expect(try open().warnings.count == 1)
+
+    for part in 2...3 { try write("model-0000\(part)-of-00003.safetensors", tensor: "t\(part)") }
+    let error = #expect(throws: ModelError.self) { try open() }
+    #expect(error?.kind == .malformed)
+    #expect(
+      error?.problem
+        == "it holds more than one model; name one of 'model-*-of-2.safetensors', 'model-*-of-3.safetensors'")
+  }
+
+  @Test("Two splits of which neither is complete are an error")
+  func twoBrokenSplits() throws {
+    try write("model-00001-of-00002.safetensors")
+    try write("model-00001-of-00003.safetensors")
+    let error = #expect(throws: ModelError.self) { try open() }
+    #expect(error?.problem.hasPrefix("it holds more than one model") == true)
+  }
+
+  // MARK: No model
+
+  @Test("A directory without a model is no source, and says what is there instead")
+  func noModel() throws {
+    let empty = #expect(throws: ModelError.self) { try open() }
+    #expect(empty?.kind == .noSource)
+    #expect(empty?.problem == "there is no .safetensors file in it, and none of PyTorch's")
+    try directory.write("model.gguf", [])
+    try write(".hidden.safetensors")
+    try write("sub/model.safetensors")
+    let other = #expect(throws: ModelError.self) { try open() }
+    #expect(other?.kind == .noSource)
+    #expect(
+      other?.problem
+        == "there is no .safetensors file in it, and none of PyTorch's; 'model.gguf' is of another format")
+  }
+
+  // MARK: Caches
+
+  @Test("The shards of a Hugging Face snapshot are sought beside its links, not beside their targets")
+  func huggingFaceSnapshot() throws {
+    try directory.write("blobs/1111", SafetensorsFile(.init("a", "U8", [1])))
+    try directory.write("blobs/2222", SafetensorsFile(.init("b", "U8", [2])))
+    try directory.write(
+      "blobs/3333",
+      ShardIndex([
+        "a": "model-00001-of-00002.safetensors", "b": "model-00002-of-00002.safetensors",
+      ]))
+    let links = [
+      "model-00001-of-00002.safetensors": "1111", "model-00002-of-00002.safetensors": "2222",
+      "model.safetensors.index.json": "3333",
+    ]
+    for (name, blob) in links { try directory.makeLink("snapshots/abc/\(name)", to: "../../blobs/\(blob)") }
+    // A trap: a file of a shard's name beside the target.
+    try write("blobs/model-00002-of-00002.safetensors", tensor: "wrong")
+
+    let snapshot = directory.path.appending("snapshots/abc")
+    for source in [snapshot, snapshot.appending("model.safetensors.index.json")] {
+      let model = try ModelCollection(opening: [source]).components[0].model
+      #expect(model.contents == ["a", "b"])
+      #expect(
+        model.shards.map(\.name) == ["model-00001-of-00002.safetensors", "model-00002-of-00002.safetensors"])
+    }
+  }
+
+  // MARK: Several models
+
+  @Test("A diffusers pipeline is one model for each component that has weights")
+  func pipeline() throws {
+    try directory.write("model_index.json", text: "{}")
+    try write("unet/diffusion_pytorch_model.safetensors", tensor: "same")
+    try write("text_encoder/model.safetensors", tensor: "same")
+    try directory.write("scheduler/scheduler_config.json", text: "{}")
+    try directory.write("tokenizer/vocab.json", text: "{}")
+    try write("transformer/diffusion_pytorch_model-00001-of-00002.safetensors", tensor: "a")
+    try write("transformer/diffusion_pytorch_model-00002-of-00002.safetensors", tensor: "b")
+    try directory.write(
+      "transformer/diffusion_pytorch_model.safetensors.index.json",
+      ShardIndex([
+        "a": "diffusion_pytorch_model-00001-of-00002.safetensors",
+        "b": "diffusion_pytorch_model-00002-of-00002.safetensors",
+      ]))
+    let collection = try open()
+    #expect(collection.names == ["text_encoder", "transformer", "unet"])
+    #expect(collection.components.map(\.model.contents) == [["same"], ["a", "b"], ["same"]])
+    #expect(collection.warnings.isEmpty)
+
+    try write("sd-v1-5.safetensors")
+    try write("unet/diffusion_pytorch_model.fp16.safetensors")
+    #expect(try open().names == ["text_encoder", "transformer", "unet"])
+    #expect(try open().warnings.count == 2)
+  }
+
+  @Test("A pipeline whose components have no weights is judged by the files beside its index")
+  func pipelineWithoutComponents() throws {
+    try directory.write("model_index.json", text: "{}")
+    try directory.write("scheduler/scheduler_config.json", text: "{}")
+    #expect(throws: ModelError.self) { try open() }
+    try write("all-in-one.safetensors", tensor: "all")
+    #expect(try contents() == ["all"])
+  }
+
+  @Test("An error in a component names its file")
+  func brokenComponent() throws {
+    try directory.write("model_index.json", text: "{}")
+    try write("unet/diffusion_pytorch_model.safetensors")
+    let broken = try directory.write("vae/diffusion_pytorch_model.safetensors", text: "{}")
+    let error = #expect(throws: ModelError.self) { try open() }
+    #expect(error?.path == broken)
+  }
+
+  @Test("The ranks of a TensorRT-LLM checkpoint are one model each, in the order of their numbers")
+  func ranks() throws {
+    try directory.write("config.json", text: "{}")
+    for rank in 0...11 { try write("rank\(rank).safetensors", tensor: "same") }
+    let collection = try open()
+    #expect(collection.names == (0...11).map { "rank\($0)" })
+    #expect(collection.components.allSatisfy { $0.model.contents == ["same"] })
+    #expect(collection.warnings.isEmpty)
+
+    try write("rank_zero.safetensors")
+    #expect(try open().names.count == 12)
+    #expect(try open().warnings.count == 1)
+  }
+
+  @Test("A rank that is missing is an error that says which")
+  func missingRank() throws {
+    try write("rank0.safetensors")
+    try write("rank2.safetensors")
+    let error = #expect(throws: ModelError.self) { try open() }
+    #expect(error?.kind == .malformed)
+    #expect(error?.problem == "rank1.safetensors is missing, though there are later ranks")
+  }
+}
+
+extension ModelCollection {
+  /// The components' names.
+  fileprivate var names: [String] {
+    components.map { String(decoding: $0.name ?? [], as: UTF8.self) }
+  }
+}

@@ -1,0 +1,88 @@
+import Fixtures
+import SystemPackage
+import Testing
+
+@testable import Models
+@testable import Safetensors
+
+@Suite("An index") struct ModelIndexTests {
+  @Test("Tensors come by name, shards by theirs")
+  func reading() throws {
+    let bytes = ShardIndex(
+      ["b": "2.safetensors", "a": "1.safetensors", "é/\n": "2.safetensors"], totalSize: 7
+    ).bytes
+    let index = try ModelIndex.read(bytes)
+    #expect(index.shards == [Array("1.safetensors".utf8), Array("2.safetensors".utf8)])
+    #expect(index.tensors.map(\.name) == ["a", "b", "é/\n"])
+    #expect(index.tensors.map(\.shard) == [0, 1, 1])
+  }
+
+  @Test(
+    "What else an index says is not looked at, as long as it is JSON",
+    arguments: [
+      #"{"weight_map":{"a":"f"}}"#, #"{"metadata":{},"weight_map":{"a":"f"}}"#,
+      #"{"metadata":null,"weight_map":{"a":"f"}}"#,
+      #"{"metadata":{"total_size":-1.5e3,"x":[[]]},"weight_map":{"a":"f"},"more":[1,{}]}"#,
+      #" { "weight_map" : { "a" : "f" } } "#, #"{"\u0077eight_map":{"\u0061":"\u0066"}}"#,
+    ])
+  func otherFields(_ json: String) throws {
+    let index = try ModelIndex.read(Array(json.utf8))
+    #expect(index.shards == [[UInt8(ascii: "f")]])
+    #expect(index.tensors.map(\.name) == ["a"])
+  }
+
+  @Test(
+    "A shard's name that could lead out of the directory is refused, and shown",
+    arguments: [
+      "../f", "..", ".", "/etc/passwd", "sub/f", "f/", "", #"a\u0000b"#, #"\u002e\u002e"#, #"\/f"#,
+    ])
+  func escapingShards(_ name: String) {
+    let json = #"{"weight_map":{"x":"ok","a":"\#(name)"}}"#
+    let error = #expect(throws: JSONError.self) { try ModelIndex.read(Array(json.utf8)) }
+    #expect(error?.problem.hasSuffix("is not the bare name of a file beside the index") == true)
+    #expect(error?.offset == 24)
+  }
+
+  @Test("A shard's name may be anything else", arguments: ["...", "..f", "a b", #"é"#, #"\\"#, "~", "-rf"])
+  func oddShards(_ name: String) throws {
+    #expect(try ModelIndex.read(Array(#"{"weight_map":{"a":"\#(name)"}}"#.utf8)).shards.count == 1)
+  }
+
+  @Test(
+    "An index that is broken is refused",
+    arguments: [
+      ("", "expected the index's '{'"), ("[]", "expected the index's '{'"), ("{}", "it has no weight_map"),
+      (#"{"weight_map":{}}"#, "names no tensor"),
+      (#"{"weight_map":null}"#, "expected an object of file names"),
+      (#"{"weight_map":{"a":1}}"#, "expected a shard's file name"),
+      (#"{"weight_map":{"a":"f"}"#, "expected ',' or '}'"),
+      (#"{"weight_map":{"a":"f"},}"#, "expected a key"),
+      (#"{"weight_map":{"a":"f"}}{}"#, "expected nothing more"),
+      (#"{"weight_map":{"a":"f"},"weight_map":{"b":"f"}}"#, "weight_map stands twice"),
+      (#"{"weight_map":{"a":"f","b":"f","a":"g"}}"#, "tensor 'a' stands twice in weight_map"),
+      (#"{"weight_map":{"a":"f","\u0061":"f"}}"#, "tensor 'a' stands twice in weight_map"),
+      (#"{"weight_map":{"a":"f"},"x":1e999}"#, "the number is out of range"),
+    ])
+  func broken(_ json: String, _ problem: String) {
+    let error = #expect(throws: JSONError.self) { try ModelIndex.read(Array(json.utf8)) }
+    #expect(error?.problem.contains(problem) == true)
+  }
+
+  @Test("The second of two equal names is told by its byte")
+  func duplicateOffset() {
+    let json = Array(#"{"weight_map":{"a":"f", "b":"f",  "a":"g"}}"#.utf8)
+    #expect(throws: JSONError(offset: 34, problem: "tensor 'a' stands twice in weight_map")) {
+      try ModelIndex.read(json)
+    }
+  }
+
+  @Test(
+    "Indexes are known by their names",
+    arguments: [
+      ("model.safetensors.index.json", true), ("diffusion_pytorch_model.safetensors.index.json", true),
+      ("model.safetensors.index.fp16.json", true), ("model.safetensors", false), ("config.json", false),
+      ("pytorch_model.bin.index.json", true), ("bin.index.txt", false), ("model.safetensors.index", false),
+      ("model_index.json", false),
+    ])
+  func names(_ name: String, _ isIndex: Bool) { #expect(ModelIndex.isIndex(name.utf8) == isIndex) }
+}

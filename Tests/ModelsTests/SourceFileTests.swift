@@ -1,0 +1,206 @@
+import Fixtures
+import Glibc
+import SystemPackage
+import Testing
+
+@testable import Models
+@testable import Safetensors
+
+@Suite("A file that is held open") struct MappedFileTests {
+  private let directory: TemporaryDirectory
+  private let path: FilePath
+  private let file: SourceFile
+  private static let contents: [UInt8] = Array(0..<200)
+
+  init() throws {
+    directory = try TemporaryDirectory()
+    path = try directory.write("d/file", Self.contents)
+    // Written a minute ago, so that whatever is done next happens at another time.
+    try Self.setTime(of: path, secondsAgo: 60)
+    file = try SourceFile(opening: path)
+  }
+
+  private static func setTime(of path: FilePath, secondsAgo: Int) throws {
+    var now = timespec()
+    #expect(unsafe clock_gettime(CLOCK_REALTIME, &now) == 0)
+    now.tv_sec -= secondsAgo
+    try setTime(of: path, now)
+  }
+
+  private static func setTime(of path: FilePath, _ time: timespec) throws {
+    let times = [time, time]
+    // Past the tick of the clock that times of files are taken from.
+    usleep(20_000)
+    try #require(unsafe utimensat(AT_FDCWD, path.string, times, 0) == 0)
+  }
+
+  private func rename(_ from: FilePath, _ to: FilePath) throws {
+    usleep(20_000)
+    try #require(unsafe Glibc.rename(from.string, to.string) == 0)
+  }
+
+  /// Writes into the file where it is, and puts its modification time back.
+  private func rewriteStealthily(_ path: FilePath) throws {
+    let descriptor = try FileDescriptor.open(path, .writeOnly)
+    try descriptor.closeAfter { _ = try descriptor.writeAll(toAbsoluteOffset: 3, [0xFF]) }
+    try Self.setTime(of: path, file.status.st_mtim)
+  }
+
+  // MARK: Reading
+
+  @Test("Its bytes are read and mapped as they are in the file")
+  func reading() throws {
+    #expect(file.size == 200)
+    #expect(try file.read(from: 0, count: 200) == Self.contents)
+    #expect(try file.read(from: 7, count: 5) == [7, 8, 9, 10, 11])
+    #expect(try file.read(from: 200, count: 0) == [])
+    #expect(file.mappedBytes(0..<200).elements == Self.contents)
+    #expect(file.mappedBytes(199..<200).elements == [199])
+    #expect(file.mappedBytes(5..<5).byteCount == 0)
+  }
+
+  @Test("A range past the end maps to nothing, and is an error to read")
+  func pastTheEnd() {
+    #expect(file.mappedBytes(0..<201).byteCount == 0)
+    #expect(file.mappedBytes(UInt64.max - 1..<UInt64.max).byteCount == 0)
+    #expect(throws: Errno.staleNFSFileHandle) { try file.read(from: 0, count: 201) }
+    #expect(throws: Errno.staleNFSFileHandle) { try file.read(from: 500, count: 1) }
+  }
+
+  @Test("An empty file can be held too")
+  func empty() throws {
+    let file = try SourceFile(opening: try directory.write("empty", []))
+    #expect(file.size == 0)
+    #expect(file.mappedBytes(0..<0).byteCount == 0)
+    #expect(try file.read(from: 0, count: 0) == [])
+    #expect(file.isUnchanged())
+  }
+
+  @Test("Reading what a truncation took away is an error, not a signal")
+  func readingTruncated() throws {
+    try #require(unsafe truncate(path.string, 100) == 0)
+    #expect(throws: Errno.staleNFSFileHandle) { try file.read(from: 50, count: 100) }
+    #expect(try file.read(from: 0, count: 100) == Array(Self.contents.prefix(100)))
+  }
+
+  @Test("It is closed with the object")
+  func closing() throws {
+    #expect(openDescriptors() == 1)
+    var second: SourceFile? = try SourceFile(opening: path)
+    #expect(second?.isUnchanged() == true)
+    #expect(openDescriptors() == 2)
+    second = nil
+    #expect(openDescriptors() == 1)
+  }
+
+  /// How many of this process's descriptors are of this file.
+  private func openDescriptors() -> Int {
+    (0..<CInt(1024)).count { number in
+      guard let status = try? Stat(FileDescriptor(rawValue: number)) else { return false }
+      return status.inode == file.status.inode && status.deviceID == file.status.deviceID
+    }
+  }
+
+  // MARK: Changes that do not matter
+
+  @Test("Left alone, it is unchanged")
+  func untouched() throws {
+    for _ in 0..<3 { #expect(file.isUnchanged()) }
+    _ = try file.read(from: 0, count: 10)
+    #expect(file.isUnchanged())
+  }
+
+  @Test("Renaming it, moving it or its directory, and putting another in its place change nothing")
+  func renaming() throws {
+    let second = path.removingLastComponent().appending("other")
+    try rename(path, second)
+    #expect(file.isUnchanged())
+    let third = directory.path.appending("moved")
+    try rename(second, third)
+    #expect(file.isUnchanged())
+    try rename(path.removingLastComponent(), directory.path.appending("e"))
+    #expect(file.isUnchanged())
+    try directory.write("d/file", [1, 2, 3])
+    #expect(file.isUnchanged())
+    // As a program does that saves a new version: onto the name of the one that is held.
+    let held = try SourceFile(opening: third)
+    try rename(try directory.write("new", [9]), third)
+    #expect(held.isUnchanged())
+    #expect(try held.read(from: 0, count: 3) == [0, 1, 2])
+  }
+
+  @Test("Deleting it changes nothing, and its bytes stay")
+  func deleting() throws {
+    usleep(20_000)
+    try #require(unsafe unlink(path.string) == 0)
+    #expect(file.isUnchanged())
+    #expect(file.mappedBytes(0..<3).elements == [0, 1, 2])
+    #expect(file.isUnchanged())
+  }
+
+  @Test("Linking it and changing its mode or owner change nothing")
+  func attributes() throws {
+    usleep(20_000)
+    try #require(unsafe link(path.string, directory.path.appending("link").string) == 0)
+    #expect(file.isUnchanged())
+    for mode: mode_t in [0o400, 0o600, 0o400, 0o644] {
+      usleep(20_000)
+      try #require(unsafe chmod(path.string, mode) == 0)
+      #expect(file.isUnchanged())
+    }
+    usleep(20_000)
+    try #require(unsafe unlink(path.string) == 0)
+    #expect(file.isUnchanged())
+  }
+
+  // MARK: Changes that do
+
+  @Test("Truncated, it is changed for ever, even with its bytes and its time put back")
+  func truncating() throws {
+    try #require(unsafe truncate(path.string, 100) == 0)
+    #expect(!file.isUnchanged())
+    try directory.write("d/file", Self.contents)
+    try Self.setTime(of: path, file.status.st_mtim)
+    // Which would excuse a new change time.
+    try #require(unsafe chmod(path.string, 0o600) == 0)
+    #expect(!file.isUnchanged())
+  }
+
+  @Test("Extended, it is changed for ever")
+  func extending() throws {
+    try #require(unsafe truncate(path.string, 201) == 0)
+    #expect(!file.isUnchanged())
+    try #require(unsafe truncate(path.string, 200) == 0)
+    try Self.setTime(of: path, file.status.st_mtim)
+    #expect(!file.isUnchanged())
+  }
+
+  @Test("Rewritten in place, it is changed for ever")
+  func rewriting() throws {
+    try directory.write("d/file", Self.contents)
+    #expect(!file.isUnchanged())
+    try Self.setTime(of: path, file.status.st_mtim)
+    #expect(!file.isUnchanged())
+  }
+
+  @Test("Rewritten with its modification time put back, it is changed all the same")
+  func rewritingStealthily() throws {
+    try rewriteStealthily(path)
+    #expect(try Stat(path).st_mtim.tv_nsec == file.status.st_mtim.tv_nsec)
+    #expect(!file.isUnchanged())
+    #expect(!file.isUnchanged())
+  }
+
+  @Test("Having been renamed, deleted or closed to writers once excuses no rewriting later")
+  func rewritingLater() throws {
+    let moved = directory.path.appending("moved")
+    try rename(path, moved)
+    try #require(unsafe link(moved.string, directory.path.appending("link").string) == 0)
+    try #require(unsafe chmod(moved.string, 0o600) == 0)
+    #expect(file.isUnchanged())
+    try rewriteStealthily(moved)
+    #expect(!file.isUnchanged())
+    try #require(unsafe chmod(moved.string, 0o644) == 0)
+    #expect(!file.isUnchanged())
+  }
+}

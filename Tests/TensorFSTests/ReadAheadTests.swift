@@ -1,0 +1,96 @@
+import Fixtures
+import Glibc
+import SystemPackage
+import Testing
+
+@testable import FUSE
+@testable import Linux
+@testable import Models
+@testable import Safetensors
+@testable import TensorFiles
+@testable import TensorFS
+
+/// What has come into memory of a file that nobody has read yet.
+@Suite("Reading ahead") struct ReadAheadTests {
+  private static let size: UInt64 = 40 << 20
+
+  /// Runs `body` with a file none of whose pages are in memory.
+  private func withFile(_ body: (FileDescriptor) async throws -> Void) async throws {
+    let directory = try TemporaryDirectory()
+    let bytes = [UInt8](repeating: 7, count: Int(Self.size))
+    let file = try FileDescriptor.open(try directory.write("file", bytes), .readOnly)
+    defer { try? file.close() }
+    try #require(CachedPages.canTell(of: file), "the temporary directory is on ext4, XFS or Btrfs")
+    #expect(fsync(file.rawValue) == 0)
+    // Pages that are still on a processor's list of new ones stay at first.
+    let pages = stride(from: 0, to: Self.size, by: 1 << 20).map { $0..<$0 + 4096 }
+    for _ in 0..<100 where pages.contains(where: { CachedPages.areResident($0, of: file) }) {
+      posix_fadvise(file.rawValue, 0, 0, Int32(POSIX_FADV_DONTNEED))
+      usleep(10_000)
+    }
+    try await body(file)
+  }
+
+  /// Tells of the first bytes' reads one by one; nothing is read.
+  private static func stream(_ count: UInt64, in file: FileDescriptor, of readAhead: ReadAhead) {
+    for start in stride(from: 0, to: count, by: 1 << 20) {
+      readAhead.follow(start..<start + 1 << 20, of: 0..<size, in: file, size: size)
+    }
+  }
+
+  /// True if the range is in memory within ten seconds.
+  private func arrives(_ range: Range<UInt64>, of file: FileDescriptor) async throws -> Bool {
+    for _ in 0..<2000 {
+      if CachedPages.areResident(range, of: file) { return true }
+      try await Task.sleep(for: .milliseconds(5))
+    }
+    return false
+  }
+
+  @Test("What a stream will need comes into memory without being asked for, 8 MiB of it at least")
+  func stream() async throws {
+    try await withFile { file in
+      let readAhead = ReadAhead()
+      Self.stream(16 << 20, in: file, of: readAhead)
+      let hasArrived = try await arrives(16 << 20..<24 << 20, of: file)
+      #expect(hasArrived)
+    }
+  }
+
+  @Test("The descriptor may be closed once the read is told of")
+  func closed() async throws {
+    try await withFile { file in
+      let readAhead = ReadAhead()
+      let other = try file.duplicate()
+      Self.stream(8 << 20, in: other, of: readAhead)
+      try other.close()
+      let hasArrived = try await arrives(8 << 20..<12 << 20, of: file)
+      #expect(hasArrived)
+    }
+  }
+
+  @Test("A stream may go on to the end of the file, and of a file that is shorter than its tensors")
+  func end() async throws {
+    try await withFile { file in
+      let short = ReadAhead()
+      for start in stride(from: 0, to: Self.size, by: 1 << 20) {
+        short.follow(start..<start + 1 << 20, of: 0..<Self.size, in: file, size: 5000)
+      }
+      Self.stream(Self.size, in: file, of: ReadAhead())
+      let hasArrived = try await arrives(Self.size - 1 << 20..<Self.size, of: file)
+      #expect(hasArrived)
+    }
+  }
+
+  @Test("A read on its own brings nothing, and what is announced comes alone")
+  func lone() async throws {
+    try await withFile { file in
+      ReadAhead().follow(20 << 20..<21 << 20, of: 0..<Self.size, in: file, size: Self.size)
+      ReadAhead.announce(4 << 20..<5 << 20, of: file)
+      let hasArrived = try await arrives(4 << 20..<5 << 20, of: file)
+      #expect(hasArrived)
+      #expect(!CachedPages.areResident(20 << 20..<21 << 20, of: file))
+      #expect(!CachedPages.areResident(32 << 20..<33 << 20, of: file))
+    }
+  }
+}

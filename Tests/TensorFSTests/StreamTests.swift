@@ -1,0 +1,112 @@
+import Testing
+
+@testable import FUSE
+@testable import Linux
+@testable import Models
+@testable import Safetensors
+@testable import TensorFiles
+@testable import TensorFS
+
+/// What is read ahead of a reader: nothing, unless one goes on and on.
+@Suite struct StreamTests {
+  private let size: UInt64 = 200 << 20
+  private let tensor: Range<UInt64> = 1000..<(100 << 20)
+  private let block: UInt64 = 128 << 10
+
+  /// The block with a number, of a file without a header.
+  private func block(_ index: Int) -> Range<UInt64> { UInt64(index) * block..<UInt64(index + 1) * block }
+
+  private func next(
+    _ streams: inout Streams, _ range: Range<UInt64>, of tensor: Range<UInt64>? = nil, in file: CInt = 3
+  ) -> Range<UInt64> {
+    streams.next(range, of: tensor ?? self.tensor, in: file, size: size)
+  }
+
+  @Test("After a read on its own nothing is read")
+  func lone() {
+    var streams = Streams()
+    for offset in [5000, 70_000, 20_000] as [UInt64] {
+      #expect(next(&streams, offset..<offset + 4096).isEmpty)
+    }
+  }
+
+  @Test("A reader who goes on has ever more read ahead, at most 16 MiB, and everything once")
+  func growing() {
+    var streams = Streams()
+    var fetched: UInt64 = 0
+    for index in 0..<UInt64(400) {
+      let request = 1000 + index * block..<1000 + (index + 1) * block
+      let ahead = next(&streams, request)
+      if !ahead.isEmpty {
+        #expect(ahead.lowerBound == max(fetched, request.upperBound), "request \(index)")
+        fetched = ahead.upperBound
+      }
+      #expect(index == 0 || fetched >= request.upperBound)
+      #expect(fetched <= request.upperBound + 16 << 20)
+      #expect(fetched <= request.upperBound + 2 * (index + 1) * block)
+    }
+    #expect(fetched >= 1000 + 400 * block + 8 << 20)
+  }
+
+  @Test("Nothing past the end of the tensor is read")
+  func end() {
+    var streams = Streams()
+    let small: Range<UInt64> = 0..<(3 * block + 7)
+    #expect(next(&streams, block(0), of: small).isEmpty)
+    #expect(next(&streams, block(1), of: small) == 2 * block..<small.upperBound)
+    #expect(next(&streams, block(2), of: small).isEmpty)
+    #expect(next(&streams, 3 * block..<small.upperBound, of: small).isEmpty)
+  }
+
+  @Test("A reader who comes from one tensor into the next is expected to go on to the file's end")
+  func nextTensor() {
+    var streams = Streams()
+    let first = 0..<2 * block, second = 2 * block..<4 * block
+    _ = next(&streams, block(0), of: first)
+    #expect(next(&streams, block(1), of: first).isEmpty)
+    #expect(next(&streams, block(2), of: second) == 3 * block..<9 * block)
+
+    var last = Streams()
+    _ = last.next(block(0), of: first, in: 3, size: 5 * block)
+    _ = last.next(block(1), of: first, in: 3, size: 5 * block)
+    #expect(last.next(block(2), of: second, in: 3, size: 5 * block) == 3 * block..<5 * block)
+  }
+
+  @Test("A tensor elsewhere, and another file, begin anew")
+  func elsewhere() {
+    var streams = Streams()
+    let first = 0..<10 * block, far = 200 * block..<300 * block
+    for index in 0..<9 { _ = next(&streams, block(index), of: first) }
+    #expect(next(&streams, block(200), of: far).isEmpty)
+    #expect(next(&streams, block(9), of: first, in: 4).isEmpty)
+  }
+
+  @Test("Requests of one stream may overtake each other")
+  func overtaking() {
+    var streams = Streams()
+    for index in 0..<32 { _ = next(&streams, block(index)) }
+    #expect(next(&streams, block(33)).isEmpty, "within the window")
+    #expect(next(&streams, block(32)).isEmpty, "within the window")
+    #expect(next(&streams, block(34)).count <= 8 << 20)
+  }
+
+  @Test("A jump ends the stream: what was read before gives no right to read ahead")
+  func jump() {
+    var streams = Streams()
+    for index in 0..<64 { _ = next(&streams, block(index)) }
+    let far: UInt64 = 60 << 20
+    #expect(next(&streams, far..<far + 4096).isEmpty)
+    #expect(next(&streams, far + 4096..<far + 8192).upperBound <= far + 8192 + 2 * 8192)
+  }
+
+  @Test("Thirty-two readers at a time have streams of their own, whatever lone reads come in between")
+  func many() {
+    var streams = Streams()
+    let starts = (0..<32).map { UInt64($0) << 20 }
+    for start in starts { _ = next(&streams, start..<start + 4096) }
+    for (lone, start) in starts.enumerated() {
+      _ = next(&streams, UInt64(lone) << 20 | 500_000..<UInt64(lone) << 20 | 500_001)
+      #expect(!next(&streams, start + 4096..<start + 8192).isEmpty)
+    }
+  }
+}

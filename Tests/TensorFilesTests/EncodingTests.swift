@@ -1,0 +1,186 @@
+import Fixtures
+import Testing
+
+@testable import Models
+@testable import Safetensors
+@testable import TensorFiles
+
+@Suite("What is in the files of views") struct EncodingTests {
+  /// What a view makes of each tensor of a file, by name.
+  private func encodings(_ view: View, _ file: SafetensorsFile) throws -> [String: Encoding] {
+    let sample = try SampleModel(file)
+    let shard = try sample.model.shards[0]
+    let writer = HeaderWriter(metadata: shard.header.metadata)
+    var encodings: [String: Encoding] = [:]
+    for index in 0..<shard.header.count {
+      let tensor = shard.header[index]
+      encodings[String(decoding: tensor.name.utf8, as: UTF8.self)] = view.encode(tensor, writer)
+    }
+    return encodings
+  }
+
+  /// The header of the only tensor's file.
+  private func header(_ view: View, _ file: SafetensorsFile) throws -> [UInt8] {
+    let encoding = try #require(try encodings(view, file).values.first)
+    return encoding.headerBytes(in: 0..<encoding.byteCount)
+  }
+
+  private static let all = SafetensorsFile(
+    TensorData.bitSizes.map { SafetensorsFile.Tensor($0.key, $0.key, [2, 4]) })
+
+  // MARK: - NPY
+
+  private func dictionary(_ dtype: String, _ shape: [Int]) throws -> String {
+    let header = try header(.npy, SafetensorsFile(.init("t", dtype, shape)))
+    #expect(header.starts(with: [0x93] + "NUMPY".utf8 + [1, 0]))
+    #expect(header.count % 64 == 0)
+    #expect(Int(header[8]) + Int(header[9]) << 8 == header.count - 10)
+    #expect(header.last == UInt8(ascii: "\n"))
+    let text = String(decoding: header.dropFirst(10).dropLast(), as: UTF8.self)
+    return String(text.reversed().drop { $0 == " " }.reversed())
+  }
+
+  @Test("An NPY header says dtype, order and shape as NumPy writes them")
+  func npy() throws {
+    #expect(
+      try dictionary("F32", [2, 3]) == "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }")
+    #expect(try dictionary("BOOL", [7]) == "{'descr': '|b1', 'fortran_order': False, 'shape': (7,), }")
+    #expect(try dictionary("C64", []) == "{'descr': '<c8', 'fortran_order': False, 'shape': (), }")
+    #expect(
+      try dictionary("U16", [0, 1]) == "{'descr': '<u2', 'fortran_order': False, 'shape': (0, 1), }")
+    #expect(try dictionary("BF16", [1]) == "{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }")
+  }
+
+  @Test(
+    "NumPy's own types stay themselves, and all others are float32", arguments: TensorData.bitSizes.map(\.key)
+  )
+  func npyTypes(dtype: String) throws {
+    let own = [
+      "BOOL": "|b1", "U8": "|u1", "I8": "|i1", "I16": "<i2", "U16": "<u2", "F16": "<f2", "I32": "<i4",
+      "U32": "<u4",
+      "F32": "<f4", "C64": "<c8", "F64": "<f8", "I64": "<i8", "U64": "<u8",
+    ]
+    let encoding = try #require(try encodings(.npy, Self.all)[dtype])
+    #expect(try dictionary(dtype, [2, 4]).contains("'\(own[dtype] ?? "<f4")'"))
+    let size = own[dtype] == nil ? 32 : TensorData.byteCount(dtype, [2, 4])
+    #expect(encoding.byteCount == encoding.headerCount + UInt64(size))
+    #expect((encoding.widening != nil) == (own[dtype] == nil))
+  }
+
+  @Test("A header that is too long for version 1.0 of NPY has version 2.0")
+  func longNPY() throws {
+    // Each dimension takes three bytes, and the rest of the header less than 200.
+    for (dimensions, version) in [(21_750, 1), (21_850, 2)] {
+      let header = try header(.npy, SafetensorsFile(.init("t", "U8", Array(repeating: 1, count: dimensions))))
+      let start = Array(header.prefix(8))
+      #expect(start == [0x93] + "NUMPY".utf8 + [UInt8(version), 0])
+      #expect(header.count % 64 == 0)
+      let length = header[8..<(version == 1 ? 10 : 12)].reversed().reduce(0) { $0 << 8 | Int($1) }
+      #expect(length == header.count - (version == 1 ? 10 : 12))
+    }
+  }
+
+  // MARK: - float32
+
+  @Test("Float32 files hold exactly the types that fit into float32 without loss")
+  func f32Types() throws {
+    let encodings = try encodings(.f32, Self.all)
+    #expect(
+      Set(encodings.keys) == [
+        "F32", "F16", "BF16", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F6_E2M3",
+        "F6_E3M2",
+        "F4",
+      ])
+    for (dtype, encoding) in encodings {
+      #expect(encoding.byteCount == 32, "\(dtype)")
+      #expect(encoding.headerCount == 0)
+      #expect((encoding.widening == nil) == (dtype == "F32"))
+    }
+  }
+
+  @Test("A widened file that would be larger than files can be is not there")
+  func tooLarge() throws {
+    // Two elements of F4 in a byte, eight bytes of two float32.
+    let tensor = { (count: UInt64) in
+      Tensor(name: TensorName("t"), dtype: .f4, shape: [count], dataRange: 0..<count / 2)
+    }
+    for (count, exists) in [(1 << 60, true), (1 << 61, false), (1 << 63, false)] as [(UInt64, Bool)] {
+      #expect((View.f32.encode(tensor(count), HeaderWriter()) != nil) == exists, "\(count)")
+    }
+  }
+
+  // MARK: - safetensors
+
+  @Test(
+    "A model of one tensor has the tensor's own name and its source's metadata, as the reference writes them")
+  func safetensors() throws {
+    let file = SafetensorsFile(
+      [.init("a/\"b\"\n", "BF16", [2, 3])], metadata: ["format": "pt", "a": "\\\u{1}é\u{202E}"])
+    let header = try header(.safetensors, file)
+    let json =
+      #"{"__metadata__":{"a":"\\\u0001é"# + "\u{202E}"
+      + #"","format":"pt"},"a/\"b\"\n":{"dtype":"BF16","shape":[2,3],"data_offsets":[0,12]}}"#
+    let spaces = (8 - json.utf8.count % 8) % 8
+    #expect(header.count == 8 + json.utf8.count + spaces)
+    #expect(header.prefix(8).elementsEqual([UInt8(header.count - 8), 0, 0, 0, 0, 0, 0, 0]))
+    #expect(
+      String(decoding: header.dropFirst(8), as: UTF8.self) == json + String(repeating: " ", count: spaces))
+  }
+
+  @Test("A model without metadata has none in its tensors' files")
+  func withoutMetadata() throws {
+    let header = try header(.safetensors, SafetensorsFile(.init("t", "U8", [])))
+    #expect(
+      String(decoding: header.dropFirst(8), as: UTF8.self)
+        == #"{"t":{"dtype":"U8","shape":[],"data_offsets":[0,1]}} "#.padded)
+  }
+
+  @Test(
+    "The library opens each tensor's file as a model, with the same tensor in it",
+    arguments: 0..<20 as Range<UInt64>)
+  func readBack(seed: UInt64) throws {
+    let names = HostileNames.names(seed: seed)
+    let file = SafetensorsFile(
+      names.map { SafetensorsFile.Tensor(name: $0, "F32", [3]) }, metadata: ["k": "\u{0}\u{1F}\"\\/é\u{7F}"])
+    for (name, encoding) in try encodings(.safetensors, file) {
+      let header = encoding.headerBytes(in: 0..<encoding.byteCount)
+      let json = Array(header[8...])
+      let read = try Header(json: json.span, fileSize: encoding.byteCount, allowsTrailingBytes: false)
+      #expect(read.count == 1)
+      #expect(read[0].name == TensorName(name))
+      #expect(read.metadata.map { Array($0.value) } == [Array("\u{0}\u{1F}\"\\/é\u{7F}".utf8)])
+      #expect(header.count % 8 == 0)
+    }
+  }
+
+  // MARK: - Windows
+
+  @Test(
+    "Any window of a file is its part of the header, then its part of the data",
+    arguments: View.all.map(\.number))
+  func windows(number: UInt8) throws {
+    let view = View.all[Int(number)]
+    var generator = SeededGenerator(seed: UInt64(number))
+    for (dtype, encoding) in try encodings(view, Self.all) {
+      let header = encoding.headerBytes(in: 0..<encoding.byteCount)
+      #expect(header.count == Int(encoding.headerCount), "\(dtype)")
+      for _ in 0..<100 {
+        let lower = UInt64.random(in: 0...encoding.byteCount, using: &generator)
+        let upper = UInt64.random(in: lower...encoding.byteCount, using: &generator)
+        let part = encoding.headerBytes(in: lower..<upper)
+        let data = encoding.dataRange(in: lower..<upper)
+        #expect(part.elementsEqual(header.dropFirst(Int(lower)).prefix(Int(upper - lower))))
+        #expect(UInt64(part.count) + UInt64(data.count) == upper - lower)
+        if !data.isEmpty { #expect(data.upperBound + encoding.headerCount == upper) }
+      }
+    }
+  }
+}
+
+extension String {
+  /// With the spaces that make a header's length a multiple of 8.
+  fileprivate var padded: String {
+    let text = String(reversed().drop { $0 == " " }.reversed())
+    return text + String(repeating: " ", count: (8 - text.utf8.count % 8) % 8)
+  }
+}

@@ -1,0 +1,106 @@
+import Fixtures
+import SystemPackage
+import Testing
+
+@testable import Models
+@testable import Safetensors
+@testable import TensorFiles
+
+@Suite("A directory of tensors with metadata.json") struct TensorDirectoryTests {
+  /// A document with one tensor, `a`, that has these fields.
+  private static func document(_ fields: String, rest: String = "") -> String {
+    #"{"format": "safetensors", "metadata": {}, \#(rest)"tensors": {"a": {\#(fields)}}}"#
+  }
+
+  private static let sound = #""path": "a", "dtype": "F32", "shape": [2], "nbytes": 8"#
+
+  @discardableResult
+  private func open(_ document: String, _ files: [String: Int] = ["a": 8]) throws -> [UInt64] {
+    let directory = try TemporaryDirectory()
+    try directory.write("metadata.json", text: document)
+    for (name, size) in files { try directory.write(name, Array(repeating: 7, count: size)) }
+    let opened = try TensorDirectory(opening: directory.path)
+    return try opened.entries.map { try opened.open($0).size }
+  }
+
+  @Test(
+    "Names, paths, dtypes, shapes and metadata come from the document; what it has beside that is skipped")
+  func reading() throws {
+    #expect(try open(Self.document(Self.sound + #", "source": "m", "offset": 80, "new": [{}]"#)) == [8])
+    let json = #"""
+      {"metadata": {"one.safetensors": {"k": "v"}, "two.safetensors": {}},
+       "tensors": {"b\u0000/": {"path": "b%00/%", "dtype": "F4", "shape": [3, 2], "nbytes": 3},
+                   "": {"path": "%", "dtype": "I64", "shape": [], "nbytes": 8}}}
+      """#
+    let document = try TensorDocument(reading: Array(json.utf8).span)
+    #expect(document.entries.map { Array($0.tensor.name.utf8) } == [[], [0x62, 0, 0x2F]])
+    #expect(document.entries.map(\.path) == [Array("%".utf8), Array("b%00/%".utf8)])
+    #expect(document.entries[1].tensor.dtype == .f4 && document.entries[1].tensor.shape == [3, 2])
+    #expect(document.metadata.count == 2 && document.metadata[0].map(\.key) == [ArraySlice("k".utf8)])
+  }
+
+  @Test(
+    "A document that is not exactly one is refused, with its place",
+    arguments: [
+      "", "[]", "{}", #"{"tensors": {}} x"#, #"{"tensors": {}, "tensors": {}}"#, #"{"tensors": {},}"#,
+      #"{"tensors": {"a": {}}}"#, #"{"metadata": {"k": 1}, "tensors": {}}"#,
+      document(sound + #", "path": "a""#), document(sound + "," + sound),
+      document(#""path": "a", "dtype": "F32", "shape": [2], "nbytes": 9"#),
+      document(#""path": "a", "dtype": "f32", "shape": [2], "nbytes": 8"#),
+      document(#""path": "a", "dtype": "F4", "shape": [1], "nbytes": 1"#),
+      document(#""path": "a", "dtype": "F32", "shape": [2.0], "nbytes": 8"#),
+      document(#""path": "a", "dtype": "F32", "shape": [-2], "nbytes": 8"#),
+      document(#""path": "a", "dtype": "F32", "shape": [9223372036854775808, 4], "nbytes": 0"#),
+      #"{"tensors": {"a": {\#(sound)}, "\u0061": {\#(sound)}}}"#,
+    ])
+  func malformed(document: String) {
+    #expect { try open(document) } throws: { error in
+      let error = error as? ModelError
+      return error?.kind == .malformed && error?.problem.contains("byte") == true
+    }
+  }
+
+  @Test(
+    "A path that could lead out of the directory is refused",
+    arguments: ["", "/a", "../a", "a/../b", "a/..", "./a", "a//b", "a/", "..", "a\\u0000b"])
+  func escapingPaths(path: String) {
+    let document = Self.document(#""path": "\#(path)", "dtype": "F32", "shape": [2], "nbytes": 8"#)
+    #expect { try open(document) } throws: { error in
+      (error as? ModelError)?.problem.contains("is not the path of a file below") == true
+    }
+  }
+
+  @Test("A symbolic link is refused, as the file and on the way to it; so is what is no regular file")
+  func links() throws {
+    let outside = try TemporaryDirectory()
+    try outside.write("a", Array(repeating: 1, count: 8))
+    func refusal(_ path: String, _ prepare: (TemporaryDirectory) throws -> Void) throws -> String {
+      let directory = try TemporaryDirectory()
+      try prepare(directory)
+      let fields = #""path": "\#(path)", "dtype": "F32", "shape": [2], "nbytes": 8"#
+      try directory.write("metadata.json", text: Self.document(fields))
+      let opened = try TensorDirectory(opening: directory.path)
+      do throws(ModelError) {
+        _ = try opened.open(opened.entries[0])
+        return "it was opened"
+      } catch {
+        return error.problem
+      }
+    }
+    #expect(try refusal("a") { try $0.makeLink("a", to: "\(outside.path)/a") }.contains("symbolic link"))
+    #expect(try refusal("d/a") { try $0.makeLink("d", to: "\(outside.path)") }.contains("symbolic link"))
+    #expect(try refusal("a") { try $0.makeFIFO("a") }.contains("FIFO"))
+    #expect(try refusal("a") { try $0.makeDirectory("a") }.contains("directory"))
+    #expect(try refusal("a") { _ in }.contains("No such file"))
+  }
+
+  @Test("A file of another size than its tensor is refused, with both")
+  func sizes() {
+    for size in [0, 7, 9] {
+      #expect { try open(Self.document(Self.sound), ["a": size]) } throws: { error in
+        let problem = (error as? ModelError)?.problem ?? ""
+        return problem.contains("\(size) byte") && problem.hasSuffix("gives tensor 'a' 8")
+      }
+    }
+  }
+}

@@ -1,0 +1,127 @@
+import Fixtures
+import Testing
+
+@testable import Models
+@testable import Safetensors
+@testable import TensorFiles
+
+@Suite("Widening to float32") struct WideningTests {
+  private static let dtypes = Dictionary(uniqueKeysWithValues: DType.allCases.map { ($0.name, $0) })
+
+  /// The float32 that a tensor's bytes become, as bits.
+  static func widen(_ dtype: DType, _ bytes: [UInt8]) throws -> [UInt32] {
+    let widening = try #require(dtype.widening)
+    var words = [UInt32](repeating: 0, count: bytes.count * 8 / Int(dtype.bitSize))
+    var span = words.mutableSpan
+    var target = unsafe span.mutableBytes
+    let count = unsafe widening.widen(bytes.span.bytes, into: &target)
+    #expect(count == words.count * 4)
+    return words
+  }
+
+  /// Elements of `width` bits, packed from the lowest bit of each byte up.
+  static func pack(_ elements: [Int], width: Int) -> [UInt8] {
+    var bytes = [UInt8](repeating: 0, count: (elements.count * width + 7) / 8)
+    for (index, element) in elements.enumerated() {
+      for bit in 0..<width where element >> bit & 1 == 1 {
+        let position = index * width + bit
+        bytes[position / 8] |= 1 << UInt8(position % 8)
+      }
+    }
+    return bytes
+  }
+
+  @Test(
+    "Every pattern of up to 8 bits is the float32 that ml_dtypes makes of it",
+    arguments: FloatTables.words.keys)
+  func small(name: String) throws {
+    let dtype = try #require(Self.dtypes[name])
+    let width = Int(dtype.bitSize)
+    let expected = try #require(FloatTables.words[name])
+    try #require(expected.count == 1 << width)
+    #expect(try Self.widen(dtype, Self.pack(Array(expected.indices), width: width)) == expected)
+  }
+
+  @Test("Every pattern of BF16 is the upper half of its float32, NaNs with their bits")
+  func bfloat16() throws {
+    let patterns = (0..<65536).map { UInt32($0) }
+    let bytes = patterns.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $0 >> 8)] }
+    #expect(try Self.widen(.bf16, bytes) == patterns.map { $0 << 16 })
+  }
+
+  @Test("Every pattern of F16 keeps its value, infinities, NaNs with their bits, and the sign of zero")
+  func half() throws {
+    let patterns = (0..<65536).map { UInt32($0) }
+    let bytes = patterns.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $0 >> 8)] }
+    let expected = patterns.map { pattern -> UInt32 in
+      let sign = pattern >> 15
+      let exponent = Int(pattern >> 10 & 31)
+      let mantissa = pattern & 1023
+      if exponent == 31 { return sign << 31 | 0x7F80_0000 | mantissa << 13 }
+      // As IEEE 754 defines it, in a wider format.
+      let value =
+        exponent == 0
+        ? Double(mantissa) / 1024 / 16384
+        : Double(sign: .plus, exponent: exponent - 15, significand: 1 + Double(mantissa) / 1024)
+      return Float(value).bitPattern | sign << 31
+    }
+    #expect(try Self.widen(.f16, bytes) == expected)
+  }
+
+  @Test("Of two F4 in a byte, the first is the low nibble")
+  func nibbles() throws {
+    // 0.5 is 1, -6 is 15, 2 is 4.
+    #expect(try Self.widen(.f4, [0xF1, 0x04]).map(Float.init(bitPattern:)) == [0.5, -6, 2, 0])
+  }
+
+  @Test("Of four 6-bit elements in three bytes, the first is in the lowest bits")
+  func sixes() throws {
+    // In E3M2, 0.25 is 4, 1 is 12, -28 is 63, 0.0625 is 1: bits 000001 111111 001100 000100 from the top.
+    let values = try Self.widen(.f6e3m2, [0b0000_0100, 0b1111_0011, 0b0000_0111]).map(Float.init(bitPattern:))
+    #expect(values == [0.25, 1, -28, 0.0625])
+  }
+
+  @Test(
+    "Any number of elements is widened to its last", arguments: DType.allCases.filter { $0.widening != nil })
+  func counts(dtype: DType) throws {
+    // Of whole groups: 4 elements fill bytes in each dtype.
+    let bytes = TensorData.bytes(dtype.name, [400], seed: 7)
+    let whole = try Self.widen(dtype, bytes)
+    for count in stride(from: 0, through: 400, by: 4) {
+      let part = Array(bytes.prefix(count * Int(dtype.bitSize) / 8))
+      #expect(try Self.widen(dtype, part) == whole.prefix(count).map(\.self), "\(count) elements")
+    }
+  }
+
+  @Test("Any window of a widened tensor is that part of the whole", arguments: [1, 2] as [UInt64])
+  func windows(seed: UInt64) throws {
+    var generator = SeededGenerator(seed: seed)
+    for dtype in DType.allCases {
+      guard let widening = dtype.widening else { continue }
+      // More than is read at a time.
+      let count = 120_000
+      let file = SafetensorsFile(
+        [.init("before", "U8", [Int.random(in: 0...9, using: &generator)]), .init("t", dtype.name, [count])])
+      let sample = try SampleModel(file)
+      let shard = try sample.model.shards[0]
+      let index = try #require(shard.header.index(of: TensorName("t")))
+      let tensor = shard.header[index]
+      let whole = try Self.widen(dtype, file.tensors[1].data).bytes
+      for _ in 0..<60 {
+        let lower = Int.random(in: 0...whole.count, using: &generator)
+        let size = generator.oneIn(4) ? whole.count : Int.random(in: 0...50, using: &generator)
+        let upper = min(lower + size, whole.count)
+        let (words, excess) = try widening.read(UInt64(lower)..<UInt64(upper), of: tensor, in: shard)
+        #expect(excess < 16)
+        #expect(words.count * 4 < upper - lower + 32, "a buffer larger than the request")
+        let bytes = words.bytes
+        #expect(Array(bytes[excess..<excess + upper - lower]) == Array(whole[lower..<upper]))
+      }
+    }
+  }
+}
+
+extension [UInt32] {
+  /// As they are in memory.
+  fileprivate var bytes: [UInt8] { unsafe withUnsafeBytes { unsafe [UInt8]($0) } }
+}
