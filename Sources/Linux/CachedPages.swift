@@ -40,4 +40,21 @@ package enum CachedPages {
     let cached = stmount_cached_pages(file.rawValue, range.lowerBound, UInt64(range.count))
     return cached < 0 ? nil : UInt64(cached) >= pages
   }
+
+  /// Has the kernel fetch bytes of a file in the background, in large requests, unless they are in memory: posix_fadvise(2)
+  /// with POSIX_FADV_WILLNEED.
+  ///
+  /// An answer that is copied from the file's mapping would fetch them by page faults, one page each, or megabytes around
+  /// each. The call takes 20 µs for a MiB that is in memory already; cachestat(2) finds that out in less than one.
+  package static func announce(_ range: Range<UInt64>, of file: FileDescriptor) {
+    if hold(range, of: file) == true { return }
+    // The kernel cuts longer pieces to the device's largest request.
+    let piece: UInt64 = 128 << 10
+    var rest = range
+    while !rest.isEmpty {
+      let count = min(piece, UInt64(rest.count))
+      posix_fadvise(file.rawValue, off_t(rest.lowerBound), off_t(count), Int32(POSIX_FADV_WILLNEED))
+      rest = rest.lowerBound + count..<rest.upperBound
+    }
+  }
 }

@@ -1,14 +1,14 @@
 internal import Glibc
-internal import Safetensors
-internal import SystemPackage
+package import Safetensors
+package import SystemPackage
 
 /// Reads a tensor whose elements do not follow each other in the file, as if they did.
 ///
 /// Through pread(2) alone, and with at most ``largestSpan`` of memory beside the target, however the strides
 /// are.
-struct StridedReader {
+package struct StridedReader: Sendable {
   /// A dimension: how many runs, and how many bytes of the file from one to the next.
-  private struct Axis {
+  private struct Axis: Sendable {
     var count: UInt64
     var stride: UInt64
     /// How many bytes of the tensor from one to the next.
@@ -27,7 +27,7 @@ struct StridedReader {
   private static let readCost: UInt64 = 4096
 
   /// Of a tensor whose first element is at `start` of the file.
-  init(_ tensor: Tensor, at start: UInt64) {
+  package init(_ tensor: Tensor, at start: UInt64) {
     self.start = start
     let bits = tensor.dtype.bitSize
     var run: UInt64 = 1
@@ -54,7 +54,7 @@ struct StridedReader {
   }
 
   /// Fills `target` with the bytes that follow `offset` of the tensor.
-  func read(from offset: UInt64, of file: SourceFile, into target: inout MutableRawSpan) throws(Errno) {
+  package func read(from offset: UInt64, of file: SourceFile, into target: inout MutableRawSpan) throws(Errno) {
     let end = offset + UInt64(target.byteCount)
     guard offset < end else { return }
     // A part of a run first and last, whole runs between them.

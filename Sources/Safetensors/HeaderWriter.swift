@@ -36,25 +36,51 @@ package struct HeaderWriter: Sendable {
     for tensor in tensors {
       if needsComma { entries += ",".utf8 }
       needsComma = true
-      Self.append(tensor, to: &entries)
+      Self.appendStart(of: tensor, to: &entries)
+      for (position, dimension) in tensor.shape.enumerated() {
+        if position > 0 { entries += ",".utf8 }
+        entries += String(dimension).utf8
+      }
+      Self.appendEnd(of: tensor, to: &entries)
     }
-    entries += "}".utf8
-    let used = HeaderPrefix.size + UInt64(opening.count + entries.count)
-    let padding = (alignment - used % alignment) % alignment
-    entries += repeatElement(UInt8(ascii: " "), count: Int(padding))
-    let length = used + padding - HeaderPrefix.size
-    return [(0..<8).map { UInt8(truncatingIfNeeded: length >> (8 * $0)) }, opening, entries]
+    let (length, padding) = frame(UInt64(entries.count), alignment)
+    entries += padding
+    return [length, opening, entries]
   }
 
-  private static func append(_ tensor: Tensor, to json: inout [UInt8]) {
+  /// A header for one tensor whose shape is written by somebody else, in `shapeCount` bytes: what comes before the shape, and
+  /// what comes after it.
+  package func pieces(aroundShapeOf tensor: Tensor, shapeCount: UInt64) -> (before: [[UInt8]], after: [UInt8])
+  {
+    var start: [UInt8] = hasMetadata ? Array(",".utf8) : []
+    Self.appendStart(of: tensor, to: &start)
+    var end: [UInt8] = []
+    Self.appendEnd(of: tensor, to: &end)
+    // Cannot overflow: the shape is in memory, eight bytes for each of its dimensions.
+    let (length, padding) = frame(UInt64(start.count + end.count) + shapeCount, Self.alignment)
+    return ([length, opening, start], end + padding)
+  }
+
+  /// The eight bytes that say how long a header with entries of that size is, and what ends it.
+  private func frame(_ entriesCount: UInt64, _ alignment: UInt64) -> (length: [UInt8], padding: [UInt8]) {
+    let closing = UInt8(ascii: "}")
+    let used = HeaderPrefix.size + UInt64(opening.count) + entriesCount + 1
+    let padding = (alignment - used % alignment) % alignment
+    let length = used + padding - HeaderPrefix.size
+    return (
+      (0..<8).map { UInt8(truncatingIfNeeded: length >> (8 * $0)) },
+      [closing] + repeatElement(UInt8(ascii: " "), count: Int(padding))
+    )
+  }
+
+  private static func appendStart(of tensor: Tensor, to json: inout [UInt8]) {
     appendJSONString(tensor.name.utf8, to: &json)
     json += ":{\"dtype\":\"".utf8
     json += tensor.dtype.name.utf8
     json += "\",\"shape\":[".utf8
-    for (position, dimension) in tensor.shape.enumerated() {
-      if position > 0 { json += ",".utf8 }
-      json += String(dimension).utf8
-    }
+  }
+
+  private static func appendEnd(of tensor: Tensor, to json: inout [UInt8]) {
     json += "],\"data_offsets\":[".utf8
     json += String(tensor.dataRange.lowerBound).utf8
     json += ",".utf8

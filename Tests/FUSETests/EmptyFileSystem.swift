@@ -18,8 +18,8 @@ struct EmptyFileSystem: FileSystem {
     throws(Errno)
   {}
 
-  func read(_ file: InodeNumber, at offset: UInt64, count: Int, reply: consuming ReadReply) {
-    reply.error(.isDirectory)
+  func read(_ file: InodeNumber, at offset: UInt64, count: Int) throws(Errno) -> ReadAnswer {
+    throw .isDirectory
   }
 
   func statistics() -> Statistics { Statistics(size: 0, inodes: 1) }

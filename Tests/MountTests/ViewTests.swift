@@ -105,7 +105,7 @@ extension MountTests {
 
     @Test(
       "pread, O_DIRECT and mmap give any window of a view as the whole file has it",
-      arguments: zip([1, 2, 3] as [UInt64], ["io=auto", "io=mmap", "io=splice"]))
+      arguments: zip([1, 2, 3] as [UInt64], ["io=auto", "io=mmap", "io=copy"]))
     func windows(seed: UInt64, options: String) async throws {
       var generator = SeededGenerator(seed: seed)
       let directory = try TemporaryDirectory()

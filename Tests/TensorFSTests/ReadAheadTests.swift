@@ -34,7 +34,7 @@ import Testing
   /// Tells of the first bytes' reads one by one; nothing is read.
   private static func stream(_ count: UInt64, in file: FileDescriptor, of readAhead: ReadAhead) {
     for start in stride(from: 0, to: count, by: 1 << 20) {
-      readAhead.follow(start..<start + 1 << 20, of: 0..<size, in: file, size: size)
+      readAhead.noteRead(start..<start + 1 << 20, of: 0..<size, in: file, size: size)
     }
   }
 
@@ -74,7 +74,7 @@ import Testing
     try await withFile { file in
       let short = ReadAhead()
       for start in stride(from: 0, to: Self.size, by: 1 << 20) {
-        short.follow(start..<start + 1 << 20, of: 0..<Self.size, in: file, size: 5000)
+        short.noteRead(start..<start + 1 << 20, of: 0..<Self.size, in: file, size: 5000)
       }
       Self.stream(Self.size, in: file, of: ReadAhead())
       let hasArrived = try await arrives(Self.size - 1 << 20..<Self.size, of: file)
@@ -85,8 +85,8 @@ import Testing
   @Test("A read on its own brings nothing, and what is announced comes alone")
   func lone() async throws {
     try await withFile { file in
-      ReadAhead().follow(20 << 20..<21 << 20, of: 0..<Self.size, in: file, size: Self.size)
-      ReadAhead.announce(4 << 20..<5 << 20, of: file)
+      ReadAhead().noteRead(20 << 20..<21 << 20, of: 0..<Self.size, in: file, size: Self.size)
+      CachedPages.announce(4 << 20..<5 << 20, of: file)
       let hasArrived = try await arrives(4 << 20..<5 << 20, of: file)
       #expect(hasArrived)
       #expect(!CachedPages.areResident(20 << 20..<21 << 20, of: file))

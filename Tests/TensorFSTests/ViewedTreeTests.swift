@@ -108,7 +108,9 @@ import Testing
   @Test("Numbers that stand for nothing are stale")
   func staleInodes() throws {
     let fileSystem = try fileSystem(SampleModel(Self.file))
-    for number in [0, 1 << 47, 7 << 48 | 1, 1 << 57 | 1, .max] as [UInt64] {
+    for number in [
+      0, 1 << 47, 7 << 48 | 1, 1 << 57 | 2, 1 << 57 | 1 << 48 | 1, 3 << 56 | 1, 1 << 58 | 1, .max,
+    ] as [UInt64] {
       #expect(throws: Errno.staleNFSFileHandle, "\(number)") {
         try fileSystem.attributes(of: InodeNumber(number: number))
       }

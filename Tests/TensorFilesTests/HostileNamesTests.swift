@@ -27,7 +27,7 @@ import Testing
 
   @Test("No file is in another file, nor in metadata.json or a directory of views")
   func noFileInFile() {
-    let reserved = PathEncoder.viewDirectories + [PathEncoder.metadataFile]
+    let reserved = PathEncoder.hiddenNames + [PathEncoder.metadataFile]
     #expect(
       failures { pairs in
         let files = Set(pairs.map(\.path) + reserved)

@@ -39,12 +39,10 @@ package struct MountOptions: Sendable, Equatable {
 
   /// How a read is answered.
   package enum ReadSource: String, Sendable {
-    /// From whichever is faster for its size.
+    /// A long one from the source's mapping, a short one from a copy.
     case automatic = "auto"
-    /// From the source's mapping: writev(2).
+    /// From the source's mapping, whatever its size: writev(2).
     case mapping = "mmap"
-    /// From the source's descriptor through a pipe: splice(2).
-    case descriptor = "splice"
     /// Read into memory of this process, and looked at once more before it is sent: pread(2). No change of the source
     /// can pass unnoticed.
     case copy
@@ -94,7 +92,7 @@ package struct MountOptions: Sendable, Equatable {
       passedOn.append(name)
     case ("io", let value?):
       guard let source = ReadSource(rawValue: value) else {
-        throw Problem(description: "io=\(value) is not io=auto, io=mmap, io=splice or io=copy")
+        throw Problem(description: "io=\(value) is not io=auto, io=mmap or io=copy")
       }
       readSource = source
     case ("fsname", let value?): source = value

@@ -63,8 +63,8 @@ private struct EmptyFileSystem: FileSystem {
   func list(_ directory: InodeNumber, from position: UInt64, into buffer: inout DirectoryBuffer) throws(Errno)
   {}
 
-  func read(_ file: InodeNumber, at offset: UInt64, count: Int, reply: consuming ReadReply) {
-    reply.error(.isDirectory)
+  func read(_ file: InodeNumber, at offset: UInt64, count: Int) throws(Errno) -> ReadAnswer {
+    throw .isDirectory
   }
 
   func statistics() -> Statistics { Statistics(size: 0, inodes: 1) }

@@ -17,9 +17,8 @@ package protocol FileSystem: Sendable {
   /// beginning; the others are those given to ``DirectoryBuffer/append(_:_:next:)``.
   func list(_ directory: InodeNumber, from position: UInt64, into buffer: inout DirectoryBuffer) throws(Errno)
 
-  /// Answers bytes `offset..<offset + count` of a file, less what passes its end: read(2). Dropping the reply
-  /// unanswered is an I/O error at the other end.
-  func read(_ file: InodeNumber, at offset: UInt64, count: Int, reply: consuming ReadReply)
+  /// What bytes `offset..<offset + count` of a file are, less what passes its end: read(2).
+  func read(_ file: InodeNumber, at offset: UInt64, count: Int) throws(Errno) -> ReadAnswer
 
   /// The value of an extended attribute in the `user.` namespace: getxattr(2). Throws `noData` where there is none.
   func extendedAttribute(_ name: [UInt8], of inode: InodeNumber) throws(Errno) -> [UInt8]
@@ -29,16 +28,9 @@ package protocol FileSystem: Sendable {
 
   /// The file system's totals: statfs(2).
   func statistics() -> Statistics
-
-  /// True if nothing here waits for a disk or a network but a read that has said so: ``ReadReply/mayWait(unless:)``. Then one worker
-  /// receives at a time, which is fastest.
-  var saysWhenItWaits: Bool { get }
 }
 
 extension FileSystem {
-  /// It does not.
-  package var saysWhenItWaits: Bool { false }
-
   /// There is none.
   package func extendedAttribute(_ name: [UInt8], of inode: InodeNumber) throws(Errno) -> [UInt8] {
     throw .noData

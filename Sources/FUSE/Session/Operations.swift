@@ -15,9 +15,8 @@ final class SessionContext: Sendable {
   let needsNoOpen = Atomic<Bool>(false)
   let needsNoOpendir = Atomic<Bool>(false)
   let counters = RequestCounters()
-  let pipes = PipePool()
-  /// Which of the workers receives; nil where all do, since no answer is sure to come at once.
-  let turn: Turn?
+  /// Which of the workers receives.
+  let turn = Turn()
   private let features = Atomic<UInt>(0)
 
   /// What the kernel said at the beginning of what it can do.
@@ -29,7 +28,6 @@ final class SessionContext: Sendable {
   init(fileSystem: any FileSystem, options: MountOptions) {
     self.fileSystem = fileSystem
     self.options = options
-    turn = fileSystem.saysWhenItWaits ? Turn() : nil
   }
 
   /// The context of a request: fuse_req_userdata.
@@ -102,10 +100,9 @@ func sessionOperations() -> fuse_lowlevel_ops {
   unsafe operations.read = { request, inode, count, offset, _ in
     guard let request = unsafe request else { return }
     unsafe answer(request, .read) { (context, reply) throws(Errno) in
-      guard let offset = UInt64(exactly: offset), let owed = reply.take() else { throw .invalidArgument }
-      context.fileSystem.read(
-        InodeNumber(number: inode), at: offset, count: count,
-        reply: ReadReply(owed, countedBy: context.counters))
+      guard let offset = UInt64(exactly: offset) else { throw .invalidArgument }
+      let answer = try context.fileSystem.read(InodeNumber(number: inode), at: offset, count: count)
+      if let reply = reply.take() { try context.send(answer, reply) }
     }
   }
 
@@ -194,13 +191,12 @@ private func configure(_ connection: UnsafeMutablePointer<fuse_conn_info>, _ con
   // Contents never change, so nothing needs to be dropped when attributes are read again.
   unsafe stmount_want(connection, flag(FUSE_CAP_EXPLICIT_INVAL_DATA))
   unsafe stmount_refuse(connection, flag(FUSE_CAP_AUTO_INVAL_DATA))
-  // Requests are small: receiving them through a pipe would only cost. Replies from a descriptor use one.
+  // Requests are small and answers are in memory: a pipe would only cost.
   unsafe stmount_refuse(connection, flag(FUSE_CAP_SPLICE_READ))
-  unsafe stmount_want(connection, flag(FUSE_CAP_SPLICE_WRITE))
+  unsafe stmount_refuse(connection, flag(FUSE_CAP_SPLICE_WRITE))
   unsafe stmount_refuse(connection, flag(FUSE_CAP_SPLICE_MOVE))
   unsafe stmount_want_direct_mmap(connection)
-  // A pipe holds so much; a longer reply through it would fall back to a copy in this process. max_write limits
-  // reads too: libfuse derives max_pages from it.
+  // max_write limits reads too: libfuse derives max_pages from it. Requests of a MiB are no faster.
   unsafe connection.pointee.max_write = 512 << 10
   context.needsNoOpen.store(
     unsafe !context.options.isDirect && stmount_is_capable(connection, flag(FUSE_CAP_NO_OPEN_SUPPORT)) != 0,

@@ -1,7 +1,7 @@
 internal import CFuse
 internal import Glibc
 internal import Linux
-package import SystemPackage
+internal import SystemPackage
 
 /// The answer that one request of the kernel is owed.
 ///
@@ -67,29 +67,17 @@ package import SystemPackage
     unsafe fuse_reply_statfs(request, &status)
   }
 
-  /// Answers with bytes, which the kernel copies straight from where they are: fuse_reply_buf. Memory that
-  /// cannot be read is an error at the other end, not a signal here: writev(2) answers EFAULT.
-  consuming func bytes(_ bytes: RawSpan) {
+  /// Answers with bytes, which the kernel copies straight from where they are: fuse_reply_buf. Returns what went wrong, or nil.
+  ///
+  /// Memory that cannot be read is EIO at the other end, not a signal here: writev(2) answers EFAULT.
+  @discardableResult
+  consuming func bytes(_ bytes: RawSpan) -> Errno? {
     let request = unsafe request
     discard self
-    unsafe bytes.withUnsafeBytes { buffer in
-      _ = unsafe fuse_reply_buf(
+    return unsafe bytes.withUnsafeBytes { buffer in
+      let result = unsafe fuse_reply_buf(
         request, buffer.baseAddress?.assumingMemoryBound(to: CChar.self), buffer.count)
-    }
-  }
-
-  /// Answers with two runs of bytes, one after the other: fuse_reply_iov. Otherwise as ``bytes(_:)``.
-  consuming func bytes(_ first: RawSpan, _ second: RawSpan) {
-    let request = unsafe request
-    discard self
-    unsafe first.withUnsafeBytes { first in
-      unsafe second.withUnsafeBytes { second in
-        var parts = unsafe (iovec(first), iovec(second))
-        unsafe withUnsafeBytes(of: &parts) { parts in
-          let vector = unsafe parts.bindMemory(to: iovec.self)
-          _ = unsafe fuse_reply_iov(request, vector.baseAddress, Int32(vector.count))
-        }
-      }
+      return result == 0 ? nil : Errno(rawValue: -result)
     }
   }
 
@@ -104,78 +92,6 @@ package import SystemPackage
     } else {
       unsafe self.bytes(bytes.span.bytes)
     }
-  }
-}
-
-extension iovec {
-  /// Bytes that are only read, though the type does not say so.
-  fileprivate init(_ bytes: UnsafeRawBufferPointer) {
-    unsafe self.init(iov_base: UnsafeMutableRawPointer(mutating: bytes.baseAddress), iov_len: bytes.count)
-  }
-}
-
-extension Reply {
-  /// Answers with pages that a pipe holds: fuse_reply_data, splice(2).
-  consuming func pages(_ pages: borrowing PipedPages) {
-    let request = unsafe request
-    discard self
-    var buffers = fuse_bufvec()
-    buffers.count = 1
-    unsafe buffers.buf.size = pages.count
-    unsafe buffers.buf.flags = FUSE_BUF_IS_FD
-    unsafe buffers.buf.fd = pages.descriptor.rawValue
-    // Not FUSE_BUF_SPLICE_MOVE: it would take pages out of the file's own cache where it can.
-    unsafe fuse_reply_data(request, &buffers, fuse_buf_copy_flags(0))
-  }
-
-  /// What the request's session has in common.
-  fileprivate var context: SessionContext? { unsafe SessionContext.of(request) }
-}
-
-/// The answer that one read is owed. Dropped unanswered, it is an I/O error at the other end.
-package struct ReadReply: ~Copyable {
-  private let reply: Reply
-  private let counters: RequestCounters
-
-  init(_ reply: consuming Reply, countedBy counters: RequestCounters) {
-    self.reply = reply
-    self.counters = counters
-  }
-
-  /// Tells that the answer may have to wait, for a disk as a rule, `unless` something is known: from now on another worker
-  /// receives what comes.
-  package func mayWait(unless isReady: @autoclosure () -> Bool = false) {
-    guard let turn = reply.context?.turn, turn.isMine, !isReady() else { return }
-    turn.passOn()
-  }
-
-  /// Answers with an error.
-  package consuming func error(_ errno: Errno) { reply.error(errno) }
-
-  /// Answers with the bytes asked for, or fewer at the end of the file. The memory may be a file's mapping:
-  /// this process does not touch it, the kernel does, and pages that are gone make the read fail with EIO.
-  package consuming func bytes(_ bytes: RawSpan) {
-    counters.countRead(bytes.byteCount)
-    reply.bytes(bytes)
-  }
-
-  /// Answers with two runs of bytes, one after the other; otherwise as ``bytes(_:)``.
-  package consuming func bytes(_ first: RawSpan, _ second: RawSpan) {
-    counters.countRead(first.byteCount + second.byteCount)
-    if first.isEmpty { reply.bytes(second) } else { reply.bytes(first, second) }
-  }
-
-  /// Takes bytes `range` of a file to answer with; nil where they cannot be had so. The caller finds out that the file has
-  /// not changed before it sends them.
-  package func pages(_ range: Range<UInt64>, of file: FileDescriptor) -> PipedPages? {
-    guard let pipes = reply.context?.pipes else { return nil }
-    return PipedPages.take(range, of: file, from: pipes)
-  }
-
-  /// Answers with pages of a file.
-  package consuming func pages(_ pages: borrowing PipedPages) {
-    counters.countRead(pages.count)
-    reply.pages(pages)
   }
 }
 

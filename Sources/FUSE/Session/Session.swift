@@ -147,9 +147,9 @@ package final class Session: Sendable {
   ///
   /// `each` calls what it is given for every inode, on a thread of its own: the kernel waits there for reads that are under
   /// way, which the workers have to answer. A worker that calls this may take its time from then on, as after
-  /// ``ReadReply/mayWait(unless:)``.
+  /// sending what is not in memory.
   package func dropCache(of each: @escaping @Sendable ((InodeNumber) -> Void) -> Void) {
-    context.turn?.passOn()
+    context.turn.passOn()
     WorkerThread(running: { [self] in
       each { inode in
         _ = unsafe fuse_lowlevel_notify_inval_inode(handle.pointer, fuse_ino_t(inode.number), 0, 0)

@@ -61,6 +61,9 @@ package struct Widening: Sendable {
     return overflow ? nil : wide
   }
 
+  /// Where the widened elements begin that come from narrow bytes at `offset`, where a group begins.
+  func wideOffset(of offset: UInt64) -> UInt64 { offset / groupBytes * wideGroupBytes }
+
   /// The bytes that are needed for `wide`, a range of widened bytes, and how many widened bytes come before it
   /// then.
   package func source(of wide: Range<UInt64>) -> (bytes: Range<UInt64>, excess: Int) {

@@ -12,10 +12,20 @@ package struct ViewedTree: Sendable {
     /// True below the view of one component of several, false below that of the mount's own root. A directory
     /// would otherwise be in two places.
     package let isInComponent: Bool
+    /// True of the file that is the whole model: the position is that of the model's root.
+    package let isModelFile: Bool
 
-    /// Bits 0 to 47: the position, plus one. Bits 48 to 55: the view. Bit 56: in a component's.
+    init(position: Int, view: View, isInComponent: Bool, isModelFile: Bool = false) {
+      self.position = position
+      self.view = view
+      self.isInComponent = isInComponent
+      self.isModelFile = isModelFile
+    }
+
+    /// Bits 0 to 47: the position, plus one. Bits 48 to 55: the view. Bit 56: in a component's. Bit 57: the whole model.
     package var inode: UInt64 {
       UInt64(position) + 1 | UInt64(view.number) << 48 | (isInComponent ? 1 << 56 : 0)
+        | (isModelFile ? 1 << 57 : 0)
     }
 
     /// Another node through the same view.
@@ -26,6 +36,9 @@ package struct ViewedTree: Sendable {
 
   package let tree: Tree
   private let names: ViewNames
+
+  /// The file in a model's root that is the whole model, reachable by name and not listed.
+  package static let modelFile = Array(".model.safetensors".utf8)
 
   package init(_ tree: Tree, models: [Model]) throws(NamesError) {
     self.tree = tree
@@ -39,9 +52,16 @@ package struct ViewedTree: Sendable {
   package func place(inode: UInt64) -> Place? {
     let position = Int(inode & (1 << 48 - 1)) - 1
     let view = Int(inode >> 48 & 0xFF)
-    guard tree.nodes.indices.contains(position), View.all.indices.contains(view), inode >> 57 == 0
-    else { return nil }
-    return Place(position: position, view: View.all[view], isInComponent: inode >> 56 == 1)
+    guard tree.nodes.indices.contains(position), View.all.indices.contains(view) else { return nil }
+    switch inode >> 56 {
+    case 0, 1: return Place(position: position, view: View.all[view], isInComponent: inode >> 56 == 1)
+    case 2 where view == 0 && isModel(position): return modelFile(position)
+    default: return nil
+    }
+  }
+
+  private func modelFile(_ root: Int) -> Place {
+    Place(position: root, view: .raw, isInComponent: false, isModelFile: true)
   }
 
   /// The child of this name, or nil. A model's root has the directories of the views too, and so has a root above
@@ -51,8 +71,19 @@ package struct ViewedTree: Sendable {
       for view in View.inDirectories where view.directory.span.isEqual(name) {
         return Place(position: parent.position, view: view, isInComponent: parent.position != 0)
       }
+      if Self.modelFile.span.isEqual(name), isModel(parent.position) { return modelFile(parent.position) }
     }
     return names.child(name, of: parent.position, in: parent.view).map(parent.at)
+  }
+
+  /// The whole model that a node belongs to.
+  package func modelFile(above position: Int) -> Place? {
+    var root = position
+    while !isModel(root) {
+      guard root != 0 else { return nil }
+      root = Int(tree.nodes[root].parent)
+    }
+    return modelFile(root)
   }
 
   /// All places of a node: in the tree, and in the views of the mount and of its component.
@@ -75,6 +106,11 @@ package struct ViewedTree: Sendable {
     let isTop = place.isInComponent ? isRoot(place.position) : place.position == 0
     if isTop { return Place(position: place.position, view: .raw, isInComponent: false) }
     return place.at(Int(node(place).parent))
+  }
+
+  /// True of each model's root.
+  private func isModel(_ position: Int) -> Bool {
+    isRoot(position) && tree.nodes[position].model != Tree.noModel
   }
 
   /// True of the root, and of each model's.

@@ -1,28 +1,30 @@
 import Fixtures
+import SystemPackage
 import Testing
 
 @testable import Models
 @testable import Safetensors
 @testable import TensorFiles
 
-@Suite("What is in the files of views") struct EncodingTests {
+@Suite("What is in the files of views") struct ViewTests {
   /// What a view makes of each tensor of a file, by name.
-  private func encodings(_ view: View, _ file: SafetensorsFile) throws -> [String: Encoding] {
+  private func layouts(_ view: View, _ file: SafetensorsFile) throws -> [String: FileLayout] {
     let sample = try SampleModel(file)
     let shard = try sample.model.shards[0]
     let writer = HeaderWriter(metadata: shard.header.metadata)
-    var encodings: [String: Encoding] = [:]
+    var layouts: [String: FileLayout] = [:]
     for index in 0..<shard.header.count {
       let tensor = shard.header[index]
-      encodings[String(decoding: tensor.name.utf8, as: UTF8.self)] = view.encode(tensor, writer)
+      let raw = try #require(FileLayout(of: tensor, in: shard))
+      layouts[String(decoding: tensor.name.utf8, as: UTF8.self)] =
+        view.layout(of: tensor, raw: raw, writer: writer)
     }
-    return encodings
+    return layouts
   }
 
   /// The header of the only tensor's file.
   private func header(_ view: View, _ file: SafetensorsFile) throws -> [UInt8] {
-    let encoding = try #require(try encodings(view, file).values.first)
-    return encoding.headerBytes(in: 0..<encoding.byteCount)
+    try #require(try layouts(view, file).values.first).header
   }
 
   private static let all = SafetensorsFile(
@@ -60,23 +62,18 @@ import Testing
       "U32": "<u4",
       "F32": "<f4", "C64": "<c8", "F64": "<f8", "I64": "<i8", "U64": "<u8",
     ]
-    let encoding = try #require(try encodings(.npy, Self.all)[dtype])
+    let layout = try #require(try layouts(.npy, Self.all)[dtype])
     #expect(try dictionary(dtype, [2, 4]).contains("'\(own[dtype] ?? "<f4")'"))
     let size = own[dtype] == nil ? 32 : TensorData.byteCount(dtype, [2, 4])
-    #expect(encoding.byteCount == encoding.headerCount + UInt64(size))
-    #expect((encoding.widening != nil) == (own[dtype] == nil))
+    #expect(layout.byteCount == UInt64(layout.header.count) + UInt64(size))
+    #expect(layout.isWidened == (own[dtype] == nil))
   }
 
-  @Test("A header that is too long for version 1.0 of NPY has version 2.0")
-  func longNPY() throws {
-    // Each dimension takes three bytes, and the rest of the header less than 200.
-    for (dimensions, version) in [(21_750, 1), (21_850, 2)] {
-      let header = try header(.npy, SafetensorsFile(.init("t", "U8", Array(repeating: 1, count: dimensions))))
-      let start = Array(header.prefix(8))
-      #expect(start == [0x93] + "NUMPY".utf8 + [UInt8(version), 0])
-      #expect(header.count % 64 == 0)
-      let length = header[8..<(version == 1 ? 10 : 12)].reversed().reduce(0) { $0 << 8 | Int($1) }
-      #expect(length == header.count - (version == 1 ? 10 : 12))
+  @Test("A tensor of more dimensions than NumPy has no NumPy file")
+  func manyDimensions() throws {
+    for (rank, exists) in [(64, true), (65, false)] {
+      let file = SafetensorsFile(.init("t", "U8", Array(repeating: 1, count: rank)))
+      #expect((try layouts(.npy, file)["t"] != nil) == exists)
     }
   }
 
@@ -84,17 +81,17 @@ import Testing
 
   @Test("Float32 files hold exactly the types that fit into float32 without loss")
   func f32Types() throws {
-    let encodings = try encodings(.f32, Self.all)
+    let layouts = try layouts(.f32, Self.all)
     #expect(
-      Set(encodings.keys) == [
+      Set(layouts.keys) == [
         "F32", "F16", "BF16", "F8_E5M2", "F8_E4M3", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ", "F6_E2M3",
         "F6_E3M2",
         "F4",
       ])
-    for (dtype, encoding) in encodings {
-      #expect(encoding.byteCount == 32, "\(dtype)")
-      #expect(encoding.headerCount == 0)
-      #expect((encoding.widening == nil) == (dtype == "F32"))
+    for (dtype, layout) in layouts {
+      #expect(layout.byteCount == 32, "\(dtype)")
+      #expect(layout.header.isEmpty)
+      #expect(layout.isWidened == (dtype != "F32"))
     }
   }
 
@@ -105,7 +102,9 @@ import Testing
       Tensor(name: TensorName("t"), dtype: .f4, shape: [count], dataRange: 0..<count / 2)
     }
     for (count, exists) in [(1 << 60, true), (1 << 61, false), (1 << 63, false)] as [(UInt64, Bool)] {
-      #expect((View.f32.encode(tensor(count), HeaderWriter()) != nil) == exists, "\(count)")
+      let raw = try #require(FileLayout([.computed(Zeros(byteCount: count / 2))]))
+      let layout = View.f32.layout(of: tensor(count), raw: raw, writer: HeaderWriter())
+      #expect((layout != nil) == exists, "\(count)")
     }
   }
 
@@ -142,10 +141,10 @@ import Testing
     let names = HostileNames.names(seed: seed)
     let file = SafetensorsFile(
       names.map { SafetensorsFile.Tensor(name: $0, "F32", [3]) }, metadata: ["k": "\u{0}\u{1F}\"\\/é\u{7F}"])
-    for (name, encoding) in try encodings(.safetensors, file) {
-      let header = encoding.headerBytes(in: 0..<encoding.byteCount)
+    for (name, layout) in try layouts(.safetensors, file) {
+      let header = layout.header
       let json = Array(header[8...])
-      let read = try Header(json: json.span, fileSize: encoding.byteCount, allowsTrailingBytes: false)
+      let read = try Header(json: json.span, fileSize: layout.byteCount, allowsTrailingBytes: false)
       #expect(read.count == 1)
       #expect(read[0].name == TensorName(name))
       #expect(read.metadata.map { Array($0.value) } == [Array("\u{0}\u{1F}\"\\/é\u{7F}".utf8)])
@@ -153,27 +152,53 @@ import Testing
     }
   }
 
+  @Test("The header of a tensor of many dimensions is that of the reference, at any window of it")
+  func longShape() throws {
+    var generator = SeededGenerator(seed: 1)
+    for rank in [65, 4095, 4096, 4097, 20_000] {
+      // Lengths of all sizes, in any order; the last one makes the tensor empty.
+      let shape = (1..<rank).map { _ in [1, 1, 10, 100_000].randomElement(using: &generator) ?? 1 } + [0]
+      let file = SafetensorsFile(.init("t", "U8", shape.reversed()))
+      let layout = try #require(try layouts(.safetensors, file)["t"])
+      let text = shape.reversed().map(String.init).joined(separator: ",")
+      let json = #"{"t":{"dtype":"U8","shape":["# + text + #"],"data_offsets":[0,0]}}"#
+      let whole = try layout.bytes(0..<layout.byteCount)
+      #expect(whole.count % 8 == 0 && whole.dropFirst(8).starts(with: json.utf8))
+      #expect(whole.dropFirst(8 + json.utf8.count).allSatisfy { $0 == UInt8(ascii: " ") })
+      try layout.expectWindows(of: whole, &generator)
+    }
+  }
+
   // MARK: - Windows
 
-  @Test(
-    "Any window of a file is its part of the header, then its part of the data",
-    arguments: View.all.map(\.number))
+  @Test("Any window of a file is that part of the whole", arguments: View.all.map(\.number))
   func windows(number: UInt8) throws {
     let view = View.all[Int(number)]
     var generator = SeededGenerator(seed: UInt64(number))
-    for (dtype, encoding) in try encodings(view, Self.all) {
-      let header = encoding.headerBytes(in: 0..<encoding.byteCount)
-      #expect(header.count == Int(encoding.headerCount), "\(dtype)")
-      for _ in 0..<100 {
-        let lower = UInt64.random(in: 0...encoding.byteCount, using: &generator)
-        let upper = UInt64.random(in: lower...encoding.byteCount, using: &generator)
-        let part = encoding.headerBytes(in: lower..<upper)
-        let data = encoding.dataRange(in: lower..<upper)
-        #expect(part.elementsEqual(header.dropFirst(Int(lower)).prefix(Int(upper - lower))))
-        #expect(UInt64(part.count) + UInt64(data.count) == upper - lower)
-        if !data.isEmpty { #expect(data.upperBound + encoding.headerCount == upper) }
-      }
+    for layout in try layouts(view, Self.all).values {
+      try layout.expectWindows(of: layout.bytes(0..<layout.byteCount), &generator)
     }
+  }
+}
+
+/// As many bytes of zero as wanted.
+private struct Zeros: ComputedElements {
+  let byteCount: UInt64
+  func sources(of range: Range<UInt64>) -> [FileRange] { [] }
+  func fill(_ target: inout MutableRawSpan, from offset: UInt64) throws(Errno) {
+    for place in 0..<target.byteCount { target.storeBytes(of: 0, toByteOffset: place, as: UInt8.self) }
+  }
+}
+
+extension FileLayout {
+  /// What comes before the tensor's own bytes.
+  fileprivate var header: [UInt8] {
+    segments.flatMap { segment -> [UInt8] in if case .memory(let bytes) = segment { Array(bytes) } else { [] }
+    }
+  }
+
+  fileprivate var isWidened: Bool {
+    segments.contains { if case .computed(let elements) = $0 { elements is WidenedElements } else { false } }
   }
 }
 

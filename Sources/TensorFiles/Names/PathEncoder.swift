@@ -17,8 +17,8 @@ package struct EncodedPath: Sendable, Equatable {
 /// Feed it every name of a model once, in ascending order of their bytes: a name's prefixes then come before it,
 /// and the whole takes time linear in the names' length.
 package struct PathEncoder {
-  /// The directories of views in a model's root, which no tensor's path may begin with.
-  package static let viewDirectories = View.inDirectories.map(\.directory)
+  /// What is in a model's root beside its tensors and is not listed. No tensor's path may begin with it.
+  package static let hiddenNames = View.inDirectories.map(\.directory) + [ViewedTree.modelFile]
   /// The file that describes a model.
   package static let metadataFile = Array("metadata.json".utf8)
 
@@ -102,10 +102,10 @@ private struct PathWriter {
     }
   }
 
-  /// True of `.`, `..` and, where a path begins, the directories of views.
+  /// True of `.`, `..` and, where a path begins, of hidden names.
   private func isReserved(_ raw: ArraySlice<UInt8>) -> Bool {
     if raw.count <= 2, raw.allSatisfy({ $0 == dot }) { return true }
-    return path.bytes.isEmpty && PathEncoder.viewDirectories.contains { $0[...] == raw }
+    return path.bytes.isEmpty && PathEncoder.hiddenNames.contains { $0[...] == raw }
   }
 
   private mutating func encoded(_ raw: ArraySlice<UInt8>) -> [UInt8] {

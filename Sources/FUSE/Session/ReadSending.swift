@@ -1,0 +1,85 @@
+internal import Glibc
+internal import Linux
+internal import SystemPackage
+
+extension SessionContext {
+  /// From so many bytes on an answer goes out of the source's mapping, without a copy in this process: what the kernel reads
+  /// ahead, unless told otherwise. A shorter one is copied and checked before it is sent, which costs nothing that can be
+  /// measured and lets no change pass. docs/internals/read-path.md has the measurements.
+  private static let longAnswer = 128 << 10
+
+  /// Sends what a handler has returned. Before anything touches a source that may not be in memory, another worker receives.
+  func send(_ answer: ReadAnswer, _ reply: consuming Reply) throws(Errno) {
+    counters.countRead(answer.count)
+    switch answer {
+    case .bytes(let bytes):
+      // Unsafe only of elements with padding, which a byte has not.
+      unsafe reply.bytes(bytes.span.bytes)
+    case .source(let source, let range):
+      try send(source, range, reply)
+    case .computed(let count, let sources, let ranges, let fill):
+      if !sources.isEmpty { turn.passOn() }
+      for (file, range) in ranges { CachedPages.announce(range, of: file) }
+      let bytes = try compute(count, from: sources, fill)
+      guard sources.allSatisfy({ $0.isUnchanged() }) else { throw .ioError }
+      unsafe reply.bytes(bytes.span.bytes)
+    }
+  }
+
+  private func compute(
+    _ count: Int, from sources: [any ReplySource],
+    _ fill: (inout MutableRawSpan) throws(Errno) -> Void
+  ) throws(Errno) -> [UInt8] {
+    do throws(Errno) {
+      return try [UInt8](filling: count, fill)
+    } catch {
+      // Which of them has failed is not known; one that has changed says so itself.
+      if sources.allSatisfy({ $0.isUnchanged() }) { sources.first?.failed(error) }
+      throw .ioError
+    }
+  }
+
+  /// Sends bytes of a source as they are.
+  private func send(
+    _ source: some ReplySource, _ range: Range<UInt64>, _ reply: consuming Reply
+  ) throws(Errno) {
+    if maps(range.count), let mapped = source.mappedBytes(range) {
+      if !CachedPages.areResident(range, of: source.descriptor) {
+        turn.passOn()
+        CachedPages.announce(range, of: source.descriptor)
+      }
+      guard source.isUnchanged() else { throw .ioError }
+      let problem = reply.bytes(mapped)
+      // The kernel has copied from the file's own pages after they were checked. Should they have changed meanwhile, what
+      // it got must not stay in its cache.
+      if source.isUnchanged(), let problem, problem == .badAddress { source.failed(.ioError) }
+      return
+    }
+    let bytes = try copy(range, of: source)
+    guard source.isUnchanged() else { throw .ioError }
+    unsafe reply.bytes(bytes.span.bytes)
+  }
+
+  /// Bytes of a source in memory of their own.
+  private func copy(_ range: Range<UInt64>, of source: some ReplySource) throws(Errno) -> [UInt8] {
+    if let cached = CachedPages.read(range, of: source.descriptor) { return cached }
+    turn.passOn()
+    CachedPages.announce(range, of: source.descriptor)
+    do throws(Errno) {
+      return try [UInt8](filling: range.count) { target throws(Errno) in
+        try source.read(from: range.lowerBound, into: &target)
+      }
+    } catch {
+      if source.isUnchanged() { source.failed(error) }
+      throw .ioError
+    }
+  }
+
+  private func maps(_ count: Int) -> Bool {
+    switch options.readSource {
+    case .automatic: count >= Self.longAnswer
+    case .mapping: true
+    case .copy: false
+    }
+  }
+}

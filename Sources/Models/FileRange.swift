@@ -1,0 +1,15 @@
+/// Bytes of a source file.
+package struct FileRange: Sendable {
+  /// The file, held open.
+  package let file: SourceFile
+  /// The bytes, inside the size that the file had when it was opened.
+  package let range: Range<UInt64>
+
+  package init(_ range: Range<UInt64>, of file: SourceFile) {
+    self.file = file
+    self.range = range
+  }
+
+  /// How many bytes there are.
+  package var byteCount: UInt64 { range.upperBound - range.lowerBound }
+}

@@ -1,0 +1,104 @@
+package import FUSE
+internal import Models
+internal import Safetensors
+package import SystemPackage
+internal import TensorFiles
+
+extension TensorFileSystem {
+  /// Finds the file's layout, and answers with the part of it that is asked for.
+  package func read(_ file: InodeNumber, at offset: UInt64, count: Int) throws(Errno) -> ReadAnswer {
+    let place = try place(file)
+    guard let layout = layout(of: place) else {
+      throw tree.node(place).kind == .directory ? .isDirectory : .noSuchFileOrDirectory
+    }
+    let range = layout.clamp(offset, count)
+    let parts = layout.parts(of: range)
+    for part in parts { noteRead(part) }
+    if parts.isEmpty { return .bytes([]) }
+    if parts.count == 1 {
+      switch parts[0].segment {
+      case .memory(let bytes) where tree.node(place).kind == .metadata:
+        return .bytes(bytes.dropFirst(Int(range.lowerBound)).prefix(range.count))
+      case .file(let source):
+        return .source(served(source.file), source.part(parts[0].range).range)
+      case .memory, .computed: break
+      }
+    }
+    let sources = layout.sources(of: range)
+    // A view's header is not to be had of a source that has changed, either.
+    let files = sources.isEmpty ? files(of: layout, at: place) : Self.files(of: sources)
+    return .computed(
+      count: range.count, from: files.map(served), reading: sources.map { ($0.file.descriptor, $0.range) }
+    ) { target throws(Errno) in try layout.fill(&target, from: range.lowerBound) }
+  }
+
+  /// The files that a layout's bytes come from.
+  private func files(of layout: FileLayout, at place: ViewedTree.Place) -> [SourceFile] {
+    place.isModelFile
+      ? models[Int(tree.node(place).model)].shards.map(\.file)
+      : Self.files(of: layout.sources(of: 0..<layout.byteCount))
+  }
+
+  private static func files(of sources: [FileRange]) -> [SourceFile] {
+    var files: [SourceFile] = []
+    for source in sources where !files.contains(where: { $0 === source.file }) { files.append(source.file) }
+    return files
+  }
+
+  /// What a file holds; nil for directories, and where the view does not have the file.
+  func layout(of place: ViewedTree.Place) -> FileLayout? {
+    let node = tree.node(place)
+    if place.isModelFile {
+      return layouts.model(place.inode) { FileLayout(wholeModel: models[Int(node.model)]) }
+    }
+    switch node.kind {
+    case .directory: return nil
+    case .metadata: return place.view.number == View.raw.number ? FileLayout(documents[Int(node.model)]) : nil
+    case .tensor:
+      let (tensor, position) = source(node)
+      let shard = models[position.model].shards[position.shard]
+      // Nothing is gained by keeping what is one segment.
+      if place.view.number == View.raw.number { return FileLayout(of: tensor, in: shard) }
+      return layouts.layout(of: place.inode) {
+        FileLayout(of: tensor, in: shard).flatMap {
+          place.view.layout(of: tensor, raw: $0, writer: headers[position.model][position.shard])
+        }
+      }
+    }
+  }
+
+  /// The size of a file; nil for directories, and where the view does not have the file.
+  func size(of place: ViewedTree.Place) -> UInt64? {
+    let node = tree.node(place)
+    guard node.kind == .tensor, place.view.number == View.raw.number else {
+      return layout(of: place)?.byteCount
+    }
+    // Of each file of a listing, without making a layout.
+    let size = source(node).0.byteCount
+    return size <= UInt64(Int64.max) ? size : nil
+  }
+
+  /// Has what follows a sequential read prefetched, as far as it comes from files.
+  private func noteRead(_ part: FileLayout.Part) {
+    switch part.segment {
+    case .memory: break
+    case .file(let source):
+      readAhead.noteRead(source.part(part.range).range, of: source.range, in: source.file)
+    case .computed(let elements):
+      let whole = elements.sources(of: 0..<elements.byteCount)
+      for source in elements.sources(of: part.range) where !source.range.isEmpty {
+        guard let extent = whole.first(where: { $0.file === source.file }) else { continue }
+        readAhead.noteRead(source.range, of: extent.range, in: source.file)
+      }
+    }
+  }
+
+  private func served(_ file: SourceFile) -> any ReplySource { ServedSource(file: file, fileSystem: self) }
+}
+
+extension ReadAhead {
+  /// As ``noteRead(_:of:in:size:)`` in a source's file.
+  fileprivate func noteRead(_ range: Range<UInt64>, of tensor: Range<UInt64>, in file: SourceFile) {
+    noteRead(range, of: tensor, in: file.descriptor, size: file.size)
+  }
+}

@@ -1,0 +1,153 @@
+package import Models
+package import Safetensors
+package import SystemPackage
+
+/// What a file of a mount holds: segments, one after the other.
+///
+/// This is the only way to bytes: a tensor is a layout, a view is a function from a tensor to a layout, and the whole model
+/// as one file is a longer layout. Making one takes time in the number of segments, and never reads a source.
+package struct FileLayout: Sendable {
+  /// A part of the file.
+  package enum Segment: Sendable {
+    /// Bytes in memory, such as a header.
+    case memory(ArraySlice<UInt8>)
+    /// Bytes of a source file as they are.
+    case file(FileRange)
+    /// Bytes that are computed when they are read.
+    case computed(any ComputedElements)
+
+    /// The size in bytes.
+    package var byteCount: UInt64 {
+      switch self {
+      case .memory(let bytes): UInt64(bytes.count)
+      case .file(let part): part.byteCount
+      case .computed(let elements): elements.byteCount
+      }
+    }
+  }
+
+  /// The segments in order; none is empty.
+  package let segments: [Segment]
+  /// Where each segment ends in the file.
+  private let ends: [UInt64]
+
+  /// The size of the file in bytes, at most `Int64.max`.
+  package var byteCount: UInt64 { ends.last ?? 0 }
+
+  /// Neighbours in one source file become one segment. Nil where the whole would be larger than a file can be.
+  package init?(_ parts: some Sequence<Segment>) {
+    var segments: [Segment] = []
+    var ends: [UInt64] = []
+    var end: UInt64 = 0
+    for part in parts {
+      let (sum, overflow) = end.addingReportingOverflow(part.byteCount)
+      guard !overflow, sum <= UInt64(Int64.max) else { return nil }
+      if sum == end { continue }
+      end = sum
+      if case .file(let next) = part, case .file(let last)? = segments.last, last.file === next.file,
+        last.range.upperBound == next.range.lowerBound
+      {
+        segments[segments.count - 1] = .file(
+          FileRange(last.range.lowerBound..<next.range.upperBound, of: last.file))
+        ends[ends.count - 1] = end
+      } else {
+        segments.append(part)
+        ends.append(end)
+      }
+    }
+    self.segments = segments
+    self.ends = ends
+  }
+
+  /// The part of `offset..<offset + count` that is inside the file.
+  package func clamp(_ offset: UInt64, _ count: Int) -> Range<UInt64> {
+    let start = min(offset, byteCount)
+    return start..<start + min(UInt64(max(0, count)), byteCount - start)
+  }
+
+  /// A segment, and the bytes of it that a range of the file touches.
+  package typealias Part = (segment: Segment, range: Range<UInt64>)
+
+  /// The parts that bytes `range` of the file consist of, in order. Takes time logarithmic in the segments, and linear in
+  /// those touched.
+  package func parts(of range: Range<UInt64>) -> [Part] {
+    var parts: [Part] = []
+    forEachPart(of: range) { segment, part in parts.append((segment, part)) }
+    return parts
+  }
+
+  /// The parts of source files that bytes `range` of the file come from.
+  package func sources(of range: Range<UInt64>) -> [FileRange] {
+    var sources: [FileRange] = []
+    forEachPart(of: range) { segment, part in
+      switch segment {
+      case .memory: break
+      case .file(let source): sources.append(source.part(part))
+      case .computed(let elements): sources += elements.sources(of: part)
+      }
+    }
+    return sources
+  }
+
+  /// Writes as many bytes as `target` has, from `offset` of the file on, which has that many. Errors are those of
+  /// ``ComputedElements/fill(_:from:)``.
+  package func fill(_ target: inout MutableRawSpan, from offset: UInt64) throws(Errno) {
+    var filled = 0
+    try forEachPart(of: offset..<offset + UInt64(target.byteCount)) { segment, part throws(Errno) in
+      var slot = target._mutatingExtracting(filled..<filled + part.count)
+      filled += part.count
+      switch segment {
+      case .memory(let bytes):
+        let start = bytes.startIndex + Int(part.lowerBound)
+        unsafe slot.withUnsafeMutableBytes { slot in
+          unsafe slot.copyBytes(from: bytes[start..<start + part.count])
+        }
+      case .file(let source): try source.file.read(from: source.part(part).range.lowerBound, into: &slot)
+      case .computed(let elements): try elements.fill(&slot, from: part.lowerBound)
+      }
+    }
+  }
+
+  /// Calls `body` with each segment that bytes `range` of the file touch, and the bytes of the segment.
+  private func forEachPart<Failure>(
+    of range: Range<UInt64>, _ body: (Segment, Range<UInt64>) throws(Failure) -> Void
+  ) throws(Failure) {
+    guard !range.isEmpty else { return }
+    // The first segment that ends after the range begins.
+    var low = 0
+    var high = ends.count
+    while low < high {
+      let middle = (low + high) / 2
+      if ends[middle] <= range.lowerBound { low = middle + 1 } else { high = middle }
+    }
+    while low < ends.count {
+      let start = low == 0 ? 0 : ends[low - 1]
+      guard start < range.upperBound else { return }
+      let part = range.clamped(to: start..<ends[low])
+      try body(segments[low], part.lowerBound - start..<part.upperBound - start)
+      low += 1
+    }
+  }
+}
+
+extension FileLayout {
+  /// A file that holds these bytes.
+  package init(_ bytes: [UInt8]) {
+    segments = bytes.isEmpty ? [] : [.memory(bytes[...])]
+    ends = bytes.isEmpty ? [] : [UInt64(bytes.count)]
+  }
+
+  /// What a tensor is without any view: its bytes in row-major order. Nil where they are more than a file can have.
+  package init?(of tensor: Tensor, in shard: Shard) {
+    let part = FileRange(shard.fileRange(of: tensor), of: shard.file)
+    self.init(
+      CollectionOfOne(tensor.isContiguous ? .file(part) : .computed(StridedElements(tensor, in: shard))))
+  }
+}
+
+extension FileRange {
+  /// Some of these bytes, counted from the first.
+  package func part(_ part: Range<UInt64>) -> FileRange {
+    FileRange(range.lowerBound + part.lowerBound..<range.lowerBound + part.upperBound, of: file)
+  }
+}

@@ -1,0 +1,77 @@
+internal import Models
+package import Safetensors
+internal import SystemPackage
+
+extension HeaderWriter {
+  /// From so many dimensions on the text of a shape is computed for the bytes that are asked for. PyTorch and NumPy have 64 at
+  /// most.
+  private static let longShape = 64
+
+  /// The header of a file with one tensor, as segments of a layout.
+  package func segments(alone tensor: Tensor) -> [FileLayout.Segment] {
+    guard tensor.shape.count > Self.longShape else {
+      return pieces(CollectionOfOne(tensor)).map { .memory($0[...]) }
+    }
+    let shape = ShapeText(tensor.shape)
+    let (before, after) = pieces(aroundShapeOf: tensor, shapeCount: shape.byteCount)
+    return before.map { .memory($0[...]) } + [.computed(shape), .memory(after[...])]
+  }
+}
+
+/// The dimensions of a shape in decimal, with commas between them.
+///
+/// A header of 100 MB has room for 50 million dimensions. Their text is not kept, only where every 4096th begins.
+private struct ShapeText: ComputedElements {
+  let byteCount: UInt64
+  private let shape: ArraySlice<UInt64>
+  private let starts: [UInt64]
+
+  private static let stride = 4096
+
+  init(_ shape: ArraySlice<UInt64>) {
+    var count: UInt64 = 0
+    var starts: [UInt64] = []
+    for (position, dimension) in shape.enumerated() {
+      if position % Self.stride == 0 { starts.append(count) }
+      // The comma that follows, which the last one lacks.
+      count += Self.digitCount(dimension) + 1
+    }
+    byteCount = max(1, count) - 1
+    self.shape = shape
+    self.starts = starts
+  }
+
+  private static func digitCount(_ number: UInt64) -> UInt64 {
+    var count: UInt64 = 1
+    var rest = number
+    while rest >= 10 {
+      rest /= 10
+      count += 1
+    }
+    return count
+  }
+
+  func sources(of range: Range<UInt64>) -> [FileRange] { [] }
+
+  func fill(_ target: inout MutableRawSpan, from offset: UInt64) throws(Errno) {
+    let end = offset + UInt64(target.byteCount)
+    // The last start at or before the offset; the first is 0.
+    var low = 0
+    var high = starts.count
+    while low + 1 < high {
+      let middle = (low + high) / 2
+      if starts[middle] <= offset { low = middle } else { high = middle }
+    }
+    guard low < starts.count else { return }
+    var position = starts[low]
+    for dimension in shape.dropFirst(low * Self.stride) {
+      guard position < end else { return }
+      for byte in Array(String(dimension).utf8) + [UInt8(ascii: ",")] {
+        if position >= offset, position < end {
+          target.storeBytes(of: byte, toByteOffset: Int(position - offset), as: UInt8.self)
+        }
+        position += 1
+      }
+    }
+  }
+}

@@ -1,0 +1,73 @@
+package import Models
+package import Safetensors
+
+/// A safetensors file that is to hold some tensors: its header, and the tensors in the order in which the reference writer
+/// lays them out.
+package struct ModelFile: Sendable {
+  /// Why tensors cannot be one file.
+  package enum Problem: Error {
+    /// A tensor has the name of the header's own entry.
+    case reservedName
+    /// The header would be longer than readers take, in bytes.
+    case headerTooLong(UInt64)
+    /// The tensors are larger than a file can be.
+    case tooLarge
+  }
+
+  /// The header, in pieces.
+  package let header: [[UInt8]]
+  /// The tensors with their places in the data, and what they hold.
+  package let tensors: [(tensor: Tensor, contents: FileLayout)]
+
+  /// Lays tensors out, whose names are unique: wider types first, then by name, one behind the other.
+  ///
+  /// `alignment` is what the data begins at a multiple of; see ``HeaderWriter/pieces(_:alignment:)``.
+  package init(
+    _ tensors: [(tensor: Tensor, contents: FileLayout)], _ writer: HeaderWriter,
+    alignment: UInt64 = HeaderWriter.alignment
+  ) throws(Problem) {
+    var ordered = tensors.sorted { $0.tensor.isWritten(before: $1.tensor) }
+    var end: UInt64 = 0
+    for position in ordered.indices {
+      let (tensor, contents) = ordered[position]
+      guard tensor.name != TensorName("__metadata__") else { throw .reservedName }
+      let (next, overflow) = end.addingReportingOverflow(contents.byteCount)
+      // With its header a file must stay below the system's limit.
+      guard !overflow, next <= UInt64(Int64.max) - 2 * HeaderPrefix.maximumLength else { throw .tooLarge }
+      ordered[position].tensor = Tensor(
+        name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, writtenTo: end..<next)
+      end = next
+    }
+    header = writer.pieces(ordered.lazy.map(\.tensor), alignment: alignment)
+    self.tensors = ordered
+    let length = header.dropFirst().reduce(0) { $0 + UInt64($1.count) }
+    guard length <= HeaderPrefix.maximumLength else { throw .headerTooLong(length) }
+  }
+
+  /// The whole file.
+  package var layout: FileLayout? {
+    FileLayout(header.map { .memory($0[...]) } + tensors.lazy.flatMap { $0.contents.segments })
+  }
+}
+
+extension FileLayout {
+  /// A whole model as one safetensors file, byte for byte what stpack(1) writes of it. Nil where that refuses to: tensors are
+  /// left out, the sources' `__metadata__` contradict each other, or readers would not take the file.
+  ///
+  /// Takes time and memory in the number of tensors, and the text of their names.
+  package init?(wholeModel model: Model) {
+    guard model.omitted.isEmpty else { return nil }
+    let metadata = model.shards.map { ($0.file.path, $0.header.metadata) }
+    var tensors: [(tensor: Tensor, contents: FileLayout)] = []
+    tensors.reserveCapacity(model.places.count)
+    for place in model.places {
+      let tensor = model.tensor(at: place)
+      guard let contents = FileLayout(of: tensor, in: model.shard(at: place)) else { return nil }
+      tensors.append((tensor, contents))
+    }
+    guard let entries = try? MergedMetadata(metadata).entries,
+      let layout = (try? ModelFile(tensors, HeaderWriter(metadata: entries)))?.layout
+    else { return nil }
+    self = layout
+  }
+}

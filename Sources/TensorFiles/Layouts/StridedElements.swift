@@ -1,0 +1,23 @@
+internal import Models
+internal import Safetensors
+internal import SystemPackage
+
+/// A tensor of PyTorch whose elements do not follow each other in the file, in row-major order.
+struct StridedElements: ComputedElements {
+  let byteCount: UInt64
+  private let reader: StridedReader
+  private let file: SourceFile
+
+  /// `tensor` is one of the shard's, and has strides.
+  init(_ tensor: Tensor, in shard: Shard) {
+    byteCount = tensor.byteCount
+    file = shard.file
+    reader = StridedReader(tensor, at: shard.fileRange(of: tensor).lowerBound)
+  }
+
+  func sources(of range: Range<UInt64>) -> [FileRange] { [FileRange(0..<0, of: file)] }
+
+  func fill(_ target: inout MutableRawSpan, from offset: UInt64) throws(Errno) {
+    try reader.read(from: offset, of: file, into: &target)
+  }
+}
