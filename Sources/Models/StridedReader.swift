@@ -54,7 +54,8 @@ package struct StridedReader: Sendable {
   }
 
   /// Fills `target` with the bytes that follow `offset` of the tensor.
-  package func read(from offset: UInt64, of file: SourceFile, into target: inout MutableRawSpan) throws(Errno) {
+  package func read(from offset: UInt64, of file: SourceFile, into target: inout MutableRawSpan) throws(Errno)
+  {
     let end = offset + UInt64(target.byteCount)
     guard offset < end else { return }
     // A part of a run first and last, whole runs between them.

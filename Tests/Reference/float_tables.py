@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prints Tests/TensorFSTests/FloatTables.swift: what ml_dtypes makes of every pattern of the types up to 8 bits.
+"""Prints Tests/TensorFilesTests/FloatTables.swift: what ml_dtypes makes of every pattern of the types up to 8 bits.
 
 With --check FILE it compares instead, and fails where the file says something else than ml_dtypes.
 """

@@ -1,0 +1,109 @@
+import Fixtures
+import Glibc
+import SystemPackage
+import Testing
+
+extension MountTests {
+  /// `.model.safetensors`: the whole model as one file.
+  @Suite struct ModelFileTests {
+    private static let model = SafetensorsFile(
+      [
+        .init("a/weight", "BF16", [400, 300]), .init("b", "F32", [70_001]), .init("c", "I8", [5]),
+        .init(".model.safetensors", "U8", [3]), .init("empty", "F16", [0]), .init("s", "I64", []),
+      ], metadata: ["format": "pt"])
+
+    /// Sources of every kind whose tensors are those of the model.
+    private static func sources(in directory: TemporaryDirectory) throws -> [FilePath] {
+      var parts = [model, model]
+      parts[0].tensors.removeLast(3)
+      parts[1].tensors.removeFirst(3)
+      for (number, part) in parts.enumerated() {
+        try directory.write("set/model-0000\(number + 1)-of-00002.safetensors", part)
+      }
+      var torch = TorchFile()
+      let storage = torch.addStorage("Float", count: 60_000)
+      torch.object = .ordered([
+        "t": torch.view(of: storage, [300, 200], strides: [1, 300]), "u": torch.view(of: storage, [60_000]),
+      ])
+      return [
+        try directory.write("m.safetensors", model), directory.path.appending("set"),
+        try directory.write("m.pt", torch),
+      ]
+    }
+
+    @Test("It is byte for byte what stpack writes of the same source, however it is read")
+    func content() async throws {
+      let directory = try TemporaryDirectory()
+      for source in try Self.sources(in: directory) {
+        let packed = try await Packing.pack(source)
+        try await withMount(source) { mount in
+          expectSame(try mount.bytes(".model.safetensors"), packed, "\(source)")
+          let file = try OpenFile(mount.file(".model.safetensors"))
+          expectSame(try file.mapped(packed.count, MAP_SHARED), packed, "mapped")
+          let direct = try OpenFile(mount.file(".model.safetensors"), OpenFile.direct)
+          expectSame(try direct.alignedBytes(1 << 20, at: 0), packed.prefix(1 << 20), "O_DIRECT")
+          for offset in [1, 7, 100, 999, 4095, 200_001, packed.count - 3] where offset < packed.count {
+            expectSame(
+              try file.bytes(150_000, at: offset), packed.dropFirst(offset).prefix(150_000), "at \(offset)")
+          }
+          let names = try Listing(mount.path).rest().map { "\($0.name)" }
+          #expect(!names.contains(".model.safetensors"))
+        }
+      }
+    }
+
+    @Test("The reference opens it as a model with the same tensors")
+    func reference() async throws {
+      let directory = try TemporaryDirectory()
+      for source in try Self.sources(in: directory) {
+        try await withMount(source) { mount in
+          try await Reference.run("whole_model.py", "\(mount.path)")
+        }
+      }
+    }
+
+    @Test("A tensor of that name has a path of its own, and several models have a file each")
+    func names() async throws {
+      let directory = try TemporaryDirectory()
+      let source = try directory.write("m.safetensors", Self.model)
+      try await withMount(source) { mount in
+        let bytes = try mount.bytes("%2Emodel.safetensors")
+        #expect(bytes == Self.model.tensors[3].data)
+      }
+      for name in ["rank0", "rank1"] { try directory.write("ranks/\(name).safetensors", Self.model) }
+      let packed = try await Packing.pack(source)
+      try await withMount(directory.path.appending("ranks")) { mount in
+        expectSame(try mount.bytes("rank1/.model.safetensors"), packed, "of a component")
+        _ = #expect(throws: Errno.noSuchFileOrDirectory) { try mount.bytes(".model.safetensors") }
+      }
+    }
+
+    @Test("Where stpack refuses, since two files contradict each other, there is none")
+    func contradiction() async throws {
+      let directory = try TemporaryDirectory()
+      let one = try directory.write(
+        "1.safetensors", SafetensorsFile([.init("a", "U8", [1])], metadata: ["k": "1"]))
+      let two = try directory.write(
+        "2.safetensors", SafetensorsFile([.init("b", "U8", [1])], metadata: ["k": "2"]))
+      try await withMount(one, two) { mount in
+        _ = #expect(throws: Errno.noSuchFileOrDirectory) { try mount.bytes(".model.safetensors") }
+      }
+    }
+
+    @Test("Once a shard has changed, reads fail with EIO where its tensors are, and in the header")
+    func changed() async throws {
+      let directory = try TemporaryDirectory()
+      let set = try Self.sources(in: directory)[1]
+      try await withMount(set) { mount in
+        let before = try mount.bytes(".model.safetensors")
+        let shard = set.appending("model-00002-of-00002.safetensors")
+        let writer = try FileDescriptor.open(shard, .writeOnly)
+        try writer.closeAfter { _ = try writer.writeAll([1]) }
+        let file = try OpenFile(mount.file(".model.safetensors"), OpenFile.direct)
+        #expect(throws: Errno.ioError) { try file.alignedBytes(512, at: 0) }
+        #expect(throws: Errno.ioError) { try file.alignedBytes(before.count, at: 0) }
+        #expect(mount.daemon.isRunning)
+      }
+    }
+  }
+}
