@@ -1,7 +1,3 @@
-@testable import Models
-@testable import Safetensors
-@testable import TensorFiles
-
 /// What ml_dtypes makes of every pattern of the types up to 8 bits: float32, as bits, by the format's names.
 ///
 /// Written by Tests/Reference/float_tables.py, which a test has compare this file with ml_dtypes.
