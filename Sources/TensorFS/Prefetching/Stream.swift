@@ -5,7 +5,7 @@ struct Stream {
   /// The most that is read ahead of a reader, in bytes. docs/PERFORMANCE.md has the measurements.
   static let largestWindow: UInt64 = 16 << 20
   /// How far requests of one stream may overtake each other: the kernel sends several at once.
-  private static let slack: UInt64 = 2 << 20
+  private static let reorderTolerance: UInt64 = 2 << 20
 
   /// The file's descriptor.
   private let file: CInt
@@ -32,7 +32,7 @@ struct Stream {
   func goesOn(with range: Range<UInt64>, in file: CInt) -> Bool {
     guard file == self.file else { return false }
     let isNear =
-      streamed >= Self.slack && range.lowerBound < end + Self.slack && range.upperBound + Self.slack > end
+      streamed >= Self.reorderTolerance && range.lowerBound < end + Self.reorderTolerance && range.upperBound + Self.reorderTolerance > end
     return range.lowerBound == end || isNear
   }
 
