@@ -20,7 +20,7 @@ COMMANDS = stmount stls stpack
 LINKS = $(filter-out stmount,$(COMMANDS))
 
 all: deps
-	$(SWIFT) build -c release --static-swift-stdlib --product stmount
+	$(SWIFT) build -c release --static-swift-stdlib -Xlinker -s --product stmount
 	@for name in $(LINKS); do ln -sf stmount $(BUILD)/$$name || exit; done
 
 ## demo: build a release, mount a small model, look at it, unmount

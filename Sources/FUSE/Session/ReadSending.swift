@@ -43,11 +43,7 @@ extension SessionContext {
   private func send(
     _ source: some ReplySource, _ range: Range<UInt64>, _ reply: consuming Reply
   ) throws(Errno) {
-    if maps(range.count), let mapped = source.mappedBytes(range) {
-      if !CachedPages.areResident(range, of: source.descriptor) {
-        turn.passOn()
-        CachedPages.announce(range, of: source.descriptor)
-      }
+    if maps(range), let mapped = source.mappedBytes(range), isReady(range, of: source) {
       guard source.isUnchanged() else { throw .ioError }
       let problem = reply.bytes(mapped)
       // The kernel has copied from the file's own pages after they were checked. Should they have changed meanwhile, what
@@ -64,7 +60,8 @@ extension SessionContext {
   private func copy(_ range: Range<UInt64>, of source: some ReplySource) throws(Errno) -> [UInt8] {
     if let cached = CachedPages.read(range, of: source.descriptor) { return cached }
     turn.passOn()
-    CachedPages.announce(range, of: source.descriptor)
+    // Reading a short part from a disk would bring more than is asked for.
+    if range.count < Self.longAnswer { CachedPages.announce(range, of: source.descriptor) }
     do throws(Errno) {
       return try [UInt8](filling: range.count) { target throws(Errno) in
         try source.read(from: range.lowerBound, into: &target)
@@ -75,11 +72,21 @@ extension SessionContext {
     }
   }
 
-  private func maps(_ count: Int) -> Bool {
+  private func maps(_ range: Range<UInt64>) -> Bool {
     switch options.readSource {
-    case .automatic: count >= Self.longAnswer
+    case .automatic: range.count >= Self.longAnswer
     case .mapping: true
     case .copy: false
     }
+  }
+
+  /// True if bytes may be sent from the mapping. What is not in memory is better read: the kernel then fetches it in large
+  /// requests, and from the mapping a page at each fault.
+  private func isReady(_ range: Range<UInt64>, of source: some ReplySource) -> Bool {
+    if CachedPages.areResident(range, of: source.descriptor) { return true }
+    turn.passOn()
+    guard options.readSource == .mapping else { return false }
+    CachedPages.announce(range, of: source.descriptor)
+    return true
   }
 }
