@@ -57,7 +57,8 @@ extension MountTests {
 
     @Test("The tables that the library is tested with are those of ml_dtypes")
     func tables() async throws {
-      let tables = Reference.root.appending("Tests").appending("TensorFilesTests").appending("FloatTables.swift")
+      let tables = Reference.root.appending("Tests").appending("TensorFilesTests").appending(
+        "FloatTables.swift")
       #expect(try await Reference.run("float_tables.py", "--check", "\(tables)") == "1424")
     }
 

@@ -32,7 +32,8 @@ struct Stream {
   func goesOn(with range: Range<UInt64>, in file: CInt) -> Bool {
     guard file == self.file else { return false }
     let isNear =
-      streamed >= Self.reorderTolerance && range.lowerBound < end + Self.reorderTolerance && range.upperBound + Self.reorderTolerance > end
+      streamed >= Self.reorderTolerance && range.lowerBound < end + Self.reorderTolerance
+      && range.upperBound + Self.reorderTolerance > end
     return range.lowerBound == end || isNear
   }
 

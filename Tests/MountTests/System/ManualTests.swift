@@ -57,7 +57,8 @@ extension MountTests {
     func mountOptions() throws {
       let manual = String(decoding: try OpenFile(page("stmount.1")).bytes(), as: UTF8.self)
       var names: [Substring] = []
-      for source in ["Sources/FUSE/Mounting/MountOptions.swift", "Sources/Commands/stmount/Invocation.swift"] {
+      for source in ["Sources/FUSE/Mounting/MountOptions.swift", "Sources/Commands/stmount/Invocation.swift"]
+      {
         let text = String(decoding: try OpenFile(Machine.repository.appending(source)).bytes(), as: UTF8.self)
         names += text.matches(of: /case \("([a-z_]+)", (?:nil|let)/).map(\.output.1)
       }
