@@ -165,6 +165,7 @@ import Testing
       let whole = try layout.bytes(0..<layout.byteCount)
       #expect(whole.count % 8 == 0 && whole.dropFirst(8).starts(with: json.utf8))
       #expect(whole.dropFirst(8 + json.utf8.count).allSatisfy { $0 == UInt8(ascii: " ") })
+      #expect(layout.header.count < 200, "the text of the shape is kept")
       try layout.expectWindows(of: whole, &generator)
     }
   }

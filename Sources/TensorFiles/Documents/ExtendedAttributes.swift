@@ -17,8 +17,16 @@ package struct ExtendedAttributes {
     (name("strides"), { tensor, _ in tensor.strides.map(list) }),
   ]
 
+  /// XATTR_SIZE_MAX of limits.h. A longer value fails with E2BIG whatever it is, so that the rest of it is not written.
+  private static let maximumValue = 65_536
+
   private static func list(_ numbers: ArraySlice<UInt64>) -> [UInt8] {
-    Array("[\(numbers.map(\.description).joined(separator: ", "))]".utf8)
+    var text = Array("[".utf8)
+    for number in numbers where text.count <= maximumValue {
+      if text.count > 1 { text += ", ".utf8 }
+      text += String(number).utf8
+    }
+    return text + "]".utf8
   }
 
   private static func offset(_ tensor: Tensor, _ shard: Shard) -> [UInt8] {
