@@ -29,6 +29,13 @@ package struct Model: Sendable {
   /// something.
   package let omitted: [OmittedTensor]
 
+  /// The full names of the classes and functions that the sources' pickles name and that are not known, each
+  /// once. Not necessarily UTF-8.
+  package var unknownGlobals: [[UInt8]] {
+    var seen: Set<[UInt8]> = []
+    return shards.flatMap(\.unknownGlobals).filter { seen.insert($0).inserted }
+  }
+
   /// The sum of the tensors' sizes, in bytes; `UInt64.max` where it is more, as that of tensors which repeat
   /// the same bytes can be.
   package var totalSize: UInt64 { places.lazy.map { tensor(at: $0).byteCount }.clampedSum }
@@ -127,6 +134,8 @@ extension Model {
 extension Shard {
   /// How many tensors that are left out are named one by one.
   private static let namedOmissions = 10
+  /// How many classes and functions that are not known are named.
+  private static let namedGlobals = 40
 
   /// A line about bytes that were accepted leniently, and some about tensors that are not shown.
   fileprivate var warnings: [String] {
@@ -136,6 +145,13 @@ extension Shard {
     let others = omitted.count - lines.count
     if others > 0 {
       lines.append("\(file.path.printable): \(PrintableText.counted(others, "more tensor")) left out")
+    }
+    if !unknownGlobals.isEmpty {
+      let names = unknownGlobals.prefix(Self.namedGlobals).map { PrintableText.plain($0) }
+      let others = unknownGlobals.count - names.count
+      lines.append(
+        "\(file.path.printable): not known, and not run: " + names.joined(separator: ", ")
+          + (others > 0 ? " and \(others) more" : ""))
     }
     if header.trailingBytes > 0 {
       let count = PrintableText.counted(header.trailingBytes, "byte")

@@ -8,10 +8,23 @@ extension FormatError {
     let place = offset.map { " (byte \($0))" } ?? ""
     switch problem {
     case .noPickle: return ForeignFormat.zip.description
-    case .global(let module, let name):
+    case .foreign(.package):
       return
-        "this file wants to run \(PrintableText.quoted(module + [UInt8(ascii: ".")] + name))\(place): refused, and "
-        + "nothing was run; tensors alone need no code: ask for the state_dict, or save it with torch.save"
+        "this is an archive of torch.package, code with its data: load it with torch.package and save the state_dict"
+    case .foreign(.exported):
+      return
+        "this is an exported program (torch.export, .pt2) without its weights in the form that is read here: load it and save the state_dict"
+    case .foreign(.oldTorchScript):
+      return
+        "this is TorchScript of PyTorch 1.0 to 1.2 (model.json): load it with torch.jit.load of PyTorch 1.3 and save it again"
+    case .global(let name, let isCalled):
+      return
+        "this file \(isCalled ? "wants to run" : "names") \(PrintableText.quoted(name))\(place), which no model needs: refused, "
+        + "and nothing was run; do not load it with torch.load"
+    case .compressed(let entry):
+      return
+        "entry \(PrintableText.quoted(entry)) of the archive is compressed\(place), so that its bytes are not in the file: "
+        + "unzip FILE -d DIR, then (cd DIR && zip -0 -r ../NEW.pt .); or load it and torch.save it again"
     case .opcode(let byte):
       let name = Self.opcodeNames.first { $0.key == byte }?.value ?? "0x" + String(byte, radix: 16)
       return "its pickle has the opcode \(name)\(place), which PyTorch does not write: refused"
@@ -28,10 +41,7 @@ extension FormatError {
 
   /// What the opcodes that are refused are called: pickletools.
   private static let opcodeNames: KeyValuePairs<UInt8, String> = [
-    0x30: "POP", 0x31: "POP_MARK", 0x32: "DUP", 0x46: "FLOAT", 0x49: "INT", 0x4C: "LONG", 0x50: "PERSID",
-    0x53: "STRING", 0x56: "UNICODE", 0x64: "DICT", 0x67: "GET", 0x69: "INST", 0x6C: "LIST", 0x6F: "OBJ",
-    0x70: "PUT", 0x82: "EXT1", 0x83: "EXT2", 0x84: "EXT4", 0x8B: "LONG4", 0x8D: "BINUNICODE8",
-    0x8E: "BINBYTES8", 0x91: "FROZENSET", 0x92: "NEWOBJ_EX", 0x96: "BYTEARRAY8", 0x97: "NEXT_BUFFER",
+    0x32: "DUP", 0x50: "PERSID", 0x82: "EXT1", 0x83: "EXT2", 0x84: "EXT4", 0x97: "NEXT_BUFFER",
     0x98: "READONLY_BUFFER",
   ]
 }

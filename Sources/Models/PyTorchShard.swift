@@ -1,69 +1,106 @@
 internal import PyTorch
-package import Safetensors
+internal import Safetensors
 internal import SystemPackage
 
 extension PyTorchFile {
   /// The form of a file that begins with these bytes, as long as it is no safetensors file: the length of a
-  /// header may look like an archive, but no header begins with NUL, as the first method of an archive that is
-  /// not compressed does.
+  /// header may look like an archive, but no header begins with NUL, as the first method of an archive that
+  /// is not compressed does.
   static func form(of start: [UInt8], fileSize: UInt64) -> Form? {
     let isHeader = (try? HeaderPrefix.length(start: start, fileSize: fileSize)) != nil
     return isHeader && start.count > 8 && start[8] != 0 ? nil : form(of: start)
   }
 }
 
-/// A tensor that a source names and a mount does not show.
-package struct OmittedTensor: Sendable {
-  /// The name it would have.
-  package let name: TensorName
-  /// Why it is not shown, as a clause; safe to print.
-  package let reason: String
-}
-
 extension Header {
   /// The header of a file of PyTorch: its tensors, and those that this format has no place for.
   static func pyTorch(_ file: PyTorchFile, _ path: FilePath) throws(ModelError) -> (Header, [OmittedTensor]) {
-    var omitted = file.omissions.map { OmittedTensor($0) }
+    var omitted = OmittedTensor.list(of: file)
     var text: [UInt8] = []
     var dimensions: [UInt64] = []
+    // Where shapes begin that tensors share.
+    var starts: [Int: UInt32] = [:]
     var records: [Record] = []
+    records.reserveCapacity(file.tensors.count)
     for tensor in file.tensors {
       guard let dtype = DType(tensor.type) else {
-        omitted.append(OmittedTensor(tensor, "is \(tensor.type.rawValue), which safetensors has no name for"))
-        continue
-      }
-      var (shape, strides) = (tensor.shape, tensor.strides)
-      if dtype == .f4, !unpack(&shape, &strides) {
-        omitted.append(OmittedTensor(tensor, "holds pairs of elements that do not follow each other"))
+        omitted.append(tensor.name, "is \(tensor.type.rawValue), which safetensors has no name for")
         continue
       }
       // The numbers in a file's description are bounded by its size, at most 100,000,000.
-      guard let nameStart = UInt32(exactly: text.count), let shapeStart = UInt32(exactly: dimensions.count)
-      else {
+      guard let nameStart = UInt32(exactly: text.count), let end = UInt32(exactly: dimensions.count) else {
         throw ModelError(.malformed, path, "its tensors' names and shapes are too long")
+      }
+      var start = starts[tensor.layout]
+      if dtype == .f4 {
+        guard let unpacked = unpacked(tensor) else {
+          omitted.append(tensor.name, "holds pairs of elements that do not follow each other")
+          continue
+        }
+        (start, dimensions) = (end, dimensions + unpacked)
+      } else if start == nil {
+        starts[tensor.layout] = end
+        dimensions += tensor.shape
+        if !tensor.isContiguous { dimensions += tensor.strides }
       }
       records.append(
         Record(
-          nameStart: nameStart, nameCount: UInt32(tensor.name.count), shapeStart: shapeStart,
-          shapeCount: UInt32(shape.count), keyOffset: 0, dtype: dtype, isStrided: !tensor.isContiguous,
+          nameStart: nameStart, nameCount: UInt32(tensor.name.count), shapeStart: start ?? end,
+          shapeCount: UInt32(tensor.shape.count), keyOffset: 0, dtype: dtype, isStrided: !tensor.isContiguous,
           begin: tensor.range.lowerBound, end: tensor.range.upperBound))
       text += tensor.name
-      dimensions += shape
-      if !tensor.isContiguous { dimensions += strides }
     }
     records.sort { compareBytes($0.name(in: text), $1.name(in: text)) < 0 }
-    for (left, right) in zip(records, records.dropFirst()) where left.name(in: text) == right.name(in: text) {
-      throw ModelError(
-        .malformed, path, "two tensors would be called \(PrintableText.quoted(left.name(in: text)))")
-    }
     let header = Header(
-      dataStart: 0, trailingBytes: file.trailingBytes, text: text, dimensions: dimensions, records: records,
-      metadataRanges: [])
-    return (header, omitted)
+      dataStart: 0, trailingBytes: file.trailingBytes, text: text, dimensions: dimensions,
+      records: withoutClashes(records, text, dimensions, &omitted), metadataRanges: [])
+    return (header, omitted.tensors)
   }
 
-  /// Counts elements in place of the pairs that PyTorch's float4_e2m1fn_x2 has in a byte; false where they do
-  /// not come in a row. As in safetensors, the last dimension is the one that grows.
+  /// The records without those of one name that are not the same tensor: which of them is meant would be a
+  /// guess.
+  private static func withoutClashes(
+    _ records: [Record], _ text: [UInt8], _ dimensions: [UInt64], _ omitted: inout OmittedTensor.List
+  ) -> [Record] {
+    func isSame(_ left: Record, _ right: Record) -> Bool {
+      func numbers(_ record: Record) -> ArraySlice<UInt64> {
+        let count = Int(record.shapeCount) * (record.isStrided ? 2 : 1)
+        return dimensions[Int(record.shapeStart)..<Int(record.shapeStart) + count]
+      }
+      return left.dtype == right.dtype && left.begin == right.begin && left.end == right.end
+        && left.shapeCount == right.shapeCount && left.isStrided == right.isStrided
+        && numbers(left) == numbers(right)
+    }
+    var kept: [Record] = []
+    kept.reserveCapacity(records.count)
+    var position = 0
+    while position < records.count {
+      let first = records[position]
+      let name = first.name(in: text)
+      var end = position + 1
+      var isClash = false
+      while end < records.count, records[end].name(in: text) == name {
+        if !isSame(first, records[end]) { isClash = true }
+        end += 1
+      }
+      if isClash {
+        omitted.append(name, "would be the name of \(end - position) tensors, by keys such as 0 and '0'")
+      } else {
+        kept.append(first)
+      }
+      position = end
+    }
+    return kept
+  }
+
+  /// The shape, and the strides where there are any, of elements in place of the pairs that PyTorch's
+  /// float4_e2m1fn_x2 has in a byte; nil where pairs do not come in a row. As in safetensors, the last
+  /// dimension is the one that grows.
+  private static func unpacked(_ tensor: StoredTensor) -> [UInt64]? {
+    var (shape, strides) = (Array(tensor.shape), Array(tensor.strides))
+    return unpack(&shape, &strides) ? shape + (tensor.isContiguous ? [] : strides) : nil
+  }
+
   private static func unpack(_ shape: inout [UInt64], _ strides: inout [UInt64]) -> Bool {
     guard let last = shape.indices.last, strides[last] == 1 || shape[last] <= 1 else { return false }
     for index in shape.indices.dropLast() {
@@ -75,23 +112,6 @@ extension Header {
     shape[last] = count
     strides[last] = 1
     return !overflow
-  }
-}
-
-extension OmittedTensor {
-  fileprivate init(_ tensor: StoredTensor, _ reason: String) {
-    self.init(name: TensorName(utf8: tensor.name[...]), reason: reason)
-  }
-
-  fileprivate init(_ omission: Omission) {
-    name = TensorName(utf8: omission.name[...])
-    let type = omission.type.map { " of \($0.rawValue)" } ?? ""
-    switch omission.reason {
-    case .kind(let kind): reason = "is a \(kind) tensor" + type
-    case .lazy: reason = "is a tensor\(type) whose elements are conjugated or negated when they are used"
-    case .bareStorage: reason = "is a storage\(type) and no tensor"
-    case .unnamed: reason = "is a tensor\(type) under a key that makes no name"
-    }
   }
 }
 

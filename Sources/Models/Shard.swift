@@ -20,6 +20,9 @@ package struct Shard: Sendable {
   package let header: Header
   /// The tensors that it names and that are not in ``header``.
   package let omitted: [OmittedTensor]
+  /// The full names of the classes and functions that a file of PyTorch names and that are not known, in the
+  /// file's order. Nothing was made of them. Not necessarily UTF-8, nor safe to print.
+  package let unknownGlobals: [[UInt8]]
   /// What it is called in metadata.json: its file name, or its path where two sources share that.
   package internal(set) var name: String
 
@@ -37,16 +40,18 @@ package struct Shard: Sendable {
     }
     if let form = PyTorchFile.form(of: start, fileSize: file.size) {
       format = .pyTorch
-      (header, omitted) = try ModelError.translating("read", path) {
+      (header, omitted, unknownGlobals) = try ModelError.translating("read", path) {
         let contents = try PyTorchFile(FileSource(file: file), form: form)
         guard contents.trailingBytes == 0 || lenient else {
           throw FormatError(trailing: contents.trailingBytes, fileSize: file.size)
         }
-        return try Header.pyTorch(contents, path)
+        let (header, omitted) = try Header.pyTorch(contents, path)
+        return (header, omitted, contents.unknownGlobals)
       }
     } else {
       format = .safetensors
       omitted = []
+      unknownGlobals = []
       header = try ModelError.translating("read", path) {
         let length = try HeaderPrefix.length(start: start, fileSize: file.size)
         let json = try file.read(from: HeaderPrefix.size, count: length)
@@ -55,8 +60,8 @@ package struct Shard: Sendable {
     }
   }
 
-  /// Where a tensor's bytes are in the file; those that it reaches, where they are not contiguous. `tensor` is
-  /// one of this shard's.
+  /// Where a tensor's bytes are in the file; those that it reaches, where they are not contiguous. `tensor`
+  /// is one of this shard's.
   package func fileRange(of tensor: Tensor) -> Range<UInt64> {
     // Cannot overflow: the header was checked against the file's size.
     header.dataStart + tensor.dataRange.lowerBound..<header.dataStart + tensor.dataRange.upperBound
@@ -64,11 +69,11 @@ package struct Shard: Sendable {
 
   // MARK: - Contents
 
-  /// Bytes `range` of a tensor as it is shown, whatever its strides, in memory of their own: pread(2). `tensor`
-  /// is one of this shard's, and the range is inside its ``Tensor/byteCount``.
+  /// Bytes `range` of a tensor as it is shown, whatever its strides, in memory of their own: pread(2).
+  /// `tensor` is one of this shard's, and the range is inside its ``Tensor/byteCount``.
   ///
-  /// Throws ESTALE where the file has become too short. Whoever must know that the bytes are those of the file
-  /// that was opened asks ``SourceFile/isUnchanged()`` afterwards.
+  /// Throws ESTALE where the file has become too short. Whoever must know that the bytes are those of the
+  /// file that was opened asks ``SourceFile/isUnchanged()`` afterwards.
   package func read(_ tensor: Tensor, _ range: Range<UInt64>) throws(Errno) -> [UInt8] {
     var failure: Errno?
     let bytes = unsafe [UInt8](unsafeUninitializedCapacity: range.count) { buffer, initialized in

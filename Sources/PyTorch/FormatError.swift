@@ -6,8 +6,12 @@ package struct FormatError: Error, Equatable {
   package enum Problem: Equatable, Sendable {
     /// A zip archive in which no directory at the top holds `data.pkl`.
     case noPickle
-    /// The pickle names something that is not on the allowlist: code to be run, or a class of its own.
-    case global(module: [UInt8], name: [UInt8])
+    /// An archive of PyTorch's of another kind.
+    case foreign(ForeignArchive)
+    /// The pickle names what only an attack names, or would call it.
+    case global(name: [UInt8], isCalled: Bool)
+    /// An entry of the archive is compressed.
+    case compressed(entry: [UInt8])
     /// The pickle has an opcode that PyTorch does not write.
     case opcode(UInt8)
     /// The file does not keep to its format; a clause about what it is about.
@@ -20,6 +24,16 @@ package struct FormatError: Error, Equatable {
     case bigEndian
     /// The system failed.
     case unreadable(Errno)
+  }
+
+  /// Archives of PyTorch's that hold no pickled tensors.
+  package enum ForeignArchive: Equatable, Sendable {
+    /// Code and data of torch.package.
+    case package
+    /// A program of torch.export.
+    case exported
+    /// TorchScript of PyTorch 1.0 to 1.2, with a `model.json`.
+    case oldTorchScript
   }
 
   /// What a problem is about.

@@ -1,5 +1,5 @@
-/// A file of the form before PyTorch 1.6: a magic number, a version, a description of the machine, the object,
-/// the keys of its storages, all pickles, and then each storage's size and bytes.
+/// A file of the form before PyTorch 1.6: a magic number, a version, a description of the machine, the
+/// object, the keys of its storages, all pickles, and then each storage's size and bytes.
 struct LegacyFile {
   /// The number that the first pickle holds, with its opcode: LONG1 0x1950A86A20F9469CFC6C, and STOP.
   private static let magic: [UInt8] = [
@@ -18,8 +18,8 @@ struct LegacyFile {
 
   /// The object.
   let pickle: Pickle
-  /// Where the bytes of each storage are.
-  let storages: [[UInt8]: Range<UInt64>]
+  /// Where the bytes of each of the pickle's storages are.
+  let storages: [Range<UInt64>?]
   /// Where the last of them ends, or the last pickle.
   let end: UInt64
 
@@ -49,44 +49,46 @@ struct LegacyFile {
     guard version.count(version.root) == 1001 else {
       throw FormatError(at: UInt64(magicEnd), .malformed(.file, "its version is not 1001"))
     }
-    let system = try PickleMachine.read(start, from: version.size, at: 0)
+    let system = try PickleMachine.read(start, from: version.end, at: 0)
     guard case .bool(let isLittle)? = system.value(of: "little_endian", in: system.root) else {
-      throw FormatError(at: UInt64(version.size), .malformed(.file, "it does not say the order of its bytes"))
+      throw FormatError(at: UInt64(version.end), .malformed(.file, "it does not say the order of its bytes"))
     }
-    guard isLittle else { throw FormatError(at: UInt64(version.size), .bigEndian) }
-    pickle = try PickleMachine.read(start, from: system.size, at: 0)
-    let keys = try PickleMachine.read(start, from: pickle.size, at: 0)
+    guard isLittle else { throw FormatError(at: UInt64(version.end), .bigEndian) }
+    pickle = try PickleMachine.read(start, from: system.end, at: 0)
+    let keys = try PickleMachine.read(start, from: pickle.end, at: 0)
     guard let list = keys.sequence(keys.root) else {
-      throw FormatError(at: UInt64(pickle.size), .malformed(.file, "its storages are no list"))
+      throw FormatError(at: UInt64(pickle.end), .malformed(.file, "its storages are no list"))
     }
 
-    var types: [[UInt8]: ElementType] = [:]
-    for storage in pickle.storages {
-      let key = Array(pickle[storage.key])
-      let other = types.updateValue(storage.type, forKey: key)
-      guard other == nil || other == storage.type else {
-        throw FormatError(at: nil, .malformed(.storage(key), "has elements of two types"))
-      }
+    var rows: [[UInt8]: Int] = [:]
+    for (row, storage) in pickle.storages.enumerated() where storage.root < 0 {
+      rows[Array(pickle[storage.key])] = row
     }
-    var position = UInt64(keys.size)
-    var storages: [[UInt8]: Range<UInt64>] = [:]
+    var position = UInt64(keys.end)
+    var storages: [Range<UInt64>?] = Array(repeating: nil, count: pickle.storages.count)
     for item in list {
-      guard case .text(let text) = item else {
-        throw FormatError(at: UInt64(pickle.size), .malformed(.file, "its storages are no list of names"))
+      guard let key = keys.string(item).map({ Array($0) }) else {
+        throw FormatError(at: UInt64(pickle.end), .malformed(.file, "its storages are no list of names"))
       }
-      let key = Array(keys[text])
-      guard let type = types[key] else {
+      guard let row = rows[key] else {
         throw FormatError(
           at: position, .malformed(.storage(key), "is not used, so that its size is not known"))
       }
       guard source.size - position >= 8 else { throw FormatError(at: source.size, .truncated) }
       let count = littleEndian(try source.bytes(from: position, count: 8), at: 0, count: 8)
-      let (size, isLarge) = count.multipliedReportingOverflow(by: type.byteCount)
+      let (size, isLarge) = count.multipliedReportingOverflow(by: pickle.storages[row].type.byteCount)
       position += 8
       guard !isLarge, size <= source.size - position else { throw FormatError(at: source.size, .truncated) }
-      guard storages.updateValue(position..<position + size, forKey: key) == nil else {
-        throw FormatError(at: position, .malformed(.storage(key), "stands twice"))
+      guard count == pickle.storages[row].count else {
+        throw FormatError(
+          at: position - 8,
+          .malformed(
+            .storage(key), "has \(count) elements, and the pickle says \(pickle.storages[row].count)"))
       }
+      guard storages[row] == nil else {
+        throw FormatError(at: position, .malformed(.storage(key), "is there twice"))
+      }
+      storages[row] = position..<position + size
       position += size
     }
     self.storages = storages

@@ -9,8 +9,8 @@ package struct Tensor: Sendable {
   /// The bytes in the file's data buffer, which begins at the header's ``Header/dataStart``. Of a tensor with
   /// ``strides``, those from its first element to the end of the last one.
   package let dataRange: Range<UInt64>
-  /// How many elements lie between neighbours, for each dimension; nil where the elements follow each other in
-  /// row-major order, as they always do in a safetensors file.
+  /// How many elements lie between neighbours, for each dimension; nil where the elements follow each other
+  /// in row-major order, as they always do in a safetensors file.
   package var strides: ArraySlice<UInt64>? = nil
 
   /// True if the tensor's bytes are ``dataRange``, one after the other.
@@ -37,17 +37,17 @@ package struct Header: Sendable {
 
   /// One row of the table. 32-bit fields are offsets into buffers no larger than a header, 100 MB.
   package struct Record {
-    var nameStart: UInt32
-    var nameCount: UInt32
-    var shapeStart: UInt32
-    var shapeCount: UInt32
+    package var nameStart: UInt32
+    package var nameCount: UInt32
+    package var shapeStart: UInt32
+    package var shapeCount: UInt32
     /// Where the name stands in the header, for error messages.
-    var keyOffset: UInt32
-    var dtype: DType
+    package var keyOffset: UInt32
+    package var dtype: DType
     /// The strides follow the shape in ``Header/dimensions``.
-    var isStrided = false
-    var begin: UInt64
-    var end: UInt64
+    package var isStrided = false
+    package var begin: UInt64
+    package var end: UInt64
 
     package init(
       nameStart: UInt32, nameCount: UInt32, shapeStart: UInt32, shapeCount: UInt32, keyOffset: UInt32,

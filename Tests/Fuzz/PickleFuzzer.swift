@@ -13,6 +13,7 @@ enum PickleFuzzer: FuzzTarget {
       "cbuiltins\nlist\n",
     ]
       + ["cargparse\nNamespace\n", "ctorch\nfloat32\n", "c__torch__\nM\n", "itorch\nTensor\n"]
+      + ["ctorch._utils\n_rebuild_parameter\n", "cbuiltins\ngetattr\n", "_parameters", "_buffers", "_modules"]
   }
 
   /// Objects as PyTorch pickles them, and some that it does not, with their storages of 24 bytes.
@@ -45,6 +46,15 @@ enum PickleFuzzer: FuzzTarget {
       .pairs([(.none, weight), (.global("torch", "float32"), weight), (.tuple([]), weight)]),
       .call(.global("builtins", "set"), [.list([weight])]),
       .call(.global("posix", "system"), [.string("id")]),
+      .state(
+        .instance(.global("m", "Net")),
+        .dictionary([
+          "_parameters": .ordered(["w": weight]), "_buffers": .ordered([:]), "_modules": .ordered([:]),
+        ])),
+      .state(.call(.global("m", "make"), [weight]), .tuple([.none, .dictionary(["slot": weight])])),
+      .state(
+        .call(.global("torch", "FloatTensor"), []),
+        .tuple([file.reference(0), .int(0), .tuple([.int(6)]), .tuple([.int(1)])])),
     ]
     return objects.map { object in
       file.object = object
@@ -53,22 +63,22 @@ enum PickleFuzzer: FuzzTarget {
   }
 
   static func test(_ input: [UInt8]) {
-    for isTorchScript in [false, true] {
+    for references in [PickleMachine.References.storages, .torchScript, .kept] {
       do throws(FormatError) {
-        let pickle = try PickleMachine.read(input, at: 0, isTorchScript: isTorchScript)
+        let pickle = try PickleMachine.read(input, at: 0, references: references)
         check(pickle)
         // Storages of the sizes that the pickle has for them, one after the other.
-        var storages: [[UInt8]: Range<UInt64>] = [:]
         var end: UInt64 = 0
-        for storage in pickle.storages {
+        let storages = pickle.storages.map { storage -> Range<UInt64>? in
           let (size, overflow) = storage.count.multipliedReportingOverflow(by: storage.type.byteCount)
-          guard !overflow, size < 1 << 40, storages[Array(pickle[storage.key])] == nil else { continue }
-          storages[Array(pickle[storage.key])] = end..<end + size
+          guard !overflow, size < 1 << 40 else { return nil }
           end += size
+          return end - size..<end
         }
-        let walk = try TensorWalk(pickle, storages: storages)
-        for tensor in walk.tensors { check(tensor, fileSize: end) }
-        for omission in walk.omissions {
+        var table = TensorTable()
+        try TensorWalk.walk(pickle, storages: storages, into: &table)
+        for tensor in StoredTensors(table: table) { check(tensor, fileSize: end) }
+        for omission in Omissions(table: table) {
           require(String(validating: omission.name, as: UTF8.self) != nil, "a name is not UTF-8")
         }
       } catch {
@@ -77,30 +87,35 @@ enum PickleFuzzer: FuzzTarget {
     }
   }
 
-  /// Every number of a row has one, every text is in the pickle, and containers hold what the walk relies on.
+  /// Every row of a value is there, every text is in the pickle, and containers hold what the walk relies on.
   private static func check(_ pickle: Pickle) {
-    require(pickle.size <= pickle.bytes.count, "a pickle is longer than its bytes")
+    require(pickle.end <= pickle.bytes.count, "a pickle is longer than its bytes")
     func check(_ text: Pickle.Text) {
-      require(Int(text.start) + Int(text.count) <= pickle.size, "a text is not in the pickle")
+      let end = Int(text.start) + Int(text.count)
+      require(end <= pickle.bytes.count + pickle.decoded.count, "a text is not in the pickle")
+      require(Int(text.start) >= pickle.bytes.count || end <= pickle.end, "a text is behind the pickle")
     }
     func check(_ value: Pickle.Value) {
       switch value {
-      case .none, .bool, .integer, .inert: break
-      case .text(let text): check(text)
+      case .none, .bool, .small, .number: break
+      case .large(let row): require(pickle.integers.indices.contains(Int(row)), "there is no such integer")
+      case .text(let row), .bytes(let row):
+        require(pickle.texts.indices.contains(Int(row)), "there is no such text")
       case .global(let row): require(pickle.globals.indices.contains(Int(row)), "there is no such global")
       case .container(let row): require(pickle.containers.indices.contains(Int(row)), "no such container")
+      case .object(let row): require(pickle.objects.indices.contains(Int(row)), "there is no such object")
       case .storage(let row): require(pickle.storages.indices.contains(Int(row)), "there is no such storage")
       case .tensor(let row): require(pickle.tensors.indices.contains(Int(row)), "there is no such tensor")
+      case .external(let row): require(pickle.externals.indices.contains(Int(row)), "no such persistent id")
       }
     }
     check(pickle.root)
-    for container in pickle.containers {
-      container.items.forEach(check)
-      switch container.kind {
-      case .dictionary, .object: require(container.items.count.isMultiple(of: 2), "a key has no value")
-      case .pairs: require(container.items.count == 1, "pairs are not one list")
-      case .tuple, .list: break
-      }
+    pickle.items.forEach(check)
+    pickle.texts.forEach(check)
+    for (row, container) in pickle.containers.enumerated() {
+      let items = pickle.items(of: UInt32(row))
+      require(items.count == Int(container.count), "a container holds more or less than it counts")
+      require(container.kind != .dictionary || items.count.isMultiple(of: 2), "a key has no value")
     }
     for global in pickle.globals { [global.module, global.name].forEach(check) }
     for storage in pickle.storages { check(storage.key) }

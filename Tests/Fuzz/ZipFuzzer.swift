@@ -77,13 +77,14 @@ enum ZipFuzzer: FuzzTarget {
       let shard = try Shard(opening: path, lenient: true)
       guard shard.format == .pyTorch else { return }
       for omitted in shard.omitted { requirePrintable("\(omitted.name) \(omitted.reason)") }
+      // Those of one name are one, or are left out together.
+      let names = Set(file.tensors.map { Array($0.name) })
       require(
-        shard.header.count + shard.omitted.count == file.tensors.count + file.omissions.count,
-        "tensors are missing")
+        shard.header.count + shard.omitted.count >= names.count, "tensors are missing")
       var chance = generator(for: bytes)
       for index in 0..<shard.header.count {
         let tensor = shard.header[index]
-        guard let own = stored[Array(tensor.name.utf8)]?.first else {
+        guard let own = stored[tensor.name.utf8]?.first else {
           fatalError("\(tensor.name) is not stored")
         }
         require(

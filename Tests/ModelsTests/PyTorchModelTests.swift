@@ -113,12 +113,38 @@ import Testing
     #expect(try model.shards[0].read(tensor, 0..<6) == Array(data[0..<3] + data[6..<9]))
   }
 
-  @Test("Two tensors of one name are an error")
-  func duplicates() throws {
+  @Test("Two tensors of one name are left out and named; the same one twice, and all the others, are shown")
+  func clashes() throws {
+    var file = TorchFile()
+    let storage = file.addStorage("Float", count: 4)
+    let (first, other) = (file.view(of: storage, [2]), file.view(of: storage, offset: 2, [2]))
+    file.object = .pairs([
+      (.string("a.b"), first), (.string("a"), .dictionary(["b": other])), (.int(0), first),
+      (.string("0"), first),
+      (.bool(true), first), (.string("True"), file.view(of: storage, [2, 1])), (.string("w"), other),
+    ])
+    let model = try open(try directory.write("m.pt", file))
+    #expect(model.contents == ["0", "w"])
+    #expect(model.omitted.map { "\($0.name)" } == ["'True'", "'a.b'"])
+    #expect(model.warnings.first?.contains("tensor 'True' would be the name of 2 tensors") == true)
+  }
+
+  @Test("Classes that are not known are one warning that names them, forty at most, escaped")
+  func unknownGlobals() throws {
     var file = TorchFile()
     let tensor = file.tensor("Float", [1])
-    file.object = .ordered(["a.b": tensor, "a": .dictionary(["b": tensor])])
-    #expect(try problem(file.bytes) == "two tensors would be called 'a.b'")
+    file.object = .list([
+      tensor, .global("trainer\u{1B}[2J", "Config"), .global("b", String(repeating: "x", count: 60_000)),
+    ])
+    let model = try open(try directory.write("m.pt", file))
+    #expect(model.contents == ["0"] && model.omitted.isEmpty && model.warnings.count == 1)
+    let warning = try #require(model.warnings.first)
+    #expect(warning.contains(#"m.pt': not known, and not run: 'trainer\u{1b}[2J.Config', 'b.xxx"#))
+    #expect(warning.utf8.count < 500)
+    file.object = .list((0..<100).map { .global("pack", "C\($0)") })
+    let many = try open(try directory.write("many.pt", file))
+    #expect(many.warnings.first?.hasSuffix("pack.C39 and 60 more") == true)
+    #expect(many.shards[0].unknownGlobals.count == 100)
   }
 
   @Test("Trailing bytes of the old form are an error, and leniently a warning; an archive has none")
@@ -214,13 +240,13 @@ import Testing
     let byte = evil.archive.offset(of: "archive/data.pkl") + 4
     #expect(
       try problem(evil.bytes)
-        == "this file wants to run 'posix.system' (byte \(byte)): refused, and nothing was run; tensors alone need no "
-        + "code: ask for the state_dict, or save it with torch.save")
-    let escaping = TorchFile(.global("\u{1B}[2J", "x"))
-    #expect(try problem(escaping.bytes)?.hasPrefix(#"this file wants to run '\u{1b}[2J.x'"#) == true)
+        == "this file wants to run 'posix.system' (byte \(byte + 28)), which no model needs: refused, and nothing was run; "
+        + "do not load it with torch.load")
     #expect(
-      try problem(TorchFile(.raw([0x69] + Array("a\nb\n".utf8))).bytes)?.hasPrefix(
-        "this file wants to run 'a.b'") == true)
+      try problem(TorchFile(.list([.global("posix", "system")])).bytes)?.hasPrefix(
+        "this file names 'posix.system' (byte \(byte)), which no model needs: refused") == true)
+    let escaping = TorchFile(.global("\u{1B}[2J", "os.x"))
+    #expect(try problem(escaping.bytes)?.hasPrefix(#"this file names '\u{1b}[2J.os.x'"#) == true)
     #expect(
       try problem(TorchFile(.raw([0x82, 1])).bytes)?.hasPrefix("its pickle has the opcode EXT1 (byte ")
         == true)
@@ -232,6 +258,12 @@ import Testing
     #expect(
       try problem(compressed.bytes)?.hasPrefix("entry 'archive/data.pkl' of the archive is compressed (byte ")
         == true)
+    for (name, clause) in [
+      (".data/extern_modules", "torch.package"), ("archive_format", "torch.export"),
+      ("model.json", "PyTorch 1.0 to 1.2"),
+    ] {
+      #expect(try problem(ZipFile([.init("m/\(name)", [])]).bytes)?.contains(clause) == true)
+    }
     #expect(try problem(Array(file("w", isLegacy: true).bytes.dropLast()))?.hasPrefix("truncated: ") == true)
     #expect(try problem(Array(file("w").bytes.dropLast()))?.contains("the zip archive has no end") == true)
   }

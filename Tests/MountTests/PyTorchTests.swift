@@ -258,16 +258,41 @@ extension MountTests {
       #expect((try? Stat(trace)) != nil, "the payload is none")
     }
 
-    @Test("A pickled module is refused by the name of its class, with what to do instead")
+    @Test(
+      "A pickled module shows the tensors of its state_dict, and a warning and metadata.json name its class")
     func pickledModule() async throws {
       let directory = try TemporaryDirectory()
-      let model = PickledValue.state(
-        .instance(.global("ultralytics.nn.tasks", "DetectionModel")), .dictionary(["training": .bool(false)]))
-      let source = try directory.write("yolo.pt", TorchFile(.dictionary(["model": model])))
-      let outcome = try await Command.stmount(["\(source)", "\(try directory.makeDirectory("mnt"))"])
-      #expect(outcome.status == EX_DATAERR)
-      #expect(outcome.error.contains("'ultralytics.nn.tasks.DetectionModel' (byte "), "\(outcome.error)")
-      #expect(outcome.error.contains("state_dict"), "\(outcome.error)")
+      var file = TorchFile()
+      let tensor = file.tensor("Float", [2])
+      func module(
+        _ parameters: KeyValuePairs<String, PickledValue>, _ modules: KeyValuePairs<String, PickledValue>
+      )
+        -> PickledValue
+      {
+        .state(
+          .instance(.global("ultralytics.nn.tasks", "DetectionModel")),
+          .dictionary([
+            "training": .bool(false), "_parameters": .ordered(parameters), "_buffers": .ordered([:]),
+            "_modules": .ordered(modules),
+          ]))
+      }
+      file.object = .dictionary([
+        "model": module([:], ["conv": module(["weight": tensor], [:])]), "storage": file.reference(0),
+      ])
+      let source = try directory.write("yolo.pt", file)
+      try await withMount(source) { mount in
+        #expect(try OpenFile(mount.file("model.conv.weight")).bytes() == file.storages[0].data)
+        let document = String(decoding: try OpenFile(mount.file("metadata.json")).bytes(), as: UTF8.self)
+        #expect(document.contains("\"pickle_globals\": [\n    \"ultralytics.nn.tasks.DetectionModel\"\n  ]"))
+        #expect(
+          document.contains("\"omitted\": {\n    \"storage\": \"is a storage of float32 and no tensor\"\n  }")
+        )
+      }
+      let outcome = try await Command.run("\(try Machine.stls)", ["\(source)"])
+      #expect(outcome.status == EX_OK)
+      #expect(
+        outcome.error.contains("not known, and not run: ultralytics.nn.tasks.DetectionModel"),
+        "\(outcome.error)")
     }
 
     // MARK: - Files of others

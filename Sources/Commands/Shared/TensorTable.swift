@@ -13,8 +13,8 @@ struct TensorTable {
   /// A table in plain bytes and text.
   init() {}
 
-  /// The table's lines. `directory` is the name of the model's directory, where there are several; `files` how many files
-  /// the tensors are in.
+  /// The table's lines. `directory` is the name of the model's directory, where there are several; `files`
+  /// how many files the tensors are in.
   func text(_ tensors: [Tensor], directory: [UInt8]? = nil, files: Int) -> String {
     let rows = tensors.map { tensor in
       [
@@ -34,8 +34,8 @@ struct TensorTable {
       text += "  " + row[2] + Self.padding(row[2], widths[2])
       text += "  " + Self.padding(row[3], widths[3]) + row[3] + "\n"
     }
-    // Cannot overflow: the tensors are in files that exist.
-    let total = tensors.reduce(0) { $0 + $1.byteCount }
+    // Tensors that repeat the same bytes can be more than any disk holds.
+    let total = tensors.lazy.map(\.byteCount).clampedSum
     let counts = "\(Self.counted(rows.count, "tensor")), \(Self.counted(files, "file"))"
     return text + bold + "total \(size(total))" + plain + " in \(counts)\n"
   }

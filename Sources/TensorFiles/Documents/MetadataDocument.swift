@@ -24,6 +24,7 @@ package enum MetadataDocument {
       json.raw("}")
     }
     appendMetadata(of: model, to: &json)
+    appendOmissions(of: model, to: &json)
     json.raw(",\n  \"total_size\": ")
     json.number(model.totalSize)
     json.raw(",\n  \"tensors\": {")
@@ -64,6 +65,24 @@ package enum MetadataDocument {
         json.string(shard.name)
         json.raw(": ")
         append(shard, to: &json)
+      }
+    }
+  }
+
+  /// What is left out of a model and why, and what its pickles name that is not known; nothing where there is
+  /// none.
+  private static func appendOmissions(of model: Model, to json: inout JSONWriter) {
+    if !model.omitted.isEmpty {
+      json.list(",\n  \"omitted\": {\n    ", model.omitted, separator: ",\n    ", "\n  }") { json, tensor in
+        json.string(tensor.name.utf8)
+        json.raw(": ")
+        json.string(tensor.reason)
+      }
+    }
+    let globals = model.unknownGlobals
+    if !globals.isEmpty {
+      json.list(",\n  \"pickle_globals\": [\n    ", globals, separator: ",\n    ", "\n  ]") { json, name in
+        json.string(name[...])
       }
     }
   }

@@ -14,8 +14,22 @@ struct ZipArchive {
   private static let locatorCount: UInt64 = 20
   private static let end64Count: UInt64 = 56
 
-  /// The entry of this name, or nil.
-  subscript(name: [UInt8]) -> ZipEntry? { positions[name].map { entries[$0] } }
+  /// The entry of this name, or nil. Throws where its name differs by case: PyTorch's own reader takes it all
+  /// the same.
+  func entry(_ name: [UInt8]) throws(FormatError) -> ZipEntry? {
+    guard let position = positions[Self.lowercased(name)] else { return nil }
+    let entry = entries[position]
+    guard entry.name == name else {
+      throw FormatError(
+        at: entry.headerOffset, .malformed(.entry(entry.name), "has another case than PyTorch writes"))
+    }
+    return entry
+  }
+
+  /// What miniz, PyTorch's reader, compares of names.
+  private static func lowercased(_ name: [UInt8]) -> [UInt8] {
+    name.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) ? $0 | 0x20 : $0 }
+  }
 
   /// Reads both directories, which takes one or two reads for each entry.
   init(_ source: some ByteSource) throws(FormatError) {
@@ -41,9 +55,11 @@ struct ZipArchive {
 
     var positions: [[UInt8]: Int] = [:]
     for (position, entry) in entries.enumerated() {
-      guard positions.updateValue(position, forKey: entry.name) == nil else {
+      guard positions.updateValue(position, forKey: Self.lowercased(entry.name)) == nil else {
         throw FormatError(
-          at: entry.headerOffset, .malformed(.entry(entry.name), "stands twice in the archive"))
+          at: entry.headerOffset,
+          .malformed(.entry(entry.name), "is in the archive twice, or differs from another one by case alone")
+        )
       }
     }
     self.entries = entries
@@ -56,8 +72,8 @@ struct ZipArchive {
 
   // MARK: - The end
 
-  /// Where the central directory is, and how many entries it has: APPNOTE 4.3.14 to 4.3.16. The end record has
-  /// to be the last 22 bytes: behind a comment there may be another.
+  /// Where the central directory is, and how many entries it has: APPNOTE 4.3.14 to 4.3.16. The end record
+  /// has to be the last 22 bytes: behind a comment there may be another.
   private static func directory(of source: some ByteSource) throws(FormatError)
     -> (range: Range<UInt64>, count: UInt64)
   {
@@ -111,7 +127,13 @@ struct ZipArchive {
     if entry.method == 0, entry.count != entry.storedCount {
       throw refuse("is not compressed, but has two sizes")
     }
-    let components = entry.name.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+    if entry.isDirectory || entry.hasDirectoryAttribute {
+      guard entry.isDirectory, entry.count == 0, entry.storedCount == 0 else {
+        throw refuse("is a directory with contents, which readers pass over or do not")
+      }
+    }
+    let name = entry.isDirectory ? entry.name.dropLast() : entry.name[...]
+    let components = name.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
     let isPlain = components.allSatisfy {
       !$0.isEmpty && !$0.elementsEqual(".".utf8) && !$0.elementsEqual("..".utf8)
     }

@@ -34,7 +34,8 @@ struct PickleCursor {
 
   /// Bytes after their number.
   mutating func text(lengthBytes: Int) throws(FormatError) -> Pickle.Text {
-    let count = try number(lengthBytes)
+    try skip(lengthBytes)
+    let count = Int(clamping: littleEndian(bytes, at: position - lengthBytes, count: lengthBytes))
     try skip(count)
     // The conversions hold: a pickle is no longer than 100,000,000 bytes.
     return Pickle.Text(start: UInt32(position - count), count: UInt32(count))
@@ -47,14 +48,13 @@ struct PickleCursor {
     return Pickle.Text(start: UInt32(start), count: UInt32(position - 1 - start))
   }
 
-  /// A number in two's complement after its size, which is one byte. Those beyond 64 bits are no sizes of
-  /// anything.
-  mutating func long() throws(FormatError) -> Pickle.Value {
-    let count = try number(1)
+  /// A number in two's complement after its size; nil beyond 64 bits.
+  mutating func long(lengthBytes: Int) throws(FormatError) -> Int64? {
+    let count = try number(lengthBytes)
     try skip(count)
-    guard count <= 8 else { return .inert }
+    guard count <= 8 else { return nil }
     let value = littleEndian(bytes, at: position - count, count: count)
     let unused = 64 - 8 * count
-    return .integer(count == 0 ? 0 : Int64(bitPattern: value << UInt64(unused)) >> Int64(unused))
+    return count == 0 ? 0 : Int64(bitPattern: value << UInt64(unused)) >> Int64(unused)
   }
 }

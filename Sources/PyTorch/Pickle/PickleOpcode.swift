@@ -1,12 +1,16 @@
-/// The opcodes that the machine knows, by their bytes: those that PyTorch's writers use, at protocol 2 as they
-/// do by default, or up to 5 where they were told to.
+/// The opcodes of protocols 0 to 5 by their bytes, as pickletools names them, but for those that no writer of
+/// models uses: EXT1, EXT2 and EXT4 (a registry outside of the file), PERSID, DUP, NEXT_BUFFER and
+/// READONLY_BUFFER.
 enum PickleOpcode: UInt8 {
   case proto = 0x80
   case frame = 0x95
   case stop = 0x2E
   case global = 0x63
   case stackGlobal = 0x93
+  case inst = 0x69
+  case obj = 0x6F
   case newObject = 0x81
+  case newObjectEx = 0x92
   case reduce = 0x52
   case build = 0x62
   case append = 0x61
@@ -15,6 +19,8 @@ enum PickleOpcode: UInt8 {
   case setItem = 0x73
   case setItems = 0x75
   case mark = 0x28
+  case pop = 0x30
+  case popMark = 0x31
   case tuple = 0x74
   case emptyTuple = 0x29
   case tuple1 = 0x85
@@ -24,22 +30,36 @@ enum PickleOpcode: UInt8 {
   case newTrue = 0x88
   case newFalse = 0x89
   case emptyList = 0x5D
+  case list = 0x6C
   case emptyDict = 0x7D
+  case dict = 0x64
   case emptySet = 0x8F
+  case frozenSet = 0x91
+  case int = 0x49
+  case long = 0x4C
+  case float = 0x46
   case binInt = 0x4A
   case binInt1 = 0x4B
   case binInt2 = 0x4D
   case long1 = 0x8A
+  case long4 = 0x8B
   case binFloat = 0x47
+  case string = 0x53
+  case unicode = 0x56
   case binUnicode = 0x58
   case shortBinUnicode = 0x8C
+  case binUnicode8 = 0x8D
   case binString = 0x54
   case shortBinString = 0x55
   case binBytes = 0x42
   case shortBinBytes = 0x43
+  case binBytes8 = 0x8E
+  case byteArray8 = 0x96
   case binPersistentID = 0x51
+  case get = 0x67
   case binGet = 0x68
   case longBinGet = 0x6A
+  case put = 0x70
   case binPut = 0x71
   case longBinPut = 0x72
   case memoize = 0x94

@@ -9,10 +9,15 @@ struct ZipEntry {
   let storedCount: UInt64
   /// The size of the contents.
   let count: UInt64
+  /// A directory by MS-DOS's attributes, whose contents some readers pass over.
+  let hasDirectoryAttribute: Bool
   /// Where the local header begins.
   let headerOffset: UInt64
   /// Where the contents begin; known once the local header has been read.
   var dataOffset: UInt64 = 0
+
+  /// True of a directory's own entry.
+  var isDirectory: Bool { name.last == UInt8(ascii: "/") }
 
   /// The contents of an entry that is not compressed.
   var dataRange: Range<UInt64> { dataOffset..<dataOffset + storedCount }
@@ -47,6 +52,7 @@ struct ZipEntry {
     flags = field(8, 2)
     method = field(10, 2)
     checksum = field(16, 4)
+    hasDirectoryAttribute = field(38, 4) & 0x10 != 0
     guard let count = extra.value(for: field(24, 4)), let storedCount = extra.value(for: field(20, 4)),
       let headerOffset = extra.value(for: field(42, 4)), extra.isUsedUp
     else { return nil }
@@ -65,9 +71,11 @@ struct ZipEntry {
     let isLeft = hasDescriptor && field(14, 4) == 0
     guard isLeft || field(14, 4) == checksum else { return false }
     let local = (extra.value(for: field(22, 4)), extra.value(for: field(18, 4)))
-    // PyTorch repeats the central directory's 64 bits even where it leaves the sizes to the descriptor.
+    // PyTorch repeats the central directory's 64 bits even where it leaves the sizes to the descriptor, with
+    // 0 for the size in the archive, which it does not know yet.
     if isLeft, local == (0, 0) {
-      return extra.isUsedUp || extra.isEqual(to: [count, storedCount, headerOffset])
+      return extra.isUsedUp || extra.isEqual(to: [count, storedCount, headerOffset], zeroed: 1)
+        || extra.isEqual(to: [count, storedCount, headerOffset])
     }
     return local == (count, storedCount)
   }
@@ -82,48 +90,5 @@ struct ZipEntry {
       && littleEndian(bytes, at: 4, count: 4) == checksum
       && littleEndian(bytes, at: 8, count: width) == storedCount
       && littleEndian(bytes, at: 8 + width, count: width) == count
-  }
-}
-
-/// The extra field of a header, of which one block matters: the sizes that take 64 bits, APPNOTE 4.5.3.
-struct ZipExtra {
-  private static let zip64: UInt64 = 0x0001
-  /// A second name, which some readers prefer: Info-ZIP's Unicode path.
-  private static let unicodePath: UInt64 = 0x7075
-
-  private var values: [UInt64] = []
-
-  /// Nil where it is not made of blocks, or holds what makes two readers see two archives.
-  init?(_ bytes: ArraySlice<UInt8>) {
-    let bytes = Array(bytes)
-    var position = 0
-    var hasZip64 = false
-    while position < bytes.count {
-      guard bytes.count - position >= 4 else { return nil }
-      let kind = littleEndian(bytes, at: position, count: 2)
-      let count = Int(littleEndian(bytes, at: position + 2, count: 2))
-      position += 4
-      guard count <= bytes.count - position, kind != Self.unicodePath else { return nil }
-      if kind == Self.zip64 {
-        guard !hasZip64, count % 8 == 0, count <= 24 else { return nil }
-        hasZip64 = true
-        values = (0..<count / 8).reversed().map { littleEndian(bytes, at: position + 8 * $0, count: 8) }
-      }
-      position += count
-    }
-  }
-
-  /// The value of a field of 32 bits, which says by all ones that the next of 64 has it; nil where there is
-  /// none.
-  mutating func value(for field: UInt64) -> UInt64? {
-    field == UInt64(UInt32.max) ? values.popLast() : field
-  }
-
-  /// True once every value has been asked for.
-  var isUsedUp: Bool { values.isEmpty }
-
-  /// True if the values are those of `numbers` that do not fit into 32 bits.
-  func isEqual(to numbers: [UInt64]) -> Bool {
-    values.reversed().elementsEqual(numbers.filter { $0 >= UInt64(UInt32.max) })
   }
 }

@@ -1,0 +1,44 @@
+/// The extra field of a header, of which one block matters: the sizes that take 64 bits, APPNOTE 4.5.3.
+struct ZipExtra {
+  private static let zip64: UInt64 = 0x0001
+  /// A second name, which some readers prefer: Info-ZIP's Unicode path.
+  private static let unicodePath: UInt64 = 0x7075
+
+  private var values: [UInt64] = []
+
+  /// Nil where it is not made of blocks, or holds what makes two readers see two archives.
+  init?(_ bytes: ArraySlice<UInt8>) {
+    let bytes = Array(bytes)
+    var position = 0
+    var hasZip64 = false
+    while position < bytes.count {
+      guard bytes.count - position >= 4 else { return nil }
+      let kind = littleEndian(bytes, at: position, count: 2)
+      let count = Int(littleEndian(bytes, at: position + 2, count: 2))
+      position += 4
+      guard count <= bytes.count - position, kind != Self.unicodePath else { return nil }
+      if kind == Self.zip64 {
+        guard !hasZip64, count % 8 == 0, count <= 24 else { return nil }
+        hasZip64 = true
+        values = (0..<count / 8).reversed().map { littleEndian(bytes, at: position + 8 * $0, count: 8) }
+      }
+      position += count
+    }
+  }
+
+  /// The value of a field of 32 bits, which says by all ones that the next of 64 has it; nil where there is
+  /// none.
+  mutating func value(for field: UInt64) -> UInt64? {
+    field == UInt64(UInt32.max) ? values.popLast() : field
+  }
+
+  /// True once every value has been asked for.
+  var isUsedUp: Bool { values.isEmpty }
+
+  /// True if the values are those of `numbers` that do not fit into 32 bits, or 0 in place of the one at
+  /// `zeroed`.
+  func isEqual(to numbers: [UInt64], zeroed: Int? = nil) -> Bool {
+    let large = numbers.enumerated().filter { $0.element >= UInt64(UInt32.max) }
+    return values.reversed().elementsEqual(large.map { $0.offset == zeroed ? 0 : $0.element })
+  }
+}

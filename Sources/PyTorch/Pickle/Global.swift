@@ -1,0 +1,53 @@
+/// What a class or function that a pickle names stands for. Nothing is ever imported or called: a name that
+/// is known is a token that the machine knows what to make of, and one that is not makes objects without
+/// meaning.
+enum Global: Equatable, Sendable {
+  /// A class of storages.
+  case storage(ElementType)
+  /// An element type.
+  case dtype(ElementType)
+  /// A function that makes a tensor.
+  case rebuild(Rebuild)
+  /// A class of tensors, and the type of those that it makes.
+  case tensorClass(ElementType)
+  /// A class whose instances are dictionaries.
+  case dictionary
+  /// `list`, `set` and `deque`, which copy what their first argument holds.
+  case list
+  /// `tuple`, `frozenset` and `torch.Size`: as ``list``, for good.
+  case tuple
+  /// A function that gives its first argument.
+  case identity
+  /// A function or class that makes a parameter of a tensor, with what autograd adds.
+  case parameter
+  /// `getattr`, which is harmless for some names alone.
+  case getattr
+  /// A name that needs no mention.
+  case silent
+  /// Any other name.
+  case unknown
+
+  /// The functions that make tensors.
+  enum Rebuild: Equatable, Sendable {
+    case tensor
+    case tensorV3
+    /// A function, a class, the function's arguments, and attributes.
+    case fromType
+    /// An empty tensor of this type, to be given its elements as its state: PyTorch before 0.2.
+    case empty(ElementType)
+    /// A tensor of tar files, by its key.
+    case external
+    /// A tensor that is not its storage's elements at some strides.
+    case unsupported(Omission.Kind)
+  }
+
+  /// What a name stands for; `full` is the module and the name, joined by a dot.
+  init(full: [UInt8], isTorchScript: Bool) {
+    // The classes of TorchScript's modules, whose instances have their parameters as attributes.
+    if isTorchScript, full.starts(with: "__torch__.".utf8) {
+      self = .silent
+    } else {
+      self = Self.table[full] ?? .unknown
+    }
+  }
+}

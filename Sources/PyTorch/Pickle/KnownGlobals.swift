@@ -1,0 +1,72 @@
+/// The names that are known.
+extension Global {
+  /// By bytes: Swift's strings take some letters for others.
+  static let table: [[UInt8]: Global] = {
+    var table: [[UInt8]: Global] = [:]
+    func add(_ global: Global, _ names: [String]) { for name in names { table[Array(name.utf8)] = global } }
+    for (name, type) in ElementType.storageClasses { add(.storage(type), ["torch.\(name)"]) }
+    add(.storage(.uint8), ["torch.storage.UntypedStorage", "torch.storage._UntypedStorage"])
+    for type in ElementType.allCases { add(.dtype(type), ["torch.\(type.rawValue)"]) }
+    for (name, rebuild) in rebuilds { add(.rebuild(rebuild), ["torch._utils.\(name)"]) }
+    add(.rebuild(.fromType), ["torch._tensor._rebuild_from_type_v2", "torch._tensor._rebuild_from_type"])
+    add(.tensorClass(.float32), ["torch.Tensor", "torch._tensor.Tensor"])
+    add(.parameter, ["torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer"])
+    add(.parameter, ["torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"])
+    for (name, type) in ElementType.storageClasses where name != "UntypedStorage" {
+      add(.tensorClass(type), ["torch." + name.replacing("Storage", with: "Tensor")])
+    }
+    add(.dictionary, ["collections.OrderedDict", "collections.defaultdict", "collections.Counter"])
+    add(.list, ["collections.deque"])
+    add(.tuple, ["torch.Size"])
+    for name in ["intlist", "doublelist", "boollist", "tensorlist"] {
+      add(.identity, ["torch.jit._pickle.build_\(name)"])
+    }
+    add(.identity, ["torch.jit._pickle.restore_type_tag"])
+    for module in ["builtins", "__builtin__"] {
+      add(.dictionary, ["\(module).dict"])
+      add(.list, ["\(module).list", "\(module).set"])
+      add(.tuple, ["\(module).tuple", "\(module).frozenset"])
+      add(.getattr, ["\(module).getattr"])
+      let types = [
+        "int", "float", "bool", "str", "bytes", "bytearray", "complex", "object", "slice", "range", "long",
+        "unicode", "xrange",
+      ]
+      add(.silent, types.map { "\(module).\($0)" })
+    }
+    for package in ["numpy.core", "numpy._core"] {
+      add(
+        .silent,
+        ["multiarray.scalar", "multiarray._reconstruct", "numeric._frombuffer"].map { "\(package).\($0)" })
+    }
+    add(.silent, silentNames)
+    return table
+  }()
+
+  private static let rebuilds: KeyValuePairs<String, Rebuild> = [
+    "_rebuild_tensor": .tensor, "_rebuild_tensor_v2": .tensor, "_rebuild_tensor_v3": .tensorV3,
+    "_rebuild_qtensor": .unsupported(.quantized), "_rebuild_sparse_tensor": .unsupported(.sparse),
+    "_rebuild_sparse_csr_tensor": .unsupported(.sparse), "_rebuild_nested_tensor": .unsupported(.nested),
+    "_rebuild_meta_tensor_no_storage": .unsupported(.meta),
+    "_rebuild_wrapper_subclass": .unsupported(.wrapped),
+    "_rebuild_device_tensor_from_numpy": .unsupported(.device),
+    "_rebuild_device_tensor_from_cpu_tensor": .unsupported(.device),
+  ]
+
+  /// What stands in training checkpoints beside the tensors.
+  private static let silentNames = [
+    "torch.device", "torch.per_tensor_affine", "torch.per_channel_affine", "torch.per_tensor_symmetric",
+    "torch.per_channel_symmetric", "torch.per_channel_affine_float_qparams", "torch.strided",
+    "torch.sparse_coo", "torch.sparse_csr",
+    "torch.serialization._get_layout", "torch.contiguous_format", "torch.preserve_format",
+    "torch.channels_last", "_codecs.encode", "numpy.ndarray", "numpy.dtype", "numpy.bool_", "numpy.float16",
+    "numpy.float32", "numpy.float64", "numpy.int8", "numpy.int16", "numpy.int32", "numpy.int64",
+    "numpy.uint8",
+    "numpy.uint16", "numpy.uint32", "numpy.uint64", "pathlib.Path", "pathlib.PosixPath",
+    "pathlib.PurePosixPath",
+    "pathlib.WindowsPath", "pathlib._local.PosixPath", "pathlib._local.WindowsPath", "datetime.datetime",
+    "datetime.timedelta", "datetime.date", "torch.torch_version.TorchVersion", "typing.Any",
+    "decimal.Decimal", "uuid.UUID",
+    "argparse.Namespace", "types.SimpleNamespace", "copy_reg._reconstructor", "copyreg._reconstructor",
+    "datetime.timezone", "datetime.time",
+  ]
+}

@@ -1,0 +1,179 @@
+/// What calls and persistent ids of a pickle stand for.
+extension PickleMachine {
+  /// What a call stands for; of an instance that is made without its class being called, where `isNew`.
+  mutating func call(
+    _ function: Pickle.Value, _ arguments: Pickle.Value, isNew: Bool = false, keywords: Pickle.Value? = nil
+  ) throws(FormatError) -> Pickle.Value {
+    let row = try tuple(of: arguments)
+    var object = Pickle.Object(function: function, arguments: row)
+    if case .container(let names)? = keywords, pickle.containers[Int(names)].kind == .dictionary {
+      object.keywords = Int32(names)
+    } else if keywords != nil {
+      throw error("it calls a function with what are no arguments")
+    }
+    switch function {
+    case .global(let global):
+      if refusedRows.contains(global) { throw refusal(of: global, isCalled: true) }
+      if let known = try call(pickle.globals[Int(global)].meaning, row, isNew: isNew) { return known }
+    case .object: break
+    default: throw error("it calls what is no function")
+    }
+    pickle.objects.append(object)
+    return .object(UInt32(pickle.objects.count - 1))
+  }
+
+  /// The tuple of a call's arguments. TorchScript writes the value of an enumeration without one.
+  private mutating func tuple(of arguments: Pickle.Value) throws(FormatError) -> UInt32 {
+    if case .container(let row) = arguments, pickle.containers[Int(row)].kind == .tuple { return row }
+    guard references == .torchScript else { throw error("it calls a function with what are no arguments") }
+    let row = pickle.add(.tuple)
+    pickle.append([arguments], to: row)
+    return row
+  }
+
+  /// What a call of a name that is known stands for; nil where that is an object like any other.
+  private mutating func call(_ meaning: Global, _ arguments: UInt32, isNew: Bool) throws(FormatError)
+    -> Pickle.Value?
+  {
+    switch meaning {
+    case .rebuild(let rebuild): return add(rebuild, arguments)
+    case .tensorClass(let type):
+      let data = first(of: arguments)
+      if case .tensor? = data { return data }
+      return add(data == nil ? .empty(type) : .unsupported(.inline), arguments)
+    case .parameter:
+      switch first(of: arguments) {
+      case .tensor(let row)?:
+        // A tensor of its own: a state that it is given is not the other's.
+        pickle.tensors.append(pickle.tensors[Int(row)])
+        return .tensor(UInt32(pickle.tensors.count - 1))
+      case .object(let row)?: return .object(row)
+      case .external(let row)?: return .external(row)
+      case nil: return add(.empty(.float32), arguments)
+      default: throw error("it makes a parameter of what is no tensor")
+      }
+    case .identity: return first(of: arguments) ?? Pickle.Value.none
+    case .list: return try copy(first(of: arguments), as: .list, isEmpty: isNew)
+    case .tuple: return try copy(first(of: arguments), as: .tuple, isEmpty: false)
+    case .dictionary: return try copy(first(of: arguments), as: .dictionary, isEmpty: isNew)
+    case .getattr:
+      // (object, name), and sometimes a value in its place.
+      let items = pickle.items(of: arguments)
+      guard items.count >= 2, let name = pickle.string(items[1]) else {
+        throw error("it asks an object for an attribute whose name is not in the file")
+      }
+      if RefusedGlobals.contains(attribute: name) {
+        throw FormatError(
+          at: pickle.offset + UInt64(position),
+          .global(name: Array("getattr of ".utf8) + name, isCalled: true))
+      }
+      return nil
+    case .silent, .unknown: return nil
+    case .storage, .dtype: throw error("it calls \(isNew ? "a class" : "a name") that PyTorch never calls")
+    }
+  }
+
+  private mutating func add(_ rebuild: Global.Rebuild, _ arguments: UInt32) -> Pickle.Value {
+    pickle.tensors.append(Pickle.Call(rebuild: rebuild, arguments: arguments, position: UInt32(position)))
+    return .tensor(UInt32(pickle.tensors.count - 1))
+  }
+
+  private func first(of row: UInt32) -> Pickle.Value? {
+    let segment = pickle.containers[Int(row)].first
+    return segment < 0 ? nil : pickle.items[Int(pickle.segments[Int(segment)].start)]
+  }
+
+  /// A container of what another one holds; nil where what it holds is not known here.
+  private mutating func copy(_ source: Pickle.Value?, as kind: Pickle.Container.Kind, isEmpty: Bool)
+    throws(FormatError) -> Pickle.Value?
+  {
+    var items: [Pickle.Value] = []
+    if !isEmpty, case .container(let row)? = source {
+      let other = pickle.containers[Int(row)].kind
+      // Nothing changes a tuple.
+      if kind == .tuple, other == .tuple { return source }
+      // One list may be recalled for a million copies. Writers make each for its one call.
+      copied += Int(pickle.containers[Int(row)].count)
+      guard copied <= 1 << 16 + pickle.bytes.count else {
+        throw error("it describes far more than it holds, by copying the same list again and again")
+      }
+      items = pickle.items(of: row)
+      if kind == .dictionary, other != .dictionary { items = try pairs(items) }
+      if kind != .dictionary, other == .dictionary { items = pickle.entries(of: row).map(\.key) }
+    } else if !isEmpty, case .object? = source {
+      return nil
+    }
+    let row = pickle.add(kind)
+    pickle.append(items[...], to: row)
+    return .container(row)
+  }
+
+  /// Keys and values in turn, out of pairs: Python 2 pickles an OrderedDict as a list of them.
+  private func pairs(_ items: [Pickle.Value]) throws(FormatError) -> [Pickle.Value] {
+    var pairs: [Pickle.Value] = []
+    pairs.reserveCapacity(2 * items.count)
+    for item in items {
+      guard case .container(let row) = item, pickle.containers[Int(row)].kind != .dictionary,
+        pickle.containers[Int(row)].count == 2
+      else { throw error("it makes a dictionary of what is no list of pairs") }
+      pairs += pickle.items(of: row)
+    }
+    return pairs
+  }
+
+  /// A state of a tensor: torch.Tensor.\_\_setstate\_\_. PyTorch before 0.2 gave them their elements so.
+  mutating func build(tensor row: Int, _ state: Pickle.Value) throws(FormatError) {
+    guard case .container(let tuple) = state, pickle.containers[Int(tuple)].kind != .dictionary else {
+      // The attributes of a subclass.
+      return
+    }
+    switch pickle.containers[Int(tuple)].count {
+    // Whether it needs a gradient, a value, and hooks; or nothing but slots.
+    case 2, 3: break
+    case 4, 5: pickle.tensors[row].state = Int32(tuple)
+    default: throw error("it gives a tensor a state that PyTorch does not know")
+    }
+  }
+
+  // MARK: - Persistent ids
+
+  /// What a persistent id stands for: `("storage", class, key, location, count)`, in files of the old form
+  /// with a sixth item, or `("module", class, file, source)`, which is the class.
+  mutating func persistent(_ id: Pickle.Value) throws(FormatError) -> Pickle.Value {
+    let items = pickle.sequence(id) ?? []
+    if pickle.isString(items.first, "module"), items.count == 4, case .global = items[1] { return items[1] }
+    if references == .kept {
+      // (class, file, source).
+      if items.count == 3, case .global = items[0] { return items[0] }
+      pickle.externals.append(id)
+      return .external(UInt32(pickle.externals.count - 1))
+    }
+    guard (5...6).contains(items.count), pickle.isString(items[0], "storage"),
+      case .storage(let type)? = pickle.meaning(items[1]), let count = pickle.count(items[4])
+    else { throw error("it refers to something other than a storage") }
+    let root = try storage(items[2], type, count)
+    guard items.count == 6, items[5] != .none else { return .storage(UInt32(root)) }
+    // A part of that storage, with a key of its own: the key, where it begins, and its size.
+    guard let view = pickle.sequence(items[5]), view.count == 3, let start = pickle.count(view[1]),
+      let size = pickle.count(view[2])
+    else { throw error("it refers to a part of a storage that cannot be") }
+    return .storage(UInt32(try storage(view[0], type, size, start: start, root: root)))
+  }
+
+  /// The row of a key's storage. The first reference to it decides what it is; torch.load, too, ignores the
+  /// others.
+  private mutating func storage(
+    _ key: Pickle.Value, _ type: ElementType, _ count: UInt64, start: UInt64 = 0, root: Int32 = -1
+  ) throws(FormatError) -> Int32 {
+    guard case .text(let text) = key else { throw error("it refers to a storage by what is no key") }
+    if let row = storageRowsOfTexts[text] { return row }
+    let bytes = Array(pickle[pickle.texts[Int(text)]])
+    let row = storageRows[bytes] ?? Int32(pickle.storages.count)
+    storageRowsOfTexts[text] = row
+    guard row == pickle.storages.count else { return row }
+    storageRows[bytes] = row
+    pickle.storages.append(
+      Pickle.Storage(type: type, key: pickle.texts[Int(text)], count: count, start: start, root: root))
+    return row
+  }
+}

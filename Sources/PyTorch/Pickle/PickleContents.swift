@@ -1,0 +1,154 @@
+/// What a pickle holds, for whoever walks it: nil stands for a value of another kind.
+extension Pickle {
+  /// The bytes of a text.
+  package subscript(text: Text) -> ArraySlice<UInt8> {
+    let start = Int(text.start)
+    if start < bytes.count { return bytes[start..<start + Int(text.count)] }
+    return decoded[start - bytes.count..<start - bytes.count + Int(text.count)]
+  }
+
+  /// The bytes of a string, or those that Python 2 wrote for one; not necessarily UTF-8.
+  package func string(_ value: Value?) -> ArraySlice<UInt8>? {
+    guard case .text(let row)? = value else { return nil }
+    return self[texts[Int(row)]]
+  }
+
+  /// True if the value is this string.
+  package func isString(_ value: Value?, _ expected: StaticString) -> Bool {
+    guard let string = string(value) else { return false }
+    return unsafe string.elementsEqual(
+      UnsafeBufferPointer(start: expected.utf8Start, count: expected.utf8CodeUnitCount))
+  }
+
+  /// An integer of at most 64 bits. True and False are none.
+  package func integer(_ value: Value?) -> Int64? {
+    switch value {
+    case .small(let number)?: Int64(number)
+    case .large(let row)?: integers[Int(row)]
+    default: nil
+    }
+  }
+
+  /// An integer that is not negative.
+  package func count(_ value: Value?) -> UInt64? { integer(value).flatMap { UInt64(exactly: $0) } }
+
+  /// The items of a tuple, list or set.
+  package func sequence(_ value: Value?) -> [Value]? {
+    guard case .container(let row)? = value, containers[Int(row)].kind != .dictionary else { return nil }
+    return items(of: row)
+  }
+
+  /// The keys and values of a dictionary in the order in which the keys came first; where a key was set
+  /// twice, its last value. Takes time in proportion to the dictionary at each call.
+  package func entries(_ value: Value?) -> [(key: Value, value: Value)]? {
+    guard case .container(let row)? = value, containers[Int(row)].kind == .dictionary else { return nil }
+    return entries(of: row)
+  }
+
+  /// The value of a key of a dictionary; as ``entries(_:)``.
+  package func value(of key: StaticString, in dictionary: Value?) -> Value? {
+    entries(dictionary)?.first { isString($0.key, key) }?.value
+  }
+
+  /// The full name of a class or function, such as `torch.float32`; not necessarily UTF-8.
+  package func globalName(_ value: Value?) -> [UInt8]? {
+    guard case .global(let row)? = value else { return nil }
+    let global = globals[Int(row)]
+    return Array(self[global.module]) + [UInt8(ascii: ".")] + Array(self[global.name])
+  }
+
+  /// The full names that are not known, each once.
+  package var unknownGlobals: [[UInt8]] {
+    globals.indices.filter { [.unknown, .getattr].contains(globals[$0].meaning) }
+      .map { globalName(.global(UInt32($0))) ?? [] }
+  }
+
+  /// An instance of a class that is a name here, or what a function would have returned.
+  package struct Instance: Sendable {
+    /// The full name of what would have been called; nil where that was itself made by a call.
+    package let className: [UInt8]?
+    /// What it would have been called with.
+    package let arguments: [Value]
+    /// Its states, in order: dictionaries of attributes as a rule. Nearly always one or none.
+    package let states: [Value]
+    /// What was appended to it.
+    package let items: [Value]
+    /// What was set in it.
+    package let entries: [(key: Value, value: Value)]
+  }
+
+  /// What is known of an object.
+  package func instance(_ value: Value?) -> Instance? {
+    guard case .object(let row)? = value else { return nil }
+    let object = objects[Int(row)]
+    return Instance(
+      className: globalName(object.function), arguments: arguments(of: object),
+      states: object.states < 0 ? [] : items(of: UInt32(object.states)),
+      items: object.items < 0 ? [] : items(of: UInt32(object.items)),
+      entries: object.entries < 0 ? [] : entries(of: UInt32(object.entries)))
+  }
+
+  /// An attribute of an object: of the last state that is a dictionary with that key.
+  package func attribute(_ name: StaticString, of value: Value?) -> Value? {
+    guard case .object(let row)? = value, objects[Int(row)].states >= 0 else { return nil }
+    return items(of: UInt32(objects[Int(row)].states)).reversed().lazy
+      .compactMap { self.value(of: name, in: $0) }.first
+  }
+
+  // MARK: - For this module
+
+  /// An object's arguments by position, and those by name behind them.
+  func arguments(of object: Object) -> [Value] {
+    let keywords = object.keywords < 0 ? [] : entries(of: UInt32(object.keywords)).map(\.value)
+    return items(of: object.arguments) + keywords
+  }
+
+  /// What a value stands for, where it is a global.
+  func meaning(_ value: Value?) -> Global? {
+    guard case .global(let row)? = value else { return nil }
+    return globals[Int(row)].meaning
+  }
+
+  func entries(of row: UInt32) -> [(key: Value, value: Value)] {
+    let items = items(of: row)
+    var entries: [(key: Value, value: Value)] = []
+    entries.reserveCapacity(items.count / 2)
+    var positions: [Key: Int] = [:]
+    if items.count > 2 { positions.reserveCapacity(items.count / 2) }
+    for position in stride(from: 0, to: items.count - 1, by: 2) {
+      let (key, value) = (items[position], items[position + 1])
+      if items.count > 2, let identity = identity(of: key) {
+        if let earlier = positions.updateValue(entries.count, forKey: identity) {
+          entries[earlier].value = value
+          positions[identity] = earlier
+          continue
+        }
+      }
+      entries.append((key, value))
+    }
+    return entries
+  }
+
+  /// What Python compares of a key: True is 1, and a string is the same wherever it is.
+  private enum Key: Hashable {
+    case value(Value)
+    case integer(Int64)
+    case text(ArraySlice<UInt8>)
+    case bytes(ArraySlice<UInt8>)
+    case global(ArraySlice<UInt8>, ArraySlice<UInt8>)
+  }
+
+  /// Nil of a number that is not looked at.
+  private func identity(of key: Value) -> Key? {
+    switch key {
+    case .number: nil
+    case .bool(let value): .integer(value ? 1 : 0)
+    case .small(let number): .integer(Int64(number))
+    case .large(let row): .integer(integers[Int(row)])
+    case .text(let row): .text(self[texts[Int(row)]])
+    case .bytes(let row): .bytes(self[texts[Int(row)]])
+    case .global(let row): .global(self[globals[Int(row)].module], self[globals[Int(row)].name])
+    default: .value(key)
+    }
+  }
+}

@@ -1,0 +1,156 @@
+/// Makes tensors of the calls in a pickle, checking each number against the file. Each call is looked at
+/// once, however often its tensor is named.
+struct TensorReader {
+  let pickle: Pickle
+  /// Where the storage of each row of the pickle's lies in the file.
+  let storages: [Range<UInt64>?]
+  /// What the calls have been found to be.
+  private var found: [Result?]
+  /// The layouts by the tuples of shape and strides.
+  private var layouts: [Tuples: UInt32] = [:]
+  /// Dictionaries of tensors' metadata that have been looked at: whether they change the elements.
+  var metadata: [UInt32: Bool] = [:]
+  /// How many dimensions may still be stored.
+  var room: Int
+
+  /// More dimensions than any tensor has: PyTorch's own loops end at 64.
+  static let maximumRank = 1024
+
+  /// What a call makes.
+  enum Result {
+    /// A row of ``TensorTable/descriptions``.
+    case tensor(UInt32)
+    case omission(ElementType?, Omission.Reason)
+  }
+
+  struct Tuples: Hashable {
+    var shape: UInt32
+    var strides: UInt32
+  }
+
+  /// `storages` has a place for each of the pickle's.
+  init(_ pickle: Pickle, storages: [Range<UInt64>?]) {
+    self.pickle = pickle
+    self.storages = storages
+    found = Array(repeating: nil, count: pickle.tensors.count)
+    room = 1 << 16 + pickle.size
+  }
+
+  /// What the call of a row makes; `name` is for errors.
+  mutating func tensor(_ row: Int, name: [UInt8], into table: inout TensorTable) throws(FormatError) -> Result
+  {
+    if let result = found[row] { return result }
+    let result = try read(row, name, &table)
+    found[row] = result
+    return result
+  }
+
+  func error(_ row: Int, _ name: [UInt8], _ text: String) -> FormatError {
+    FormatError(at: pickle.offset + UInt64(pickle.tensors[row].position), .malformed(.tensor(name), text))
+  }
+
+  private mutating func read(_ first: Int, _ name: [UInt8], _ table: inout TensorTable) throws(FormatError)
+    -> Result
+  {
+    var row = first
+    // A tensor may be said to be another one. No writer goes on with that.
+    for _ in 0..<16 {
+      let call = pickle.tensors[row]
+      var rebuild = call.rebuild
+      var arguments = pickle.items(of: call.arguments)
+      if rebuild == .fromType {
+        // (function, class, arguments, state), whatever the class is.
+        guard arguments.count >= 3, let own = pickle.sequence(arguments[2]) else {
+          throw error(row, name, "is made in an unusual way")
+        }
+        switch pickle.meaning(arguments[0]) {
+        case .rebuild(let inner)? where inner != .fromType: (rebuild, arguments) = (inner, own)
+        case .parameter?:
+          guard case .tensor(let data)? = own.first else {
+            throw error(row, name, "is made in an unusual way")
+          }
+          row = Int(data)
+          continue
+        default: return .omission(nil, .kind(.custom))
+        }
+      }
+      if case .unsupported(let kind) = rebuild { return .omission(type(of: arguments), .kind(kind)) }
+      if call.state >= 0 {
+        let state = pickle.items(of: UInt32(call.state))
+        if state.count == 4 {
+          // (storage, offset, size, stride)
+          if case .empty(let type) = rebuild, case .storage(let storage) = state[0],
+            pickle.storages[Int(storage)].type != type
+          {
+            throw error(row, name, "has elements of two types")
+          }
+          (rebuild, arguments) = (.tensor, state)
+        } else if case .tensor(let data) = state[0] {
+          row = Int(data)
+          continue
+        } else {
+          throw error(row, name, "has a state that PyTorch does not know")
+        }
+      }
+      if case .empty(let type) = rebuild {
+        return add(type, 0..<0, emptyLayout(&table), &table)
+      }
+      return try elements(rebuild, arguments, row, name, &table)
+    }
+    throw error(first, name, "is made in an unusual way")
+  }
+
+  /// (storage, offset, size, stride, requires_grad, hooks, metadata), with a dtype before the metadata in
+  /// version 3.
+  private mutating func elements(
+    _ rebuild: Global.Rebuild, _ arguments: [Pickle.Value], _ row: Int, _ name: [UInt8],
+    _ table: inout TensorTable
+  ) throws(FormatError) -> Result {
+    guard arguments.count >= 4, case .storage(let storageRow) = arguments[0] else {
+      throw error(row, name, "has no storage of its own")
+    }
+    let storage = pickle.storages[Int(storageRow)]
+    guard let offset = pickle.count(arguments[1]), case .container(let shapeRow) = arguments[2],
+      case .container(let stridesRow) = arguments[3]
+    else { throw error(row, name, "has a shape or strides that cannot be") }
+
+    var type = storage.type
+    var place = 6
+    if rebuild == .tensorV3 {
+      guard arguments.count >= 7, case .dtype(let own)? = pickle.meaning(arguments[6]) else {
+        throw error(row, name, "has no element type")
+      }
+      type = own
+      place = 7
+    }
+    if arguments.count > place, isLazy(arguments[place]) { return .omission(type, .lazy) }
+    let bytes = try range(of: storage, storageRow, row, name)
+    let tuples = Tuples(shape: shapeRow, strides: stridesRow)
+    if layouts[tuples] == nil {
+      layouts[tuples] = try layout(tuples, row, name, &table)
+    }
+    guard let layout = layouts[tuples],
+      let range = Self.range(offset, table.layouts[Int(layout)], type.byteCount, in: bytes)
+    else {
+      throw error(row, name, "reaches beyond its storage, or has more bytes than a file can")
+    }
+    return add(type, range, layout, &table)
+  }
+
+  private func add(_ type: ElementType, _ range: Range<UInt64>, _ layout: UInt32, _ table: inout TensorTable)
+    -> Result
+  {
+    table.descriptions.append(
+      TensorTable.Description(type: type, layout: layout, begin: range.lowerBound, end: range.upperBound))
+    return .tensor(UInt32(table.descriptions.count - 1))
+  }
+
+  /// The layout of `torch.Tensor()`, whose shape is `[0]`.
+  private func emptyLayout(_ table: inout TensorTable) -> UInt32 {
+    table.layouts.append(
+      TensorTable.Layout(
+        start: UInt32(table.dimensions.count), rank: 1, isContiguous: true, elements: 0, reach: 0))
+    table.dimensions += [0, 1]
+    return UInt32(table.layouts.count - 1)
+  }
+}

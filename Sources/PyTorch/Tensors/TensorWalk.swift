@@ -1,0 +1,227 @@
+/// Finds the tensors of what a pickle describes, and gives them dotted names: keys of dictionaries,
+/// attributes, and positions in lists.
+struct TensorWalk {
+  private let pickle: Pickle
+  private var reader: TensorReader
+  private var table: TensorTable
+  /// The name of where it is.
+  private var name: [UInt8] = []
+  /// What is known of the containers, and of the objects.
+  private var containers: [Mark]
+  private var objects: [Mark]
+  /// How many values may still be looked at, and how many bytes of names written down. One list may be in a
+  /// thousand places, each of them in a list that is, too, so that a small pickle describes more than there
+  /// is room for.
+  private var steps: Int
+  private var room: Int
+
+  /// How deep values may be nested; real ones stay below 200. What is deeper is left out.
+  private static let maximumDepth = 500
+
+  private enum Mark: UInt8 {
+    case new
+    /// It leads to where the walk is: objects often hold what holds them.
+    case open
+    /// It holds no tensor, or is an object that was looked into.
+    case done
+  }
+
+  /// Adds those of a pickle to `table`, all below `name`.
+  static func walk(
+    _ pickle: Pickle, storages: [Range<UInt64>?], name: String = "", into table: inout TensorTable
+  ) throws(FormatError) {
+    var walk = TensorWalk(pickle, storages, Array(name.utf8), table)
+    // Not two tables while it grows.
+    table = TensorTable()
+    _ = try walk.visit(pickle.root, depth: 0)
+    table = walk.table
+  }
+
+  private init(_ pickle: Pickle, _ storages: [Range<UInt64>?], _ name: [UInt8], _ table: TensorTable) {
+    self.pickle = pickle
+    self.table = table
+    self.name = name
+    reader = TensorReader(pickle, storages: storages)
+    containers = Array(repeating: .new, count: pickle.containers.count)
+    objects = Array(repeating: .new, count: pickle.objects.count)
+    steps = 1 << 16 + 4 * pickle.size
+    room = 1 << 16 + 8 * pickle.size
+  }
+
+  private func error(_ text: String) -> FormatError {
+    FormatError(at: pickle.offset, .malformed(.pickle, text))
+  }
+
+  private static func spend(_ amount: Int, from budget: inout Int) -> Bool {
+    budget -= amount
+    return budget >= 0
+  }
+
+  private mutating func step(_ count: Int) throws(FormatError) {
+    guard Self.spend(count, from: &steps) else {
+      throw error("it describes far more than it holds, by naming the same things again and again")
+    }
+  }
+
+  /// The name of where it is, to be written down. A tensor that was saved by itself has no name of its own.
+  private mutating func writtenName() throws(FormatError) -> [UInt8] {
+    let name = name.isEmpty ? Array("tensor".utf8) : name
+    guard (try? UTF8Span(validating: name.span)) != nil else { throw error("a name is not UTF-8") }
+    guard Self.spend(name.count, from: &room) else {
+      throw error("it describes far more than it holds, by names that are long and many")
+    }
+    return name
+  }
+
+  // MARK: - Values
+
+  /// Looks into a value. False where it certainly holds nothing that would be found at a second visit.
+  private mutating func visit(_ value: Pickle.Value, depth: Int) throws(FormatError) -> Bool {
+    switch value {
+    case .tensor(let row):
+      let name = try writtenName()
+      switch try reader.tensor(Int(row), name: name, into: &table) {
+      case .tensor(let description): table.add(name, description)
+      case .omission(let type, let reason): table.omit(name, type, reason)
+      }
+    case .storage(let row): table.omit(try writtenName(), pickle.storages[Int(row)].type, .bareStorage)
+    case .container(let row):
+      guard containers[Int(row)] == .new else { return containers[Int(row)] == .open }
+      if pickle.containers[Int(row)].count == 0, pickle.attributes[row] == nil { return false }
+      guard depth < Self.maximumDepth else { return try omitDeep() }
+      containers[Int(row)] = .open
+      let holds = try visit(container: row, depth: depth)
+      containers[Int(row)] = holds ? .new : .done
+      return holds
+    case .object(let row):
+      guard objects[Int(row)] == .new else { return objects[Int(row)] == .open }
+      guard depth < Self.maximumDepth else { return try omitDeep() }
+      let object = pickle.objects[Int(row)]
+      objects[Int(row)] = .open
+      let holds = try visit(object, depth: depth)
+      // Eleven objects that know each other are 11! paths: those that are no modules have one place.
+      objects[Int(row)] = holds && isModule(object) ? .new : .done
+      return holds
+    default: return false
+    }
+    return true
+  }
+
+  private mutating func omitDeep() throws(FormatError) -> Bool {
+    table.omit(try writtenName(), nil, .deep)
+    return true
+  }
+
+  private mutating func visit(container row: UInt32, depth: Int) throws(FormatError) -> Bool {
+    var holds = false
+    if let states = pickle.attributes[row] { holds = try visit(states: states, depth: depth) }
+    if pickle.containers[Int(row)].kind == .dictionary {
+      return try visit(dictionary: row, depth: depth) || holds
+    }
+    return try visit(items: pickle.items(of: row), depth: depth) || holds
+  }
+
+  private mutating func visit(items: [Pickle.Value], depth: Int) throws(FormatError) -> Bool {
+    try step(items.count + 1)
+    var holds = false
+    for (position, item) in items.enumerated() where Self.holdsMore(item) {
+      if try visit(item, below: String(position).utf8, depth: depth) { holds = true }
+    }
+    return holds
+  }
+
+  private mutating func visit(dictionary row: UInt32, depth: Int) throws(FormatError) -> Bool {
+    try step(Int(pickle.containers[Int(row)].count) + 1)
+    let entries = pickle.entries(of: row)
+    // What state_dict() leaves out of the names of a module's tensors.
+    let parts: [StaticString] = ["_parameters", "_buffers", "_modules"]
+    let isModule = parts.allSatisfy { part in
+      entries.contains { pickle.isString($0.key, part) && isDictionary($0.value) }
+    }
+    var holds = false
+    for (key, value) in entries where Self.holdsMore(value) {
+      let isPart = isModule && parts.contains { pickle.isString(key, $0) }
+      if try isPart ? visit(value, depth: depth + 1) : visit(key: key, value, depth: depth) { holds = true }
+    }
+    return holds
+  }
+
+  // MARK: - Objects
+
+  private func isDictionary(_ value: Pickle.Value?) -> Bool {
+    if case .container(let row)? = value { pickle.containers[Int(row)].kind == .dictionary } else { false }
+  }
+
+  private func isModule(_ object: Pickle.Object) -> Bool {
+    object.states >= 0
+      && pickle.items(of: UInt32(object.states)).contains {
+        isDictionary(pickle.value(of: "_modules", in: $0))
+      }
+  }
+
+  /// The arguments by position, the states, the items by position and by key.
+  private mutating func visit(_ object: Pickle.Object, depth: Int) throws(FormatError) -> Bool {
+    var holds = try visit(items: pickle.arguments(of: object), depth: depth)
+    if object.states >= 0, try visit(states: UInt32(object.states), depth: depth) { holds = true }
+    for part in [object.items, object.entries] where part >= 0 {
+      if try visit(.container(UInt32(part)), depth: depth + 1) { holds = true }
+    }
+    return holds
+  }
+
+  /// States have no name of their own: a dictionary gives attributes, a tensor has the object's name. Two
+  /// dictionaries, or one and None, are attributes and slots.
+  private mutating func visit(states row: UInt32, depth: Int) throws(FormatError) -> Bool {
+    var holds = false
+    for state in pickle.items(of: row) {
+      try step(1)
+      var parts = [state]
+      if let pair = pickle.sequence(state), pair.count == 2,
+        pair.allSatisfy({ $0 == .none || isDictionary($0) })
+      {
+        parts = pair
+      }
+      for part in parts where try visit(part, depth: depth + 1) { holds = true }
+    }
+    return holds
+  }
+
+  // MARK: - Names
+
+  private mutating func visit(key: Pickle.Value, _ value: Pickle.Value, depth: Int) throws(FormatError)
+    -> Bool
+  {
+    switch key {
+    case .none: return try visit(value, below: "None".utf8, depth: depth)
+    case .bool(let isTrue): return try visit(value, below: (isTrue ? "True" : "False").utf8, depth: depth)
+    case .small, .large: return try visit(value, below: String(pickle.integer(key) ?? 0).utf8, depth: depth)
+    case .text: return try visit(value, below: pickle.string(key) ?? [], depth: depth)
+    case .global: return try visit(value, below: pickle.globalName(key) ?? [], depth: depth)
+    default:
+      // A key that makes no name.
+      let count = table.rows.count
+      let holds = try visit(value, below: "?".utf8, depth: depth)
+      table.omit(from: count, .unnamed)
+      return holds
+    }
+  }
+
+  private mutating func visit(_ value: Pickle.Value, below part: some Collection<UInt8>, depth: Int)
+    throws(FormatError) -> Bool
+  {
+    let count = name.count
+    if count > 0 { name.append(UInt8(ascii: ".")) }
+    name += part
+    let holds = try visit(value, depth: depth + 1)
+    name.removeSubrange(count...)
+    return holds
+  }
+
+  /// False of what cannot hold a tensor.
+  private static func holdsMore(_ value: Pickle.Value) -> Bool {
+    switch value {
+    case .container, .object, .tensor, .storage, .external: true
+    default: false
+    }
+  }
+}
