@@ -30,6 +30,15 @@ package enum PrintableText {
 
   /// The bytes with every unsafe scalar and every byte that is not UTF-8 escaped. Not cut.
   package static func escaped(_ bytes: some Collection<UInt8>) -> String {
+    escaped(bytes) { scalar, result in
+      if scalar == "\\" || scalar == "'" { result += "\\" }
+      append(scalar, to: &result)
+    }
+  }
+
+  private static func escaped(
+    _ bytes: some Collection<UInt8>, _ append: (Unicode.Scalar, inout String) -> Void
+  ) -> String {
     var result = ""
     var iterator = bytes.makeIterator()
     var rest = bytes[...]
@@ -38,7 +47,7 @@ package enum PrintableText {
       switch decoder.parseScalar(from: &iterator) {
       case .valid(let encoded):
         rest = rest.dropFirst(encoded.count)
-        appendQuoted(Unicode.UTF8.decode(encoded), to: &result)
+        append(Unicode.UTF8.decode(encoded), &result)
       case .error(let length):
         for byte in rest.prefix(length) { result += "\\x" + String(byte, radix: 16) }
         rest = rest.dropFirst(length)
@@ -50,15 +59,11 @@ package enum PrintableText {
 
   /// A whole message as one line that is safe to print. Its quotes and backslashes are its own and stay, so what
   /// is safe already is not changed.
-  package static func line(_ message: String) -> String {
-    var result = ""
-    for scalar in message.unicodeScalars { append(scalar, to: &result) }
-    return result
-  }
+  package static func line(_ message: String) -> String { line(Array(message.utf8)) }
 
-  private static func appendQuoted(_ scalar: Unicode.Scalar, to result: inout String) {
-    if scalar == "\\" || scalar == "'" { result += "\\" }
-    append(scalar, to: &result)
+  /// As ``line(_:)-(String)``, for a message with bytes that are not UTF-8.
+  package static func line(_ message: some Collection<UInt8>) -> String {
+    escaped(message) { scalar, line in append(scalar, to: &line) }
   }
 
   private static func append(_ scalar: Unicode.Scalar, to result: inout String) {

@@ -1,10 +1,13 @@
 import ArgumentParser
 import Glibc
+import Linux
+import Models
+import SystemPackage
 
 extension ParsableCommand {
   /// Parses the command line and runs `body`; every failure is one line on standard error, and the exit status.
   static func run(
-    _ arguments: [String] = Array(CommandLine.arguments.dropFirst()),
+    _ arguments: [String] = Array(Arguments.all.dropFirst()),
     _ body: (Self) throws(Failure) -> Void
   ) {
     let name = configuration.commandName ?? ""
@@ -22,6 +25,11 @@ extension ParsableCommand {
       error.end(name)
     }
   }
+}
+
+extension FilePath {
+  /// The path that an argument names, byte by byte.
+  init(argument: String) { self.init(bytes: argument.argumentBytes) }
 }
 
 extension Failure {

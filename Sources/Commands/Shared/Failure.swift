@@ -34,9 +34,9 @@ struct Failure: Error {
     self.init(status: EX_DATAERR, error.description)
   }
 
-  /// A command line that cannot be carried out.
+  /// A command line that cannot be carried out. The problem may hold arguments as they are.
   static func usage(_ problem: String, command: String) -> Failure {
-    Failure(status: EX_USAGE, "\(problem); see '\(command) --help'")
+    Failure(status: EX_USAGE, "\(PrintableText.line(problem.argumentBytes)); see '\(command) --help'")
   }
 
   /// A failure of the system.

@@ -37,7 +37,8 @@ struct TensorTable {
     // Tensors that repeat the same bytes can be more than any disk holds.
     let total = tensors.lazy.map(\.byteCount).clampedSum
     let counts = "\(Self.counted(rows.count, "tensor")), \(Self.counted(files, "file"))"
-    return text + bold + "total \(size(total))" + plain + " in \(counts)\n"
+    return text + bold + "total \(total == .max ? "more than " : "")\(size(total))" + plain
+      + " in \(counts)\n"
   }
 
   private func size(_ bytes: UInt64) -> String { isHuman ? Self.human(bytes) : String(bytes) }

@@ -51,7 +51,7 @@ struct Stls: ParsableCommand {
     }
     let collection: ModelCollection
     do throws(ModelError) {
-      collection = try ModelCollection(opening: sources.map { FilePath($0) }, lenient: lenient)
+      collection = try ModelCollection(opening: sources.map { FilePath(argument: $0) }, lenient: lenient)
     } catch {
       throw Failure(error)
     }

@@ -62,7 +62,7 @@ struct Daemon: Sendable {
       throw Failure(error)
     }
     manager.stopping("unmounted")
-    log.notice("unmounted \(PrintableText.quoted(invocation.options.source))")
+    log.notice("unmounted \(PrintableText.quoted(invocation.options.source.argumentBytes))")
   }
 
   /// Says to everybody who waits for it that the mount answers.
@@ -104,7 +104,8 @@ struct Daemon: Sendable {
     let models = collection.components.map(\.model)
     let tensors = models.reduce(0) { $0 + $1.places.count }
     let bytes = models.map(\.totalSize).clampedSum
-    return "\(PrintableText.quoted(invocation.options.source)): \(tensors) tensors, \(bytes) bytes"
+    return
+      "\(PrintableText.quoted(invocation.options.source.argumentBytes)): \(tensors) tensors, \(bytes) bytes"
   }
 
   private func makeReadiness() throws(Failure) -> Readiness {

@@ -32,10 +32,10 @@ struct Invocation: Sendable {
     }
     // A script with an empty variable should not mount the working directory.
     guard !paths.contains("") else { throw Self.usage("a path is empty") }
-    sources = paths.dropLast().map { FilePath($0) }
-    self.mountPoint = FilePath(mountPoint)
-    mountPointName = FilePath(Self.absolutePath(FilePath(mountPoint))).printable
-    options.source = Self.absolutePath(sources[0])
+    sources = paths.dropLast().map { FilePath(argument: $0) }
+    self.mountPoint = FilePath(argument: mountPoint)
+    mountPointName = Self.absolutePath(self.mountPoint).printable
+    options.source = String(argumentBytes: Self.absolutePath(sources[0]).bytes)
     options.isSloppy = isSloppy
     for option in mountOptions.flatMap({ MountOptions.split($0) }) {
       do throws(MountOptions.Problem) {
@@ -96,11 +96,11 @@ struct Invocation: Sendable {
 
   /// The path from the root, so that findmnt(8) tells the story whatever the working directory was. Symbolic
   /// links stay: they bear the model's name where their target has only a hash.
-  private static func absolutePath(_ path: FilePath) -> String {
-    guard path.isRelative else { return path.string }
-    guard let directory = unsafe getcwd(nil, 0) else { return path.string }
+  private static func absolutePath(_ path: FilePath) -> FilePath {
+    guard path.isRelative else { return path }
+    guard let directory = unsafe getcwd(nil, 0) else { return path }
     defer { unsafe free(directory) }
-    return unsafe FilePath(platformString: directory).pushing(path).lexicallyNormalized().string
+    return unsafe FilePath(platformString: directory).pushing(path).lexicallyNormalized()
   }
 }
 

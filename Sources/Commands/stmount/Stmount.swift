@@ -79,7 +79,7 @@ struct Stmount: ParsableCommand {
 
   /// The command line with `-oLIST` as `-o LIST`: the parser does not take the joined form where LIST holds `=`.
   static var arguments: [String] {
-    let all = CommandLine.arguments.dropFirst()
+    let all = Arguments.all.dropFirst()
     let options = all.prefix { $0 != "--" }
     return options.flatMap { $0.hasPrefix("-o") && $0.count > 2 ? ["-o", String($0.dropFirst(2))] : [$0] }
       + all.dropFirst(options.count)

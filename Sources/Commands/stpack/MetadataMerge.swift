@@ -15,11 +15,16 @@ struct MetadataMerge {
   init(keepsInputs: Bool, given: [String]) throws(Failure) {
     self.keepsInputs = keepsInputs
     for text in given {
-      let parts = text.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-      guard parts.count == 2 else {
-        throw .usage("--metadata \(PrintableText.quoted(text)): expected KEY=VALUE", command: "stpack")
+      let bytes = text.argumentBytes
+      let parts = bytes.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
+      func usage(_ problem: String) -> Failure {
+        .usage("--metadata \(PrintableText.quoted(bytes)): \(problem)", command: "stpack")
       }
-      self.given.append((Array(parts[0].utf8), Array(parts[1].utf8)))
+      guard parts.count == 2 else { throw usage("expected KEY=VALUE") }
+      guard String(validating: bytes, as: UTF8.self) != nil else {
+        throw usage("__metadata__ holds UTF-8 alone")
+      }
+      self.given.append((Array(parts[0]), Array(parts[1])))
     }
   }
 

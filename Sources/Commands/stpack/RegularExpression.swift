@@ -10,10 +10,9 @@ import Glibc
   private var compiled = unsafe regex_t()
 
   /// Compiles an expression: regcomp(3).
-  init(_ expression: String) throws(Problem) {
-    // For characters beyond ASCII. Where there is no such locale, `.` is one byte of them.
-    _ = unsafe setlocale(LC_CTYPE, "C.UTF-8")
-    let status = unsafe regcomp(&compiled, expression, REG_EXTENDED)
+  init(_ expression: [UInt8]) throws(Problem) {
+    TextEncoding.choose()
+    let status = unsafe regcomp(&compiled, expression.map { CChar(bitPattern: $0) } + [0], REG_EXTENDED)
     guard status == 0 else {
       var message = [CChar](repeating: 0, count: 200)
       _ = unsafe regerror(status, &compiled, &message, message.count)
@@ -28,15 +27,24 @@ import Glibc
   /// How many groups the expression has.
   var groupCount: Int { unsafe compiled.re_nsub }
 
-  /// The first match at or after a position, with the first nine groups behind it: regexec(3). NUL is a byte like any
-  /// other, by REG_STARTEND.
-  func match(_ bytes: [UInt8], from start: Int) -> [Range<Int>?]? {
+  /// A text in which matches are looked for.
+  struct Text {
+    fileprivate let bytes: [CChar]
+
+    /// NUL is a byte like any other.
+    init(_ bytes: [UInt8]) {
+      // With one more byte, so that there is an address where there is no other.
+      self.bytes = bytes.map { CChar(bitPattern: $0) } + [0]
+    }
+  }
+
+  /// The first match at or after a position, with the first nine groups behind it: regexec(3) with REG_STARTEND, which
+  /// looks at no byte before that.
+  func match(_ text: Text, from start: Int) -> [Range<Int>?]? {
     var groups = [regmatch_t](repeating: regmatch_t(), count: 10)
-    groups[0] = regmatch_t(rm_so: regoff_t(start), rm_eo: regoff_t(bytes.count))
+    groups[0] = regmatch_t(rm_so: regoff_t(start), rm_eo: regoff_t(text.bytes.count - 1))
     let flags = REG_STARTEND | (start > 0 ? REG_NOTBOL : 0)
-    // With one more byte, so that there is an address where there is no other.
-    let text = bytes.map { CChar(bitPattern: $0) } + [0]
-    guard unsafe regexec(&compiled, text, groups.count, &groups, flags) == 0 else { return nil }
+    guard unsafe regexec(&compiled, text.bytes, groups.count, &groups, flags) == 0 else { return nil }
     return groups.map { $0.rm_so < 0 ? nil : Int($0.rm_so)..<Int($0.rm_eo) }
   }
 }

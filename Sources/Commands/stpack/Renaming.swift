@@ -34,13 +34,13 @@ struct Renaming {
   }
 
   private static func usage(_ text: String, _ problem: String) -> Failure {
-    .usage("--rename \(PrintableText.quoted(text)): \(problem)", command: "stpack")
+    .usage("--rename \(PrintableText.quoted(text.argumentBytes)): \(problem)", command: "stpack")
   }
 
   private static func parts(_ text: String) throws(Failure) -> (
-    expression: String, replacement: [UInt8], flags: String
+    expression: [UInt8], replacement: [UInt8], flags: String
   ) {
-    var rest = Array(text.utf8)[...]
+    var rest = text.argumentBytes[...]
     guard rest.popFirst() == UInt8(ascii: "s"), let delimiter = rest.popFirst(), delimiter < 0x80,
       delimiter != UInt8(ascii: "\\"), !rest.contains(0)
     else { throw usage(text, "expected s/RE/REPLACEMENT/") }
@@ -58,7 +58,7 @@ struct Renaming {
     guard parts.count == 3 else { throw usage(text, "expected s/RE/REPLACEMENT/") }
     let flags = String(decoding: parts[2], as: UTF8.self)
     guard flags.isEmpty || flags == "g" else { throw usage(text, "the only flag is g") }
-    return (String(decoding: parts[0], as: UTF8.self), parts[1], flags)
+    return (parts[0], parts[1], flags)
   }
 
   private static func pieces(_ text: [UInt8]) -> [Piece] {
@@ -90,11 +90,12 @@ struct Renaming {
 
   /// The name with what matches replaced, once or, with `g`, wherever it does.
   func apply(to name: [UInt8]) -> [UInt8] {
+    let text = RegularExpression.Text(name)
     var result: [UInt8] = []
     var position = 0
     /// Where the last match ended: an empty match is none there.
     var lastEnd = -1
-    while position <= name.count, let groups = expression.match(name, from: position), let whole = groups[0] {
+    while position <= name.count, let groups = expression.match(text, from: position), let whole = groups[0] {
       result += name[position..<whole.lowerBound]
       if !whole.isEmpty || whole.lowerBound != lastEnd {
         for piece in replacement {

@@ -22,7 +22,8 @@ struct Stpack: ParsableCommand {
   var inputs: [String] = []
 
   @Option(
-    name: .shortAndLong, help: ArgumentHelp("The file to write.", valueName: "OUT.safetensors"),
+    name: .shortAndLong,
+    help: ArgumentHelp("The file to write; - is standard output.", valueName: "OUT.safetensors"),
     completion: .file())
   var output: String?
 
@@ -84,10 +85,10 @@ struct Stpack: ParsableCommand {
     guard !inputs.isEmpty, !inputs.contains("") else {
       throw .usage("give at least one input", command: "stpack")
     }
-    guard let output, let fileName = FilePath(output).lastComponent, fileName.kind == .regular else {
+    let path = FilePath(argument: output ?? "")
+    guard let name = path.lastComponent, name.kind == .regular else {
       throw .usage("say what to write: -o OUT.safetensors", command: "stpack")
     }
-    let path = FilePath(output)
     let plan = try plan(for: path)
     if dryRun {
       var table = TensorTable()
@@ -95,11 +96,26 @@ struct Stpack: ParsableCommand {
       try StandardOutput.write(Array(table.text(plan.tensors, files: plan.files.count).utf8))
       return
     }
-    try write(plan, to: path)
+    do {
+      if Self.standardOutput.contains(path) {
+        try writeStream(plan)
+      } else {
+        try write(plan, to: path)
+      }
+    } catch let failure as Failure {
+      throw failure
+    } catch let interruption as Interruption {
+      interruption.end()
+    } catch {
+      throw .system("\(path.printable): cannot write it: \(error)")
+    }
   }
 
+  /// What standard output is called.
+  private static let standardOutput: [FilePath] = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"]
+
   private func plan(for path: FilePath) throws(Failure) -> PackPlan {
-    let patterns = NamePatterns(included: include, excluded: exclude)
+    let patterns = NamePatterns(including: include, excluding: exclude)
     let merge = try MetadataMerge(keepsInputs: !noMetadata, given: metadata)
     var renamings: [Renaming] = []
     for text in rename { renamings.append(try Renaming(text)) }
@@ -107,14 +123,16 @@ struct Stpack: ParsableCommand {
     var opened: [PackInput] = []
     for input in inputs {
       do throws(ModelError) {
-        opened.append(try PackInput(opening: FilePath(input), lenient: lenient))
+        opened.append(try PackInput(opening: FilePath(argument: input), lenient: lenient))
       } catch {
         throw Failure(error)
       }
     }
     for warning in opened.flatMap(\.warnings) { printError("warning: \(warning)", command: "stpack") }
 
-    var tensors = try patterns.filter(opened.flatMap(\.tensors))
+    let all = opened.flatMap(\.tensors)
+    try patterns.checkUse(all.lazy.map(\.originalName))
+    var tensors = all.filter { patterns.contains($0.originalName) }
     if !renamings.isEmpty {
       for position in tensors.indices {
         try tensors[position].set(name: Renaming.rename(tensors[position].originalName, by: renamings))
@@ -125,25 +143,22 @@ struct Stpack: ParsableCommand {
       alignment: align ?? HeaderWriter.alignment)
   }
 
-  private func write(_ plan: PackPlan, to path: FilePath) throws(Failure) {
-    let directory = path.removingLastComponent()
+  private func writeStream(_ plan: PackPlan) throws {
+    guard force || isatty(STDOUT_FILENO) == 0 else {
+      throw Failure.usage(
+        "standard output is a terminal; redirect it, or give --force", command: "stpack")
+    }
+    var writer = PackWriter(plan)
+    try writer.writeStream()
+  }
+
+  private func write(_ plan: PackPlan, to path: FilePath) throws {
     if plan.index != nil, (try? Stat(path, followTargetSymlink: false)) != nil {
       throw Failure(
         status: EX_CANTCREAT,
         "\(path.printable): it exists, and readers would take it in place of the shards; remove it first")
     }
-    for name in plan.files.map(\.name) + (plan.index.map { [$0.name] } ?? []) {
-      try OutputFile.check(directory.pushing(FilePath(bytes: name)), replaces: force)
-    }
-    var writer = PackWriter(plan, in: directory, replaces: force)
-    do {
-      try writer.run()
-    } catch let failure as Failure {
-      throw failure
-    } catch let interruption as Interruption {
-      interruption.end()
-    } catch {
-      throw .system("\(path.printable): cannot write it: \(error)")
-    }
+    var writer = PackWriter(plan)
+    try writer.write(into: path.removingLastComponent(), replaces: force)
   }
 }

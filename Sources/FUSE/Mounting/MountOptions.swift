@@ -23,7 +23,7 @@ package struct MountOptions: Sendable, Equatable {
   package var group: UInt32?
   /// The permission bits that every file lacks, in place of the source's mode; at most 0777.
   package var umask: UInt32?
-  /// What findmnt(8) shows as the source.
+  /// What findmnt(8) shows as the source, as ``Linux/Arguments`` has it.
   package var source = "stmount"
   /// The second half of the file system's type, `fuse.SUBTYPE`.
   package var subtype = "stmount"

@@ -43,7 +43,8 @@ package final class Session: Sendable {
     var arguments = unsafe fuse_args()
     defer { unsafe fuse_opt_free_args(&arguments) }
     for argument in ["stmount", "-o", options.kernelOptions] {
-      unsafe fuse_opt_add_arg(&arguments, argument)
+      // The source is a path, of any bytes.
+      unsafe fuse_opt_add_arg(&arguments, argument.argumentBytes.map { CChar(bitPattern: $0) } + [0])
     }
     var operations = sessionOperations()
     let size = MemoryLayout<fuse_lowlevel_ops>.size

@@ -140,6 +140,26 @@ extension MountTests {
       #expect(try await names("--include", "*.x", "--rename", "s/x*/-/g") == ["-é-t-é-.-.-"])
     }
 
+    @Test("--rename with g takes time in proportion to a name's length, on the processor")
+    func longNames() async throws {
+      let files = try TemporaryDirectory()
+      func seconds(_ count: Int) async throws -> Double {
+        let name = String(repeating: "_", count: count)
+        let source = try files.write("\(count).safetensors", SafetensorsFile(.init(name, "U8", [1])))
+        let text = try await Command.output(
+          of: "bash", "-c",
+          "TIMEFORMAT=%U; { time \(Machine.stpack) \(source) -o - --rename s/_/./g >\(files.path)/out; } 2>&1"
+        )
+        #expect(try OpenFile(files.path.appending("out")).bytes()[10..<10 + count].allSatisfy { $0 == 0x2E })
+        return try #require(Double(text), "\(text)")
+      }
+      let once = try await seconds(50_000)
+      _ = try await seconds(100_000)
+      let fourTimes = try await seconds(200_000)
+      // Four times as much, or sixteen times if it were quadratic; the start of the command is in both.
+      #expect(fourTimes < 8 * once + 0.5, "\(once) s, then \(fourTimes) s")
+    }
+
     @Test(
       "Metadata of several inputs is put together; the command line's wins, and --no-metadata drops the inputs'"
     )

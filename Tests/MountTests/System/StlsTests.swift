@@ -129,6 +129,25 @@ extension MountTests {
       #expect(outcome.text.hasSuffix("373G\ntotal 373G in 1 tensor, 1 file"), "\(outcome)")
     }
 
+    @Test("Tensors that repeat one element have a total beyond 64 bits: it is said to be more, and nothing traps")
+    func hugeTotal() async throws {
+      let files = try TemporaryDirectory()
+      var torch = TorchFile()
+      let storage = torch.addStorage("Byte", count: 1)
+      torch.object = .ordered([
+        "a": torch.view(of: storage, [.max], strides: [0]), "b": torch.view(of: storage, [.max], strides: [0]),
+        "c": torch.view(of: storage, [.max], strides: [0]),
+      ])
+      let path = try files.write("m.pt", torch)
+      let outcome = try await stls("\(path)")
+      #expect(outcome.status == 0, "\(outcome)")
+      #expect(
+        outcome.text.hasSuffix("total more than 18446744073709551615 in 3 tensors, 1 file"), "\(outcome)")
+      #expect(try await stls("-h", "\(path)").text.contains("total more than 16E in"))
+      let dry = try await Packing.run(["\(path)", "-n", "-o", "\(files.path)/out"])
+      #expect(dry.status == 65 && dry.error.contains("larger than a file can be"), "\(dry)")
+    }
+
     @Test("A reader that has seen enough is no error message")
     func brokenPipe() async throws {
       let files = try TemporaryDirectory()
