@@ -14,9 +14,9 @@ package struct HeaderWriter: Sendable {
       json += "\"__metadata__\":{".utf8
       for (position, entry) in metadata.enumerated() {
         if position > 0 { json += ",".utf8 }
-        appendJSONString(entry.key, to: &json)
+        JSONString.append(entry.key, .least, to: &json)
         json += ":".utf8
-        appendJSONString(entry.value, to: &json)
+        JSONString.append(entry.value, .least, to: &json)
       }
       json += "}".utf8
     }
@@ -74,7 +74,7 @@ package struct HeaderWriter: Sendable {
   }
 
   private static func appendStart(of tensor: Tensor, to json: inout [UInt8]) {
-    appendJSONString(tensor.name.utf8, to: &json)
+    JSONString.append(tensor.name.utf8, .least, to: &json)
     json += ":{\"dtype\":\"".utf8
     json += tensor.dtype.name.utf8
     json += "\",\"shape\":[".utf8
@@ -102,23 +102,4 @@ extension Tensor {
   package func isWritten(before other: Tensor) -> Bool {
     dtype == other.dtype ? name < other.name : dtype.rawValue > other.dtype.rawValue
   }
-}
-
-/// Appends a string in the fewest bytes that JSON has for it. So a header never becomes longer than the ones its
-/// parts come from.
-package func appendJSONString(_ utf8: ArraySlice<UInt8>, to json: inout [UInt8]) {
-  json.append(UInt8(ascii: "\""))
-  for byte in utf8 {
-    switch byte {
-    case UInt8(ascii: "\""), UInt8(ascii: "\\"): json += [UInt8(ascii: "\\"), byte]
-    case 0x08: json += "\\b".utf8
-    case 0x09: json += "\\t".utf8
-    case 0x0A: json += "\\n".utf8
-    case 0x0C: json += "\\f".utf8
-    case 0x0D: json += "\\r".utf8
-    case 0..<0x20: json += "\\u00\(byte < 16 ? "0" : "")\(String(byte, radix: 16))".utf8
-    default: json.append(byte)
-    }
-  }
-  json.append(UInt8(ascii: "\""))
 }

@@ -10,9 +10,9 @@ package enum IndexWriter {
     var json = Array("{\n  \"metadata\": {\n    \"total_size\": \(totalSize)".utf8)
     func append(_ key: ArraySlice<UInt8>, _ value: ArraySlice<UInt8>, isFirst: Bool = false) {
       json += (isFirst ? "\n    " : ",\n    ").utf8
-      appendASCIIString(key, to: &json)
+      JSONString.append(key, .nonASCII, to: &json)
       json += ": ".utf8
-      appendASCIIString(value, to: &json)
+      JSONString.append(value, .nonASCII, to: &json)
     }
     let own = ["format", "total_size"]
     for entry in metadata where !own.contains(where: { entry.key.elementsEqual($0.utf8) }) {
@@ -24,25 +24,5 @@ package enum IndexWriter {
     }
     json += "\n  }\n}".utf8
     return json
-  }
-
-  /// Appends a string with everything but printable ASCII escaped, as UTF-16 where there is no shorter way.
-  private static func appendASCIIString(_ utf8: ArraySlice<UInt8>, to json: inout [UInt8]) {
-    guard utf8.contains(where: { $0 >= 0x7F }) else { return appendJSONString(utf8, to: &json) }
-    json.append(UInt8(ascii: "\""))
-    for scalar in String(decoding: utf8, as: UTF8.self).unicodeScalars {
-      let bytes = Array(String(scalar).utf8)
-      if scalar.value < 0x7F {
-        var quoted: [UInt8] = []
-        appendJSONString(bytes[...], to: &quoted)
-        json += quoted.dropFirst().dropLast()
-      } else {
-        for unit in String(scalar).utf16 {
-          let digits = String(unit, radix: 16)
-          json += "\\u\(String(repeating: "0", count: 4 - digits.count))\(digits)".utf8
-        }
-      }
-    }
-    json.append(UInt8(ascii: "\""))
   }
 }
