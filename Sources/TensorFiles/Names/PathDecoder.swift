@@ -27,13 +27,11 @@ package enum PathDecoder {
   }
 
   private static let percent = UInt8(ascii: "%")
-  /// `%~` and 16 digits of a hash.
-  private static let cutMarkCount = 18
 
   private static func decode(_ component: [UInt8]) throws(Problem) -> [UInt8] {
     guard component.contains(percent) else { return component }
     if component == [percent] { return [] }
-    if isCut(component) {
+    if CutName.hash(in: component) != nil {
       throw Problem(problem: "its name was too long for a path and was cut; pack the mount itself")
     }
     var decoded: [UInt8] = []
@@ -47,15 +45,6 @@ package enum PathDecoder {
       decoded.append(high << 4 | low)
     }
     return decoded
-  }
-
-  private static func isCut(_ component: [UInt8]) -> Bool {
-    let mark = component.suffix(cutMarkCount)
-    return mark.starts(with: "%~".utf8) && mark.count == cutMarkCount
-      && mark.dropFirst(2).allSatisfy { byte in
-        (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
-          || (UInt8(ascii: "a")...UInt8(ascii: "f")).contains(byte)
-      }
   }
 
   /// The value of a digit as the encoder writes it, in upper case.

@@ -68,14 +68,10 @@ package struct PathEncoder {
 
 /// Puts a path together from the components of a name.
 private struct PathWriter {
-  /// NAME_MAX of Linux.
-  private static let maximumComponent = 255
-  private static let hashDigits = 16
-
   private(set) var path = EncodedPath()
   private let name: ArraySlice<UInt8>
-  /// `%~` and the hash of the name; one name can need it a million times.
-  private lazy var cutMark = Array("%~".utf8) + SHA256.hexPrefix(of: name, digits: Self.hashDigits)
+  /// The hash of the name; one name can need it a million times.
+  private lazy var hash = CutName.hash(of: name)
 
   init(name: ArraySlice<UInt8>) {
     self.name = name
@@ -95,7 +91,7 @@ private struct PathWriter {
     } else if raw.first == dot, isReserved(raw) {
       let dots = raw.prefix { $0 == dot }
       append(escaped: dots.flatMap(escape) + raw[dots.endIndex...])
-    } else if raw.count <= Self.maximumComponent, raw.allSatisfy({ !mustEscape($0) }) {
+    } else if raw.count <= CutName.maximumCount, raw.allSatisfy({ !mustEscape($0) }) {
       append(escaped: raw)
     } else {
       append(escaped: encoded(raw))
@@ -110,15 +106,10 @@ private struct PathWriter {
 
   private mutating func encoded(_ raw: ArraySlice<UInt8>) -> [UInt8] {
     var encoded: [UInt8] = []
-    /// Where the last whole character ends that leaves room for the hash.
-    var cut = 0
-    let room = Self.maximumComponent - 2 - Self.hashDigits
     for byte in raw {
-      // 10xxxxxx continues a character of UTF-8; every other byte begins one.
-      if byte & 0xC0 != 0x80, encoded.count <= room { cut = encoded.count }
       if mustEscape(byte) { encoded += escape(byte) } else { encoded.append(byte) }
       // The rest of a component of 100 MB is of no interest.
-      if encoded.count > Self.maximumComponent { return encoded[..<cut] + cutMark }
+      if encoded.count > CutName.maximumCount { return Array(CutName.cut(encoded[...], hash: hash)) }
     }
     return encoded
   }

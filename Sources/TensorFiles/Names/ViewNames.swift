@@ -8,9 +8,6 @@ internal import Safetensors
 /// NAME_MAX is cut as the tree's own are: a file's with the hash of the tensor's name, a directory's with that of its
 /// name in the tree.
 package struct ViewNames: Sendable {
-  private static let maximumCount = 255
-  private static let hashDigits = 16
-
   /// A directory, and the hash that stands in a name in it.
   private struct Key: Hashable {
     let directory: UInt32
@@ -29,18 +26,16 @@ package struct ViewNames: Sendable {
     var positions: [Key: Int] = [:]
     for (position, node) in tree.nodes.enumerated() {
       let name = tree.name(of: node)
-      guard View.inDirectories.contains(where: { Self.uncut(name, node.kind, $0).count > Self.maximumCount })
+      guard
+        View.inDirectories.contains(where: { Self.uncut(name, node.kind, $0).count > CutName.maximumCount })
       else { continue }
       let hash: [UInt8]
       if node.kind == .tensor {
         // A file that the tree has cut has it already: `%~` is in no other name.
-        let isCut = name.dropLast(Self.hashDigits).suffix(2).elementsEqual("%~".utf8)
         let tensor = models[Int(node.model)].name(at: models[Int(node.model)].places[Int(node.first)])
-        hash =
-          isCut
-          ? Array(name.suffix(Self.hashDigits)) : SHA256.hexPrefix(of: tensor.utf8, digits: Self.hashDigits)
+        hash = CutName.hash(in: name) ?? CutName.hash(of: tensor.utf8)
       } else {
-        hash = SHA256.hexPrefix(of: name, digits: Self.hashDigits)
+        hash = CutName.hash(of: name)
       }
       hashes[position] = hash
       let former = positions.updateValue(position, forKey: Key(directory: node.parent, hash: hash[...]))
@@ -54,10 +49,9 @@ package struct ViewNames: Sendable {
   package func name(of position: Int, in view: View) -> ArraySlice<UInt8> {
     let node = tree.nodes[position]
     let uncut = Self.uncut(tree.name(of: node), node.kind, view)
-    guard uncut.count > Self.maximumCount, let hash = hashes[position] else { return uncut }
+    guard uncut.count > CutName.maximumCount, let hash = hashes[position] else { return uncut }
     let suffix = node.kind == .directory ? [] : view.suffix
-    let room = Self.maximumCount - 2 - Self.hashDigits - suffix.count
-    return uncut[..<Self.boundary(in: uncut, room: room)] + Array("%~".utf8) + hash + suffix
+    return CutName.cut(uncut, hash: hash, suffix: suffix)
   }
 
   /// The position of the child of this name in a view, or nil.
@@ -74,7 +68,7 @@ package struct ViewNames: Sendable {
     for candidate in [
       tree.child(stem.span, of: node),
       hasEncodedDot ? tree.child(withDot.span, of: node) : nil,
-      positions[Key(directory: UInt32(directory), hash: stem.suffix(Self.hashDigits))],
+      positions[Key(directory: UInt32(directory), hash: (CutName.hash(in: stem) ?? [])[...])],
     ] {
       if let candidate, self.name(of: candidate, in: view) == name { return candidate }
     }
@@ -90,16 +84,6 @@ package struct ViewNames: Sendable {
 
   /// The view's suffix with its dot encoded.
   private static func encodedDot(_ view: View) -> [UInt8] { Array("%2E".utf8) + view.suffix.dropFirst() }
-
-  /// Where to cut a name so that at most `room` bytes are left, none of them part of a character or of an escape
-  /// that is left behind.
-  private static func boundary(in name: ArraySlice<UInt8>, room: Int) -> Int {
-    var end = name.startIndex + room
-    // 10xxxxxx continues a character of UTF-8.
-    while end > name.startIndex, name[end] & 0xC0 == 0x80 { end -= 1 }
-    if let escape = name[..<end].suffix(2).firstIndex(of: UInt8(ascii: "%")) { end = escape }
-    return end
-  }
 }
 
 extension ArraySlice<UInt8> {
