@@ -1,3 +1,4 @@
+internal import Linux
 internal import PyTorch
 package import Safetensors
 package import SystemPackage
@@ -75,19 +76,9 @@ package struct Shard: Sendable {
   /// Throws ESTALE where the file has become too short. Whoever must know that the bytes are those of the
   /// file that was opened asks ``SourceFile/isUnchanged()`` afterwards.
   package func read(_ tensor: Tensor, _ range: Range<UInt64>) throws(Errno) -> [UInt8] {
-    var failure: Errno?
-    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: range.count) { buffer, initialized in
-      var target = unsafe MutableRawSpan(
-        _unsafeBytes: UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: range.count))
-      do throws(Errno) {
-        try read(tensor, from: range.lowerBound, into: &target)
-        initialized = range.count
-      } catch {
-        failure = error
-      }
+    try [UInt8](filling: range.count) { target throws(Errno) in
+      try read(tensor, from: range.lowerBound, into: &target)
     }
-    if let failure { throw failure }
-    return bytes
   }
 
   /// As many bytes as `target` has, from `offset` of a tensor: otherwise as ``read(_:_:)``.

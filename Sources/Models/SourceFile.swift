@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Linux
 internal import Safetensors
 internal import Synchronization
 package import SystemPackage
@@ -86,17 +87,7 @@ package final class SourceFile: Sendable {
   /// Reads `count` bytes from `offset` into memory of their own: pread(2), which no truncation can turn into a
   /// signal. Throws ESTALE where the file ends before that.
   package func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
-    var failure: Errno?
-    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
-      do throws(Errno) {
-        try unsafe fill(UnsafeMutableRawBufferPointer(start: buffer.baseAddress, count: count), from: offset)
-        initialized = count
-      } catch {
-        failure = error
-      }
-    }
-    if let failure { throw failure }
-    return bytes
+    try [UInt8](filling: count) { target throws(Errno) in try read(from: offset, into: &target) }
   }
 
   /// Reads as many bytes as `target` has from `offset`: pread(2), as ``read(from:count:)``.

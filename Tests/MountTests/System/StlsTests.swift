@@ -129,13 +129,14 @@ extension MountTests {
       #expect(outcome.text.hasSuffix("373G\ntotal 373G in 1 tensor, 1 file"), "\(outcome)")
     }
 
-    @Test("Tensors that repeat one element have a total beyond 64 bits: it is said to be more, and nothing traps")
+    @Test("A total beyond 64 bits, as of tensors that repeat one element, is said to be more")
     func hugeTotal() async throws {
       let files = try TemporaryDirectory()
       var torch = TorchFile()
       let storage = torch.addStorage("Byte", count: 1)
       torch.object = .ordered([
-        "a": torch.view(of: storage, [.max], strides: [0]), "b": torch.view(of: storage, [.max], strides: [0]),
+        "a": torch.view(of: storage, [.max], strides: [0]),
+        "b": torch.view(of: storage, [.max], strides: [0]),
         "c": torch.view(of: storage, [.max], strides: [0]),
       ])
       let path = try files.write("m.pt", torch)
