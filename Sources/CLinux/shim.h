@@ -3,6 +3,7 @@
 #ifndef STMOUNT_CLINUX_SHIM_H
 #define STMOUNT_CLINUX_SHIM_H
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sched.h>
@@ -11,6 +12,7 @@
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 // Swift hides fork(2), which is unsafe once a thread has been started. Its only caller forks before that.
@@ -70,6 +72,42 @@ static inline int stmount_set_pipe_size(int pipe, int size) { return fcntl(pipe,
 static inline int stmount_pipe_is_empty(int pipe) {
   int count = 0;
   return ioctl(pipe, FIONREAD, &count) == 0 && count == 0;
+}
+
+// Copies bytes of a file to where another one is to be written next: copy_file_range(2), declared with _GNU_SOURCE alone.
+ssize_t copy_file_range(int, off_t *, int, off_t *, size_t, unsigned);
+static inline ssize_t stmount_copy_range(int source, off_t offset, int target, size_t length) {
+  return copy_file_range(source, &offset, target, NULL, length, 0);
+}
+
+// Begins to write bytes of a file to the disk: sync_file_range(2), declared with _GNU_SOURCE alone.
+int sync_file_range(int, off_t, off_t, unsigned);
+static inline void stmount_begin_writeback(int file, off_t offset, off_t length) {
+  const unsigned write = 2;  // SYNC_FILE_RANGE_WRITE
+  sync_file_range(file, offset, length, write);
+}
+
+// A file without a name in a directory: open(2) with O_TMPFILE, which needs _GNU_SOURCE. -1 with errno.
+static inline int stmount_open_unnamed(const char *directory, mode_t mode) {
+  return open(directory, __O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
+}
+
+// What a file system has free, in bytes, for this user: statfs(2). -1 with errno.
+struct stmount_space {
+  unsigned long long free;
+  // Files can share blocks, so that a copy need not take any: Btrfs, XFS, bcachefs.
+  int shares_blocks;
+};
+static inline int stmount_get_space(const char *path, struct stmount_space *space) {
+  struct statfs status;
+  if (statfs(path, &status) != 0) return -1;
+  // What knows no blocks knows no limit either.
+  if (status.f_blocks == 0) { errno = ENOTSUP; return -1; }
+  const unsigned long long blocks = geteuid() == 0 ? status.f_bfree : status.f_bavail;
+  if (__builtin_mul_overflow(blocks, (unsigned long long)status.f_bsize, &space->free)) space->free = ~0ULL;
+  const unsigned type = (unsigned)status.f_type;
+  space->shares_blocks = type == 0x9123683E || type == 0x58465342 || type == 0xCA451A4E;
+  return 0;
 }
 
 // prctl(2) is variadic.

@@ -17,18 +17,21 @@ package struct Interruption: Error {
   }
 }
 
-/// The signals that would end the command, made to wait while files are written.
+/// All signals that would end the command and can be blocked, blocked while files are written.
 ///
 /// They are looked for where the command can stop. So there is one way out, whatever the reason, and no code that runs
 /// between two others.
 package struct BlockedSignals {
   private let set: sigset_t
 
+  /// Those that by default are ignored, or stop a process and let it go on: signal(7).
+  private static let harmless = [SIGCHLD, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH]
+
   /// Makes the signals wait, but for those that whoever started this has told it to ignore: nohup(1).
   package init() {
     var set = sigset_t()
     unsafe sigemptyset(&set)
-    for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+    for signal in 1...(64 as CInt) where !Self.harmless.contains(signal) {
       var action = sigaction()
       unsafe sigaction(signal, nil, &action)
       // SIG_IGN is no function, but the address 1.

@@ -25,7 +25,7 @@ struct FileCopier {
   private static let pieceSize: UInt64 = 4 << 20
   /// Parts that are shorter cost more calls than they save copies.
   private static let minimumPiece: UInt64 = 1 << 20
-  private static let pageSize: UInt64 = 4096
+  private static let pageSize = UInt64(getpagesize())
   /// Large enough that passing a buffer on costs nothing beside writing it, and small enough for the processor's cache.
   private static let bufferSize = 1 << 20
 
@@ -111,39 +111,22 @@ struct FileCopier {
     -> UInt64?
   {
     while true {
-      let copied = Self.copyFileRange(source, offset, output.descriptor, count)
-      if copied > 0 {
-        output.descriptor.beginWriteback(of: written..<written + UInt64(copied))
-        written += UInt64(copied)
-        return UInt64(copied)
-      }
-      guard copied < 0 else { return nil }
-      switch Errno(rawValue: errno) {
-      case .interrupted: continue
-      case .improperLink, .invalidArgument, .notSupported, .noFunction, .badFileDescriptor, .notPermitted,
-        .overflow:
-        return nil
-      case let error where [.noSpace, .diskQuotaExceeded, .fileTooLarge].contains(error): throw .target(error)
-      case let error: throw .either(error)
+      do throws(Errno) {
+        let copied = UInt64(try output.descriptor.copy(count, from: offset, of: source))
+        guard copied > 0 else { return nil }
+        output.descriptor.beginWriteback(of: written..<written + copied)
+        written += copied
+        return copied
+      } catch {
+        switch error {
+        case .interrupted: continue
+        case .improperLink, .invalidArgument, .notSupported, .noFunction, .badFileDescriptor, .notPermitted,
+          .overflow:
+          return nil
+        case .noSpace, .diskQuotaExceeded, .fileTooLarge: throw .target(error)
+        default: throw .either(error)
+        }
       }
     }
-  }
-
-  /// copy_file_range(2) to the target's end, which Glibc's module hides. ENOSYS where the C library has it not.
-  private static func copyFileRange(
-    _ source: FileDescriptor, _ offset: UInt64, _ target: FileDescriptor, _ count: Int
-  ) -> Int {
-    typealias Function =
-      @convention(c) (
-        CInt, UnsafeMutablePointer<Int64>?, CInt, UnsafeMutablePointer<Int64>?, Int, CUnsignedInt
-      ) -> Int
-    guard let symbol = unsafe dlsym(nil, "copy_file_range") else {
-      errno = ENOSYS
-      return -1
-    }
-    var offset = Int64(offset)
-    // The declaration in unistd.h.
-    let function = unsafe unsafeBitCast(symbol, to: Function.self)
-    return unsafe function(source.rawValue, &offset, target.rawValue, nil, count, 0)
   }
 }

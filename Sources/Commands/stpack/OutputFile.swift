@@ -3,93 +3,142 @@ import Linux
 import Models
 import Safetensors
 import SystemPackage
-import TensorFiles
 
-/// A file that appears under its name once it is whole, or never: it is written under another name in the same
-/// directory, and removed when the object goes.
+/// A file that appears under its name once it is whole, or never.
+///
+/// It has no name until then where the file system can do that, so that not even SIGKILL leaves anything. Elsewhere it
+/// has another name in the same directory, and is removed when the object goes.
 final class OutputFile {
-  /// Where it is to appear.
-  let path: FilePath
+  /// What messages call it; safe to print.
+  let name: String
   /// Open for writing.
   let descriptor: FileDescriptor
-  private let temporary: FilePath
-  private var isPublished = false
+  /// Where it is to appear; nil of a stream.
+  private let path: OutputPath?
+  /// What it is called meanwhile; nil where it has no name, or its own.
+  private var hidden: FilePath?
 
-  /// Makes an empty file, hidden, with the permissions that the umask leaves: open(2) with O_EXCL.
-  init(for path: FilePath) throws(Failure) {
+  /// Standard output, to which bytes go at once.
+  init() {
+    name = "standard output"
+    descriptor = .standardOutput
+    path = nil
+  }
+
+  /// Makes an empty file: open(2) with O_TMPFILE or O_EXCL. It has the permissions that the umask leaves, or the mode and,
+  /// as far as that is permitted, the owner of the file that it replaces.
+  init(for path: OutputPath) throws(Failure) {
     self.path = path
-    let directory = path.removingLastComponent()
-    // The name says whose it is should a crash leave it behind; NAME_MAX is 255.
-    let stem = "." + String(decoding: path.fileName.prefix(100), as: UTF8.self) + ".stpack-"
-    var attempts = 100
-    while true {
-      let name = stem + String(UInt32.random(in: 0 ... .max), radix: 36)
-      let temporary = directory.appending(name)
-      do {
-        descriptor = try FileDescriptor.open(
-          temporary, .readWrite, options: [.create, .exclusiveCreate, .closeOnExec],
-          permissions: FilePermissions(rawValue: 0o666))
-        self.temporary = temporary
-        return
+    name = path.file.printable
+    let permissions = FilePermissions(rawValue: path.replaced == nil ? 0o666 : 0o600)
+    if let unnamed = try? FileDescriptor.openUnnamed(in: path.directory, permissions: permissions) {
+      descriptor = unnamed
+    } else {
+      do throws(Errno) {
+        (descriptor, hidden) = try Self.hidden(in: path.directory) { hidden throws(Errno) in
+          let flags = O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC
+          let result = unsafe hidden.withPlatformString { unsafe open($0, flags, permissions.rawValue) }
+          guard result >= 0 else { throw Errno(rawValue: errno) }
+          return FileDescriptor(rawValue: result)
+        }
       } catch {
-        attempts -= 1
-        let error = error as? Errno ?? .ioError
-        guard error == .fileExists, attempts > 0 else { throw Self.failure(error, path, "create") }
+        throw Self.failure(error, name, "create")
       }
     }
+    if let replaced = path.replaced { keepAttributes(of: replaced) }
   }
 
   deinit {
-    try? descriptor.close()
-    if !isPublished { _ = unsafe temporary.withPlatformString { unsafe unlink($0) } }
+    if let hidden { _ = unsafe hidden.withPlatformString { unsafe unlink($0) } }
+    if path != nil { try? descriptor.close() }
   }
 
-  /// Refuses what stands in the way of a file: anything but a regular file, and one of those unless it is to be
-  /// replaced.
-  static func check(_ path: FilePath, replaces: Bool) throws(Failure) {
-    // Of a link, the link: it is what would be replaced.
-    guard let type = try? Stat(path, followTargetSymlink: false).type else { return }
-    guard type == .regular || type == .symbolicLink else {
-      throw Failure(status: EX_CANTCREAT, "\(path.printable): there is something that is not a regular file")
-    }
-    guard replaces else { throw exists(path) }
-  }
-
-  private static func exists(_ path: FilePath) -> Failure {
-    Failure(status: EX_CANTCREAT, "\(path.printable): it exists already; --force replaces it")
-  }
-
-  /// Makes sure that the bytes are on the disk: fsync(2).
-  func synchronize() throws(Failure) {
-    guard fsync(descriptor.rawValue) == 0 else { throw failure(Errno(rawValue: errno), "write") }
-  }
-
-  /// Gives the file its name: rename(2), or, where nothing may be replaced, link(2), which never does.
-  func publish(replaces: Bool) throws(Failure) {
-    if !replaces {
-      let result = unsafe temporary.withPlatformString { old in
-        unsafe path.withPlatformString { new in unsafe link(old, new) }
+  /// Has `make` make something under a name that nothing has.
+  private static func hidden<Result>(
+    in directory: FilePath, _ make: (FilePath) throws(Errno) -> Result
+  ) throws(Errno) -> (Result, FilePath) {
+    var attempts = 100
+    while true {
+      let path = directory.appending(".stpack-" + String(UInt64.random(in: 0 ... .max), radix: 36))
+      do throws(Errno) {
+        return (try make(path), path)
+      } catch {
+        attempts -= 1
+        guard error == .fileExists, attempts > 0 else { throw error }
       }
-      if result == 0 { return }
-      let error = Errno(rawValue: errno)
-      if error == .fileExists { throw Self.exists(path) }
-      // Some file systems have no links; a file that appears in this moment is replaced there.
-      try Self.check(path, replaces: false)
     }
-    let result = unsafe temporary.withPlatformString { old in
-      unsafe path.withPlatformString { new in unsafe rename(old, new) }
+  }
+
+  /// fchown(2), fchmod(2). Where the owner cannot be had, the file does not act with the rights of another.
+  private func keepAttributes(of replaced: Stat) {
+    var mode = replaced.permissions
+    let (user, group) = (replaced.userID.rawValue, replaced.groupID.rawValue)
+    if fchown(descriptor.rawValue, user, group) != 0 {
+      mode.subtract([.setUserID, .setGroupID])
+      _ = fchown(descriptor.rawValue, uid_t.max, group)
     }
-    guard result == 0 else { throw failure(Errno(rawValue: errno), "create") }
-    isPublished = true
+    _ = fchmod(descriptor.rawValue, mode.rawValue)
+  }
+
+  /// Makes sure that the bytes are on the disk: fsync(2). Of a stream, its reader must.
+  func synchronize() throws(Failure) {
+    guard path == nil || fsync(descriptor.rawValue) == 0 else {
+      throw failure(Errno(rawValue: errno), "write")
+    }
+  }
+
+  /// Gives the file its name, in place of another one only if that is wanted.
+  func publish(replaces: Bool) throws(Failure) {
+    guard let path else { return }
+    do throws(Errno) {
+      if let hidden {
+        try Self.move(hidden, to: path.file, replaces: replaces)
+      } else {
+        do throws(Errno) {
+          try descriptor.link(at: path.file)
+        } catch .fileExists where replaces {
+          // Only rename(2) replaces a file, and it needs a name.
+          (_, hidden) = try Self.hidden(in: path.directory) { hidden throws(Errno) in
+            try descriptor.link(at: hidden)
+          }
+          if let hidden { try Self.move(hidden, to: path.file, replaces: true) }
+        }
+      }
+    } catch {
+      throw error == .fileExists ? Self.exists(name) : failure(error, "create")
+    }
+  }
+
+  /// rename(2), or, where nothing may be replaced, link(2), which never does: the old name is left to deinit.
+  private static func move(_ old: FilePath, to new: FilePath, replaces: Bool) throws(Errno) {
+    let error: CInt = unsafe old.withPlatformString { old in
+      unsafe new.withPlatformString { new -> CInt in
+        if !replaces {
+          if unsafe link(old, new) == 0 { return 0 }
+          if errno == EEXIST { return EEXIST }
+          // Some file systems have no links. A file that appears in this moment is replaced there.
+          if unsafe access(new, F_OK) == 0 { return EEXIST }
+        }
+        return unsafe rename(old, new) == 0 ? 0 : errno
+      }
+    }
+    if error != 0 { throw Errno(rawValue: error) }
   }
 
   /// Takes a published file away again.
-  func withdraw() { _ = unsafe path.withPlatformString { unsafe unlink($0) } }
+  func withdraw() {
+    if let path { _ = unsafe path.file.withPlatformString { unsafe unlink($0) } }
+  }
+
+  static func exists(_ name: String) -> Failure {
+    Failure(status: EX_CANTCREAT, "\(name): it exists already; --force replaces it")
+  }
 
   /// What to say of an error that writing gave.
-  func failure(_ error: Errno, _ action: String) -> Failure { Self.failure(error, path, action) }
+  func failure(_ error: Errno, _ action: String) -> Failure { Self.failure(error, name, action) }
 
-  private static func failure(_ error: Errno, _ path: FilePath, _ action: String) -> Failure {
+  /// What to say of an error; `name` is safe to print.
+  static func failure(_ error: Errno, _ name: String, _ action: String) -> Failure {
     let status: Int32
     switch error {
     case .permissionDenied, .notPermitted: status = EX_NOPERM
@@ -99,6 +148,6 @@ final class OutputFile {
       status = EX_CANTCREAT
     default: status = EX_OSERR
     }
-    return Failure(status: status, "\(path.printable): cannot \(action) it: \(error)")
+    return Failure(status: status, "\(name): cannot \(action) it: \(error)")
   }
 }

@@ -29,6 +29,13 @@ struct PackPlan {
   /// All tensors, in the order of their names.
   let tensors: [Tensor]
 
+  /// The size of all files but the index, in bytes.
+  var byteCount: UInt64 { files.map(\.byteCount).clampedSum }
+  /// The size of the tensors that are no part of another file, in bytes.
+  var computedByteCount: UInt64 {
+    files.flatMap(\.tensors).filter { $0.source.gather != nil }.map(\.tensor.byteCount).clampedSum
+  }
+
   /// Lays out tensors that were selected and have their final names.
   ///
   /// - Parameters:

@@ -8,40 +8,69 @@ import TensorFiles
 /// Carries out a plan: all files are written whole before one of them gets its name.
 struct PackWriter {
   private let plan: PackPlan
-  private let directory: FilePath
-  private let replaces: Bool
   private var progress: Progress
-  private let signals = BlockedSignals()
+  /// Nil where nothing has to be cleaned up after a signal.
+  private var signals: BlockedSignals?
 
-  /// A writer into a directory. Files there are replaced only if that is wanted. From here on signals wait.
-  init(_ plan: PackPlan, in directory: FilePath, replaces: Bool) {
+  /// A writer of a plan.
+  init(_ plan: PackPlan) {
     self.plan = plan
-    self.directory = directory
-    self.replaces = replaces
-    progress = Progress(total: plan.files.reduce(0) { $0 + $1.byteCount })
+    progress = Progress(total: plan.byteCount)
   }
 
-  /// Writes. Whatever is thrown, nothing of it is left: neither a file nor a part of one.
-  mutating func run() throws {
+  /// Writes the one file of the plan to standard output.
+  mutating func writeStream() throws {
+    defer { progress.clear() }
+    for file in plan.files { try write(file, to: OutputFile()) }
+  }
+
+  /// Writes all files into a directory; those that are there are replaced only if that is wanted. Meanwhile signals wait.
+  /// Whatever is thrown, nothing is left: neither a file nor a part of one.
+  mutating func write(into directory: FilePath, replaces: Bool) throws {
+    var paths: [OutputPath] = []
+    for name in plan.files.map(\.name) + (plan.index.map { [$0.name] } ?? []) {
+      paths.append(try OutputPath(directory.pushing(FilePath(bytes: name)), replaces: replaces))
+    }
+    try checkSpace(paths)
+    signals = BlockedSignals()
     defer { progress.clear() }
     var outputs: [OutputFile] = []
-    for file in plan.files {
-      let output = try OutputFile(for: path(file.name))
+    for (file, path) in zip(plan.files, paths) {
+      let output = try OutputFile(for: path)
       try write(file, to: output)
       outputs.append(output)
     }
-    if let index = plan.index {
-      let output = try OutputFile(for: path(index.name))
+    if let index = plan.index, let path = paths.last {
+      let output = try OutputFile(for: path)
       var copier = FileCopier(to: output)
       try append(index.bytes, with: &copier, to: output)
       try finish(&copier, output)
       outputs.append(output)
     }
-    try signals.check()
-    try publish(outputs)
+    try signals?.check()
+    try publish(outputs, replaces: replaces)
+    // The names are as lasting as the bytes: fsync(2) of the directory, where the file system has that.
+    for directory in Set(paths.map(\.directory)) {
+      guard
+        let descriptor = try? FileDescriptor.open(
+          directory, .readOnly, options: [.directory, .closeOnExec])
+      else { continue }
+      _ = fsync(descriptor.rawValue)
+      try? descriptor.close()
+    }
   }
 
-  private func path(_ name: [UInt8]) -> FilePath { directory.pushing(FilePath(bytes: name)) }
+  /// Refuses what cannot fit before a byte is written. A limit that the file system does not tell, such as a quota, is an
+  /// error while writing.
+  private func checkSpace(_ paths: [OutputPath]) throws(Failure) {
+    guard let path = paths.first, let space = FreeSpace(at: path.directory) else { return }
+    let needed = space.sharesBlocks ? plan.computedByteCount : plan.byteCount
+    guard needed > space.bytes else { return }
+    throw Failure(
+      status: EX_OSERR,
+      "\(path.file.printable): the output takes \(needed) bytes, and its file system has \(space.bytes) free; "
+        + "free some, leave tensors out with --exclude, or write it elsewhere")
+  }
 
   private mutating func write(_ file: PackPlan.File, to output: OutputFile) throws {
     var copier = FileCopier(to: output)
@@ -103,7 +132,7 @@ struct PackWriter {
     with copier: inout FileCopier, to output: OutputFile
   ) throws {
     for start in stride(from: 0, to: count, by: Int(Self.gatheredSize)) {
-      try signals.check()
+      try signals?.check()
       let piece = start..<min(start + Self.gatheredSize, count)
       let bytes: [UInt8]
       do throws(Errno) {
@@ -126,7 +155,7 @@ struct PackWriter {
       file.descriptor.rawValue, off_t(range.lowerBound), off_t(range.count), Int32(POSIX_FADV_SEQUENTIAL))
     var rest = range
     while !rest.isEmpty {
-      try signals.check()
+      try signals?.check()
       do throws(FileCopier.Problem) {
         let count = try copier.append(rest, of: file)
         rest = rest.lowerBound + count..<rest.upperBound
@@ -147,13 +176,13 @@ struct PackWriter {
     switch problem {
     case .source(let error): return .system("\(source): cannot read it: \(error)")
     case .target(let error): return output.failure(error, "write")
-    case .either(let error): return .system("\(source): cannot copy it to \(output.path.printable): \(error)")
+    case .either(let error): return .system("\(source): cannot copy it to \(output.name): \(error)")
     }
   }
 
   /// Gives the files their names, the index last: readers that find it find all it names. Should one fail, those before it
   /// go again, but for such as have replaced others.
-  private func publish(_ outputs: [OutputFile]) throws(Failure) {
+  private func publish(_ outputs: [OutputFile], replaces: Bool) throws(Failure) {
     for (position, output) in outputs.enumerated() {
       do throws(Failure) {
         try output.publish(replaces: replaces)
@@ -161,12 +190,6 @@ struct PackWriter {
         if !replaces { for former in outputs[..<position] { former.withdraw() } }
         throw error
       }
-    }
-    // The names are as lasting as the bytes: fsync(2) of the directory, where the file system has that.
-    let name = directory.isEmpty ? "." : directory
-    if let descriptor = try? FileDescriptor.open(name, .readOnly, options: [.directory, .closeOnExec]) {
-      _ = fsync(descriptor.rawValue)
-      try? descriptor.close()
     }
   }
 }

@@ -71,7 +71,7 @@ extension MountTests {
       #expect(try Stat(FilePath("/dev/null")).type == .characterSpecial)
       try await Packing.expectFailure(
         ["\(source)", "-o", "\(files.path)/none/out"], in: files, status: 73,
-        says: "cannot create it: No such file")
+        says: "does not exist; create it first")
       try await Packing.expectFailure(
         ["\(source)", "-o", "\(source)/out"], in: files, status: 73, says: "cannot create it: Not a directory"
       )
