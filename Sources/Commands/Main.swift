@@ -9,6 +9,7 @@ import SystemPackage
   static func main() {
     // No file of a model may get the number of standard error, for messages to be written into.
     StandardStreams.openClosed()
+    OpenFileLimit.raise()
     switch FilePath(argument: Arguments.all.first ?? "").lastComponent?.string {
     case "stls": Stls.main()
     case "stpack": Stpack.main()

@@ -4,7 +4,7 @@ internal import SystemPackage
 /// The tensors of one model: of one file, or of the shards of a set.
 package struct Model: Sendable {
   /// A tensor's place: `shard` in ``Model/shards``, `index` in that shard's header.
-  package struct Place: Sendable {
+  package struct Place: Hashable, Sendable {
     /// The position of the shard.
     package let shard: Int32
     /// The position in the shard's header.
@@ -55,9 +55,9 @@ extension Sequence<UInt64> {
 
 extension Model {
   /// A model of one file, or of the union of several whose tensors' names must not clash.
-  init(files paths: [FilePath], lenient: Bool) throws(ModelError) {
+  init(files paths: [FilePath], _ options: OpeningOptions) throws(ModelError) {
     var shards: [Shard] = []
-    for path in paths { shards.append(try Shard(opening: path, lenient: lenient)) }
+    for path in paths { shards.append(try Shard(opening: path, lenient: options.isLenient)) }
     shards.makeNamesUnique()
 
     var places: [Place] = []
@@ -83,52 +83,6 @@ extension Model {
       shards: shards, places: places, warnings: shards.flatMap(\.warnings), omitted: shards.flatMap(\.omitted)
     )
   }
-
-  /// A model of a sharded set, exactly as its index names it; the shards are beside the path given, wherever
-  /// symbolic links lead.
-  init(index path: FilePath, lenient: Bool) throws(ModelError) {
-    let index = try ModelIndex(opening: path)
-    let directory = path.removingLastComponent()
-    var shards: [Shard] = []
-    for (position, name) in index.shards.enumerated() {
-      let shardPath = directory.pushing(FilePath(bytes: name))
-      do throws(ModelError) {
-        shards.append(try Shard(opening: shardPath, lenient: lenient))
-      } catch {
-        guard error.kind == .noSource, error.path == shardPath else { throw error }
-        let users = index.tensors.filter { $0.shard == position }
-        let example = users.first.map { ", such as \($0.name)" } ?? ""
-        throw ModelError(
-          .malformed, shardPath,
-          "the shard is missing, and the index \(path.printable) puts "
-            + PrintableText.counted(users.count, "tensor") + " into it"
-            + example + "; \(error.problem)")
-      }
-    }
-
-    var places: [Place] = []
-    var omitted: [OmittedTensor] = []
-    for (name, position) in index.tensors {
-      guard let found = shards[position].header.index(of: name) else {
-        if let missing = shards[position].omitted.first(where: { $0.name == name }) {
-          omitted.append(missing)
-          continue
-        }
-        throw ModelError(
-          .malformed, shards[position].file.path,
-          "tensor \(name) is missing, though the index \(path.printable) puts it here")
-      }
-      places.append(Place(shard: Int32(position), index: Int32(found)))
-    }
-    var warnings = shards.flatMap(\.warnings)
-    let extras = shards.reduce(0) { $0 + $1.header.count } - places.count
-    if extras > 0 {
-      warnings.append(
-        "\(path.printable): the shards hold \(PrintableText.counted(extras, "tensor")) that the index does not name; left out"
-      )
-    }
-    self.init(shards: shards, places: places, warnings: warnings, omitted: omitted)
-  }
 }
 
 extension Shard {
@@ -138,7 +92,7 @@ extension Shard {
   private static let namedGlobals = 40
 
   /// A line about bytes that were accepted leniently, and some about tensors that are not shown.
-  fileprivate var warnings: [String] {
+  var warnings: [String] {
     var lines = omitted.prefix(Self.namedOmissions).map {
       "\(file.path.printable): tensor \($0.name) \($0.reason); left out"
     }
@@ -163,7 +117,7 @@ extension Shard {
 
 extension [Shard] {
   /// Calls shards that share a file name by their paths.
-  fileprivate mutating func makeNamesUnique() {
+  mutating func makeNamesUnique() {
     let uses = Dictionary(grouping: self, by: \.name)
     for position in indices where uses[self[position].name, default: []].count > 1 {
       self[position].name = String(decoding: self[position].file.path.bytes, as: UTF8.self)

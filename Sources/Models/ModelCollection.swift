@@ -19,37 +19,65 @@ package struct ModelCollection: Sendable {
 
   private let notes: [String]
 
-  /// Opens sources: one `.safetensors` file, index or directory, or several `.safetensors` files.
-  ///
-  /// `lenient` accepts bytes after the last tensor of a file.
-  package init(opening sources: [FilePath], lenient: Bool = false) throws(ModelError) {
+  /// Opens sources: one file, index or directory, or several files.
+  package init(opening sources: [FilePath], _ options: OpeningOptions = OpeningOptions()) throws(ModelError) {
     var notes: [String] = []
     if sources.count == 1, let source = sources.first {
-      let isDirectory = try ModelError.translating("open", source) { try Stat(source).type == .directory }
-      if isDirectory {
-        let layout = try ModelDirectory(scanning: source).layout(notes: &notes)
-        components = try Self.open(layout, lenient: lenient)
-      } else {
-        let isIndex = ModelIndex.isIndex(source.fileName)
-        components = try Self.open(isIndex ? .index(source) : .files([source]), lenient: lenient)
-      }
+      components = try Self.open(Self.layout(of: source, options, notes: &notes), options)
     } else {
-      components = try Self.open(.files(sources), lenient: lenient)
+      components = try Self.open(.files(sources), options)
     }
     self.notes = notes
   }
 
-  private static func open(_ layout: ModelDirectory.Layout, lenient: Bool) throws(ModelError)
+  /// Decides what a lone source holds.
+  private static func layout(of source: FilePath, _ options: OpeningOptions, notes: inout [String])
+    throws(ModelError) -> ModelDirectory.Layout
+  {
+    let status: Stat
+    do throws(ModelError) {
+      status = try ModelError.translating("open", source) { try Stat(source) }
+    } catch {
+      guard error.kind == .noSource, let advice = MissingSource.advice(for: source) else { throw error }
+      throw ModelError(.noSource, source, "\(error.problem); \(advice)")
+    }
+    guard status.type == .directory else {
+      if ModelIndex.isIndex(source.fileName) { return .index(source, beside: []) }
+      if source.fileName.hasSuffix(ignoringCase: ".distcp") {
+        throw ModelError(
+          .malformed, source,
+          "this is a part of a distributed checkpoint (DCP) of PyTorch: name its directory")
+      }
+      return .files([source])
+    }
+    guard let cache = try HubCache(at: source) else {
+      if options.revision != nil {
+        throw ModelError(
+          .noSource, source, "--revision is for a directory of the Hub's cache, models--ORG--NAME")
+      }
+      return try ModelDirectory(scanning: source, variant: options.variant).layout(notes: &notes)
+    }
+    let snapshot = try cache.snapshot(revision: options.revision)
+    return try ModelDirectory(scanning: snapshot, variant: options.variant).layout(notes: &notes)
+  }
+
+  private static func open(_ layout: ModelDirectory.Layout, _ options: OpeningOptions) throws(ModelError)
     -> [Component]
   {
     switch layout {
-    case .files(let paths): return [Component(name: nil, model: try Model(files: paths, lenient: lenient))]
-    case .index(let path): return [Component(name: nil, model: try Model(index: path, lenient: lenient))]
+    case .files(let paths): return [Component(name: nil, model: try Model(files: paths, options))]
+    case .index(let path, let others):
+      return [Component(name: nil, model: try Model(index: path, beside: others, options))]
+    case .distributed(let path):
+      throw ModelError(
+        .malformed, path,
+        "this is a distributed checkpoint (DCP) of PyTorch: make one file of it with 'python3 -m "
+          + "torch.distributed.checkpoint.format_utils dcp_to_torch DIRECTORY model.pt'")
     case .components(let parts):
       var components: [Component] = []
       for (name, layout) in parts {
         // A component is files or an index, never components again, so there is one model in it.
-        for inner in try open(layout, lenient: lenient) {
+        for inner in try open(layout, options) {
           components.append(Component(name: name, model: inner.model))
         }
       }

@@ -7,119 +7,193 @@ struct ModelDirectory {
   enum Layout {
     /// One file, or several that make one model.
     case files([FilePath])
-    /// A sharded set.
-    case index(FilePath)
+    /// A sharded set, and the files that it may not name.
+    case index(FilePath, beside: [FilePath])
+    /// A checkpoint of torch.distributed in its own files, `.metadata` and `*.distcp`.
+    case distributed(FilePath)
     /// A diffusers pipeline or a TensorRT-LLM checkpoint: several models, by directory name.
     case components([(name: [UInt8], layout: Layout)])
   }
 
-  private let path: FilePath
+  let path: FilePath
   /// Names of the entries that are not hidden, in the order of their bytes.
-  private let names: [[UInt8]]
+  let names: [[UInt8]]
+  /// True if the directory has PyTorch's description of a distributed checkpoint, which is hidden.
+  private let hasDistributedMetadata: Bool
+  let variant: String?
 
   /// Lists a directory: opendir(3), readdir(3).
-  init(scanning path: FilePath) throws(ModelError) {
+  init(scanning path: FilePath, variant: String? = nil) throws(ModelError) {
     self.path = path
-    names = try path.entries().filter { $0.first != UInt8(ascii: ".") }
+    self.variant = variant
+    let all = try path.entries()
+    names = all.filter { $0.first != UInt8(ascii: ".") }
+    hasDistributedMetadata = all.contains { $0.isNamed(".metadata") }
   }
 
   // MARK: - Choosing
 
   /// Decides what the directory holds, adding to `notes` what it leaves out. The rules, first match wins: rank
-  /// files, a pipeline, a file with a model's usual name, an index, the only file that is no part of a split,
-  /// several such files, the parts of one split. PyTorch's files are looked at only where nothing is
-  /// safetensors, and several of them are not one model.
+  /// files, a pipeline, a distributed checkpoint, one model's files.
   func layout(notes: inout [String]) throws(ModelError) -> Layout {
     if let ranks = try rankLayout(notes: &notes) { return ranks }
     if contains("model_index.json"), let pipeline = try pipelineLayout(notes: &notes) { return pipeline }
+    if let distributed = distributedLayout(notes: &notes) { return distributed }
     return try modelLayout(notes: &notes)
   }
 
-  private func modelLayout(notes: inout [String]) throws(ModelError) -> Layout {
-    guard let family = ModelFamily.all.first(where: hasModel) else {
-      throw ModelError(.noSource, path, emptyProblem)
-    }
-    let files = files(of: family)
-    var splits: [ShardName.Split: [[UInt8]]] = [:]
-    var singles: [[UInt8]] = []
-    for file in files {
-      if let part = ShardName(file) {
-        splits[part.split, default: []].append(file)
-      } else {
-        singles.append(file)
+  /// The files of one model. A model without a variant's name comes first, in safetensors and then in PyTorch's files,
+  /// and then what is there only as a variant or as an adapter.
+  func modelLayout(notes: inout [String]) throws(ModelError) -> Layout {
+    if let variant {
+      for family in ModelFamily.all {
+        let files = Files(self, family) { family.variant(of: $0) == variant }
+        if let layout = try layout(of: files, notes: &notes) { return layout }
       }
+      notes.append("\(path.printable): there is no variant \(PrintableText.quoted(variant)) in it")
     }
+    let plain = ModelFamily.all.map { family in
+      Files(self, family) { family.variant(of: $0) == nil && !ModelFamily.isAdapter($0) }
+    }
+    let variants = ModelFamily.all.map { family in Files(self, family) { family.variant(of: $0) != nil } }
+    let adapters = ModelFamily.all.map { family in Files(self, family, where: ModelFamily.isAdapter) }
+    // A file of some other name is no reason to pass over a variant or an adapter.
+    let hasOther = !(variants[0].isEmpty && adapters[0].isEmpty)
+    for files in plain where files.hasMain || !hasOther {
+      if let layout = try layout(of: files, notes: &notes) { return layout }
+    }
+    for files in variants where !files.isEmpty {
+      let found = Set((files.names + files.indexes).compactMap(files.family.variant)).sorted()
+      guard found.count == 1 else { throw ambiguous(files.choices) }
+      notes.append("\(path.printable): only the variant \(PrintableText.quoted(found[0])) is in it")
+      if let layout = try layout(of: files, notes: &notes) { return layout }
+    }
+    for files in [plain[0], adapters[0], plain[1], adapters[1]] {
+      if let layout = try layout(of: files, notes: &notes) { return layout }
+    }
+    throw ModelError(.noSource, path, emptyProblem)
+  }
 
-    if let main = family.mainFiles.first(where: contains) {
-      note(leftOut: files.count - 1, of: family, for: main, in: &notes)
-      return .files([child(Array(main.utf8))])
+  /// The model among files of one kind. The rules, first match wins: a file with a model's usual name, an index, the only
+  /// file that is no part of a split, several such files, the slices of a distributed checkpoint, the parts of one split.
+  private func layout(of files: Files, notes: inout [String]) throws(ModelError) -> Layout? {
+    if let main = files.main {
+      note([main], for: main, in: &notes)
+      return .files([child(main)])
     }
-    if let index = try chooseIndex(family) { return .index(index) }
-    if singles.count == 1, let single = singles.first {
-      note(leftOut: files.count - 1, of: family, for: String(decoding: single, as: UTF8.self), in: &notes)
+    if let index = try chooseIndex(files) {
+      // Which files the index leaves out is known once it has been read.
+      note(files.names, for: index, in: &notes)
+      return .index(child(index), beside: files.names.map(child))
+    }
+    if let slices = SlicedFileName.complete(files.names, in: path, notes: &notes) {
+      note(slices, for: Array("shard-*".utf8), in: &notes)
+      return .files(slices.map(child))
+    }
+    if files.singles.count == 1, let single = files.singles.first {
+      note([single], for: single, in: &notes)
       return .files([child(single)])
     }
-    if splits.isEmpty, family.joinsFiles { return .files(singles.map(child)) }
-    if singles.isEmpty { return .files(try chooseSplit(splits, of: family, notes: &notes).map(child)) }
-    throw ambiguous(singles.map { PrintableText.quoted($0) } + splits.keys.map(\.pattern).sorted())
+    if !files.singles.isEmpty, files.splits.isEmpty, files.family.joinsFiles {
+      note(files.singles, for: nil, in: &notes)
+      return .files(files.singles.map(child))
+    }
+    if files.splits.isEmpty, files.singles.isEmpty { return nil }
+    if files.singles.isEmpty { return .files(try chooseSplit(files, notes: &notes).map(child)) }
+    throw ambiguous(files.choices)
   }
 
-  private func note(leftOut count: Int, of family: ModelFamily, for chosen: String, in notes: inout [String])
-  {
-    guard count > 0 else { return }
-    notes.append(
-      "\(path.printable): the model is \(PrintableText.quoted(chosen)); \(count) other \(family.pattern) "
-        + "\(count == 1 ? "file is" : "files are") left out")
-  }
-
-  private func ambiguous(_ choices: [String]) -> ModelError {
-    ModelError(
-      .malformed, path, "it holds more than one model; name one of \(choices.joined(separator: ", "))")
-  }
-
-  private func chooseIndex(_ family: ModelFamily) throws(ModelError) -> FilePath? {
-    let indexes = names.filter { family.isIndex($0) }
-    if let main = family.mainIndexes.first(where: contains) { return child(Array(main.utf8)) }
-    guard indexes.count <= 1 else { throw ambiguous(indexes.map { PrintableText.quoted($0) }) }
-    return indexes.first.map(child)
+  private func chooseIndex(_ files: Files) throws(ModelError) -> [UInt8]? {
+    if let main = files.mainIndex { return main }
+    // An index of another name is no less a model's than that of a variant.
+    let all = files.indexes.isEmpty ? [] : names.filter(files.family.isIndex)
+    if variant == nil, all.count > 1 { throw ambiguous(all.map { PrintableText.quoted($0) }) }
+    guard files.indexes.count <= 1 else { throw ambiguous(files.indexes.map { PrintableText.quoted($0) }) }
+    return files.indexes.first
   }
 
   /// The files of the only split, or of the only complete one.
-  private func chooseSplit(
-    _ splits: [ShardName.Split: [[UInt8]]], of family: ModelFamily, notes: inout [String]
-  ) throws(ModelError) -> [[UInt8]] {
+  private func chooseSplit(_ files: Files, notes: inout [String]) throws(ModelError) -> [[UInt8]] {
     func firstMissing(_ split: ShardName.Split) -> Int? {
-      split.firstMissing(from: Set((splits[split] ?? []).compactMap { ShardName($0)?.number }))
+      split.firstMissing(from: Set((files.splits[split] ?? []).compactMap { ShardName($0)?.number }))
     }
-    let complete = splits.keys.filter { firstMissing($0) == nil }
-    if complete.count == 1, let split = complete.first, let files = splits[split] {
-      note(
-        leftOut: self.files(of: family).count - files.count, of: family, for: split.prefix + "*", in: &notes)
-      return files
+    let complete = files.splits.keys.filter { firstMissing($0) == nil }
+    if complete.count == 1, let split = complete.first, let parts = files.splits[split] {
+      note(parts, for: Array(split.name(of: "*").utf8), in: &notes)
+      return parts
     }
-    if splits.count == 1, let split = splits.keys.first, let missing = firstMissing(split) {
+    if files.splits.count == 1, let split = files.splits.keys.first, let missing = firstMissing(split) {
+      let width = (files.splits[split] ?? []).compactMap { ShardName($0)?.numberWidth }.min() ?? 0
+      let name = PrintableText.quoted(split.name(of: missing, width: width))
       throw ModelError(
         .malformed, path,
-        "part \(missing) of \(split.total) of \(split.pattern) is missing; fetch it, or name the files to mount"
-      )
+        "part \(missing) of \(split.total) is missing: \(name); download it, or name the files to mount")
     }
-    throw ambiguous(splits.keys.map(\.pattern).sorted())
+    throw ambiguous(files.splits.keys.map(\.pattern).sorted())
   }
 
-  private var emptyProblem: String {
-    let others = [".gguf", ".h5"]
-    let other = names.first { name in others.contains { name.reversed().starts(with: $0.utf8.reversed()) } }
-    let hint = other.map { "; \(PrintableText.quoted($0)) is of another format" } ?? ""
-    return "there is no .safetensors file in it, and none of PyTorch's" + hint
+  // MARK: - Notes and errors
+
+  /// Says what else in the directory could be taken for the model, or for a part of it.
+  private func note(_ chosen: [[UInt8]], for model: [UInt8]?, in notes: inout [String]) {
+    let chosen = Set(chosen)
+    let left = names.filter { name in
+      !chosen.contains(name) && (ForeignFiles.isWeights(name) || isFamilyFile(name))
+    }
+    guard !left.isEmpty else { return }
+    let what = model.map { "the model is \(PrintableText.quoted($0)); " } ?? ""
+    notes.append(
+      "\(path.printable): \(what)\(left.count) other \(left.count == 1 ? "file is" : "files are") left out: \(list(left))"
+    )
   }
+
+  func ambiguous(_ choices: [String]) -> ModelError {
+    var error = ModelError(
+      .malformed, path, "it holds more than one model; name one of \(choices.joined(separator: ", "))")
+    error.isAmbiguous = true
+    return error
+  }
+
+  /// What to say of a directory in which nothing is a model.
+  private var emptyProblem: String {
+    let problem = "there is no .safetensors file in it, and none of PyTorch's"
+    let foreign = names.filter(ForeignFiles.isWeights)
+    if !foreign.isEmpty {
+      return problem + "; \(list(foreign, limit: 3)) \(foreign.count == 1 ? "is" : "are") of another format"
+    }
+    let directories = names.filter { isDirectory($0) && holdsModel($0) }
+    return directories.isEmpty
+      ? problem : problem + "; name one of the directories in it: \(list(directories))"
+  }
+
+  /// True if a directory in this one seems to hold a model, or a repository of the Hub's cache.
+  private func holdsModel(_ name: [UInt8]) -> Bool {
+    if name.starts(with: "models--".utf8) { return true }
+    guard let directory = try? ModelDirectory(scanning: child(name)) else { return false }
+    return directory.hasDistributedMetadata || directory.contains("model_index.json")
+      || directory.names.contains(where: directory.isFamilyFile)
+  }
+
+  // MARK: - Names
+
+  func isFamilyFile(_ name: [UInt8]) -> Bool { ModelFamily.all.contains { $0.isFile(name) } }
+
+  func contains(_ name: String) -> Bool { names.contains { $0.isNamed(name) } }
+
+  func isDirectory(_ name: [UInt8]) -> Bool { (try? Stat(child(name)).type) == .directory }
+
+  func child(_ name: [UInt8]) -> FilePath { path.pushing(FilePath(bytes: name)) }
 
   // MARK: - Several models
 
   /// TensorRT-LLM: `rank0.safetensors`, `rank1.safetensors`, …, which repeat the same tensor names.
   private func rankLayout(notes: inout [String]) throws(ModelError) -> Layout? {
-    let ranks: [(number: Int, file: [UInt8])] = files(of: .safetensors).compactMap { file in
+    let ranks: [(number: Int, file: [UInt8])] = names.filter(ModelFamily.safetensors.isFile).compactMap {
+      file in
       let stem = String(decoding: file.dropLast(".safetensors".utf8.count), as: UTF8.self)
-      guard stem.hasPrefix("rank"), let number = Int(stem.dropFirst(4)), "rank\(number)" == stem else {
+      guard stem.hasPrefix("rank"), let number = Int(stem.dropFirst(4)),
+        file.isNamed("rank\(number).safetensors")
+      else {
         return nil
       }
       return (number, file)
@@ -129,36 +203,19 @@ struct ModelDirectory {
       throw ModelError(
         .malformed, path, "rank\(expected).safetensors is missing, though there are later ranks")
     }
-    note(
-      leftOut: files(of: .safetensors).count - ranks.count, of: .safetensors, for: "rank*.safetensors",
-      in: &notes)
+    note(ranks.map(\.file), for: Array("rank*.safetensors".utf8), in: &notes)
     return .components(ranks.map { (Array("rank\($0.number)".utf8), .files([child($0.file)])) })
   }
 
-  /// diffusers: one subdirectory per component. Those without weights (tokenizer, scheduler) are not shown.
-  private func pipelineLayout(notes: inout [String]) throws(ModelError) -> Layout? {
-    var components: [(name: [UInt8], layout: Layout)] = []
-    for name in names {
-      let isDirectory = (try? Stat(child(name)).type) == .directory
-      guard isDirectory else { continue }
-      let directory = try ModelDirectory(scanning: child(name))
-      guard ModelFamily.all.contains(where: directory.hasModel) else { continue }
-      components.append((name, try directory.modelLayout(notes: &notes)))
+  /// A checkpoint of torch.distributed. Beside whole files in safetensors it is what they were made of.
+  private func distributedLayout(notes: inout [String]) -> Layout? {
+    let isRankMetadata = { (name: [UInt8]) in
+      name.starts(with: "__".utf8) && name.hasSuffix(ignoringCase: ".metadata")
     }
-    guard !components.isEmpty else { return nil }
-    note(leftOut: files(of: .safetensors).count, of: .safetensors, for: "model_index.json", in: &notes)
-    return .components(components)
+    let parts = names.filter { $0.hasSuffix(ignoringCase: ".distcp") || isRankMetadata($0) }
+    guard hasDistributedMetadata || !parts.isEmpty, !names.contains(where: ModelFamily.safetensors.isFile)
+    else { return nil }
+    note(parts, for: Array("*.distcp".utf8), in: &notes)
+    return .distributed(path)
   }
-
-  // MARK: - Names
-
-  private func files(of family: ModelFamily) -> [[UInt8]] { names.filter(family.isFile) }
-
-  private func hasModel(of family: ModelFamily) -> Bool {
-    names.contains { family.isFile($0) || family.isIndex($0) }
-  }
-
-  private func contains(_ name: String) -> Bool { names.contains { $0.elementsEqual(name.utf8) } }
-
-  private func child(_ name: [UInt8]) -> FilePath { path.pushing(FilePath(bytes: name)) }
 }

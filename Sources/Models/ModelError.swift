@@ -24,6 +24,8 @@ package struct ModelError: Error {
   package let problem: String
   /// The header's own error, where that is the reason.
   package let headerError: HeaderError?
+  /// True if there are several models, and a person has to name one.
+  var isAmbiguous = false
 
   /// An error from its parts; `problem` is safe to print.
   package init(_ kind: Kind, _ path: FilePath, _ problem: String) {
@@ -53,10 +55,11 @@ package struct ModelError: Error {
     }
   }
 
-  private init(header error: HeaderError, _ path: FilePath) {
+  /// A header's error; `problem` in its own words where they say more.
+  init(header error: HeaderError, _ path: FilePath, problem: String? = nil) {
     kind = .malformed
     self.path = path
-    problem = error.description
+    self.problem = problem ?? error.description
     headerError = error
   }
 
@@ -76,7 +79,9 @@ package struct ModelError: Error {
     default: kind = .system
     }
     self.path = path
-    problem = "cannot \(action) it: \(errno)"
+    let remedy =
+      errno == .tooManyOpenFiles ? "; raise the hard limit, 'ulimit -Hn' or LimitNOFILE= of its unit" : ""
+    problem = "cannot \(action) it: \(errno)\(remedy)"
     headerError = nil
   }
 }

@@ -2,26 +2,30 @@ internal import Safetensors
 
 /// The files of one format in a directory: how they are called, and which of them is the model.
 struct ModelFamily {
-  /// What files' names end in.
+  /// What files' names end in, in lower case.
   let suffixes: [String]
-  /// Files of these names are the model itself, whatever lies beside them.
+  /// Files of these names are the model itself, whatever else is in the directory.
   let mainFiles: [String]
   /// What an index has in its name, before `.json`.
   let indexMark: String
-  /// Files that training leaves beside a model, by how their names begin.
+  /// Files that are no models, by how their names begin: what training leaves beside one, and OpenVINO's weights.
   let companions: [String]
   /// Several files that are no parts of a split are one model together.
   let joinsFiles: Bool
 
   static let safetensors = ModelFamily(
-    suffixes: [".safetensors"], mainFiles: ["model.safetensors", "diffusion_pytorch_model.safetensors"],
+    suffixes: [".safetensors", ".sft"],
+    mainFiles: ["model.safetensors", "diffusion_pytorch_model.safetensors"],
     indexMark: ".safetensors.index", companions: [], joinsFiles: true)
 
   static let pyTorch = ModelFamily(
-    suffixes: [".bin", ".pt", ".pth", ".ckpt"],
+    suffixes: [".bin", ".pt", ".pth", ".ckpt", ".pth.tar"],
     mainFiles: ["pytorch_model.bin", "diffusion_pytorch_model.bin"],
     indexMark: ".bin.index",
-    companions: ["training_args.", "optimizer.", "scheduler.", "scaler.", "rng_state"],
+    companions: [
+      "training_args.", "optimizer.", "scheduler.", "scaler.", "sampler.", "rng_state", "random_states_",
+      "openvino_",
+    ],
     joinsFiles: false)
 
   /// In the order in which they are looked for.
@@ -30,12 +34,9 @@ struct ModelFamily {
   /// The usual names of an index.
   var mainIndexes: [String] { mainFiles.map { $0 + ".index.json" } }
 
-  /// What the files are called in messages.
-  var pattern: String { suffixes.joined(separator: ", ") }
-
   /// True if a file of this name can be one of the model's.
   func isFile(_ name: [UInt8]) -> Bool {
-    suffixes.contains { name.count > $0.utf8.count && name.suffix($0.utf8.count).elementsEqual($0.utf8) }
+    suffixes.contains { name.hasSuffix(ignoringCase: $0) }
       && !companions.contains { name.starts(with: $0.utf8) }
   }
 
@@ -43,5 +44,34 @@ struct ModelFamily {
   func isIndex(_ name: some Collection<UInt8>) -> Bool {
     let name = String(decoding: name, as: UTF8.self)
     return name.hasSuffix(".json") && name.contains(indexMark)
+  }
+
+  /// True if a file of this name is what PEFT calls an adapter: a few tensors that change a model, and no model.
+  static func isAdapter(_ name: [UInt8]) -> Bool { name.starts(with: "adapter_model.".utf8) }
+
+  /// The variant that a file or index is of by its name, as diffusers and transformers spell it: `fp16` of
+  /// `model.fp16.safetensors`, `model.fp16-00001-of-00002.safetensors` and `model.safetensors.index.fp16.json`. Nil of
+  /// any other name.
+  func variant(of name: [UInt8]) -> String? {
+    let name =
+      ShardName(name).map { $0.split.prefix.dropLast() + $0.split.suffix }
+      ?? String(decoding: name, as: UTF8.self)
+    for main in mainFiles {
+      guard let dot = main.lastIndex(of: ".") else { continue }
+      let (stem, suffix) = (main[..<dot], main[dot...])
+      let forms = [
+        (main + ".index.", ".json"), (stem + ".", suffix + ".index.json"), (stem + ".", String(suffix)),
+      ]
+      for (start, end) in forms where name.hasPrefix(start) && name.hasSuffix(end) {
+        let variant = name.dropFirst(start.count).dropLast(end.count)
+        // `model.safetensors-00001-of-00002.safetensors` has none.
+        if !variant.isEmpty, !variant.contains("."), variant != suffix.dropFirst(),
+          name.count > start.count + end.count
+        {
+          return String(variant)
+        }
+      }
+    }
+    return nil
   }
 }

@@ -6,10 +6,7 @@ internal import SystemPackage
 /// Read from `{"metadata": {…}, "weight_map": {"TENSOR": "FILE", …}}`. The metadata is advisory (some writers
 /// put file sizes into `total_size`) and is not looked at.
 struct ModelIndex {
-  /// The longest index that is read, in bytes; the same as for a header.
-  static let maximumSize = HeaderPrefix.maximumLength
-
-  /// The shards' file names, each once, in the order of their bytes.
+  /// The shards' paths below the index's directory, each once, in the order of their bytes; without `.` and `..`.
   private(set) var shards: [[UInt8]] = []
   /// Each tensor with the position of its shard in ``shards``, in the order of the tensors' names.
   private(set) var tensors: [(name: TensorName, shard: Int)] = []
@@ -22,22 +19,17 @@ struct ModelIndex {
 
   /// Opens and reads an index.
   init(opening path: FilePath) throws(ModelError) {
-    let file = try SourceFile(opening: path)
-    guard file.size <= Self.maximumSize else {
-      throw ModelError(
-        .malformed, path, "an index of \(file.size) bytes is over the limit of \(Self.maximumSize)")
-    }
-    let bytes = try ModelError.translating("read", path) {
-      try file.read(from: 0, count: Int(file.size))
-    }
+    let bytes = try SmallFile.bytes(of: path, what: "an index")
     if let offset = firstInvalidUTF8(bytes.span) {
       throw ModelError(.malformed, path, "the index is not UTF-8 at byte \(offset)")
     }
     do throws(JSONError) {
       try read(bytes.span)
     } catch {
-      let foreign = ForeignFormat(prefix: Array(bytes.prefix(ForeignFormat.prefixSize)))
-      if let foreign, foreign != .json { throw ModelError(.malformed, path, foreign.description) }
+      let start = Array(bytes.prefix(ForeignFormat.prefixSize))
+      if let foreign = ForeignFormat(prefix: start), foreign != .json, foreign != .index {
+        throw ModelError(.malformed, path, foreign.description(of: start))
+      }
       throw ModelError(.malformed, path, "the index is not valid at byte \(error.offset): \(error.problem)")
     }
   }
@@ -101,10 +93,14 @@ struct ModelIndex {
     try cursor.beginObject("an object of file names")
     while let name = try cursor.nextKey(into: &text) {
       var file = try cursor.string("a shard's file name", into: &text)
-      guard isBareFileName(text[file]) else {
+      guard let path = pathBelow(text[file]) else {
         let shown = PrintableText.quoted(text[file])
         throw JSONError(
-          offset: name.offset, problem: "\(shown) is not the bare name of a file beside the index")
+          offset: name.offset, problem: "\(shown) is not the path of a file in the index's directory")
+      }
+      if path.count < file.count {
+        text.replaceSubrange(file, with: path)
+        file = file.lowerBound..<text.count
       }
       // Most neighbours share a shard: keep its name once.
       if let last = entries.last?.file, text[last] == text[file] {
@@ -116,9 +112,12 @@ struct ModelIndex {
     return entries
   }
 
-  /// False of what could leave the index's directory or is no name at all.
-  private static func isBareFileName(_ name: ArraySlice<UInt8>) -> Bool {
-    !name.isEmpty && !name.contains(UInt8(ascii: "/")) && !name.contains(0)
-      && !name.elementsEqual(".".utf8) && !name.elementsEqual("..".utf8)
+  /// A path below the index's directory, without the components `.` in it; nil of what could leave the directory, or is
+  /// no path at all.
+  private static func pathBelow(_ path: ArraySlice<UInt8>) -> [UInt8]? {
+    let components = path.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
+      .filter { !$0.elementsEqual(".".utf8) }
+    let joined = Array(components.joined(separator: CollectionOfOne(UInt8(ascii: "/"))))
+    return RootDirectory.contains(joined[...]) ? joined : nil
   }
 }

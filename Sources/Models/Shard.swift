@@ -33,7 +33,7 @@ package struct Shard: Sendable {
   /// read must be an error and not SIGBUS. The pickle of a file of PyTorch is read as a description, and
   /// nothing in it is run.
   package init(opening path: FilePath, lenient: Bool = false) throws(ModelError) {
-    let file = try SourceFile(opening: path)
+    let file = try SourceFile.opening(path)
     self.file = file
     name = String(decoding: path.fileName, as: UTF8.self)
     let start = try ModelError.translating("read", path) {
@@ -41,22 +41,53 @@ package struct Shard: Sendable {
     }
     if let form = PyTorchFile.form(of: start, fileSize: file.size) {
       format = .pyTorch
-      (header, omitted, unknownGlobals) = try ModelError.translating("read", path) {
+      (header, omitted, unknownGlobals) = try Self.readPyTorch(file, form, path, lenient: lenient)
+    } else {
+      format = .safetensors
+      omitted = []
+      unknownGlobals = []
+      header = try Self.readHeader(file, start, path, lenient: lenient)
+    }
+  }
+
+  private static func readPyTorch(
+    _ file: SourceFile, _ form: PyTorchFile.Form, _ path: FilePath, lenient: Bool
+  )
+    throws(ModelError) -> (Header, [OmittedTensor], [[UInt8]])
+  {
+    try ModelError.translating("read", path) {
+      do {
         let contents = try PyTorchFile(FileSource(file: file), form: form)
         guard contents.trailingBytes == 0 || lenient else {
           throw FormatError(trailing: contents.trailingBytes, fileSize: file.size)
         }
         let (header, omitted) = try Header.pyTorch(contents, path)
         return (header, omitted, contents.unknownGlobals)
+      } catch let error as FormatError {
+        // Whose archive it is says more than what PyTorch's reader stumbled over.
+        guard form == .archive else { throw error }
+        let names = try zipEntryNames(in: file)
+        let isPyTorch = names.contains { name in
+          ["data.pkl", "constants.pkl"].contains { name.suffix($0.utf8.count).elementsEqual($0.utf8) }
+        }
+        if names.isEmpty || isPyTorch { throw error }
+        throw ModelError(header: .foreignFormat(ForeignFormat(zipEntries: names)), path)
       }
-    } else {
-      format = .safetensors
-      omitted = []
-      unknownGlobals = []
-      header = try ModelError.translating("read", path) {
+    }
+  }
+
+  private static func readHeader(_ file: SourceFile, _ start: [UInt8], _ path: FilePath, lenient: Bool)
+    throws(ModelError) -> Header
+  {
+    try ModelError.translating("read", path) {
+      do {
         let length = try HeaderPrefix.length(start: start, fileSize: file.size)
         let json = try file.read(from: HeaderPrefix.size, count: length)
         return try Header(json: json.span, fileSize: file.size, allowsTrailingBytes: lenient)
+      } catch let error as HeaderError {
+        // Only once it is no safetensors file: a header's length may look like anything.
+        guard let foreign = ForeignFormat(prefix: start) else { throw error }
+        throw ModelError(header: error, path, problem: foreign.description(of: start))
       }
     }
   }

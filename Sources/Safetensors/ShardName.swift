@@ -6,32 +6,41 @@ package struct ShardName {
   /// What all parts of one split share: the text around the number, and how many parts there are.
   package struct Split: Hashable {
     package var prefix: String
-    package var total: Int
-    var suffix: String
+    /// The number of parts, as the names spell it.
+    package var totalDigits: String
+    package var suffix: String
+
+    /// The number of parts.
+    package var total: Int { Int(totalDigits) ?? 0 }
   }
 
   /// The split that the file is a part of.
   package let split: Split
   /// The part's number; splits count from 1, a few from 0.
   package let number: Int
+  /// How many digits the name spells it with.
+  package let numberWidth: Int
 
   /// Reads a file name; nil where it names no part of a split.
   package init?(_ fileName: [UInt8]) {
-    let name = String(decoding: fileName, as: UTF8.self)
-    let parts = Array(name.utf8)
     let separator = Array("-of-".utf8)
-    guard parts.count > separator.count else { return nil }
+    guard fileName.count > separator.count, let name = String(validating: fileName, as: UTF8.self) else {
+      return nil
+    }
+    let parts = Array(name.utf8)
     // The last occurrence: what comes before may be anything a person thought of.
     for start in (1...parts.count - separator.count).reversed()
     where parts[start...].starts(with: separator) {
       let end = start + separator.count
       let number = parts[..<start].reversed().prefix(while: Self.isDigit).reversed()
       let total = parts[end...].prefix(while: Self.isDigit)
-      guard let numberValue = Self.value(number), let totalValue = Self.value(total) else { continue }
+      guard let numberValue = Self.value(number), Self.value(total) != nil else { continue }
       split = Split(
-        prefix: String(decoding: parts[..<(start - number.count)], as: UTF8.self), total: totalValue,
+        prefix: String(decoding: parts[..<(start - number.count)], as: UTF8.self),
+        totalDigits: String(decoding: total, as: UTF8.self),
         suffix: String(decoding: parts[(end + total.count)...], as: UTF8.self))
       self.number = numberValue
+      numberWidth = number.count
       return
     }
     return nil
@@ -50,7 +59,16 @@ package struct ShardName {
 
 extension ShardName.Split {
   /// The split as a person would write it: `model-*-of-00005.safetensors`.
-  package var pattern: String { PrintableText.quoted("\(prefix)*-of-\(total)\(suffix)") }
+  package var pattern: String { PrintableText.quoted(name(of: "*")) }
+
+  /// The name of a part whose number is spelled like this.
+  package func name(of number: String) -> String { "\(prefix)\(number)-of-\(totalDigits)\(suffix)" }
+
+  /// The name of a part, its number padded with zeros to a width.
+  package func name(of number: Int, width: Int) -> String {
+    let digits = String(number)
+    return name(of: String(repeating: "0", count: max(0, width - digits.count)) + digits)
+  }
 
   /// The first of the numbers 1 to ``total`` that is not there, or nil. A split that counts from 0 is complete
   /// too.

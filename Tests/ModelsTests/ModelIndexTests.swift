@@ -34,13 +34,23 @@ import Testing
   @Test(
     "A shard's name that could lead out of the directory is refused, and shown",
     arguments: [
-      "../f", "..", ".", "/etc/passwd", "sub/f", "f/", "", #"a\u0000b"#, #"\u002e\u002e"#, #"\/f"#,
+      "../f", "..", ".", "/etc/passwd", "sub/../f", "sub/..", "f/", "", "sub//f", "./", #"a\u0000b"#,
+      #"\u002e\u002e"#,
+      #"\/f"#, ".//f",
     ])
   func escapingShards(_ name: String) {
     let json = #"{"weight_map":{"x":"ok","a":"\#(name)"}}"#
     let error = #expect(throws: JSONError.self) { try ModelIndex.read(Array(json.utf8)) }
-    #expect(error?.problem.hasSuffix("is not the bare name of a file beside the index") == true)
+    #expect(error?.problem.hasSuffix("is not the path of a file in the index's directory") == true)
     #expect(error?.offset == 24)
+  }
+
+  @Test("A shard may be in a subfolder, and ./ makes no difference")
+  func subfolders() throws {
+    let index = try ModelIndex.read(
+      Array(#"{"weight_map":{"a":"./f","b":"f","c":"sub/./x/f","d":"sub/x/f","e":"././f"}}"#.utf8))
+    #expect(index.shards == ["f", "sub/x/f"].map { Array($0.utf8) })
+    #expect(index.tensors.map(\.shard) == [0, 0, 1, 1, 0])
   }
 
   @Test("A shard's name may be anything else", arguments: ["...", "..f", "a b", #"é"#, #"\\"#, "~", "-rf"])

@@ -12,7 +12,7 @@ import Testing
   init() throws { directory = try TemporaryDirectory() }
 
   private func open(_ paths: FilePath..., lenient: Bool = false) throws(ModelError) -> Model {
-    let collection = try ModelCollection(opening: paths, lenient: lenient)
+    let collection = try ModelCollection(opening: paths, OpeningOptions(lenient: lenient))
     #expect(collection.components.map(\.name) == [nil])
     #expect(collection.warnings == collection.components[0].model.warnings)
     return collection.components[0].model

@@ -11,7 +11,7 @@ import Testing
   init() throws { directory = try TemporaryDirectory() }
 
   private func open(_ path: FilePath, lenient: Bool = false) throws(ModelError) -> Model {
-    try ModelCollection(opening: [path], lenient: lenient).components[0].model
+    try ModelCollection(opening: [path], OpeningOptions(lenient: lenient)).components[0].model
   }
 
   private func problem(_ bytes: [UInt8]) throws -> String? {
@@ -322,7 +322,7 @@ import Testing
     #expect(
       try open(directory.path).shards.count == 1
         && ModelCollection(opening: [directory.path]).warnings[0].hasSuffix(
-          "the model is 'pytorch_model.bin'; 2 other .bin, .pt, .pth, .ckpt files are left out")
+          "the model is 'pytorch_model.bin'; 2 other files are left out: 'lone.pth', 'part.bin'")
     )
     try directory.write("any.safetensors", SafetensorsFile(.init("safe", "U8", [1])))
     #expect(try directoryContents() == ["safe"])
@@ -336,7 +336,8 @@ import Testing
 
   @Test("A pipeline's components may be of either kind")
   func pipeline() throws {
-    try directory.write("model_index.json", text: "{}")
+    try directory.write(
+      "model_index.json", text: #"{"unet":["d","U"],"vae":["d","V"],"tokenizer":["t","T"]}"#)
     try directory.write("vae/diffusion_pytorch_model.bin", file("v"))
     try directory.write("unet/diffusion_pytorch_model.safetensors", SafetensorsFile(.init("u", "U8", [1])))
     try directory.write("tokenizer/vocab.json", text: "{}")

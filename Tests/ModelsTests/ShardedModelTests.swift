@@ -47,7 +47,7 @@ import Testing
     #expect(collection.components[0].model.contents == ["a", "b"])
     #expect(
       collection.warnings == [
-        "\(path.printable): the shards hold 2 tensors that the index does not name; left out"
+        "\(path.printable): the shards hold 2 tensors that the index does not name: 'c', 'd'; left out, --all shows them"
       ])
   }
 
@@ -56,7 +56,8 @@ import Testing
     try directory.write("1.safetensors", SafetensorsFile(.init("a", "U8", [1]), .init("b", "U8", [1])))
     try directory.write("2.safetensors", SafetensorsFile(.init("a", "U8", [2])))
     let model = try Model(
-      index: try write(ShardIndex(["a": "2.safetensors", "b": "1.safetensors"])), lenient: false)
+      index: try write(ShardIndex(["a": "2.safetensors", "b": "1.safetensors"])), beside: [], OpeningOptions()
+    )
     #expect(model.tensor(at: model.places[0]).byteCount == 2)
     #expect(model.warnings.count == 1)
   }
@@ -74,7 +75,9 @@ import Testing
       #expect(error?.kind == .malformed)
       #expect(error?.path == directory.path.appending("2.safetensors"))
       #expect(
-        error?.problem == "tensor '\(missing)' is missing, though the index \(path.printable) puts it here")
+        error?.problem
+          == "tensor '\(missing)' is missing, though the index \(path.printable) puts it here; --lenient shows the others"
+      )
     }
   }
 
@@ -131,7 +134,7 @@ import Testing
     try directory.write("2.safetensors", shard)
     let path = try write(ShardIndex(complete))
     #expect(throws: ModelError.self) { try ModelCollection(opening: [path]) }
-    let warnings = try ModelCollection(opening: [path], lenient: true).warnings
+    let warnings = try ModelCollection(opening: [path], OpeningOptions(lenient: true)).warnings
     #expect(warnings.count == 1)
     #expect(warnings.first?.contains("1 byte after the last tensor") == true)
   }

@@ -36,8 +36,7 @@ struct Stls: ParsableCommand {
   @Flag(name: .shortAndLong, help: "Print nothing but errors: is the model sound?")
   var quiet = false
 
-  @Flag(help: "Accept bytes after a file's last tensor, with a warning.")
-  var lenient = false
+  @OptionGroup var opening: OpeningArguments
 
   static func main() {
     // A reader such as head(1) that has seen enough ends this like any other command.
@@ -51,7 +50,7 @@ struct Stls: ParsableCommand {
     }
     let collection: ModelCollection
     do throws(ModelError) {
-      collection = try ModelCollection(opening: sources.map { FilePath(argument: $0) }, lenient: lenient)
+      collection = try ModelCollection(opening: sources.map { FilePath(argument: $0) }, opening.options)
     } catch {
       throw Failure(error)
     }

@@ -15,7 +15,8 @@ struct Invocation: Sendable {
   let mountPointName: String
   var options = MountOptions()
   var isForeground = false
-  var isLenient = false
+  /// How the sources are read.
+  var opening = OpeningOptions()
   /// A mount of this program's on the mount point whose daemon is gone is cleared first.
   var clearsDeadMount = false
   /// Everything is checked, and nothing mounted.
@@ -50,7 +51,10 @@ struct Invocation: Sendable {
   private mutating func take(_ option: String) throws(MountOptions.Problem) -> Bool {
     let parts = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
     switch (parts[0], parts.count > 1 ? parts[1] : nil) {
-    case ("lenient", nil): isLenient = true
+    case ("lenient", nil): opening.isLenient = true
+    case ("all", nil): opening.showsAll = true
+    case ("revision", let revision?): opening.revision = revision
+    case ("variant", let variant?): opening.variant = variant
     case ("clear_dead", nil): clearsDeadMount = true
     case ("log_level", let name?):
       guard let level = Logger.Level(rawValue: name) else {
@@ -81,15 +85,47 @@ struct Invocation: Sendable {
   }
 
   private func openSources() throws(Failure) -> ModelCollection {
+    try refuseSwapped()
     do throws(ModelError) {
-      let collection = try ModelCollection(opening: sources, lenient: isLenient)
+      let collection = try ModelCollection(opening: sources, opening)
       for warning in collection.warnings {
-        printError("warning: \(warning)", command: "stmount", priority: LOG_WARNING)
+        warn(warning)
       }
+      warnOfModes(collection)
       return collection
     } catch {
       throw Failure(error)
     }
+  }
+
+  private func warn(_ warning: String) {
+    printError("warning: \(warning)", command: "stmount", priority: LOG_WARNING)
+  }
+
+  /// Says so where the mount point comes first, as mount points of other commands do.
+  private func refuseSwapped() throws(Failure) {
+    guard sources.count == 1, let target = try? Stat(mountPoint), let source = try? Stat(sources[0]) else {
+      return
+    }
+    guard source.type == .directory, (try? sources[0].entries().isEmpty) == true else { return }
+    let isModel = target.type == .regular || (try? ModelCollection(opening: [mountPoint], opening)) != nil
+    guard isModel else { return }
+    throw Self.usage(
+      "\(sources[0].printable) is an empty directory, and \(mountPoint.printable) a model: the mount point comes last"
+    )
+  }
+
+  /// Others may use a mount with allow_other, and see nothing in it where the sources' modes keep it from them.
+  /// safetensors 0.8 writes files with mode 0600.
+  private func warnOfModes(_ collection: ModelCollection) {
+    guard options.allowOther, options.umask == nil else { return }
+    let files = collection.components.flatMap(\.model.shards).map(\.file)
+    let closed = files.filter { !$0.status.permissions.contains(.otherRead) }
+    guard let first = closed.first else { return }
+    let others = closed.count == 1 ? "" : " and \(closed.count - 1) more"
+    warn(
+      "allow_other shows other users nothing of \(first.path.printable)\(others), which only the owner may read: 'chmod o+r' "
+        + "the source, or '-o umask=022'")
   }
 
   private static func usage(_ problem: String) -> Failure { .usage(problem, command: "stmount") }

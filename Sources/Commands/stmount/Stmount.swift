@@ -35,8 +35,7 @@ struct Stmount: ParsableCommand {
         + "fstab passes.", valueName: "OPTIONS"))
   var mountOptions: [String] = []
 
-  @Flag(help: "Accept bytes after a file's last tensor, with a warning.")
-  var lenient = false
+  @OptionGroup var opening: OpeningArguments
 
   @Option(
     help: ArgumentHelp("Unmount when nobody has used the mount for that long.", valueName: "SECONDS"),
@@ -90,7 +89,7 @@ struct Stmount: ParsableCommand {
     if doctor { Glibc.exit(Doctor().examine() ? EX_OK : EX_UNAVAILABLE) }
     var invocation = try Invocation(paths, mountOptions: mountOptions)
     invocation.isForeground = foreground
-    if lenient { invocation.isLenient = true }
+    invocation.opening.add(opening)
     if clearDead { invocation.clearsDeadMount = true }
     if verbose { invocation.logLevel = .info }
     if let logLevel { invocation.logLevel = logLevel }

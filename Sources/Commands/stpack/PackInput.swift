@@ -47,7 +47,7 @@ struct PackInput {
   // MARK: - Models
 
   private mutating func addModel(_ path: FilePath, lenient: Bool) throws(ModelError) {
-    let collection = try ModelCollection(opening: [path], lenient: lenient)
+    let collection = try ModelCollection(opening: [path], OpeningOptions(lenient: lenient))
     guard collection.components.count == 1, let model = collection.components.first?.model else {
       throw Self.ambiguous(
         path,
@@ -93,7 +93,7 @@ struct PackInput {
     } catch {
       let notOurs = error
       do throws(ModelError) {
-        _ = try ModelCollection(opening: [path], lenient: true)
+        _ = try ModelCollection(opening: [path], OpeningOptions(lenient: true))
       } catch {
         // A model that is there and broken has more to say than a document that is not looked for.
         if error.kind == .noSource { throw notOurs }

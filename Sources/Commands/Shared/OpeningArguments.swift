@@ -1,0 +1,37 @@
+import ArgumentParser
+import Models
+
+/// The options of a command line about how sources are read.
+struct OpeningArguments: ParsableArguments {
+  @Flag(help: "Accept bytes after a file's last tensor, and tensors that an index names and its shards lack.")
+  var lenient = false
+
+  @Flag(help: "Show tensors and files too that an index does not name.")
+  var all = false
+
+  @Option(
+    help: ArgumentHelp(
+      "In a repository of the Hub's cache: a branch, a tag or a snapshot's name.", valueName: "REVISION"))
+  var revision: String?
+
+  @Option(
+    help: ArgumentHelp("Of a model that is there several times: fp16, for instance.", valueName: "VARIANT"))
+  var variant: String?
+
+  /// The same for the library.
+  var options: OpeningOptions {
+    var options = OpeningOptions()
+    options.add(self)
+    return options
+  }
+}
+
+extension OpeningOptions {
+  /// Adds what a command line says to what the mount options say; the command line wins.
+  mutating func add(_ arguments: OpeningArguments) {
+    if arguments.lenient { isLenient = true }
+    if arguments.all { showsAll = true }
+    revision = arguments.revision ?? revision
+    variant = arguments.variant ?? variant
+  }
+}

@@ -1,0 +1,20 @@
+internal import Safetensors
+
+/// Weights that are not read, by their files' and directories' names.
+enum ForeignFiles {
+  private static let suffixes = [
+    ".gguf", ".ggml", ".h5", ".hdf5", ".keras", ".msgpack", ".onnx", ".onnx_data", ".npz", ".npy", ".nemo",
+    ".tar", ".tar.gz",
+    ".tgz", ".zip", ".gz", ".zst", ".7z", ".rar", ".tflite", ".mlmodel", ".mlpackage", ".engine", ".plan",
+    ".incomplete",
+    ".crdownload", ".part", ".aria2", ".pkl", ".pickle", ".joblib", ".ckpt.index", ".pb", ".pdparams", ".ot",
+    ".distcp",
+  ]
+  private static let starts = ["openvino_", "checkpoint-"]
+
+  /// True of a name that somebody may take for the model, and that is not a format read here: OpenVINO's and ONNX's files,
+  /// Flax's, a download that has not ended, the checkpoints of a training run.
+  static func isWeights(_ name: [UInt8]) -> Bool {
+    suffixes.contains { name.hasSuffix(ignoringCase: $0) } || starts.contains { name.starts(with: $0.utf8) }
+  }
+}

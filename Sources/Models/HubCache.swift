@@ -1,0 +1,101 @@
+internal import Safetensors
+internal import SystemPackage
+
+/// A repository in the Hub's cache, `models--ORG--NAME`: `refs/REVISION` holds the number of a commit, and
+/// `snapshots/COMMIT` its files.
+struct HubCache {
+  private let path: FilePath
+  /// The snapshots' names, in the order of their bytes.
+  private let snapshots: [[UInt8]]
+
+  /// Nil of a directory that is no such repository.
+  init?(at path: FilePath) throws(ModelError) {
+    let names = try path.entries()
+    let isRepository = names.contains { $0.isNamed("refs") || $0.isNamed("blobs") }
+    guard names.contains(where: { $0.isNamed("snapshots") }), isRepository else { return nil }
+    self.path = path
+    snapshots = try path.appending("snapshots").entries().filter { $0.first != UInt8(ascii: ".") }
+  }
+
+  /// The directory of a revision's files: what `refs/REVISION` says, or the snapshot whose name begins like that. Without
+  /// a revision `refs/main`, or the only snapshot.
+  func snapshot(revision: String?) throws(ModelError) -> FilePath {
+    if let commit = try commit(of: revision ?? "main") {
+      if snapshots.contains(commit) { return directory(commit) }
+      throw error(
+        "refs/\(revision ?? "main") names the snapshot \(PrintableText.quoted(commit)), which is not here; download it again"
+      )
+    }
+    if let revision {
+      let found = snapshots.filter { revision.utf8.count >= 4 && $0.starts(with: revision.utf8) }
+      if found.count == 1 { return directory(found[0]) }
+      throw error("it has no revision \(PrintableText.quoted(revision))")
+    }
+    if snapshots.count == 1 { return directory(snapshots[0]) }
+    throw error("it has no refs/main" + (snapshots.isEmpty ? "" : "; name a snapshot with --revision"))
+  }
+
+  private func directory(_ commit: [UInt8]) -> FilePath {
+    path.appending("snapshots").pushing(FilePath(bytes: commit))
+  }
+
+  private func error(_ problem: String) -> ModelError {
+    let snapshots =
+      snapshots.isEmpty ? "it has no snapshots: download it again" : "its snapshots are \(list(snapshots))"
+    return ModelError(.noSource, path, "\(problem); \(snapshots)")
+  }
+
+  /// What `refs/REVISION` says; nil where there is none. The Hub's own references, such as `refs/pr/1`, are in `refs/refs`.
+  private func commit(of revision: String) throws(ModelError) -> [UInt8]? {
+    guard RootDirectory.contains(Array(revision.utf8)[...]) else { return nil }
+    for file in ["refs", "refs/refs"].map({ path.appending("\($0)/\(revision)") }) {
+      guard (try? Stat(file).type) == .regular else { continue }
+      let bytes = try SmallFile.bytes(of: file, what: "a reference")
+      let commit = bytes.split(whereSeparator: { $0 <= 0x20 }).first.map(Array.init) ?? []
+      guard RootDirectory.contains(commit[...]), !commit.contains(UInt8(ascii: "/")) else {
+        throw ModelError(.malformed, file, "it holds no commit's number; download it again")
+      }
+      return commit
+    }
+    return nil
+  }
+}
+
+extension SourceFile {
+  /// Opens a file, and where it is a link of the Hub's cache that a copy has turned into a text file, the blob it names.
+  ///
+  /// A snapshot's files are symbolic links such as `../../blobs/HASH`; git and archives write a link as its text where a file
+  /// system has none. Nothing but a blob of the same cache is followed.
+  static func opening(_ path: FilePath) throws(ModelError) -> SourceFile {
+    guard let blob = blob(ofTextLink: path) else { return try SourceFile(opening: path) }
+    do throws(ModelError) {
+      return try SourceFile(adopting: descriptor(of: blob), openedBy: path)
+    } catch {
+      throw ModelError(error.kind, path, "it names the blob \(blob.printable) in its text: \(error.problem)")
+    }
+  }
+
+  private static func descriptor(of path: FilePath) throws(ModelError) -> FileDescriptor {
+    try ModelError.translating("open", path) {
+      guard try Stat(path).type == .regular else {
+        throw ModelError(.noSource, path, "it is not a regular file")
+      }
+      return try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .nonBlocking])
+    }
+  }
+
+  /// The blob whose link's text is in the file; nil of any other file, whatever is wrong with it.
+  private static func blob(ofTextLink path: FilePath) -> FilePath? {
+    guard path.components.contains("snapshots"), let status = try? Stat(path), status.type == .regular,
+      (16...256).contains(status.size), let file = try? SourceFile(opening: path),
+      let text = try? file.read(from: 0, count: Int(file.size))
+    else { return nil }
+    var components = text.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)[...]
+    while components.first?.elementsEqual("..".utf8) == true { components.removeFirst() }
+    guard components.count == 2, components[components.startIndex].elementsEqual("blobs".utf8),
+      let hash = components.last, hash.count >= 40,
+      hash.allSatisfy({ 0x30...0x39 ~= $0 || 0x61...0x66 ~= $0 })
+    else { return nil }
+    return path.removingLastComponent().pushing(FilePath(bytes: text))
+  }
+}

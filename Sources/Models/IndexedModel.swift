@@ -1,0 +1,170 @@
+internal import Glibc
+internal import Safetensors
+internal import SystemPackage
+
+extension Model {
+  /// A model of a sharded set, as its index names it; the shards are beside the path given, wherever symbolic links
+  /// to files lead. `others` are files beside it that may belong to it.
+  init(index path: FilePath, beside others: [FilePath], _ options: OpeningOptions) throws(ModelError) {
+    let index = try ModelIndex(opening: path)
+    var set = IndexedShards(index, path)
+    try set.open(lenient: options.isLenient)
+    try set.find(lenient: options.isLenient)
+    try set.add(others, all: options.showsAll, lenient: options.isLenient)
+    set.shards.makeNamesUnique()
+    self.init(
+      shards: set.shards, places: set.places, warnings: set.shards.flatMap(\.warnings) + set.warnings,
+      omitted: set.omitted)
+  }
+}
+
+/// The shards of an index, while a model is made of them.
+private struct IndexedShards {
+  private let index: ModelIndex
+  private let path: FilePath
+  var shards: [Shard] = []
+  private(set) var places: [Model.Place] = []
+  private(set) var omitted: [OmittedTensor] = []
+  private(set) var warnings: [String] = []
+
+  init(_ index: ModelIndex, _ path: FilePath) {
+    self.index = index
+    self.path = path
+  }
+
+  // MARK: The files
+
+  mutating func open(lenient: Bool) throws(ModelError) {
+    let directory = path.removingLastComponent()
+    for (position, name) in index.shards.enumerated() {
+      let shardPath = directory.pushing(FilePath(bytes: name))
+      do throws(ModelError) {
+        if name.contains(UInt8(ascii: "/")) { try refuseLinks(out: directory, to: shardPath) }
+        shards.append(try Shard(opening: shardPath, lenient: lenient))
+      } catch {
+        guard error.kind == .noSource, error.path == shardPath else { throw error }
+        let users = index.tensors.filter { $0.shard == position }
+        let example = users.first.map { ", such as \($0.name)" } ?? ""
+        throw ModelError(
+          .malformed, shardPath,
+          "the shard is missing, and the index \(path.printable) puts "
+            + PrintableText.counted(users.count, "tensor") + " into it"
+            + example + "; \(error.problem)")
+      }
+    }
+  }
+
+  /// Refuses a shard in a subfolder that is a symbolic link out of the index's directory: realpath(3). The index comes from
+  /// strangers, and a link could lead it anywhere.
+  private func refuseLinks(out directory: FilePath, to shard: FilePath) throws(ModelError) {
+    func real(_ path: FilePath) throws(Errno) -> FilePath {
+      let path = path.isEmpty ? "." : path
+      return try path.withRealPath()
+    }
+    let isInside = try ModelError.translating("open", shard) {
+      try real(shard.removingLastComponent()).starts(with: real(directory))
+    }
+    guard isInside else {
+      throw ModelError(
+        .malformed, shard,
+        "a symbolic link leads its directory out of that of the index \(path.printable): refused")
+    }
+  }
+
+  // MARK: The tensors
+
+  /// Looks up each tensor of the index.
+  mutating func find(lenient: Bool) throws(ModelError) {
+    // Looked up by name, of which an index may have as many as a shard leaves out.
+    var unshown: [Int: [TensorName: OmittedTensor]] = [:]
+    var missing: [TensorName] = []
+    for (name, position) in index.tensors {
+      if let found = shards[position].header.index(of: name) {
+        places.append(Model.Place(shard: Int32(position), index: Int32(found)))
+        continue
+      }
+      if unshown[position] == nil {
+        let all = shards[position].omitted.map { ($0.name, $0) }
+        unshown[position] = Dictionary(all, uniquingKeysWith: { first, _ in first })
+      }
+      if let known = unshown[position]?[name] {
+        omitted.append(known)
+        continue
+      }
+      guard lenient else {
+        throw ModelError(
+          .malformed, shards[position].file.path,
+          "tensor \(name) is missing, though the index \(path.printable) puts it here; --lenient shows the others"
+        )
+      }
+      missing.append(name)
+      omitted.append(
+        OmittedTensor(name: name, reason: "is missing in \(shards[position].file.path.printable)"))
+    }
+    if !missing.isEmpty {
+      warnings.append(
+        "\(path.printable): the shards lack \(PrintableText.counted(missing.count, "tensor")) that the index names: "
+          + list(missing.map(\.utf8)))
+    }
+  }
+
+  /// What the index does not name: tensors of its shards, and files beside them. Added where `all` says so, else named.
+  mutating func add(_ files: [FilePath], all: Bool, lenient: Bool) throws(ModelError) {
+    let named = Set(index.shards)
+    let others = files.filter { !named.contains($0.fileName) }
+    var extras = unnamedPlaces()
+    guard all else {
+      if !extras.isEmpty {
+        warnings.append(
+          "\(path.printable): the shards hold \(PrintableText.counted(extras.count, "tensor")) that the index does not name: "
+            + "\(list(extras.map { name(of: $0).utf8 })); left out, --all shows them")
+      }
+      if !others.isEmpty {
+        warnings.append(
+          "\(path.printable): the index does not name \(others.count) other \(others.count == 1 ? "file" : "files"): "
+            + "\(list(others.map(\.fileName))); left out, --all shows \(others.count == 1 ? "it" : "them")")
+      }
+      return
+    }
+    for file in others {
+      shards.append(try Shard(opening: file, lenient: lenient))
+      omitted += shards[shards.count - 1].omitted
+      let position = Int32(shards.count - 1)
+      extras += (0..<shards[shards.count - 1].header.count).map {
+        Model.Place(shard: position, index: Int32($0))
+      }
+    }
+    // A name that the index puts elsewhere stays where it says.
+    var taken = Set(index.tensors.lazy.map(\.name))
+    let clashing = extras.filter { !taken.insert(name(of: $0)).inserted }
+    if !clashing.isEmpty {
+      warnings.append(
+        "\(path.printable): \(PrintableText.counted(clashing.count, "tensor")) that the index does not name have names that it "
+          + "puts elsewhere: \(list(clashing.map { name(of: $0).utf8 })); left out")
+    }
+    let left = Set(clashing)
+    places = (places + extras.filter { !left.contains($0) }).sorted { name(of: $0) < name(of: $1) }
+  }
+
+  private func unnamedPlaces() -> [Model.Place] {
+    let named = Set(places)
+    return shards.indices.flatMap { position in
+      (0..<shards[position].header.count).lazy.map { Model.Place(shard: Int32(position), index: Int32($0)) }
+        .filter { !named.contains($0) }
+    }
+  }
+
+  private func name(of place: Model.Place) -> TensorName {
+    shards[Int(place.shard)].header.name(at: Int(place.index))
+  }
+}
+
+extension FilePath {
+  /// The path without symbolic links: realpath(3).
+  fileprivate func withRealPath() throws(Errno) -> FilePath {
+    let result = unsafe withPlatformString { unsafe realpath($0, nil) }
+    guard let result = unsafe result else { throw Errno(rawValue: errno) }
+    defer { unsafe free(result) }
+    return unsafe FilePath(platformString: result)
+  }
+}

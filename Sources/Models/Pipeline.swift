@@ -1,0 +1,93 @@
+internal import Safetensors
+internal import SystemPackage
+
+extension ModelDirectory {
+  /// diffusers: one subdirectory for each component that model_index.json names. Those without weights (tokenizer,
+  /// scheduler) are not shown, other directories with weights are named in `notes`; nil where no component has any.
+  func pipelineLayout(notes: inout [String]) throws(ModelError) -> Layout? {
+    let named = try PipelineIndex(opening: path.appending("model_index.json")).components
+    var components: [(name: [UInt8], layout: Layout)] = []
+    var undecided: ModelError?
+    var left: [[UInt8]] = []
+    for name in names where isDirectory(name) {
+      let directory = try ModelDirectory(scanning: child(name), variant: variant)
+      let hasWeights = directory.names.contains { directory.isFamilyFile($0) || ModelIndex.isIndex($0) }
+      guard named.contains(name) else {
+        if hasWeights || ForeignFiles.isWeights(name)
+          || directory.names.contains(where: ForeignFiles.isWeights)
+        {
+          left.append(name)
+        }
+        continue
+      }
+      guard hasWeights else {
+        let foreign = directory.names.filter(ForeignFiles.isWeights)
+        if !foreign.isEmpty {
+          notes.append("\(child(name).printable): left out, \(list(foreign, limit: 3)) is of another format")
+        }
+        continue
+      }
+      do throws(ModelError) {
+        components.append((name, try directory.modelLayout(notes: &notes)))
+      } catch {
+        // The others are a model each; what is to be named is in the note.
+        guard error.isAmbiguous || error.kind == .noSource else { throw error }
+        notes.append("\(error.description); the component is left out")
+        undecided = error
+      }
+    }
+    guard !components.isEmpty else {
+      if let undecided { throw undecided }
+      return nil
+    }
+    left += names.filter { !isDirectory($0) && (isFamilyFile($0) || ForeignFiles.isWeights($0)) }
+    if !left.isEmpty {
+      notes.append(
+        "\(path.printable): the models are what 'model_index.json' names; \(left.count) other "
+          + "\(left.count == 1 ? "entry is" : "entries are") left out: \(list(left))")
+    }
+    return .components(components)
+  }
+}
+
+/// What a pipeline's `model_index.json` says of its components.
+private struct PipelineIndex {
+  /// The names of the components that there are: `"unet": ["diffusers", "UNet2DConditionModel"]`, but not
+  /// `"safety_checker": [null, null]`.
+  private(set) var components: Set<[UInt8]> = []
+
+  init(opening path: FilePath) throws(ModelError) {
+    let bytes = try SmallFile.bytes(of: path, what: "a list of components")
+    do throws(JSONError) {
+      try read(bytes.span)
+    } catch {
+      throw ModelError(
+        .malformed, path, "the list of components is not valid at byte \(error.offset): \(error.problem)")
+    }
+  }
+
+  private mutating func read(_ json: Span<UInt8>) throws(JSONError) {
+    if let offset = firstInvalidUTF8(json) { throw JSONError(offset: offset, problem: "not UTF-8") }
+    var cursor = JSONCursor(json)
+    var text: [UInt8] = []
+    try cursor.beginObject()
+    while let key = try cursor.nextKey(into: &text) {
+      let name = Array(text[key.range])
+      text.removeAll(keepingCapacity: true)
+      cursor.skipWhitespace()
+      guard cursor.byte == UInt8(ascii: "[") else {
+        try cursor.skipValue(scratch: &text)
+        continue
+      }
+      var isThere = false
+      try cursor.beginArray()
+      while try cursor.nextElement() {
+        cursor.skipWhitespace()
+        if cursor.byte == UInt8(ascii: "\"") { isThere = true }
+        try cursor.skipValue(scratch: &text)
+      }
+      if isThere { components.insert(name) }
+    }
+    try cursor.expectEnd()
+  }
+}
