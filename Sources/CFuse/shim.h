@@ -7,7 +7,6 @@
 #define FUSE_USE_VERSION 314
 #include <fcntl.h>
 #include <fuse3/fuse_lowlevel.h>
-#include <linux/fuse.h>
 #include <sys/types.h>
 
 // Defining _FILE_OFFSET_BITS clashes with Glibc's module; on the 64-bit systems this runs on it is not needed.
@@ -17,21 +16,6 @@ _Static_assert(sizeof(off_t) == 8, "offsets must have 64 bits");
 static inline struct fuse_session *stmount_session_new(
     struct fuse_args *args, const struct fuse_lowlevel_ops *ops, size_t ops_size, void *userdata) {
   return fuse_session_new(args, ops, ops_size, userdata);
-}
-
-// How many bytes a request of the kernel asks for, if it is one to read a file: struct fuse_read_in of <linux/fuse.h>.
-// 0 for any other.
-static inline unsigned stmount_read_size(const struct fuse_buf *request) {
-  if ((request->flags & FUSE_BUF_IS_FD) || request->size < sizeof(struct fuse_in_header) + sizeof(struct fuse_read_in))
-    return 0;
-  const struct fuse_in_header *header = (const struct fuse_in_header *)request->mem;
-  return header->opcode == FUSE_READ ? ((const struct fuse_read_in *)(header + 1))->size : 0;
-}
-
-// The ID of the thread that a request comes from, or 0 for one that this process cannot see.
-static inline unsigned stmount_sender(const struct fuse_buf *request) {
-  if ((request->flags & FUSE_BUF_IS_FD) || request->size < sizeof(struct fuse_in_header)) return 0;
-  return ((const struct fuse_in_header *)request->mem)->pid;
 }
 
 // What the kernel can do (FUSE_CAP_*) and what of it is wanted. The flags are int in 3.14; from 3.17 on there are more

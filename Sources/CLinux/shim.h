@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
-#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -29,17 +28,6 @@ static inline int stmount_processor_count(void) {
   int count = 0;
   for (long i = 0; i < bytes / (long)sizeof set[0]; i++) count += __builtin_popcountl(set[i]);
   return count > 0 ? count : 1;
-}
-
-// True if nobody has chosen how the calling thread gets its processor: SCHED_OTHER of sched(7).
-static inline int stmount_has_usual_scheduling(void) { return sched_getscheduler(0) == 0; }
-
-// Whether the calling thread, when it wakes up, may take a processor from another one at once: sched(7), SCHED_OTHER and
-// SCHED_BATCH (which needs _GNU_SOURCE). Neither needs a privilege.
-static inline void stmount_set_preempts(int preempts) {
-  const struct sched_param none = {0};
-  const int other = 0, batch = 3;
-  sched_setscheduler(0, preempts ? other : batch, &none);
 }
 
 // How many pages of a file's range are in memory: cachestat(2), Linux 6.5, not in every C library yet. -1 with

@@ -40,7 +40,7 @@ private final class WaitingFileSystem: FileSystem {
     }
     return .computed(count: 1, from: [SlowSource()], reading: []) { [self] target throws(Errno) in
       waiting.withLock { $0 += 1 }
-      let end = ContinuousClock.now + .seconds(20)
+      let end = ContinuousClock.now + .seconds(60)
       while !isFirstRead.withLock({ $0 }) {
         guard ContinuousClock.now < end else {
           timedOut.withLock { $0 += 1 }
@@ -87,7 +87,7 @@ private func readWhileOthersWait(_ count: Int) throws {
     session.detach()
     server?.join()
   }
-  // Enough requests one by one that the workers take turns.
+  // Enough requests one by one that one worker receives alone.
   for number in 0..<100 { _ = try? Stat(directory.path.appending("missing.\(number)")) }
   let results = Mutex<[UInt8]>([])
   let readers = (1...count).map { number in
@@ -97,9 +97,8 @@ private func readWhileOthersWait(_ count: Int) throws {
       }
     }
   }
-  let end = ContinuousClock.now + .seconds(10)
-  while fileSystem.waiting.withLock({ $0 }) < count, ContinuousClock.now < end { usleep(1000) }
-  #expect(fileSystem.waiting.withLock { $0 } == count)
+  // One that were held up would get here once another had given up, which is found below.
+  while fileSystem.waiting.withLock({ $0 }) < count { usleep(1000) }
   #expect(try byte(of: directory.path.appending("0")) == 2)
   for reader in readers { reader?.join() }
   #expect(fileSystem.timedOut.withLock { $0 } == 0)
@@ -116,96 +115,5 @@ private func readWhileOthersWait(_ count: Int) throws {
   @Test("Seven reads that wait hold up no other one")
   func seven() async {
     await #expect(processExitsWith: .success) { try readWhileOthersWait(7) }
-  }
-}
-
-@Suite("Turns to receive") struct TurnTests {
-  private let turn = Turn()
-
-  private func answer(from sender: UInt32 = 1, needsHelp: Bool = false) {
-    turn.take()
-    turn.begin(from: sender, needsHelp: needsHelp)
-    turn.end()
-  }
-
-  @Test("The worker that has the turn keeps it while requests come one by one, whoever sends them")
-  func alone() {
-    // A lock that is held must not go.
-    defer { turn.passOn() }
-    for sender in 1...10 as ClosedRange<UInt32> {
-      answer(from: sender)
-      #expect(turn.isMine)
-    }
-    turn.passOn()
-    #expect(!turn.isMine)
-  }
-
-  @Test("It is not another thread's, which gets it when it is passed on")
-  func passedOn() {
-    defer { turn.passOn() }
-    turn.take()
-    let hasIt = Mutex(false)
-    let other = WorkerThread { [turn] in
-      #expect(!turn.isMine)
-      turn.passOn()
-      turn.take()
-      hasIt.withLock { $0 = true }
-      turn.passOn()
-    }
-    usleep(50_000)
-    #expect(!hasIt.withLock { $0 })
-    #expect(turn.isMine)
-    turn.passOn()
-    other?.join()
-    #expect(hasIt.withLock { $0 })
-  }
-
-  @Test("It is everybody's after a request that needs help, until requests have come alone for a while")
-  func help() {
-    defer { turn.passOn() }
-    answer(needsHelp: true)
-    #expect(!turn.isMine)
-    answer()
-    #expect(!turn.isMine)
-    for _ in 0..<100 { answer() }
-    #expect(turn.isMine)
-  }
-
-  @Test("Whoever waits for it while it becomes everybody's gets in and holds up nobody")
-  func joined() {
-    defer { turn.passOn() }
-    turn.take()
-    let keepsIt = Mutex<Bool?>(nil)
-    let other = WorkerThread { [turn] in
-      turn.take()
-      keepsIt.withLock { $0 = turn.isMine }
-      turn.passOn()
-    }
-    usleep(50_000)
-    turn.begin(from: 1, needsHelp: true)
-    other?.join()
-    #expect(keepsIt.withLock { $0 } == false)
-  }
-
-  @Test("It is everybody's where the requests of two threads overlap")
-  func overlap() {
-    defer { turn.passOn() }
-    turn.take()
-    turn.begin(from: 1, needsHelp: false)
-    #expect(turn.isMine)
-    turn.begin(from: 2, needsHelp: false)
-    #expect(!turn.isMine)
-    turn.end()
-    turn.end()
-    answer()
-    #expect(!turn.isMine)
-  }
-
-  @Test("A thread that asks for more before its last answer has come to its end overlaps with nobody")
-  func pipelined() {
-    defer { turn.passOn() }
-    turn.take()
-    for _ in 0..<10 { turn.begin(from: 1, needsHelp: false) }
-    #expect(turn.isMine)
   }
 }

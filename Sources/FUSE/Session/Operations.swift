@@ -16,7 +16,7 @@ final class SessionContext: Sendable {
   let needsNoOpendir = Atomic<Bool>(false)
   let counters = RequestCounters()
   /// Which of the workers receives.
-  let turn = Turn()
+  let receiver = Receiver()
   private let features = Atomic<UInt>(0)
 
   /// What the kernel said at the beginning of what it can do.

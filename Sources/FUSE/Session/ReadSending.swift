@@ -18,7 +18,7 @@ extension SessionContext {
     case .source(let source, let range):
       try send(source, range, reply)
     case .computed(let count, let sources, let ranges, let fill):
-      if !sources.isEmpty { turn.passOn() }
+      if !sources.isEmpty { receiver.passOn() }
       for (file, range) in ranges { CachedPages.announce(range, of: file) }
       let bytes = try compute(count, from: sources, fill)
       guard sources.allSatisfy({ $0.isUnchanged() }) else { throw .ioError }
@@ -59,7 +59,7 @@ extension SessionContext {
   /// Bytes of a source in memory of their own.
   private func copy(_ range: Range<UInt64>, of source: some ReplySource) throws(Errno) -> [UInt8] {
     if let cached = CachedPages.read(range, of: source.descriptor) { return cached }
-    turn.passOn()
+    receiver.passOn()
     // Reading a short part from a disk would bring more than is asked for.
     if range.count < Self.longAnswer { CachedPages.announce(range, of: source.descriptor) }
     do throws(Errno) {
@@ -84,7 +84,7 @@ extension SessionContext {
   /// requests, and from the mapping a page at each fault.
   private func isReady(_ range: Range<UInt64>, of source: some ReplySource) -> Bool {
     if CachedPages.areResident(range, of: source.descriptor) { return true }
-    turn.passOn()
+    receiver.passOn()
     guard options.readSource == .mapping else { return false }
     CachedPages.announce(range, of: source.descriptor)
     return true

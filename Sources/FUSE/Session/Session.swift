@@ -138,8 +138,7 @@ package final class Session: Sendable {
     #if !SANITIZED
       LeastPrivilege.confineThread()
     #endif
-    var worker = unsafe Worker(of: handle.pointer, turn: context.turn)
-    worker.run()
+    unsafe Worker(of: handle.pointer, receiver: context.receiver).run()
   }
 
   /// Has the kernel forget what it holds of the contents of files, which it shall not read anew but from the file system:
@@ -150,7 +149,7 @@ package final class Session: Sendable {
   /// way, which the workers have to answer. A worker that calls this may take its time from then on, as after
   /// sending what is not in memory.
   package func dropCache(of each: @escaping @Sendable ((InodeNumber) -> Void) -> Void) {
-    context.turn.passOn()
+    context.receiver.passOn()
     WorkerThread(running: { [self] in
       each { inode in
         _ = unsafe fuse_lowlevel_notify_inval_inode(handle.pointer, fuse_ino_t(inode.number), 0, 0)

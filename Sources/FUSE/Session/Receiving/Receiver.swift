@@ -1,0 +1,74 @@
+internal import Glibc
+internal import Linux
+internal import Synchronization
+
+/// Decides which workers receive: one at a time while polling for the next request pays, otherwise all of them.
+///
+/// The one that receives alone polls after each answer, and so saves two wake-ups for each request. It passes on before it
+/// does anything that takes long. Then all workers receive, as in a plain loop, for as many requests as ``BackOff`` says.
+@safe final class Receiver: @unchecked Sendable {
+  /// Held by the worker that receives alone, and unlocked by the same one: pthread_mutex_lock(3). `Mutex` cannot be held
+  /// beyond a closure.
+  private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
+  /// The thread that holds the lock, or 0.
+  private let holder = Atomic<UInt>(0)
+  /// How many of the next requests all workers receive. Below 1 none.
+  private let sharedRequests = Atomic<Int>(0)
+
+  /// Only the holder uses these two.
+  private var backOff = BackOff()
+  private let polling: Polling
+
+  init(polling: Polling = Polling()) {
+    self.polling = polling
+    unsafe lock.initialize(to: pthread_mutex_t())
+    unsafe pthread_mutex_init(lock, nil)
+  }
+
+  deinit {
+    unsafe pthread_mutex_destroy(lock)
+    unsafe lock.deallocate()
+  }
+
+  /// True if the other workers wait for the calling one to pass on.
+  var isHeld: Bool { holder.load(ordering: .relaxed) == UInt(pthread_self()) }
+
+  private var isShared: Bool { sharedRequests.load(ordering: .relaxed) > 0 }
+
+  /// Waits until the calling thread may receive a request.
+  func wait() {
+    if isHeld || isShared { return }
+    unsafe pthread_mutex_lock(lock)
+    holder.store(UInt(pthread_self()), ordering: .relaxed)
+  }
+
+  /// The calling thread has received a request. Another one is waiting if `isRequestWaiting` says so.
+  func receive(_ isRequestWaiting: () -> Bool) {
+    if isShared {
+      sharedRequests.wrappingSubtract(1, ordering: .relaxed)
+      release()
+    } else if isHeld, isRequestWaiting() {
+      passOn()
+    }
+  }
+
+  /// Lets others receive, for the calling thread may be busy for a while: it waits for a disk, say. To be called before.
+  func passOn() {
+    guard isHeld else { return }
+    sharedRequests.store(backOff.grow(), ordering: .relaxed)
+    release()
+  }
+
+  /// The calling thread has answered its request: it polls for the next one, unless others receive.
+  func poll(_ isRequestWaiting: () -> Bool) {
+    guard isHeld else { return }
+    if polling.finds(isRequestWaiting) { backOff.shrink() } else { passOn() }
+  }
+
+  /// The calling thread receives no more. At the thread's end, and where nothing is known against polling.
+  func release() {
+    guard isHeld else { return }
+    holder.store(0, ordering: .relaxed)
+    unsafe pthread_mutex_unlock(lock)
+  }
+}

@@ -1,0 +1,41 @@
+internal import CFuse
+internal import Glibc
+internal import Linux
+
+/// One of the threads that answer a session's requests.
+@safe struct Worker {
+  private let session: OpaquePointer
+  private let receiver: Receiver
+
+  init(of session: OpaquePointer, receiver: Receiver) {
+    unsafe self.session = session
+    self.receiver = receiver
+  }
+
+  /// Receives and answers requests until the session ends: fuse_session_receive_buf.
+  func run() {
+    var request = unsafe fuse_buf()
+    defer {
+      receiver.release()
+      unsafe free(request.mem)
+    }
+    while true {
+      receiver.wait()
+      // Perhaps while this one waited.
+      guard unsafe fuse_session_exited(session) == 0 else { return }
+      let received = unsafe fuse_session_receive_buf(session, &request)
+      if received == -EINTR { continue }
+      // The end, or no memory for libfuse's buffer: what this one had is of more use to the others.
+      if received <= 0 { return }
+      receiver.receive { isRequestWaiting }
+      unsafe fuse_session_process_buf(session, &request)
+      receiver.poll { isRequestWaiting }
+    }
+  }
+
+  /// True if a request can be received at once: poll(2).
+  private var isRequestWaiting: Bool {
+    var device = unsafe pollfd(fd: fuse_session_fd(session), events: Int16(POLLIN), revents: 0)
+    return unsafe poll(&device, 1, 0) != 0
+  }
+}

@@ -1,0 +1,134 @@
+import Fixtures
+import Glibc
+import Synchronization
+import SystemPackage
+import Testing
+
+@testable import FUSE
+@testable import Linux
+
+/// A second worker, which waits until it may receive, in a thread of its own.
+private final class OtherWorker: Sendable {
+  private let threadID = Atomic<Int32>(0)
+  private let receives = Atomic<Bool>(false)
+  private let thread = Mutex<WorkerThread?>(nil)
+
+  /// Starts it; `body` runs while it receives.
+  init(of receiver: Receiver, _ body: @escaping @Sendable () -> Void = {}) {
+    let thread = WorkerThread { [self] in
+      let line = TextFile.lines("/proc/thread-self/stat").first ?? ""
+      threadID.store(Int32(line.prefix { $0 != " " }) ?? 0, ordering: .sequentiallyConsistent)
+      receiver.wait()
+      receives.store(true, ordering: .sequentiallyConsistent)
+      body()
+      receiver.release()
+    }
+    self.thread.withLock { $0 = thread }
+  }
+
+  /// True if it receives, and false once it sleeps instead: proc_pid_stat(5). No other thing makes it sleep.
+  var isReceiving: Bool {
+    get throws {
+      while true {
+        if receives.load(ordering: .sequentiallyConsistent) { return true }
+        let id = threadID.load(ordering: .sequentiallyConsistent)
+        if id != 0 {
+          let line = TextFile.lines(FilePath("/proc/self/task/\(id)/stat")).first ?? ""
+          // The name is in parentheses and may hold anything; the state comes after it.
+          if line.split(separator: ") ").last?.first == "S",
+            !receives.load(ordering: .sequentiallyConsistent)
+          {
+            return false
+          }
+        }
+        sched_yield()
+      }
+    }
+  }
+
+  /// Waits until it has received and ended.
+  func join() {
+    thread.withLock { $0.take() }?.join()
+    let received = receives.load(ordering: .sequentiallyConsistent)
+    #expect(received)
+  }
+}
+
+@Suite("Which workers receive") struct ReceiverTests {
+  /// Polls without waiting.
+  private let receiver = Receiver(polling: Polling(isPossible: false))
+
+  /// One request; true if the worker still receives alone after its answer.
+  private func answer(anotherWaits: Bool = false, nextIsFound: Bool = true) -> Bool {
+    receiver.wait()
+    receiver.receive { anotherWaits }
+    receiver.poll { nextIsFound }
+    return receiver.isHeld
+  }
+
+  @Test("One worker receives alone while polling finds the next request, and the others sleep")
+  func alone() throws {
+    for _ in 0..<10 { #expect(answer()) }
+    let other = OtherWorker(of: receiver)
+    #expect(try !other.isReceiving)
+    receiver.release()
+    other.join()
+  }
+
+  @Test("A worker that passes on lets others receive before it has answered")
+  func passedOn() throws {
+    receiver.wait()
+    receiver.receive { false }
+    let other = OtherWorker(of: receiver)
+    #expect(try !other.isReceiving)
+    receiver.passOn()
+    other.join()
+    #expect(!receiver.isHeld)
+  }
+
+  @Test("Only the worker that receives alone passes on")
+  func others() throws {
+    receiver.wait()
+    let thread = WorkerThread { [receiver] in
+      #expect(!receiver.isHeld)
+      receiver.passOn()
+      receiver.release()
+      receiver.poll { false }
+    }
+    thread?.join()
+    #expect(receiver.isHeld)
+    receiver.release()
+  }
+
+  @Test("A request that waits behind the one received lets others receive")
+  func overlap() throws {
+    receiver.wait()
+    receiver.receive { true }
+    #expect(!receiver.isHeld)
+    let other = OtherWorker(of: receiver)
+    other.join()
+  }
+
+  @Test("After polling in vain all workers receive: 2 requests, then 4, then 8")
+  func backOff() {
+    for requests in [2, 4, 8] {
+      #expect(!answer(nextIsFound: false))
+      for _ in 0..<requests { #expect(!answer()) }
+    }
+    #expect(answer())
+    receiver.release()
+  }
+
+  @Test("While all workers receive, one that had to wait for the others lets the next in")
+  func recruits() throws {
+    receiver.wait()
+    // Both others wait, and each lets the next one in as soon as it has received.
+    let others = (0..<2).map { _ in
+      OtherWorker(of: receiver) { [receiver] in receiver.receive { false } }
+    }
+    for other in others { #expect(try !other.isReceiving) }
+    receiver.passOn()
+    for other in others { other.join() }
+    #expect(!receiver.isHeld)
+  }
+}
