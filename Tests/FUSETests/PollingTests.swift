@@ -28,7 +28,7 @@ private final class ManualClock {
     #expect(clock.now - start <= 101_000)
   }
 
-  @Test("Polling ends when another thread keeps the processor for 200 µs, even if a request has arrived meanwhile")
+  @Test("Polling ends when another thread keeps the processor for 200 µs, though a request may have arrived")
   func busy() {
     #expect(!finds(after: 1, step: 200_000))
     #expect(finds(after: 1, step: 199_999))
