@@ -2,7 +2,8 @@ internal import Safetensors
 internal import SystemPackage
 
 extension ModelDirectory {
-  /// diffusers: one subdirectory for each component that model_index.json names. Those without weights (tokenizer,
+  /// diffusers: one subdirectory for each component that model_index.json names, or, where it names none, for each directory
+  /// with weights. Those without weights (tokenizer,
   /// scheduler) are not shown, other directories with weights are named in `notes`; nil where no component has any.
   func pipelineLayout(notes: inout [String]) throws(ModelError) -> Layout? {
     let named = try PipelineIndex(opening: path.appending("model_index.json")).components
@@ -12,7 +13,7 @@ extension ModelDirectory {
     for name in names where isDirectory(name) {
       let directory = try ModelDirectory(scanning: child(name), variant: variant)
       let hasWeights = directory.names.contains { directory.isFamilyFile($0) || ModelIndex.isIndex($0) }
-      guard named.contains(name) else {
+      guard named.contains(name) || named.isEmpty else {
         if hasWeights || ForeignFiles.isWeights(name)
           || directory.names.contains(where: ForeignFiles.isWeights)
         {

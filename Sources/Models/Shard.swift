@@ -66,6 +66,7 @@ package struct Shard: Sendable {
       } catch let error as FormatError {
         // Whose archive it is says more than what PyTorch's reader stumbled over.
         guard form == .archive else { throw error }
+        if case .foreign = error.problem { throw error }
         let names = try zipEntryNames(in: file)
         let isPyTorch = names.contains { name in
           ["data.pkl", "constants.pkl"].contains { name.suffix($0.utf8.count).elementsEqual($0.utf8) }
