@@ -119,6 +119,12 @@ static inline int stmount_keep_capabilities(unsigned long long kept) {
   return (int)syscall(SYS_capset, &header, data);
 }
 
+// Which file system holds a file: f_type of fstatfs(2), which Glibc's module leaves out. 0 where that is not known.
+static inline unsigned stmount_file_system_magic(int file) {
+  struct statfs status;
+  return fstatfs(file, &status) == 0 ? (unsigned)status.f_type : 0;
+}
+
 // Lets the calling thread, and those that it starts, open no file any more and reach no network: landlock(7), whose
 // numbers are the same on every architecture. 0, or -1 with errno: before Linux 5.13 there is none.
 static inline int stmount_deny_files(void) {
