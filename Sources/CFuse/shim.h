@@ -5,9 +5,12 @@
 
 // The API of libfuse 3.14. Newer libraries keep it under this version number.
 #define FUSE_USE_VERSION 314
+#include <errno.h>
 #include <fcntl.h>
 #include <fuse3/fuse_lowlevel.h>
 #include <sys/types.h>
+#include <sys/uio.h>
+#include <unistd.h>
 
 // Defining _FILE_OFFSET_BITS clashes with Glibc's module; on the 64-bit systems this runs on it is not needed.
 _Static_assert(sizeof(off_t) == 8, "offsets must have 64 bits");
@@ -16,6 +19,27 @@ _Static_assert(sizeof(off_t) == 8, "offsets must have 64 bits");
 static inline struct fuse_session *stmount_session_new(
     struct fuse_args *args, const struct fuse_lowlevel_ops *ops, size_t ops_size, void *userdata) {
   return fuse_session_new(args, ops, ops_size, userdata);
+}
+
+static ssize_t stmount_send(int device, struct iovec *parts, int count, void *userdata) {
+  (void)userdata;
+  const ssize_t sent = writev(device, parts, count);
+  if (sent < 0 && errno == EFAULT) errno = ENOENT;
+  return sent;
+}
+
+static ssize_t stmount_receive(int device, void *request, size_t size, void *userdata) {
+  (void)userdata;
+  return read(device, request, size);
+}
+
+// Keeps libfuse from printing a line to standard error for each answer whose memory cannot be read, as that of a mapping of
+// a disk that fails: "fuse: writing device: Bad address", by perror(3) and not by fuse_log. The kernel has answered EIO by
+// then. libfuse is silent about ENOENT, a request that is not waited for any more, so that is what the call that answers
+// returns. The session is mounted. 0, or a negative errno.
+static inline int stmount_silence_bad_addresses(struct fuse_session *session) {
+  const struct fuse_custom_io io = {.writev = stmount_send, .read = stmount_receive};
+  return fuse_session_custom_io(session, &io, fuse_session_fd(session));
 }
 
 // What the kernel can do (FUSE_CAP_*) and what of it is wanted. The flags are int in 3.14; from 3.17 on there are more

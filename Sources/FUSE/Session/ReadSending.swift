@@ -48,7 +48,10 @@ extension SessionContext {
       let problem = reply.bytes(mapped)
       // The kernel has copied from the file's own pages after they were checked. Should they have changed meanwhile, what
       // it got must not stay in its cache.
-      if source.isUnchanged(), let problem, problem == .badAddress { source.failed(.ioError) }
+      if source.isUnchanged(), problem != nil {
+        // A page that could not be read, as a rule, and reading it again tells why. libfuse does not.
+        _ = try? copy(range, of: source)
+      }
       return
     }
     let bytes = try copy(range, of: source)

@@ -74,6 +74,7 @@ package final class Session: Sendable {
       unsafe mountPoint.path.withPlatformString { unsafe fuse_session_mount(handle.pointer, $0) }
     }
     guard result == 0 else { throw MountError(failedMount: messages, Privileges()) }
+    _ = unsafe stmount_silence_bad_addresses(handle.pointer)
     let device = try? MountTable().topmost(at: mountPoint.path)?.device
     let root = try? FileDescriptor.open(
       mountPoint.path, FileDescriptor.AccessMode(rawValue: __O_PATH), options: [.directory, .closeOnExec])
