@@ -111,7 +111,8 @@ let package = Package(
       swiftSettings: settings),
 
     .testTarget(
-      name: "ModelsTests", dependencies: ["Conformance", "Fixtures", "Models", "Safetensors", systemPackage],
+      name: "ModelsTests",
+      dependencies: ["Conformance", "Fixtures", "Linux", "Models", "Safetensors", systemPackage],
       swiftSettings: settings),
 
     .testTarget(

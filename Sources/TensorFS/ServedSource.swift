@@ -22,8 +22,12 @@ struct ServedSource: ReplySource {
   }
 
   func isUnchanged() -> Bool {
-    if file.isUnchanged() { return true }
-    fileSystem.noticeChange(of: file)
+    switch file.verdict() {
+    case .unchanged: return true
+    case .changed(let change): fileSystem.notice(change, of: file)
+    // It may be unchanged for all that, and is asked again by the next read.
+    case .unknown(let error): fileSystem.noticeFailure(error, of: file)
+    }
     return false
   }
 
@@ -32,9 +36,9 @@ struct ServedSource: ReplySource {
 
 extension TensorFileSystem {
   /// A source is not what was mounted any more: what the kernel holds of it goes.
-  fileprivate func noticeChange(of file: SourceFile) {
+  fileprivate func notice(_ change: SourceFile.Change, of file: SourceFile) {
     forEachShard(of: file) { shard, place in
-      faults.noticeChange(of: shard, at: place) { [self] body in
+      faults.notice(change, of: shard, at: place) { [self] body in
         for index in tree.tree.nodes.indices {
           let node = tree.tree.nodes[index]
           guard node.kind == .tensor else { continue }

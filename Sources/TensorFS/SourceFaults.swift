@@ -32,19 +32,23 @@ final class SourceFaults: Sendable {
   }
 
   /// A shard is not what was mounted any more.
-  func noticeChange(of shard: Shard, at place: Place, inodes: @escaping Inodes) {
+  func notice(
+    _ change: SourceFile.Change, of shard: Shard, at place: Place, inodes: @escaping Inodes
+  ) {
     guard changed.withLock({ $0.insert(place).inserted }) else { return }
     // What a reply has brought there while the file changed is not to stay, and nobody can tell what that was. Before the
     // log, which may have to wait for whoever reads it: from here on another worker receives.
     drop.withLock { $0 }?(inodes)
-    log.error(
-      """
-      \(shard.file.path.printable) has changed since it was mounted; \
-      reading its tensors fails until it is mounted anew
-      """)
+    let finding =
+      switch change {
+      case .contents: "has changed since it was mounted"
+      case .unknown:
+        "may have changed since it was mounted (its change time has, and events of inotify were lost)"
+      }
+    log.error("\(shard.file.path.printable) \(finding); reading its tensors fails until it is mounted anew")
   }
 
-  /// A shard is what it was, but what holds it failed.
+  /// What holds a shard failed; whether its contents are the old ones is not known, and reads go on trying.
   func noticeFailure(_ error: Errno, of shard: Shard, at place: Place) {
     guard unreadable.withLock({ $0.insert(place).inserted }) else { return }
     log.error("\(shard.file.path.printable) cannot be read: \(error); this is said once, reads go on trying")

@@ -44,6 +44,7 @@ package final class TensorFileSystem: FileSystem {
       + [ownership.shared(.directory, models.flatMap(\.shards))]
     isDirect = options.isDirect
     faults = SourceFaults(log: log)
+    SourceWatch.begin(models.flatMap(\.shards), log: log)
   }
 
   /// Calls `drop`, once for each source that is found to have changed, with a function that names the inodes whose

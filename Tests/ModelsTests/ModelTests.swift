@@ -31,7 +31,7 @@ import Testing
     let shard = model.shard(at: place)
     let range = shard.fileRange(of: model.tensor(at: place))
     #expect(try shard.file.read(from: range.lowerBound, count: range.count) == file.tensors[0].data)
-    #expect(shard.file.mappedBytes(range).elements == file.tensors[0].data)
+    #expect(shard.file.mappedElements(range) == file.tensors[0].data)
   }
 
   @Test("The name of a single file does not matter")

@@ -44,7 +44,7 @@ import Testing
       let (shard, tensor) = (model.shard(at: place), model.tensor(at: place))
       #expect(tensor.isContiguous)
       #expect(try shard.read(tensor, 0..<tensor.byteCount) == file.storages[key].data)
-      #expect(shard.file.mappedBytes(shard.fileRange(of: tensor)).elements == file.storages[key].data)
+      #expect(shard.file.mappedElements(shard.fileRange(of: tensor)) == file.storages[key].data)
     }
   }
 

@@ -54,15 +54,15 @@ import Testing
     #expect(try file.read(from: 0, count: 200) == Self.contents)
     #expect(try file.read(from: 7, count: 5) == [7, 8, 9, 10, 11])
     #expect(try file.read(from: 200, count: 0) == [])
-    #expect(file.mappedBytes(0..<200).elements == Self.contents)
-    #expect(file.mappedBytes(199..<200).elements == [199])
-    #expect(file.mappedBytes(5..<5).byteCount == 0)
+    #expect(file.mappedElements(0..<200) == Self.contents)
+    #expect(file.mappedElements(199..<200) == [199])
+    #expect(file.mappedElements(5..<5) == [])
   }
 
   @Test("A range past the end maps to nothing, and is an error to read")
   func pastTheEnd() {
-    #expect(file.mappedBytes(0..<201).byteCount == 0)
-    #expect(file.mappedBytes(UInt64.max - 1..<UInt64.max).byteCount == 0)
+    #expect(file.mappedElements(0..<201) == nil)
+    #expect(file.mappedElements(UInt64.max - 1..<UInt64.max) == nil)
     #expect(throws: Errno.staleNFSFileHandle) { try file.read(from: 0, count: 201) }
     #expect(throws: Errno.staleNFSFileHandle) { try file.read(from: 500, count: 1) }
   }
@@ -71,7 +71,7 @@ import Testing
   func empty() throws {
     let file = try SourceFile(opening: try directory.write("empty", []))
     #expect(file.size == 0)
-    #expect(file.mappedBytes(0..<0).byteCount == 0)
+    #expect(file.mappedElements(0..<0) == nil)
     #expect(try file.read(from: 0, count: 0) == [])
     #expect(file.isUnchanged())
   }
@@ -134,7 +134,7 @@ import Testing
     usleep(20_000)
     try #require(unsafe unlink(path.string) == 0)
     #expect(file.isUnchanged())
-    #expect(file.mappedBytes(0..<3).elements == [0, 1, 2])
+    #expect(file.mappedElements(0..<3) == [0, 1, 2])
     #expect(file.isUnchanged())
   }
 

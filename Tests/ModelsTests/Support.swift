@@ -12,7 +12,10 @@ extension Model {
   var contents: [String] { places.map { String(decoding: name(at: $0).utf8, as: UTF8.self) } }
 }
 
-extension RawSpan {
-  /// The bytes, copied.
-  var elements: [UInt8] { byteOffsets.map { unsafe unsafeLoad(fromByteOffset: $0, as: UInt8.self) } }
+extension SourceFile {
+  /// Bytes of the mapping, copied; nil where there is none.
+  func mappedElements(_ range: Range<UInt64>) -> [UInt8]? {
+    guard let bytes = mappedBytes(range) else { return nil }
+    return bytes.byteOffsets.map { unsafe bytes.unsafeLoad(fromByteOffset: $0, as: UInt8.self) }
+  }
 }

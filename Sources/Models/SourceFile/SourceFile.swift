@@ -1,0 +1,139 @@
+internal import Glibc
+internal import Linux
+package import SystemPackage
+
+/// A regular file, opened and mapped once, that knows when it is no longer what was opened.
+///
+/// The descriptor is held for as long as the object lives, so that renaming or deleting the file changes
+/// nothing. Truncating or rewriting it does, and ``isUnchanged()`` tells.
+package final class SourceFile: Sendable {
+  /// The path it was opened by.
+  package let path: FilePath
+  /// Its status when it was opened: stat(2).
+  package let status: Stat
+  /// The descriptor it is held by, open for reading.
+  package let descriptor: FileDescriptor
+
+  private let changes: ChangeDetector
+  /// Nil where the file is empty or cannot be mapped.
+  private let mapping: SourceMapping?
+
+  /// The file's size in bytes when it was opened.
+  package var size: UInt64 { UInt64(status.size) }
+
+  /// Opens and maps a regular file. Anything else is refused without being opened: open(2), fstat(2), mmap(2).
+  package convenience init(opening path: FilePath) throws(ModelError) {
+    try self.init(adopting: FileDescriptor.openRegularFile(path), openedBy: path)
+  }
+
+  /// Takes over a descriptor that is open for reading, and maps its file; closes it where that fails.
+  init(adopting descriptor: FileDescriptor, openedBy path: FilePath) throws(ModelError) {
+    let status = try ModelError.translating("open", path) {
+      do {
+        let status = try Stat(descriptor)
+        guard status.type == .regular else { throw ModelError(.noSource, path, status.type.refusal) }
+        return status
+      } catch {
+        try? descriptor.close()
+        throw error
+      }
+    }
+    self.path = path
+    self.descriptor = descriptor
+    self.status = status
+    changes = ChangeDetector(descriptor, status)
+    mapping = SourceMapping(descriptor, count: Int(status.size))
+  }
+
+  deinit { try? descriptor.close() }
+
+  /// Bytes `range` of the file, for handing to the kernel only: once the file is truncated, touching them
+  /// raises SIGBUS, while the kernel answers EFAULT (mmap(2)). Nil where `range` passes the size at opening, and where
+  /// the file is empty or cannot be mapped.
+  @_lifetime(borrow self)
+  package func mappedBytes(_ range: Range<UInt64>) -> RawSpan? {
+    guard range.upperBound <= size, let mapping else { return nil }
+    let bytes = unsafe RawSpan(_unsafeStart: mapping.start + Int(range.lowerBound), byteCount: range.count)
+    return unsafe _overrideLifetime(bytes, borrowing: self)
+  }
+
+  /// Reads `count` bytes from `offset` into memory of their own: pread(2), which no truncation can turn into a
+  /// signal. Throws ESTALE where the file ends before that.
+  package func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
+    try [UInt8](filling: count) { target throws(Errno) in try read(from: offset, into: &target) }
+  }
+
+  /// Reads as many bytes as `target` has from `offset`: pread(2), as ``read(from:count:)``.
+  package func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) {
+    try unsafe target.withUnsafeMutableBytes { buffer throws(Errno) in
+      try unsafe fill(buffer, from: offset)
+    }
+  }
+
+  private func fill(_ buffer: UnsafeMutableRawBufferPointer, from offset: UInt64) throws(Errno) {
+    var filled = 0
+    while filled < buffer.count {
+      let rest = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer[filled...])
+      let got: Int
+      do {
+        got = try unsafe descriptor.read(fromAbsoluteOffset: Int64(offset) + Int64(filled), into: rest)
+      } catch {
+        throw error as? Errno ?? .ioError
+      }
+      guard got > 0 else { throw .staleNFSFileHandle }
+      filled += got
+    }
+  }
+
+  // MARK: Changes
+
+  /// True if this is the file of which stat(2) has said `earlier`, with the same size and modification time.
+  package func isOpenedAs(_ earlier: Stat) -> Bool {
+    status.deviceID == earlier.deviceID && status.inode == earlier.inode && status.size == earlier.size
+      && status.st_mtim.isEqual(earlier.st_mtim)
+  }
+
+  /// What is known of the contents.
+  package enum Verdict: Sendable, Equatable {
+    /// They are what they were when the file was opened.
+    case unchanged
+    /// They are not, or may not be; so it stays.
+    case changed(Change)
+    /// The file cannot be asked at the moment.
+    case unknown(Errno)
+
+    /// The change, if there was one.
+    var change: Change? {
+      if case .changed(let change) = self { change } else { nil }
+    }
+  }
+
+  /// Why a file counts as changed.
+  package enum Change: Sendable {
+    /// It was written to, or nothing else explains its change time.
+    case contents
+    /// Its change time differs, and inotify(7) has lost events that could explain it.
+    case unknown
+  }
+
+  /// Whether the contents are what they were when the file was opened.
+  ///
+  /// One fstat(2) where nothing has happened. A size or modification time that differs is a change. Where the change time
+  /// differs alone, the file's watch decides, if it has one: nothing that inotify(7) did not report as a write was one.
+  /// Without a watch a change time is harmless where a new path or number of links, chmod or chown explain it.
+  package func verdict() -> Verdict { changes.check() }
+
+  /// True if the contents are known to be what they were when the file was opened.
+  package func isUnchanged() -> Bool { verdict() == .unchanged }
+
+  /// Has what inotify(7) reports decide from now on whether the contents have changed.
+  ///
+  /// False, and nothing is done, where the file system does not report all writes. Throws ENOSPC where there is no watch
+  /// left.
+  package func watch(by source: SourceWatch) throws(Errno) -> Bool {
+    let kind = FileSystemKind(of: descriptor, nanoseconds: status.st_ctim.tv_nsec)
+    if kind.reports == .some { return false }
+    try changes.begin(with: source, kind)
+    return true
+  }
+}

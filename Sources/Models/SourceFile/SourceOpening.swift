@@ -1,0 +1,53 @@
+internal import Glibc
+internal import SystemPackage
+
+extension FileDescriptor {
+  /// Opens a regular file for reading. Anything else is refused without being opened, so that a FIFO cannot block, nor let
+  /// its writer go on, nor a device act, whatever is put in the file's place meanwhile.
+  ///
+  /// The path is looked up once, by open(2) with O_PATH, which opens nothing; fstat(2) tells the type, and the entry in
+  /// /proc/self/fd opens the same inode: proc(5).
+  static func openRegularFile(_ path: FilePath) throws(ModelError) -> FileDescriptor {
+    try ModelError.translating("open", path) {
+      let place = try FileDescriptor.open(path, AccessMode(rawValue: __O_PATH), options: .closeOnExec)
+      return try place.closeAfter {
+        let status = try Stat(place)
+        guard status.type == .regular else { throw ModelError(.noSource, path, status.type.refusal) }
+        do {
+          return try FileDescriptor.open(place.entry, .readOnly, options: .closeOnExec)
+        } catch Errno.noSuchFileOrDirectory {
+          // /proc is not mounted, so that the path has to be looked up again.
+          return try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .nonBlocking])
+        }
+      }
+    }
+  }
+
+  /// Its entry in /proc/self/fd.
+  private var entry: FilePath { FilePath("/proc/self/fd/\(rawValue)") }
+
+  /// Where the open file is now: readlink(2) of its entry in /proc/self/fd, as proc(5) describes. Nil where /proc is not
+  /// mounted.
+  var currentPath: FilePath? {
+    let count = Int(PATH_MAX)
+    let bytes = unsafe [CInterop.PlatformChar](unsafeUninitializedCapacity: count) { buffer, initialized in
+      if let start = buffer.baseAddress {
+        initialized = max(0, unsafe readlink("\(entry)", start, count))
+      }
+    }
+    return bytes.isEmpty ? nil : FilePath(bytes: bytes.map { UInt8(bitPattern: $0) })
+  }
+}
+
+extension FileType {
+  /// Why a file of this type is no source, as a clause.
+  var refusal: String {
+    switch self {
+    case .directory: "it is a directory, not a file"
+    case .fifo: "it is a FIFO, not a regular file"
+    case .socket: "it is a socket, not a regular file"
+    case .characterSpecial, .blockSpecial: "it is a device, not a regular file"
+    default: "it is not a regular file"
+    }
+  }
+}

@@ -1,0 +1,60 @@
+internal import Linux
+internal import Logging
+internal import Models
+internal import SystemPackage
+
+extension SourceWatch {
+  /// Watches the files of some shards, as long as they are open. Where that cannot be done, the log says once which rule holds
+  /// in its place.
+  static func begin(_ shards: [Shard], log: Logger) {
+    var problem: Errno?
+    var unwatched: [Shard] = []
+    var unreported: [Shard] = []
+    do throws(Errno) {
+      let watch = try SourceWatch()
+      for shard in shards {
+        do throws(Errno) {
+          if try !shard.file.watch(by: watch) { unreported.append(shard) }
+        } catch {
+          problem = error
+          unwatched.append(shard)
+        }
+      }
+    } catch {
+      problem = error
+      unwatched = shards
+    }
+    if let problem, let first = unwatched.first {
+      log.warning(
+        """
+        cannot watch \(first.file.path.printable)\(Self.others(unwatched)) for changes: \(problem.inotifyClause). \
+        \(Self.otherRule)
+        """)
+    }
+    if let first = unreported.first {
+      log.notice(
+        """
+        the file system of \(first.file.path.printable)\(Self.others(unreported)) does not report all writes \
+        (inotify). \(Self.otherRule)
+        """)
+    }
+  }
+
+  private static let otherRule =
+    "A source counts as changed when its change time differs, unless its mode, owner, links or path do too"
+
+  private static func others(_ shards: [Shard]) -> String {
+    shards.count > 1 ? " and \(shards.count - 1) more" : ""
+  }
+}
+
+extension Errno {
+  /// What is wrong where inotify(7) cannot be had, and what helps.
+  fileprivate var inotifyClause: String {
+    switch self {
+    case .tooManyOpenFiles: "this user has no inotify instance left; raise fs.inotify.max_user_instances"
+    case .noSpace: "this user has no inotify watch left; raise fs.inotify.max_user_watches"
+    default: "inotify: \(self)"
+    }
+  }
+}

@@ -1,0 +1,139 @@
+internal import Glibc
+public import SystemPackage
+
+/// What people and programs do to a file without touching its contents.
+public enum HarmlessAct: String, CaseIterable, Sendable {
+  case nothing
+  case sameMode, otherMode, modeAndBack
+  case sameOwner
+  case linked, linkedAndUnlinked
+  case renamed, renamedAndBack
+  case accessList, attribute
+  /// As `touch -a` does: opened for writing, and the time of access set alone.
+  case touched
+  /// As a backup program does: read, and both times put back.
+  case backedUp
+
+  /// True if what stat(2) says afterwards shows that it was done.
+  public var isSeenByStatus: Bool {
+    switch self {
+    case .otherMode, .linked, .renamed, .accessList: true
+    default: false
+    }
+  }
+
+  /// True if the change time is another one afterwards.
+  public var setsChangeTime: Bool { self != .nothing }
+
+  /// Does it to a file, which has mode 0644 and is at a path with `.elsewhere` afterwards where it was renamed.
+  public func apply(to path: FilePath) throws(Errno) {
+    let other = "\(path).elsewhere"
+    switch self {
+    case .nothing: break
+    case .sameMode: try path.setPermissions(0o644)
+    case .otherMode: try path.setPermissions(0o640)
+    case .modeAndBack:
+      try path.setPermissions(0o600)
+      try path.setPermissions(0o644)
+    case .sameOwner: try path.setOwner(geteuid(), group: getegid())
+    case .linked: try check(unsafe link("\(path)", other))
+    case .linkedAndUnlinked:
+      try check(unsafe link("\(path)", other))
+      try check(unsafe unlink(other))
+    case .renamed: try check(unsafe rename("\(path)", other))
+    case .renamedAndBack:
+      try check(unsafe rename("\(path)", other))
+      try check(unsafe rename(other, "\(path)"))
+    case .accessList: try path.setAttribute("system.posix_acl_access", Self.list)
+    case .attribute: try path.setAttribute("user.note", [1, 2, 3])
+    case .touched:
+      try open(path, O_WRONLY) { file throws(Errno) in
+        try check(unsafe futimens(file, [timespec(tv_sec: 0, tv_nsec: 0x3FFF_FFFF), Self.omit]))
+      }
+    case .backedUp:
+      var status = stat()
+      try check(unsafe stat("\(path)", &status))
+      try open(path, O_RDONLY) { file throws(Errno) in
+        var byte: UInt8 = 0
+        _ = unsafe read(file, &byte, 1)
+        try check(unsafe futimens(file, [status.st_atim, status.st_mtim]))
+      }
+    }
+  }
+
+  /// UTIME_OMIT.
+  private static let omit = timespec(tv_sec: 0, tv_nsec: 0x3FFF_FFFE)
+
+  /// An access control list that lets user 1 read: version 2, and entries of tag, permissions and ID.
+  private static let list: [UInt8] =
+    [2, 0, 0, 0] + [1, 0, 6, 0, 255, 255, 255, 255] + [2, 0, 4, 0, 1, 0, 0, 0]
+    + [4, 0, 4, 0, 255, 255, 255, 255] + [16, 0, 6, 0, 255, 255, 255, 255] + [
+      32, 0, 4, 0, 255, 255, 255, 255,
+    ]
+}
+
+/// Ways in which the contents of a file become others, of the same number of bytes.
+public enum Rewriting: String, CaseIterable, Sendable {
+  case inPlace, truncatedAndRefilled, truncatedAndExtended, punched
+  /// Through a shared mapping, which nobody reports.
+  case mapped
+
+  /// Sets the last `count` bytes to others, and puts the modification time back.
+  public func apply(to path: FilePath, last count: Int) throws(Errno) {
+    var before = stat()
+    try check(unsafe stat("\(path)", &before))
+    let start = Int(before.st_size) - count
+    let bytes = [UInt8](repeating: 0xA5, count: count)
+    try open(path, O_RDWR) { file throws(Errno) in
+      switch self {
+      case .inPlace: try check(unsafe pwrite(file, bytes, count, start) == count ? 0 : -1)
+      case .truncatedAndRefilled:
+        try check(ftruncate(file, start))
+        try check(unsafe pwrite(file, bytes, count, start) == count ? 0 : -1)
+      case .truncatedAndExtended:
+        try check(ftruncate(file, start))
+        try check(ftruncate(file, start + count))
+      case .punched: try punchHole(file, from: start, count: count)
+      case .mapped:
+        let size = Int(before.st_size)
+        let address = unsafe mmap(nil, size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0)
+        guard let address = unsafe address, unsafe address != MAP_FAILED else { throw Errno(rawValue: errno) }
+        unsafe memset(address + start, 0xA5, count)
+        unsafe munmap(address, size)
+      }
+    }
+    let times = [before.st_atim, before.st_mtim]
+    try check(unsafe utimensat(AT_FDCWD, "\(path)", times, 0))
+  }
+}
+
+private func open(_ path: FilePath, _ flags: CInt, _ body: (CInt) throws(Errno) -> Void) throws(Errno) {
+  let file = unsafe Glibc.open("\(path)", flags | O_CLOEXEC)
+  try check(file)
+  defer { close(file) }
+  try body(file)
+}
+
+private func check(_ result: CInt) throws(Errno) {
+  if result < 0 { throw Errno(rawValue: errno) }
+}
+
+/// Makes zeros of bytes: fallocate(2) with FALLOC_FL_PUNCH_HOLE, which Glibc's module leaves out.
+private func punchHole(_ file: CInt, from start: Int, count: Int) throws(Errno) {
+  typealias Allocate = @convention(c) (CInt, CInt, off_t, off_t) -> CInt
+  guard let symbol = unsafe dlsym(nil, "fallocate") else { throw .noFunction }
+  try check(unsafe unsafeBitCast(symbol, to: Allocate.self)(file, 3, off_t(start), off_t(count)))
+}
+
+extension FilePath {
+  /// Sets an extended attribute, if the file system has any: setxattr(2), which Glibc's module leaves out.
+  fileprivate func setAttribute(_ name: String, _ value: [UInt8]) throws(Errno) {
+    typealias Set =
+      @convention(c) (UnsafePointer<CChar>, UnsafePointer<CChar>, UnsafeRawPointer, Int, CInt) -> CInt
+    guard let symbol = unsafe dlsym(nil, "setxattr") else { throw .noFunction }
+    let set = unsafe unsafeBitCast(symbol, to: Set.self)
+    if unsafe set("\(self)", name, value, value.count, 0) != 0, errno != EOPNOTSUPP {
+      throw Errno(rawValue: errno)
+    }
+  }
+}

@@ -1,0 +1,228 @@
+import Fixtures
+import Glibc
+import Linux
+import Synchronization
+import SystemPackage
+import Testing
+
+@testable import Models
+
+@Suite("Whether a source has changed") struct SourceChangeTests {
+  private let directory: TemporaryDirectory
+  private let path: FilePath
+  private let file: SourceFile
+
+  init() throws {
+    directory = try TemporaryDirectory()
+    path = try directory.write("file", Array(0..<200))
+    file = try SourceFile(opening: path)
+  }
+
+  /// A source that inotify watches.
+  private func watch() throws -> SourceWatch {
+    let watch = try SourceWatch()
+    try #require(
+      try file.watch(by: watch), "the temporary directory's file system does not report all writes")
+    return watch
+  }
+
+  // MARK: With inotify
+
+  @Test(
+    "Watched, no act that leaves the contents alone is a change, however often",
+    arguments: HarmlessAct.allCases)
+  func harmless(act: HarmlessAct) throws {
+    _ = try watch()
+    for _ in 0..<3 {
+      #expect(file.verdict() == .unchanged)
+      try act.apply(to: path)
+      #expect(file.verdict() == .unchanged)
+      #expect(file.verdict() == .unchanged)
+      if act == .renamed { try #require(unsafe rename("\(path).elsewhere", "\(path)") == 0) }
+      if act == .linked { try #require(unsafe unlink("\(path).elsewhere") == 0) }
+    }
+  }
+
+  @Test(
+    "Watched, every rewriting is a change, with its modification time put back, before and behind every other act",
+    arguments: Rewriting.allCases)
+  func rewriting(_ rewriting: Rewriting) throws {
+    for act in HarmlessAct.allCases where act != .renamed {
+      for isFirst in [true, false] {
+        // A mapped write is told by the closing of what wrote, and cannot be where stat explains the change time.
+        if rewriting == .mapped, act.isSeenByStatus { continue }
+        let path = try directory.write("\(act).\(isFirst)", Array(0..<200))
+        let file = try SourceFile(opening: path)
+        #expect(try file.watch(by: SourceWatch()))
+        #expect(file.verdict() == .unchanged)
+        if !isFirst { try act.apply(to: path) }
+        try rewriting.apply(to: path, last: 10)
+        if isFirst { try act.apply(to: path) }
+        #expect(try Stat(path).st_mtim.isEqual(file.status.st_mtim) && Stat(path).size == 200)
+        #expect(file.verdict() == .changed(.contents), "\(act), \(isFirst)")
+        #expect(file.verdict() == .changed(.contents), "\(act), \(isFirst)")
+      }
+    }
+  }
+
+  @Test("Watched, an earlier harmless act excuses no later rewriting", arguments: HarmlessAct.allCases)
+  func later(act: HarmlessAct) throws {
+    _ = try watch()
+    try act.apply(to: path)
+    #expect(file.verdict() == .unchanged)
+    try Rewriting.inPlace.apply(to: act == .renamed ? FilePath("\(path).elsewhere") : path, last: 1)
+    #expect(file.verdict() == .changed(.contents))
+  }
+
+  @Test("What was done between opening a source and watching it counts")
+  func beforeWatching() throws {
+    try HarmlessAct.otherMode.apply(to: path)
+    _ = try watch()
+    #expect(file.verdict() == .unchanged)
+    let second = try SourceFile(opening: path)
+    try Rewriting.inPlace.apply(to: path, last: 1)
+    _ = try second.watch(by: SourceWatch())
+    #expect(second.verdict() == .changed(.contents))
+  }
+
+  @Test("One instance watches many sources, and tells their changes apart")
+  func many() throws {
+    let watch = try SourceWatch()
+    let files = try (0..<1_500).map { try SourceFile(opening: directory.write("f\($0)", Array(0..<200))) }
+    for file in files { #expect(try file.watch(by: watch)) }
+    for (number, file) in files.enumerated() {
+      try HarmlessAct.sameMode.apply(to: file.path)
+      if number % 3 == 0 { try Rewriting.inPlace.apply(to: file.path, last: 1) }
+    }
+    for (number, file) in files.enumerated().reversed() {
+      #expect(file.verdict() == (number % 3 == 0 ? .changed(.contents) : .unchanged), "\(number)")
+    }
+  }
+
+  @Test(
+    "Two that have the same file open both hear of a change, and a third that opens it afterwards does not")
+  func same() throws {
+    let watch = try watch()
+    let second = try SourceFile(opening: path)
+    #expect(try second.watch(by: watch))
+    try Rewriting.inPlace.apply(to: path, last: 1)
+    #expect(file.verdict() == .changed(.contents))
+    let third = try SourceFile(opening: path)
+    #expect(try third.watch(by: watch))
+    #expect(second.verdict() == .changed(.contents))
+    try HarmlessAct.sameMode.apply(to: path)
+    #expect(third.verdict() == .unchanged)
+  }
+
+  @Test("Where events were lost a new change time is a change, which says so, and others go on")
+  func lostEvents() throws {
+    let watch = try watch()
+    let others = try ["a", "b"].map { try SourceFile(opening: directory.write($0, [1])) }
+    for other in others { #expect(try other.watch(by: watch)) }
+    try HarmlessAct.sameMode.apply(to: path)
+    // Events of one kind of one file in a row are one.
+    let limit = try String(
+      decoding: SourceFile.bytes(of: "/proc/sys/fs/inotify/max_queued_events"), as: UTF8.self)
+    let count = try #require(Int(limit.split(separator: "\n")[0]))
+    for _ in 0...count / 2 {
+      for other in others { try HarmlessAct.sameMode.apply(to: other.path) }
+    }
+    #expect(file.verdict() == .changed(.unknown))
+    #expect(others[0].verdict() == .changed(.unknown))
+    // The one that was left alone since then can be relied on again.
+    let quiet = try SourceFile(opening: directory.write("c", [1]))
+    #expect(try quiet.watch(by: watch))
+    try HarmlessAct.sameMode.apply(to: quiet.path)
+    #expect(quiet.verdict() == .unchanged)
+  }
+
+  @Test("Events that were lost do not matter to a source whose change time is the old one")
+  func lostEventsOfOthers() throws {
+    let watch = try watch()
+    let others = try ["a", "b"].map { try SourceFile(opening: directory.write($0, [1])) }
+    for other in others { #expect(try other.watch(by: watch)) }
+    for _ in 0...10_000 {
+      for other in others { try HarmlessAct.sameMode.apply(to: other.path) }
+    }
+    #expect(others[0].verdict() == .changed(.unknown))
+    #expect(file.verdict() == .unchanged)
+    try HarmlessAct.sameMode.apply(to: path)
+    #expect(file.verdict() == .unchanged)
+  }
+
+  // MARK: Without inotify
+
+  @Test(
+    "Not watched, an act is harmless where stat shows it, and a change where it does not",
+    arguments: HarmlessAct.allCases)
+  func unwatched(act: HarmlessAct) throws {
+    #expect(file.verdict() == .unchanged)
+    try act.apply(to: path)
+    let isHarmless = act.isSeenByStatus || !act.setsChangeTime
+    #expect(file.verdict() == (isHarmless ? .unchanged : .changed(.contents)))
+  }
+
+  @Test(
+    "Not watched, a rewriting with its modification time put back is a change unless stat shows another act",
+    arguments: Rewriting.allCases)
+  func unwatchedRewriting(_ rewriting: Rewriting) throws {
+    for act in HarmlessAct.allCases {
+      let path = try directory.write("\(act)", Array(0..<200))
+      let file = try SourceFile(opening: path)
+      try rewriting.apply(to: path, last: 10)
+      try act.apply(to: path)
+      #expect(file.verdict() == (act.isSeenByStatus ? .unchanged : .changed(.contents)), "\(act)")
+    }
+  }
+
+  // MARK: Opening
+
+  @Test("A FIFO that takes a file's place while it is opened is refused without being opened")
+  func swappedFIFO() throws {
+    let fifo = try directory.makeFIFO("fifo")
+    let inotify = try Inotify()
+    let place = try FileDescriptor.open(fifo, .init(rawValue: __O_PATH))
+    let watched = try place.closeAfter { try inotify.watch(place, for: .opened) }
+    let other = directory.path.appending("other")
+    let swapping = Swapping()
+    let swapper = WorkerThread {
+      while !swapping.isDone.load(ordering: .relaxed) {
+        for (from, to) in [(path, other), (fifo, path), (path, fifo), (other, path)] {
+          _ = unsafe rename("\(from)", "\(to)")
+        }
+      }
+    }
+    var outcomes: [String: Int] = [:]
+    for _ in 0..<10_000 {
+      do {
+        _ = try SourceFile(opening: path)
+        outcomes["opened", default: 0] += 1
+      } catch {
+        outcomes[error.problem, default: 0] += 1
+      }
+    }
+    swapping.isDone.store(true, ordering: .relaxed)
+    swapper?.join()
+    #expect(outcomes["opened", default: 0] > 0 && outcomes.count > 1, "\(outcomes)")
+    var opens = 0
+    inotify.drain { number, _ in if number == watched { opens += 1 } }
+    #expect(opens == 0, "\(outcomes)")
+  }
+}
+
+/// Told to the thread that swaps names.
+private final class Swapping: Sendable {
+  let isDone = Atomic<Bool>(false)
+}
+
+extension SourceFile {
+  /// All bytes of a file whose size stat(2) does not tell.
+  fileprivate static func bytes(of path: FilePath) throws -> [UInt8] {
+    let file = try FileDescriptor.open(path, .readOnly)
+    return try file.closeAfter {
+      try unsafe [UInt8](unsafeUninitializedCapacity: 64) { buffer, count in
+        count = try unsafe file.read(into: UnsafeMutableRawBufferPointer(buffer))
+      }
+    }
+  }
+}
