@@ -31,13 +31,13 @@ extension MountTests {
     }
 
     @Test(
-      "A disk that fails gives EIO by every way to read, and one line; other sources go on, and so does the daemon"
-    )
-    func failingDisk() async throws {
+      "A disk that fails gives EIO by every way to read, and one line; other sources go on, and so does the daemon",
+      arguments: ["auto", "mmap", "copy"])
+    func failingDisk(io: String) async throws {
       let files = try TemporaryDirectory()
       let other = try files.write("o.safetensors", SafetensorsFile(Self.other))
       try await withDisk { model, _, fail in
-        let status = try await withForegroundMount([model, other]) { mount in
+        let status = try await withForegroundMount([model, other], options: ["-o", "io=\(io)"]) { mount in
           let start = try OpenFile(mount.file("w")).bytes(4096, at: 0)
           expectSame(start, Self.tensor.data.prefix(4096), "the beginning")
           #expect(try mount.log.isEmpty)
