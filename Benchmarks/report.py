@@ -252,7 +252,7 @@ def insert(text, path):
     """Replaces what is between the markers; the prose around them is left alone."""
     if not os.path.exists(path):
         os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
-        old = f"# Performance\n\n{BEGIN}\n{END}\n"
+        old = f"# Results of {time.strftime('%Y-%m-%d')}\n\n{BEGIN}\n{END}\n"
     else:
         with open(path) as file:
             old = file.read()

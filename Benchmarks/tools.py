@@ -176,7 +176,12 @@ def put(lines, output, name):
         sys.stdout.write(text)
         return
     begin, end = f"<!-- {name}: begin -->\n", f"<!-- {name}: end -->"
-    with open(output) as file:
-        before, rest = file.read().split(begin)
+    old = ""
+    if os.path.exists(output):
+        with open(output) as file:
+            old = file.read()
+    before, marker, rest = old.partition(begin)
+    if not marker:
+        before, rest = old + "\n", end + "\n"
     with open(output, "w") as file:
-        file.write(before + begin + text + end + rest.split(end)[1])
+        file.write(before + begin + text + end + rest.partition(end)[2])

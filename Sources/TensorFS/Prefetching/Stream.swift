@@ -2,7 +2,7 @@ internal import Linux
 
 /// Reads that follow each other in a file.
 struct Stream {
-  /// The most that is read ahead of a reader, in bytes. docs/PERFORMANCE.md has the measurements.
+  /// The most that is read ahead of a reader, in bytes. docs/internals/read-path.md has the measurements.
   static let largestWindow: UInt64 = 16 << 20
   /// How far requests of one stream may overtake each other: the kernel sends several at once.
   private static let reorderTolerance: UInt64 = 2 << 20
