@@ -47,24 +47,10 @@ extension TensorFileSystem {
 
   /// What a file holds; nil for directories, and where the view does not have the file.
   func layout(of place: ViewedTree.Place) -> FileLayout? {
-    let node = tree.node(place)
-    if place.isModelFile {
-      return layouts.model(place.inode) { FileLayout(wholeModel: models[Int(node.model)]) }
-    }
-    switch node.kind {
-    case .directory: return nil
-    case .metadata: return place.view.number == View.raw.number ? FileLayout(documents[Int(node.model)]) : nil
-    case .tensor:
-      let (tensor, position) = source(node)
-      let shard = models[position.model].shards[position.shard]
-      // Nothing is gained by keeping what is one segment.
-      if place.view.number == View.raw.number { return FileLayout(of: tensor, in: shard) }
-      return layouts.layout(of: place.inode) {
-        FileLayout(of: tensor, in: shard).flatMap {
-          place.view.layout(of: tensor, raw: $0, writer: headers[position.model][position.shard])
-        }
-      }
-    }
+    if place.isModelFile { return layouts.model(place.inode) { fileTree.layout(of: place) } }
+    // Nothing is gained by keeping what is one segment.
+    if place.view.number == View.raw.number { return fileTree.layout(of: place) }
+    return layouts.layout(of: place.inode) { fileTree.layout(of: place) }
   }
 
   /// The size of a file; nil for directories, and where the view does not have the file.

@@ -8,11 +8,10 @@ package import TensorFiles
 
 /// A collection of models as a file system: one file per tensor and view, and each model's metadata.json.
 package final class TensorFileSystem: FileSystem {
+  let fileTree: FileTree
+  // Of the files, once more, so that reaching them costs nothing.
   let models: [Model]
   let tree: ViewedTree
-  let documents: [[UInt8]]
-  /// What the files of a shard's tensors have in common where they are models of their own.
-  let headers: [[HeaderWriter]]
   private let totals: Statistics
 
   /// Attributes by model and shard, with inode and size still to be set.
@@ -29,12 +28,11 @@ package final class TensorFileSystem: FileSystem {
 
   /// Lays out the tree and writes each metadata.json. Takes time linear in the headers, whatever the data's size.
   package init(_ collection: ModelCollection, options: MountOptions, log: Logger) throws(NamesError) {
-    models = collection.components.map(\.model)
-    tree = try ViewedTree(TreeBuilder.tree(of: collection), models: models)
-    headers = models.map { $0.shards.map { HeaderWriter(metadata: $0.header.metadata) } }
-    documents = models.map { MetadataDocument.bytes(of: $0) }
+    fileTree = try FileTree(collection)
+    models = fileTree.models
+    tree = fileTree.tree
     totals = Statistics(
-      size: (models.map(\.totalSize) + documents.map { UInt64($0.count) }).clampedSum,
+      size: (models.map(\.totalSize) + fileTree.documents.map { UInt64($0.count) }).clampedSum,
       inodes: UInt64(tree.tree.nodes.count))
     let ownership = Ownership(owner: options.owner, group: options.group, umask: options.umask)
     fileAttributes = models.map { $0.shards.map { ownership.file($0) } }
@@ -134,11 +132,7 @@ package final class TensorFileSystem: FileSystem {
   }
 
   /// A tensor's description, and where its shard is.
-  func source(_ node: Tree.Node) -> (Tensor, (model: Int, shard: Int)) {
-    let model = models[Int(node.model)]
-    let place = model.places[Int(node.first)]
-    return (model.tensor(at: place), (Int(node.model), Int(place.shard)))
-  }
+  func source(_ node: Tree.Node) -> (Tensor, (model: Int, shard: Int)) { fileTree.source(of: node) }
 
   // MARK: - Extended attributes
 

@@ -60,6 +60,17 @@ package struct ViewedTree: Sendable {
     }
   }
 
+  /// The directory of a view of all models.
+  package func root(of view: View) -> Place? {
+    let root = Place(position: 0, view: .raw, isInComponent: false)
+    return view.directory.isEmpty ? root : child(view.directory.span, of: root)
+  }
+
+  /// The same node through a view of all models.
+  package func place(_ place: Place, in view: View) -> Place {
+    Place(position: place.position, view: view, isInComponent: false)
+  }
+
   private func modelFile(_ root: Int) -> Place {
     Place(position: root, view: .raw, isInComponent: false, isModelFile: true)
   }

@@ -1,0 +1,68 @@
+package import Models
+package import Safetensors
+
+/// Every file that a mount of some models shows, and what each holds.
+///
+/// The mount and the commands that do without one both find files here.
+package struct FileTree: Sendable {
+  /// The models, in the order of their directories.
+  package let models: [Model]
+  /// The names of the files.
+  package let tree: ViewedTree
+  /// Each model's metadata.json.
+  package let documents: [[UInt8]]
+  /// What the files of a shard's tensors have in common where they are models of their own.
+  private let headers: [[HeaderWriter]]
+
+  /// Lays out the tree and writes each metadata.json. Takes time linear in the headers, whatever the data's size.
+  package init(_ collection: ModelCollection) throws(NamesError) {
+    models = collection.components.map(\.model)
+    tree = try ViewedTree(TreeBuilder.tree(of: collection), models: models)
+    headers = models.map { $0.shards.map { HeaderWriter(metadata: $0.header.metadata) } }
+    documents = models.map { MetadataDocument.bytes(of: $0) }
+  }
+
+  /// The tensor whose file a node is, and where it is: the model, and in that the shard.
+  package func source(of node: Tree.Node) -> (tensor: Tensor, place: (model: Int, shard: Int)) {
+    let model = models[Int(node.model)]
+    let place = model.places[Int(node.first)]
+    return (model.tensor(at: place), (Int(node.model), Int(place.shard)))
+  }
+
+  /// What a file holds; nil for directories, and where the view does not have the file. Made anew with each call.
+  package func layout(of place: ViewedTree.Place) -> FileLayout? {
+    let node = tree.node(place)
+    if place.isModelFile { return FileLayout(wholeModel: models[Int(node.model)]) }
+    switch node.kind {
+    case .directory: return nil
+    case .metadata: return place.view.number == View.raw.number ? FileLayout(documents[Int(node.model)]) : nil
+    case .tensor:
+      let (tensor, position) = source(of: node)
+      guard let raw = FileLayout(of: tensor, in: models[position.model].shards[position.shard]) else {
+        return nil
+      }
+      return place.view.layout(of: tensor, raw: raw, writer: headers[position.model][position.shard])
+    }
+  }
+
+  /// The files of a view with their paths below its directory: a directory's own in the order of their names, and below
+  /// each directory its files where its name stands. Files that the view does not have are among them.
+  package func files(in view: View) -> [(path: [UInt8], place: ViewedTree.Place)] {
+    guard let root = tree.root(of: view) else { return [] }
+    var files: [(path: [UInt8], place: ViewedTree.Place)] = []
+    /// What is still to be looked at, the next one last. A stack of its own: a name can have thousands of slashes.
+    var open: [(path: [UInt8], place: ViewedTree.Place)] = [([], root)]
+    while let (path, place) = open.popLast() {
+      let node = tree.node(place)
+      guard node.kind == .directory else {
+        files.append((path, place))
+        continue
+      }
+      for position in (Int(node.first)..<Int(node.first) + Int(node.count)).reversed() {
+        let child = place.at(position)
+        open.append((path + (path.isEmpty ? [] : [UInt8(ascii: "/")]) + tree.name(of: child), child))
+      }
+    }
+    return files
+  }
+}
