@@ -16,7 +16,7 @@ export STMOUNT_DYNAMIC_FUSE = 1
 endif
 
 # One executable, called by several names.
-COMMANDS = stmount stls stpack
+COMMANDS = stmount stls stcat stdiff stpack stunpack
 LINKS = $(filter-out stmount,$(COMMANDS))
 
 all: deps
@@ -156,7 +156,7 @@ uninstall:
 	rm -rf $(ROOT)/share/doc/stmount
 
 ## deb: build a Debian package that needs no Swift where it is installed
-VERSION = $(shell sed -n 's/.*stmountVersion = "\(.*\)"/\1/p' Sources/Command/Version.swift)
+VERSION = $(shell sed -n 's/.*stmountVersion = "\(.*\)"/\1/p' Sources/Commands/Shared/Version.swift)
 DEB = $(CURDIR)/.build/deb
 deb:
 	rm -rf $(DEB)

@@ -1,7 +1,7 @@
 import Linux
 import SystemPackage
 
-/// The one executable of this package, which is called by several names: stmount(1), stls(1), stpack(1), mount.stmount(8).
+/// The one executable of this package, which is called by several names: stmount(1) and its kin, mount.stmount(8).
 ///
 /// A statically linked Swift program is 16 MB, so that the commands share one, as those of busybox(1) do.
 @main enum Main {
@@ -11,8 +11,11 @@ import SystemPackage
     StandardStreams.openClosed()
     OpenFileLimit.raise()
     switch FilePath(argument: Arguments.all.first ?? "").lastComponent?.string {
+    case "stcat": Stcat.main()
+    case "stdiff": Stdiff.main()
     case "stls": Stls.main()
     case "stpack": Stpack.main()
+    case "stunpack": Stunpack.main()
     case let name? where name.hasPrefix("mount."): MountHelper.main()
     default: Stmount.main()
     }

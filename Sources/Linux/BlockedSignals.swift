@@ -21,7 +21,7 @@ package struct Interruption: Error {
 ///
 /// They are looked for where the command can stop. So there is one way out, whatever the reason, and no code that runs
 /// between two others.
-package struct BlockedSignals {
+package struct BlockedSignals: Sendable {
   private let set: sigset_t
 
   /// Those that by default are ignored, or stop a process and let it go on: signal(7).

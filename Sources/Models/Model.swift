@@ -18,6 +18,13 @@ package struct Model: Sendable {
   /// What a person should know though the model is sound, one line each; safe to print.
   package let warnings: [String]
 
+  /// The same model with only those tensors whose names are chosen.
+  package func keeping(_ isChosen: (TensorName) -> Bool) -> Model {
+    Model(
+      shards: shards, places: places.filter { isChosen(name(at: $0)) }, warnings: warnings,
+      omitted: omitted.filter { isChosen($0.name) })
+  }
+
   /// The shard that holds the tensor at `place`.
   package func shard(at place: Place) -> Shard { shards[Int(place.shard)] }
   /// The tensor at `place`.

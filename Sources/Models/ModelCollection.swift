@@ -1,4 +1,4 @@
-internal import Safetensors
+package import Safetensors
 package import SystemPackage
 
 /// What the sources of one command amount to: a model, or several models side by side.
@@ -27,6 +27,17 @@ package struct ModelCollection: Sendable {
     } else {
       components = try Self.open(.files(sources), options)
     }
+    self.notes = notes
+  }
+
+  /// The same models with only those tensors whose names are chosen; a model of which none are left is left out.
+  package func keeping(_ isChosen: (TensorName) -> Bool) -> ModelCollection {
+    let chosen = components.map { Component(name: $0.name, model: $0.model.keeping(isChosen)) }
+    return ModelCollection(components: chosen.filter { !$0.model.places.isEmpty }, notes: notes)
+  }
+
+  private init(components: [Component], notes: [String]) {
+    self.components = components
     self.notes = notes
   }
 

@@ -5,9 +5,10 @@ import Models
 import SystemPackage
 
 extension ParsableCommand {
-  /// Parses the command line and runs `body`; every failure is one line on standard error, and the exit status.
+  /// Parses the command line and runs `body`; every failure is one line on standard error, and the exit status: `trouble`
+  /// in place of its own where that is given.
   static func run(
-    _ arguments: [String] = Array(Arguments.all.dropFirst()),
+    _ arguments: [String] = Array(Arguments.all.dropFirst()), trouble: Int32? = nil,
     _ body: (Self) throws(Failure) -> Void
   ) {
     let name = configuration.commandName ?? ""
@@ -17,12 +18,12 @@ extension ParsableCommand {
     } catch {
       // --help and --version come this way too, and have more than a line to say.
       guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
-      Failure.usage(message(for: error), command: name).end(name)
+      Failure.usage(message(for: error), command: name).end(name, trouble)
     }
     do throws(Failure) {
       try body(command)
     } catch {
-      error.end(name)
+      error.end(name, trouble)
     }
   }
 }
@@ -33,8 +34,8 @@ extension FilePath {
 }
 
 extension Failure {
-  fileprivate func end(_ command: String) -> Never {
+  fileprivate func end(_ command: String, _ trouble: Int32?) -> Never {
     printError(message, command: command)
-    Glibc.exit(status)
+    Glibc.exit(trouble ?? status)
   }
 }

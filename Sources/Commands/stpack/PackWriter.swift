@@ -15,7 +15,7 @@ struct PackWriter {
   /// A writer of a plan.
   init(_ plan: PackPlan) {
     self.plan = plan
-    progress = Progress(total: plan.byteCount)
+    progress = Progress("stpack", total: plan.byteCount)
   }
 
   /// Writes the one file of the plan to standard output.

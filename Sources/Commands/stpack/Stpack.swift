@@ -118,7 +118,7 @@ struct Stpack: ParsableCommand {
     let patterns = NamePatterns(including: include, excluding: exclude)
     let merge = try MetadataMerge(keepsInputs: !noMetadata, given: metadata)
     var renamings: [Renaming] = []
-    for text in rename { renamings.append(try Renaming(text)) }
+    for text in rename { renamings.append(try Renaming(text, command: "stpack")) }
 
     var opened: [PackInput] = []
     for input in inputs {

@@ -2,32 +2,38 @@ internal import Models
 internal import Safetensors
 
 /// Appends JSON to a buffer of bytes.
-struct JSONWriter {
-  private(set) var bytes: [UInt8] = []
+package struct JSONWriter {
+  package private(set) var bytes: [UInt8] = []
+
+  /// An empty buffer.
+  package init() {}
 
   /// Makes room for that many bytes, so that a large document is not moved as it grows.
-  mutating func reserve(_ count: Int) { bytes.reserveCapacity(count) }
+  package mutating func reserve(_ count: Int) { bytes.reserveCapacity(count) }
 
   /// Appends text that is JSON already.
-  mutating func raw(_ json: StaticString) {
+  package mutating func raw(_ json: StaticString) {
     // The buffer of a literal, which lives as long as the program.
     json.withUTF8Buffer { literal in unsafe bytes.append(contentsOf: literal) }
   }
 
   /// Appends text that is JSON already.
-  mutating func raw(_ json: some Collection<UInt8>) { bytes += json }
+  package mutating func raw(_ json: some Collection<UInt8>) { bytes += json }
 
   /// Appends a number.
-  mutating func number(_ value: UInt64) { bytes += String(value).utf8 }
+  package mutating func number(_ value: UInt64) { bytes += String(value).utf8 }
+
+  /// Appends a number; null where it is none that JSON has.
+  package mutating func number(_ value: Double) { bytes += (value.isFinite ? String(value) : "null").utf8 }
 
   /// Appends a string, given as valid UTF-8, with what is not safe to print escaped.
-  mutating func string(_ utf8: ArraySlice<UInt8>) { JSONString.append(utf8, .unsafe, to: &bytes) }
+  package mutating func string(_ utf8: ArraySlice<UInt8>) { JSONString.append(utf8, .unsafe, to: &bytes) }
 
   /// Appends a string.
-  mutating func string(_ text: String) { string(ArraySlice(text.utf8)) }
+  package mutating func string(_ text: String) { string(ArraySlice(text.utf8)) }
 
   /// Appends `items` between the brackets, separated by commas, as `body` writes each.
-  mutating func list<Items: Sequence>(
+  package mutating func list<Items: Sequence>(
     _ opening: StaticString, _ items: Items, separator: StaticString = ", ", _ closing: StaticString,
     _ body: (inout JSONWriter, Items.Element) -> Void
   ) {

@@ -5,7 +5,9 @@ import Testing
 extension MountTests {
   /// The manual pages.
   @Suite struct ManualTests {
-    private static let pages = ["stmount.1", "stls.1", "stpack.1", "mount.stmount.8"]
+    private static let pages = [
+      "stmount.1", "stls.1", "stcat.1", "stdiff.1", "stpack.1", "stunpack.1", "mount.stmount.8",
+    ]
 
     private func page(_ name: String) -> FilePath { Machine.repository.appending("docs/man").appending(name) }
 
@@ -33,9 +35,9 @@ extension MountTests {
 
     @Test(
       "Every option that --help shows is in the manual, and the other way round",
-      arguments: ["stmount", "stls", "stpack"])
+      arguments: ["stmount", "stls", "stcat", "stdiff", "stpack", "stunpack"])
     func options(command: String) async throws {
-      let program = try Machine.command(command)
+      let program = try Machine.link(command)
       let help = try await Command.output(of: "\(program)", "--help")
       let manual = try await Command.output(
         of: "env", "MANWIDTH=80", "mandoc", "-T", "ascii", "\(page(command + ".1"))")

@@ -33,6 +33,18 @@ struct NamePatterns {
       && !excluded.contains { Self.matches(name, $0) }
   }
 
+  /// The models with the tensors that are chosen. A pattern that includes nothing, and nothing that is left, are errors.
+  func filter(_ collection: ModelCollection) throws(Failure) -> ModelCollection {
+    if included.isEmpty, excluded.isEmpty { return collection }
+    try checkUse(
+      collection.components.lazy.map(\.model).flatMap { model in model.places.lazy.map(model.name) })
+    let chosen = collection.keeping(contains)
+    guard !chosen.components.isEmpty else {
+      throw Failure(status: EX_NOINPUT, "--include and --exclude leave no tensor")
+    }
+    return chosen
+  }
+
   /// Throws where a pattern includes none of these names: it is a mistake then.
   func checkUse(_ names: some Sequence<TensorName>) throws(Failure) {
     var unused = Array(included.indices)

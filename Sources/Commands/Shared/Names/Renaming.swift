@@ -18,32 +18,32 @@ struct Renaming {
     case group(Int)
   }
 
-  /// Reads and compiles a substitution.
-  init(_ text: String) throws(Failure) {
-    let parts = try Self.parts(text)
+  /// Reads and compiles a substitution of that command's command line.
+  init(_ text: String, command: String) throws(Failure) {
+    let parts = try Self.parts(text, command)
     replacement = Self.pieces(parts.replacement)
     isGlobal = parts.flags == "g"
     do throws(RegularExpression.Problem) {
       expression = try RegularExpression(parts.expression)
     } catch {
-      throw Self.usage(text, error.text)
+      throw Self.usage(text, error.text, command)
     }
     for case .group(let group) in replacement where group > expression.groupCount {
-      throw Self.usage(text, "there is no group \\\(group)")
+      throw Self.usage(text, "there is no group \\\(group)", command)
     }
   }
 
-  private static func usage(_ text: String, _ problem: String) -> Failure {
-    .usage("--rename \(PrintableText.quoted(text.argumentBytes)): \(problem)", command: "stpack")
+  private static func usage(_ text: String, _ problem: String, _ command: String) -> Failure {
+    .usage("--rename \(PrintableText.quoted(text.argumentBytes)): \(problem)", command: command)
   }
 
-  private static func parts(_ text: String) throws(Failure) -> (
+  private static func parts(_ text: String, _ command: String) throws(Failure) -> (
     expression: [UInt8], replacement: [UInt8], flags: String
   ) {
     var rest = text.argumentBytes[...]
     guard rest.popFirst() == UInt8(ascii: "s"), let delimiter = rest.popFirst(), delimiter < 0x80,
       delimiter != UInt8(ascii: "\\"), !rest.contains(0)
-    else { throw usage(text, "expected s/RE/REPLACEMENT/") }
+    else { throw usage(text, "expected s/RE/REPLACEMENT/", command) }
     var parts: [[UInt8]] = [[]]
     while let byte = rest.popFirst() {
       if byte == delimiter, parts.count < 3 {
@@ -55,9 +55,9 @@ struct Renaming {
         parts[parts.count - 1].append(byte)
       }
     }
-    guard parts.count == 3 else { throw usage(text, "expected s/RE/REPLACEMENT/") }
+    guard parts.count == 3 else { throw usage(text, "expected s/RE/REPLACEMENT/", command) }
     let flags = String(decoding: parts[2], as: UTF8.self)
-    guard flags.isEmpty || flags == "g" else { throw usage(text, "the only flag is g") }
+    guard flags.isEmpty || flags == "g" else { throw usage(text, "the only flag is g", command) }
     return (parts[0], parts[1], flags)
   }
 

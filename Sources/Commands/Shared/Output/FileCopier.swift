@@ -27,10 +27,11 @@ struct FileCopier {
   private static let minimumPiece: UInt64 = 1 << 20
   private static let pageSize = UInt64(getpagesize())
   /// Large enough that passing a buffer on costs nothing beside writing it, and small enough for the processor's cache.
-  private static let bufferSize = 1 << 20
+  private static let largestBuffer = 1 << 20
 
   private let output: OutputFile
-  private var buffer = [UInt8](repeating: 0, count: bufferSize)
+  private let bufferSize: Int
+  private var buffer: [UInt8]
   private var filled = 0
   /// How many bytes are in the target, or on their way to it.
   private var written: UInt64 = 0
@@ -39,14 +40,19 @@ struct FileCopier {
   /// The file that the kernel does not copy from.
   private var refused: FileDescriptor?
 
-  /// A writer of a file that is empty yet.
-  init(to output: OutputFile) { self.output = output }
+  /// A writer of a file that is empty yet. One that will have at most `capacity` bytes takes no more memory than that.
+  init(to output: OutputFile, capacity: UInt64 = .max) {
+    self.output = output
+    // One more than fits, so that a small file is written at the end and needs no thread.
+    bufferSize = capacity < Self.largestBuffer ? Int(capacity) + 1 : Self.largestBuffer
+    buffer = [UInt8](repeating: 0, count: bufferSize)
+  }
 
   /// How many bytes the buffer takes until it ends at a multiple of its size in the target.
-  private var room: Int { Self.bufferSize - Int(written % UInt64(Self.bufferSize)) - filled }
+  private var room: Int { bufferSize - Int(written % UInt64(bufferSize)) - filled }
 
   /// Writes bytes.
-  mutating func append(_ bytes: [UInt8]) throws(Problem) {
+  mutating func append(_ bytes: some Collection<UInt8>) throws(Problem) {
     var rest = bytes[...]
     while !rest.isEmpty {
       let piece = rest.prefix(room)
@@ -65,12 +71,28 @@ struct FileCopier {
       if let copied = try copy(count, from: range.lowerBound, of: file.descriptor) { return copied }
       refused = file.descriptor
     }
-    let count = min(range.count, room)
+    return try append(upTo: range.count) { piece throws(Errno) in
+      try file.read(from: range.lowerBound, into: &piece)
+    }
+  }
+
+  /// Writes the beginning of a part of computed elements, and returns how many bytes that were; at least one.
+  mutating func append(_ range: Range<UInt64>, of elements: any ComputedElements) throws(Problem) -> UInt64 {
+    try append(upTo: range.count) { piece throws(Errno) in
+      try elements.fill(&piece, from: range.lowerBound)
+    }
+  }
+
+  /// Has `body` fill room in the buffer for some of `count` bytes, and returns for how many.
+  private mutating func append(
+    upTo count: Int, _ body: (inout MutableRawSpan) throws(Errno) -> Void
+  ) throws(Problem) -> UInt64 {
+    let count = min(count, room)
     do {
       try unsafe buffer.withUnsafeMutableBytes { bytes in
         // The room that is left, which the buffer has.
         var piece = unsafe MutableRawSpan(_unsafeBytes: bytes[filled..<filled + count])
-        try file.read(from: range.lowerBound, into: &piece)
+        try body(&piece)
       }
     } catch {
       throw .source(error as? Errno ?? .ioError)
@@ -83,7 +105,7 @@ struct FileCopier {
   private mutating func fill(_ count: Int) throws(Problem) {
     filled += count
     guard room == 0 else { return }
-    let queue = queue ?? WriteQueue(to: output, bufferSize: Self.bufferSize)
+    let queue = queue ?? WriteQueue(to: output, bufferSize: bufferSize)
     self.queue = queue
     do throws(Errno) {
       buffer = try queue.write(filled, of: buffer, at: written)

@@ -5,6 +5,7 @@ import TensorFiles
 
 /// How far the command is, as one line on a terminal that is written over; nothing where standard error is none.
 struct Progress {
+  private let command: String
   private let total: UInt64
   private var done: UInt64 = 0
   private let isShown: Bool
@@ -13,8 +14,9 @@ struct Progress {
 
   private static let interval = Duration.milliseconds(200)
 
-  /// Progress towards that many bytes.
-  init(total: UInt64) {
+  /// Progress of a command towards that many bytes.
+  init(_ command: String, total: UInt64) {
+    self.command = command
     self.total = total
     isShown = isatty(STDERR_FILENO) == 1 && !StandardOutput.isTerminalDumb
   }
@@ -30,7 +32,7 @@ struct Progress {
     let left = UInt64((Double(total - min(done, total)) / max(rate, 1)).rounded(.up))
     let seconds = left % 60
     Self.print(
-      "\rstpack: \(TensorTable.human(done)) of \(TensorTable.human(total)), \(TensorTable.human(UInt64(rate)))/s, "
+      "\r\(command): \(TensorTable.human(done)) of \(TensorTable.human(total)), \(TensorTable.human(UInt64(rate)))/s, "
         + "\(left / 60):\(seconds < 10 ? "0" : "")\(seconds) left\u{1b}[K")
   }
 

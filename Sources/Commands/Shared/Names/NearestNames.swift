@@ -1,0 +1,42 @@
+import Safetensors
+
+/// Names that a person may have meant: those that the fewest edits make of what was typed.
+enum NearestNames {
+  /// How many are shown.
+  private static let count = 3
+  /// Longer names are not looked at, in bytes: nobody types them, and comparing takes time in the product of the lengths.
+  private static let longest = 200
+
+  /// The nearest of some names, the nearest first, as the end of a message; empty where there are none.
+  static func suggestion(for name: [UInt8], among candidates: some Sequence<ArraySlice<UInt8>>) -> String {
+    guard name.count <= longest else { return "" }
+    var nearest: [(distance: Int, name: ArraySlice<UInt8>)] = []
+    for candidate in candidates where candidate.count <= longest {
+      let worst = nearest.count == count ? nearest[count - 1].distance : .max
+      // So many bytes must be put in or left out at least.
+      guard abs(candidate.count - name.count) < worst else { continue }
+      let distance = Self.distance(name, Array(candidate))
+      guard distance < worst else { continue }
+      let place = nearest.firstIndex { $0.distance > distance } ?? nearest.count
+      nearest.insert((distance, candidate), at: place)
+      if nearest.count > count { nearest.removeLast() }
+    }
+    if nearest.isEmpty { return "" }
+    return "; the nearest names are " + nearest.map { PrintableText.quoted($0.name) }.joined(separator: ", ")
+  }
+
+  /// How many bytes must be put in, left out or changed: Levenshtein's distance.
+  private static func distance(_ left: [UInt8], _ right: [UInt8]) -> Int {
+    var row = Array(0...right.count)
+    for (index, byte) in left.enumerated() {
+      var diagonal = row[0]
+      row[0] = index + 1
+      for (position, other) in right.enumerated() {
+        let change = diagonal + (byte == other ? 0 : 1)
+        diagonal = row[position + 1]
+        row[position + 1] = min(change, row[position] + 1, row[position + 1] + 1)
+      }
+    }
+    return row[right.count]
+  }
+}

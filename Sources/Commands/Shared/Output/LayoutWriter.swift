@@ -1,0 +1,109 @@
+import Glibc
+import Linux
+import Models
+import SystemPackage
+import TensorFiles
+
+/// Writes layouts to a file or a pipe, one after the other.
+struct LayoutWriter {
+  private var copier: FileCopier
+  private let output: OutputFile
+  private let signals: BlockedSignals?
+
+  /// A writer to a file that will have at most `capacity` bytes, or to standard output. Between two pieces, `signals` are
+  /// looked for.
+  init(to output: OutputFile, capacity: UInt64 = .max, heeding signals: BlockedSignals? = nil) {
+    copier = FileCopier(to: output, capacity: capacity)
+    self.output = output
+    self.signals = signals
+  }
+
+  /// Writes bytes `range` of a layout, and calls `note` with the size of each piece. A source that is no longer what was
+  /// opened is an error. Throws ``Failure``, or the ``Interruption`` that has come.
+  mutating func write(
+    _ layout: FileLayout, _ range: Range<UInt64>, _ note: (UInt64) -> Void = { _ in }
+  ) throws {
+    for (segment, part) in layout.parts(of: range) {
+      try write(segment, part, note)
+      try Self.check(segment.sources)
+    }
+  }
+
+  private mutating func write(
+    _ segment: FileLayout.Segment, _ part: Range<UInt64>, _ note: (UInt64) -> Void
+  ) throws {
+    if case .file(let source) = segment {
+      // Twice the read-ahead, where the file is read from a disk.
+      let range = source.part(part).range
+      _ = posix_fadvise(
+        source.file.descriptor.rawValue, off_t(range.lowerBound), off_t(range.count),
+        Int32(POSIX_FADV_SEQUENTIAL))
+    }
+    var rest = part
+    while !rest.isEmpty {
+      try signals?.check()
+      do throws(FileCopier.Problem) {
+        let count: UInt64
+        switch segment {
+        case .memory(let bytes):
+          try copier.append(bytes.dropFirst(Int(rest.lowerBound)).prefix(rest.count))
+          count = UInt64(rest.count)
+        case .file(let source): count = try copier.append(source.part(rest).range, of: source.file)
+        case .computed(let elements): count = try copier.append(rest, of: elements)
+        }
+        rest = rest.lowerBound + count..<rest.upperBound
+        note(count)
+      } catch {
+        let sources = segment.sources
+        // A source that is no longer what was opened explains itself best.
+        try Self.check(sources)
+        throw failure(error, sources.first?.file)
+      }
+    }
+  }
+
+  /// Writes what is not written yet. To be called at the end.
+  mutating func flush() throws(Failure) {
+    do throws(FileCopier.Problem) {
+      try copier.flush()
+    } catch {
+      throw failure(error, nil)
+    }
+  }
+
+  private static func check(_ sources: [FileRange]) throws(Failure) {
+    var last: SourceFile?
+    for source in sources where source.file !== last {
+      guard source.file.isUnchanged() else { throw Failure(changed: source.file) }
+      last = source.file
+    }
+  }
+
+  private func failure(_ problem: FileCopier.Problem, _ file: SourceFile?) -> Failure {
+    let source = file?.path.printable ?? "the source"
+    switch problem {
+    case .source(let error): return .system("\(source): cannot read it: \(error)")
+    case .target(let error): return output.failure(error, "write")
+    case .either(let error): return .system("\(source): cannot copy it to \(output.name): \(error)")
+    }
+  }
+}
+
+extension FileLayout.Segment {
+  /// The source files of the whole segment.
+  fileprivate var sources: [FileRange] {
+    switch self {
+    case .memory: []
+    case .file(let source): [source]
+    case .computed(let elements): elements.sources(of: 0..<elements.byteCount)
+    }
+  }
+}
+
+extension Failure {
+  /// A source that is no longer what was opened.
+  init(changed file: SourceFile) {
+    self.init(
+      ModelError(.malformed, file.path, "it has changed while it was read; run the command again"))
+  }
+}

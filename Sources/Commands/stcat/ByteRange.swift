@@ -1,0 +1,24 @@
+import ArgumentParser
+
+/// Bytes `A:B` of a file, from A on and before B: `--range`. A is 0 where it is left out, and B the file's size.
+struct ByteRange: ExpressibleByArgument {
+  private let start: UInt64
+  private let end: UInt64?
+
+  /// Reads a range; nil where it is none.
+  init?(argument: String) {
+    let parts = argument.split(separator: ":", omittingEmptySubsequences: false)
+    func number(_ text: Substring) -> UInt64? { text.allSatisfy(\.isNumber) ? UInt64(text) : nil }
+    guard parts.count == 2, let start = parts[0].isEmpty ? 0 : number(parts[0]) else { return nil }
+    let end = number(parts[1])
+    guard parts[1].isEmpty || (end ?? 0) >= start && end != nil else { return nil }
+    self.start = start
+    self.end = end
+  }
+
+  /// The bytes of a file of this size.
+  func clamped(to byteCount: UInt64) -> Range<UInt64> {
+    let start = min(start, byteCount)
+    return start..<max(start, min(end ?? byteCount, byteCount))
+  }
+}

@@ -1,0 +1,82 @@
+import Glibc
+import Linux
+import Models
+import Safetensors
+import SystemPackage
+import TensorFiles
+
+/// The tensors of a source, which a command line names one after the other.
+struct Selection {
+  /// A tensor, and what it may be called.
+  struct Entry {
+    /// The name in the model.
+    let name: TensorName
+    /// The path below the mount point.
+    let path: [UInt8]
+    /// Its place among the raw files.
+    let place: ViewedTree.Place
+  }
+
+  private let source: String
+  private let entries: [Entry]
+
+  /// All tensors of a source, which is what messages call it.
+  init(_ files: FileTree, of source: String) {
+    self.source = source
+    entries = files.files(in: .raw).compactMap { path, place in
+      let node = files.tree.node(place)
+      guard node.kind == .tensor else { return nil }
+      return Entry(name: files.source(of: node).tensor.name, path: path, place: place)
+    }
+  }
+
+  /// The tensors that some words name, in the order of the words. A word is a name, a path, or a glob on either, and what a
+  /// glob names comes in the order of paths. A word that names nothing is an error; so is a name that several models have.
+  func entries(named words: [String]) throws(Failure) -> [Entry] {
+    // With many words, looking through all entries for each would take long.
+    var byName: [[UInt8]: [Int]] = [:]
+    var byPath: [[UInt8]: Int] = [:]
+    for (position, entry) in entries.enumerated() {
+      byName[Array(entry.name.utf8), default: []].append(position)
+      byPath[entry.path] = position
+    }
+    var found: [Entry] = []
+    for word in words {
+      let text = word.argumentBytes
+      let named = byName[text] ?? []
+      if named.count == 1 {
+        found.append(entries[named[0]])
+      } else if let position = byPath[text] {
+        found.append(entries[position])
+      } else if named.count > 1 {
+        throw Failure(
+          status: EX_USAGE,
+          "\(PrintableText.quoted(word.argumentBytes)): several models have a tensor of that name; give a path, such as "
+            + PrintableText.quoted(entries[named[0]].path))
+      } else {
+        found += try matches(word)
+      }
+    }
+    return found
+  }
+
+  private func matches(_ word: String) throws(Failure) -> [Entry] {
+    let source = FilePath(argument: source).printable
+    guard word.contains(where: { "*?[".contains($0) }) else {
+      throw Failure(
+        status: EX_NOINPUT,
+        "\(source): there is no tensor \(PrintableText.quoted(word.argumentBytes))"
+          + NearestNames.suggestion(for: word.argumentBytes, among: entries.lazy.map(\.name.utf8)))
+    }
+    let pattern = NamePatterns(including: [word], excluding: [])
+    let matching = entries.filter {
+      pattern.contains($0.name) || pattern.contains(TensorName(utf8: $0.path[...]))
+    }
+    guard !matching.isEmpty else {
+      throw Failure(
+        status: EX_NOINPUT,
+        "\(source): no tensor's name or path matches \(PrintableText.quoted(word.argumentBytes))")
+    }
+    return matching
+  }
+}

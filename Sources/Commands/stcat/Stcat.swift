@@ -1,0 +1,117 @@
+import ArgumentParser
+import Glibc
+import Linux
+import Models
+import Safetensors
+import SystemPackage
+import TensorFiles
+
+/// The command line of stcat(1).
+struct Stcat: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "stcat",
+    abstract: "Write tensors of a safetensors model to standard output.",
+    usage: "stcat [OPTIONS] SOURCE NAME...",
+    discussion: """
+      SOURCE is what stmount takes. NAME is a tensor's name, its path below a mount, or a glob on either; quote globs. \
+      Tensors are written one after the other, in the order given.
+      """,
+    version: "stcat \(stmountVersion)")
+
+  @Argument(help: ArgumentHelp("The model.", valueName: "SOURCE"), completion: .file())
+  var source: String?
+
+  @Argument(help: ArgumentHelp("The tensors to write.", valueName: "NAME"))
+  var names: [String] = []
+
+  @Option(
+    name: .customLong("as"),
+    help: "Write raw bytes, files of NumPy, float32, or one model of all tensors.")
+  var form = ViewForm.raw
+
+  @Option(
+    help: ArgumentHelp("Write only bytes A to B of a tensor's file, B excluded.", valueName: "A:B"))
+  var range: ByteRange?
+
+  @Flag(name: .shortAndLong, help: "Write to a terminal too.")
+  var force = false
+
+  @OptionGroup var opening: OpeningArguments
+
+  static func main() {
+    // A reader such as head(1) that has seen enough ends this like any other command.
+    signal(SIGPIPE, SIG_DFL)
+    run { command throws(Failure) in try command.write() }
+  }
+
+  private func write() throws(Failure) {
+    guard let source, !source.isEmpty, !names.isEmpty else {
+      throw .usage("give a source and the names of tensors", command: "stcat")
+    }
+    guard force || isatty(STDOUT_FILENO) == 0 else {
+      throw .usage(
+        "standard output is a terminal, which binary data would garble: redirect it, or give --force",
+        command: "stcat")
+    }
+    let files = try ModelCollection.open([source], opening.options, command: "stcat").files()
+    let layouts = try self.layouts(of: Selection(files, of: source).entries(named: names), in: files)
+    if range != nil, layouts.count != 1 {
+      throw .usage("--range is about one tensor, and the names stand for several", command: "stcat")
+    }
+    var writer = LayoutWriter(to: OutputFile())
+    do {
+      for layout in layouts {
+        try writer.write(layout, range?.clamped(to: layout.byteCount) ?? 0..<layout.byteCount)
+      }
+      try writer.flush()
+    } catch {
+      throw error as? Failure ?? .system("cannot write to standard output: \(error)")
+    }
+  }
+
+  /// What is written for some tensors: a file of each, or one model of all.
+  private func layouts(of entries: [Selection.Entry], in files: FileTree) throws(Failure) -> [FileLayout] {
+    if form == .safetensors, entries.count > 1 { return [try model(of: entries, in: files)] }
+    var layouts: [FileLayout] = []
+    for entry in entries {
+      guard let layout = files.layout(of: files.tree.place(entry.place, in: form.view)) else {
+        throw Failure(
+          status: EX_DATAERR,
+          "tensor \(entry.name) has no form \(form.rawValue): \(files.source(of: files.tree.node(entry.place)).tensor.dtype.name)"
+        )
+      }
+      layouts.append(layout)
+    }
+    return layouts
+  }
+
+  private func model(of entries: [Selection.Entry], in files: FileTree) throws(Failure) -> FileLayout {
+    var seen: Set<TensorName> = []
+    var tensors: [(tensor: Tensor, contents: FileLayout)] = []
+    var shards: [Shard] = []
+    for entry in entries {
+      guard seen.insert(entry.name).inserted else {
+        throw Failure(status: EX_DATAERR, "tensor \(entry.name) is named twice, and a model has it once")
+      }
+      let (tensor, place) = files.source(of: files.tree.node(entry.place))
+      let shard = files.models[place.model].shards[place.shard]
+      if !shards.contains(where: { $0.file === shard.file }) { shards.append(shard) }
+      guard let contents = files.layout(of: entry.place) else {
+        throw Failure(status: EX_DATAERR, "tensor \(entry.name) is larger than a file can be")
+      }
+      tensors.append((tensor, contents))
+    }
+    do {
+      let metadata = try MergedMetadata(shards.map { ($0.file.path, $0.header.metadata) })
+      if let layout = try ModelFile(tensors, HeaderWriter(metadata: metadata.entries)).layout {
+        return layout
+      }
+    } catch let conflict as MergedMetadata.Conflict {
+      throw Failure(
+        status: EX_DATAERR,
+        "__metadata__ has two values for \(PrintableText.quoted(conflict.key)), in \(conflict.first.source.printable) and in "
+          + "\(conflict.second.source.printable); write the tensors one by one")
+    } catch {}
+    throw Failure(status: EX_DATAERR, "the tensors make no safetensors file that readers take")
+  }
+}

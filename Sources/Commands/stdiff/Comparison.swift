@@ -1,0 +1,155 @@
+import Glibc
+import Linux
+import Models
+import Safetensors
+import Synchronization
+import SystemPackage
+import TensorFiles
+
+/// Compares tensors of one name, block by block, on all processors.
+final class Comparison: Sendable {
+  /// Two tensors of the same shape, with equally many numbers.
+  struct Pair: Sendable {
+    let first: DiffSide.Entry
+    let second: DiffSide.Entry
+
+    var isSameType: Bool { first.tensor.dtype == second.tensor.dtype }
+  }
+
+  /// What is to be found out.
+  enum Question {
+    /// Whether any pair differs.
+    case any
+    /// Which pairs differ.
+    case which
+    /// Which pairs differ, and how far.
+    case howFar
+  }
+
+  /// A part of a pair, counted in numbers of ``NumberReader``.
+  private struct Block {
+    let pair: Int
+    let numbers: Range<UInt64>
+  }
+
+  /// How many numbers are in a block: of the narrowest type, whole bytes.
+  private static let blockSize: UInt64 = 4 << 20
+  /// How many bytes are read at a time: what stays in the processor's cache.
+  private static let step = 128 << 10
+  /// How many numbers are measured at a time.
+  private static let numberStep: UInt64 = 12 << 10
+
+  private let pairs: [Pair]
+  private let question: Question
+  /// For each pair, whether it differs.
+  private let differing: Mutex<[Bool]>
+
+  /// A comparison of pairs, of which those that have the same type are compared by their bytes.
+  init(_ pairs: [Pair], _ question: Question) {
+    self.pairs = pairs
+    self.question = question
+    differing = Mutex(pairs.map { !$0.isSameType })
+  }
+
+  /// Compares, and returns for each pair whether it differs, and how far where that was asked for. Throws ``Failure``.
+  func run() throws -> (differing: [Bool], distances: [Distance]) {
+    var blocks: [Block] = []
+    for (index, pair) in pairs.enumerated() {
+      if question != .howFar, !pair.isSameType { continue }
+      let count = NumberReader(pair.first.tensor.dtype).count(in: pair.first.contents.byteCount)
+      var start: UInt64 = 0
+      while start < count {
+        let end = min(start + Self.blockSize, count)
+        blocks.append(Block(pair: index, numbers: start..<end))
+        start = end
+      }
+    }
+    let results = try ParallelWork.map(blocks) { [self] block in
+      if question == .howFar { return try measure(block) }
+      try compare(block)
+      return Distance()
+    }
+    var distances = [Distance](repeating: Distance(), count: pairs.count)
+    // In the order of the blocks, so that sums are the same in each run.
+    for (block, distance) in zip(blocks, results) { distances[block.pair].add(distance) }
+    return (differing.withLock { $0 }, distances)
+  }
+
+  /// Compares the bytes of a block, unless its pair is known to differ, up to the first difference.
+  private func compare(_ block: Block) throws {
+    let isKnown = differing.withLock { question == .any ? $0.contains(true) : $0[block.pair] }
+    if isKnown { return }
+    let pair = pairs[block.pair]
+    let reader = NumberReader(pair.first.tensor.dtype)
+    var rest = reader.byteCount(of: block.numbers.lowerBound)..<reader.byteCount(of: block.numbers.upperBound)
+    var first = [UInt8](repeating: 0, count: min(rest.count, Self.step))
+    var second = first
+    while !rest.isEmpty {
+      let count = min(rest.count, Self.step)
+      try pair.first.contents.read(from: rest.lowerBound, count, into: &first, of: pair.first.tensor)
+      try pair.second.contents.read(from: rest.lowerBound, count, into: &second, of: pair.second.tensor)
+      guard isEqual(first, second, count) else {
+        differing.withLock { $0[block.pair] = true }
+        return
+      }
+      rest = rest.lowerBound + UInt64(count)..<rest.upperBound
+    }
+  }
+
+  /// Measures how far the numbers of a block are apart.
+  private func measure(_ block: Block) throws -> Distance {
+    let pair = pairs[block.pair]
+    let readers = (NumberReader(pair.first.tensor.dtype), NumberReader(pair.second.tensor.dtype))
+    let isByBytes = pair.isSameType && pair.first.tensor.dtype.bitSize >= 8
+    let width = Int(pair.first.tensor.dtype.bitSize / 8)
+    var distance = Distance()
+    var bytes = (
+      [UInt8](repeating: 0, count: Int(readers.0.byteCount(of: Self.numberStep))),
+      [UInt8](repeating: 0, count: Int(readers.1.byteCount(of: Self.numberStep)))
+    )
+    var numbers = [Double](repeating: 0, count: Int(Self.numberStep))
+    var others = numbers
+    var rest = block.numbers
+    while !rest.isEmpty {
+      let count = min(UInt64(rest.count), Self.numberStep)
+      let sizes = (Int(readers.0.byteCount(of: count)), Int(readers.1.byteCount(of: count)))
+      try pair.first.contents.read(
+        from: readers.0.byteCount(of: rest.lowerBound), sizes.0, into: &bytes.0, of: pair.first.tensor)
+      try pair.second.contents.read(
+        from: readers.1.byteCount(of: rest.lowerBound), sizes.1, into: &bytes.1, of: pair.second.tensor)
+      _ = unsafe readers.0.read(bytes.0.span.bytes.extracting(first: sizes.0), into: &numbers)
+      _ = unsafe readers.1.read(bytes.1.span.bytes.extracting(first: sizes.1), into: &others)
+      distance.measure(numbers, others, Int(count))
+      let isSame = pair.isSameType && isEqual(bytes.0, bytes.1, sizes.0)
+      if pair.isSameType, !isSame { differing.withLock { $0[block.pair] = true } }
+      if isByBytes {
+        // Signs of zeros and large integers are differences too, which float64 does not show.
+        distance.count += UInt64(sizes.0 / width)
+        if !isSame {
+          for start in stride(from: 0, to: sizes.0, by: width)
+          where bytes.0[start..<start + width] != bytes.1[start..<start + width] {
+            distance.differing += 1
+          }
+        }
+      } else {
+        distance.count += count
+        for index in 0..<Int(count) {
+          let (left, right) = (numbers[index], others[index])
+          if left != right && !(left.isNaN && right.isNaN) { distance.differing += 1 }
+        }
+      }
+      rest = rest.lowerBound + count..<rest.upperBound
+    }
+    return distance
+  }
+}
+
+/// True if two arrays begin with the same bytes: memcmp(3).
+private func isEqual(_ left: [UInt8], _ right: [UInt8], _ count: Int) -> Bool {
+  unsafe left.withUnsafeBytes { left in
+    unsafe right.withUnsafeBytes { right in
+      guard let left = left.baseAddress, let right = right.baseAddress else { return true }
+      return unsafe memcmp(left, right, count) == 0
+    }
+  }
+}

@@ -1,0 +1,57 @@
+import Safetensors
+
+/// What is to be said of one name.
+struct Difference: Sendable {
+  let name: TensorName
+  /// The tensor in the first source; nil where it has none of this name.
+  let first: Tensor?
+  /// The tensor in the second source.
+  let second: Tensor?
+  /// How far the values are apart, where that was asked for and both have the same shape.
+  var distance: Distance?
+}
+
+/// How far the elements of two tensors are apart.
+struct Distance: Sendable {
+  /// How many elements there are, and how many of them differ.
+  var count: UInt64 = 0
+  var differing: UInt64 = 0
+  /// The largest difference, and the largest one in relation to the larger of the two magnitudes. NaN where a number stands
+  /// beside a NaN.
+  var absolute = 0.0
+  var relative = 0.0
+  private var product = 0.0
+  private var squares = (first: 0.0, second: 0.0)
+
+  /// The cosine of the angle between both, as vectors; NaN where one of them is zero.
+  var cosine: Double { product / (squares.first.squareRoot() * squares.second.squareRoot()) }
+
+  /// Adds the distance of elements further on.
+  mutating func add(_ other: Distance) {
+    count += other.count
+    differing += other.differing
+    absolute = Self.larger(absolute, other.absolute)
+    relative = Self.larger(relative, other.relative)
+    product += other.product
+    squares.first += other.squares.first
+    squares.second += other.squares.second
+  }
+
+  private static func larger(_ left: Double, _ right: Double) -> Double {
+    left.isNaN || right.isNaN ? .nan : max(left, right)
+  }
+
+  /// Adds the differences of numbers, without counting any.
+  mutating func measure(_ first: [Double], _ second: [Double], _ count: Int) {
+    for index in 0..<count {
+      let (left, right) = (first[index], second[index])
+      product += left * right
+      squares.first += left * left
+      squares.second += right * right
+      if left == right || left.isNaN && right.isNaN { continue }
+      let difference = (left - right).magnitude
+      absolute = Self.larger(absolute, difference)
+      relative = Self.larger(relative, difference / max(left.magnitude, right.magnitude))
+    }
+  }
+}

@@ -1,0 +1,125 @@
+import ArgumentParser
+import Glibc
+import Linux
+import Models
+import Safetensors
+import SystemPackage
+import TensorFiles
+
+/// The command line of stdiff(1).
+struct Stdiff: ParsableCommand {
+  /// The exit status of everything that is no comparison, as of diff(1).
+  private static let trouble: Int32 = 2
+
+  static let configuration = CommandConfiguration(
+    commandName: "stdiff",
+    abstract: "Compare two safetensors models, tensor by tensor.",
+    usage: "stdiff [OPTIONS] A B",
+    discussion: """
+      A and B are what stmount takes; they may be of different formats and sharded differently. A line begins with < for a \
+      tensor that only A has, > for one that only B has, and | for one that differs. The exit status is that of diff: \
+      0 where both are the same, 1 where they differ, 2 for trouble.
+      """,
+    version: "stdiff \(stmountVersion)")
+
+  @Argument(help: ArgumentHelp("The two models.", valueName: "MODEL"), completion: .file())
+  var sources: [String] = []
+
+  @Flag(help: "Print only whether the models differ, and stop at the first difference.")
+  var brief = false
+
+  @Flag(help: "Say for each changed tensor how far its values are apart.")
+  var stat = false
+
+  @Flag(help: "Print a JSON document.")
+  var json = false
+
+  @Option(
+    help: ArgumentHelp("Rename A's tensors, as sed -E does; repeatable.", valueName: "s/RE/REPLACEMENT/[g]"))
+  var rename: [String] = []
+
+  @OptionGroup var opening: OpeningArguments
+
+  static func main() {
+    signal(SIGPIPE, SIG_DFL)
+    run(trouble: trouble) { command throws(Failure) in
+      let isSame = try command.compare()
+      Glibc.exit(isSame ? 0 : 1)
+    }
+  }
+
+  /// Compares and prints; true if there is no difference.
+  private func compare() throws(Failure) -> Bool {
+    guard sources.count == 2, !sources.contains("") else {
+      throw .usage("give two models", command: "stdiff")
+    }
+    guard !brief || !(stat || json) else {
+      throw .usage("--brief stops at the first difference, which --stat and --json do not", command: "stdiff")
+    }
+    var renamings: [Renaming] = []
+    for text in rename { renamings.append(try Renaming(text, command: "stdiff")) }
+    let first = try DiffSide(opening: sources[0], opening.options, renamedBy: renamings)
+    let second = try DiffSide(opening: sources[1], opening.options, renamedBy: [])
+    let report: DiffReport
+    do {
+      report = try self.report(first, second)
+      for file in first.files + second.files {
+        guard file.isUnchanged() else { throw Failure(changed: file) }
+      }
+    } catch {
+      throw error as? Failure ?? .system("cannot compare: \(error)")
+    }
+    let isSame = report.differences.isEmpty
+    if json {
+      try StandardOutput.write(report.json)
+    } else if !brief {
+      try StandardOutput.write(Array(report.text.utf8))
+    } else if !isSame {
+      let names = sources.map { FilePath(argument: $0).printable }
+      try StandardOutput.write(Array("\(names[0]) and \(names[1]) differ\n".utf8))
+    }
+    return isSame
+  }
+
+  private func report(_ first: DiffSide, _ second: DiffSide) throws -> DiffReport {
+    var differences: [Difference] = []
+    var pairs: [Comparison.Pair] = []
+    var sameCount = 0
+    var (left, right) = (first.entries[...], second.entries[...])
+    while let entry = left.first ?? right.first {
+      let order =
+        left.first.map { left in right.first.map { compareBytes(left.name.utf8, $0.name.utf8) } ?? -1 } ?? 1
+      let (old, new) = (order <= 0 ? left.popFirst() : nil, order >= 0 ? right.popFirst() : nil)
+      let name = old?.name ?? new?.name ?? entry.name
+      guard let old, let new, old.isComparable(to: new) else {
+        differences.append(Difference(name: name, first: old?.tensor, second: new?.tensor))
+        continue
+      }
+      if old.tensor.dtype == new.tensor.dtype, old.isSameRange(as: new) {
+        sameCount += 1
+      } else {
+        pairs.append(Comparison.Pair(first: old, second: new))
+      }
+    }
+    if brief, !differences.isEmpty { return DiffReport(differences: differences, sameCount: sameCount) }
+    let (differing, distances) = try Comparison(pairs, stat ? .howFar : brief ? .any : .which).run()
+    for (index, pair) in pairs.enumerated() {
+      guard differing[index] else {
+        sameCount += 1
+        continue
+      }
+      differences.append(
+        Difference(
+          name: pair.first.name, first: pair.first.tensor, second: pair.second.tensor,
+          distance: stat ? distances[index] : nil))
+    }
+    return DiffReport(differences: differences.sorted { $0.name < $1.name }, sameCount: sameCount)
+  }
+}
+
+extension DiffSide.Entry {
+  /// True if both have the same shape and, as far as complex numbers go, equally many numbers.
+  fileprivate func isComparable(to other: DiffSide.Entry) -> Bool {
+    tensor.shape == other.tensor.shape && (tensor.dtype == .c64) == (other.tensor.dtype == .c64)
+  }
+}

@@ -1,0 +1,67 @@
+import ArgumentParser
+import Glibc
+import Linux
+import Models
+import Safetensors
+import SystemPackage
+import TensorFiles
+
+/// The command line of stunpack(1).
+struct Stunpack: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "stunpack",
+    abstract: "Write a safetensors model as a directory of files, one per tensor.",
+    usage: "stunpack [OPTIONS] SOURCE DIRECTORY",
+    discussion: """
+      SOURCE is what stmount takes. DIRECTORY gets what cp -r of a mount would give, without a mount: stpack DIRECTORY \
+      makes the model again. It is created if it does not exist.
+      """,
+    version: "stunpack \(stmountVersion)")
+
+  @Argument(help: ArgumentHelp("The model.", valueName: "SOURCE"), completion: .file())
+  var source: String?
+
+  @Argument(help: ArgumentHelp("Where to write.", valueName: "DIRECTORY"), completion: .directory)
+  var directory: String?
+
+  @Option(
+    name: .customLong("as"), help: "Write raw bytes, files of NumPy, float32, or a model of each tensor.")
+  var form = ViewForm.raw
+
+  @Option(
+    help: ArgumentHelp("Write only tensors whose whole name matches; repeatable.", valueName: "GLOB"))
+  var include: [String] = []
+
+  @Option(help: ArgumentHelp("Leave out tensors whose whole name matches; repeatable.", valueName: "GLOB"))
+  var exclude: [String] = []
+
+  @Flag(name: .shortAndLong, help: "Replace files that exist.")
+  var force = false
+
+  @OptionGroup var opening: OpeningArguments
+
+  static func main() {
+    signal(SIGPIPE, SIG_DFL)
+    run { command throws(Failure) in try command.unpack() }
+  }
+
+  private func unpack() throws(Failure) {
+    guard let source, !source.isEmpty, let directory, !directory.isEmpty else {
+      throw .usage("give a source and a directory", command: "stunpack")
+    }
+    let collection = try ModelCollection.open([source], opening.options, command: "stunpack")
+    let kept = try NamePatterns(including: include, excluding: exclude).filter(collection)
+    let plan = try UnpackPlan(kept.files(), form: form, to: FilePath(argument: directory), replaces: force)
+    try plan.check()
+    let writer = UnpackWriter(plan)
+    do {
+      try writer.run()
+    } catch let failure as Failure {
+      throw failure
+    } catch let interruption as Interruption {
+      interruption.end()
+    } catch {
+      throw .system("\(FilePath(argument: directory).printable): cannot write to it: \(error)")
+    }
+  }
+}

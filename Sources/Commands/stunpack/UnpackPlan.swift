@@ -1,0 +1,94 @@
+import Glibc
+import Linux
+import Models
+import SystemPackage
+import TensorFiles
+
+/// What is to be written: files and the directories that they are in.
+struct UnpackPlan: Sendable {
+  /// A file.
+  struct File: Sendable {
+    /// The path below the directory.
+    let path: [UInt8]
+    let layout: FileLayout
+    /// True of a metadata.json.
+    let isDocument: Bool
+  }
+
+  /// Where all of it goes.
+  let directory: FilePath
+  /// The files in the order in which they are written: each metadata.json after all tensors, so that a directory with one is
+  /// whole.
+  let files: [File]
+  /// The directories below ``directory``, each after the one that it is in.
+  let directories: [[UInt8]]
+  /// True if files that exist are replaced.
+  let replaces: Bool
+
+  /// The size of all files.
+  var byteCount: UInt64 { files.lazy.map(\.layout.byteCount).clampedSum }
+
+  /// A plan for the files of a view.
+  init(_ tree: FileTree, form: ViewForm, to directory: FilePath, replaces: Bool) throws(Failure) {
+    self.directory = directory
+    self.replaces = replaces
+    var tensors: [File] = []
+    var documents: [File] = []
+    var directories: [[UInt8]] = []
+    var seen: Set<ArraySlice<UInt8>> = []
+    for (path, place) in tree.files(in: form.view) {
+      // A view has the directories of files that it lacks, too.
+      for slash in path.indices where path[slash] == UInt8(ascii: "/") && seen.insert(path[..<slash]).inserted
+      {
+        directories.append(Array(path[..<slash]))
+      }
+      guard let layout = tree.layout(of: place) else { continue }
+      let file = File(path: path, layout: layout, isDocument: tree.tree.node(place).kind == .metadata)
+      if file.isDocument { documents.append(file) } else { tensors.append(file) }
+    }
+    files = tensors + documents
+    guard !files.isEmpty else {
+      throw Failure(status: EX_NOINPUT, "no tensor has the form \(form.rawValue)")
+    }
+    self.directories = directories
+  }
+
+  /// The path of a file or a directory.
+  func path(_ path: [UInt8]) -> FilePath { directory.pushing(FilePath(bytes: path)) }
+
+  /// Refuses, before anything is written, what stands in the way, and a file system that has not enough room.
+  func check() throws(Failure) {
+    for path in [directory] + directories.map(path) {
+      guard let type = try? Stat(path, followTargetSymlink: path == directory).type else { continue }
+      guard type == .directory else {
+        throw Failure(status: EX_CANTCREAT, "\(path.printable): there is something that is not a directory")
+      }
+    }
+    // Of a directory that does not exist yet, nothing is in the way.
+    for file in files {
+      let path = self.path(file.path)
+      guard let found = try? Stat(path, followTargetSymlink: false).type else { continue }
+      guard found == .regular else {
+        throw Failure(
+          status: EX_CANTCREAT,
+          "\(path.printable): it exists, and is not a regular file; only those are replaced")
+      }
+      if !replaces { throw OutputFile.exists(path.printable) }
+    }
+    try checkRoom()
+  }
+
+  /// Compares the size with what the file system has free for this user.
+  private func checkRoom() throws(Failure) {
+    var parent = directory.removingLastComponent()
+    if parent.isEmpty { parent = "." }
+    let place = (try? Stat(directory).type) == .directory ? directory : parent
+    guard let space = FreeSpace(at: place) else { return }
+    let free = space.bytes
+    guard space.sharesBlocks || byteCount <= free else {
+      throw Failure(
+        status: EX_CANTCREAT,
+        "\(directory.printable): not enough room: the files have \(byteCount) bytes, and \(free) are free")
+    }
+  }
+}
