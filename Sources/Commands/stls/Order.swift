@@ -7,19 +7,20 @@ import TensorFiles
 enum Order: String, CaseIterable {
   case name, size, offset
 
-  /// The model's tensors in this order.
-  func tensors(of model: Model) -> [Tensor] {
+  /// The places of the model's tensors in this order.
+  func places(of model: Model) -> [Model.Place] {
     switch self {
-    case .name: return model.places.map(model.tensor)
+    case .name: return model.places
     case .size:
       // Equal sizes in the order of names: the sort is stable.
-      return model.places.map(model.tensor).sorted { $0.byteCount > $1.byteCount }
+      let sizes = model.places.map { ($0, model.tensor(at: $0).byteCount) }
+      return sizes.sorted { $0.1 > $1.1 }.map(\.0)
     case .offset:
       func key(_ place: Model.Place) -> (Int32, UInt64, UInt64) {
         let range = model.tensor(at: place).dataRange
         return (place.shard, range.lowerBound, range.upperBound)
       }
-      return model.places.sorted { key($0) < key($1) }.map(model.tensor)
+      return model.places.sorted { key($0) < key($1) }
     }
   }
 }

@@ -15,13 +15,13 @@ struct Stls: ParsableCommand {
     usage: "stls [OPTIONS] SOURCE...",
     discussion: """
       SOURCE is what stmount takes: a .safetensors file or one of PyTorch, several of them, an index of shards, or \
-      a directory. Only headers are read. The exit status says whether the model is sound: 0, 65 if it is broken, \
+      a directory. Only headers are read, unless --stats, --hash or --check is given. The exit status says whether the model is sound: 0, 65 if it is broken, \
       66 if there is none.
       """,
     version: "stls \(stmountVersion)",
     helpNames: .long)
 
-  @Argument(help: ArgumentHelp("What to list.", valueName: "SOURCE"))
+  @Argument(help: ArgumentHelp("What to list.", valueName: "SOURCE"), completion: .file())
   var sources: [String] = []
 
   @Flag(name: [.customShort("h"), .customLong("human-readable")], help: "Sizes like 1.5K, 234M, 2.0G.")
@@ -32,6 +32,20 @@ struct Stls: ParsableCommand {
 
   @Flag(help: "Print what metadata.json of the mount would hold.")
   var json = false
+
+  @Flag(help: "Print what the values are like: min, max, mean, std, zeros, NaN, Inf.")
+  var stats = false
+
+  @Flag(help: "End with 1 if a value is NaN; implies --stats.")
+  var failOnNan = false
+
+  @Option(help: ArgumentHelp("Print a manifest for sha256sum -c in a mount.", valueName: "sha256"))
+  var hash: HashKind?
+
+  @Option(
+    help: ArgumentHelp("Compare with a manifest; end with 1 if a tensor differs.", valueName: "MANIFEST"),
+    completion: .file())
+  var check: String?
 
   @Flag(name: .shortAndLong, help: "Print nothing but errors: is the model sound?")
   var quiet = false
@@ -45,16 +59,28 @@ struct Stls: ParsableCommand {
   }
 
   private func list() throws(Failure) {
+    // Who asks for nothing else wants help.
+    if sources.isEmpty, isHuman { return try StandardOutput.write(Array(Self.helpMessage().utf8)) }
     guard !sources.isEmpty, !sources.contains("") else {
       throw .usage("give at least one source", command: "stls")
     }
-    let collection: ModelCollection
-    do throws(ModelError) {
-      collection = try ModelCollection(opening: sources.map { FilePath(argument: $0) }, opening.options)
-    } catch {
-      throw Failure(error)
+    let modes = [json, stats || failOnNan, hash != nil, check != nil].count { $0 }
+    guard modes <= 1 else {
+      throw .usage("--json, --stats, --hash and --check print different things: give one", command: "stls")
     }
-    for warning in collection.warnings { printError("warning: \(warning)", command: "stls") }
+    let collection = try ModelCollection.open(sources, opening.options, command: "stls")
+    do {
+      if stats || failOnNan { return try listValues(collection) }
+      if let check { return try compare(collection, with: Manifest(reading: FilePath(argument: check))) }
+      if hash != nil {
+        let lines = try Manifest.lines(of: HashedFile.all(in: collection.files()))
+        try checkUnchanged(collection)
+        if !quiet { try StandardOutput.write(Manifest(lines: lines).text) }
+        return
+      }
+    } catch {
+      throw error as? Failure ?? .system("cannot read the source: \(error)")
+    }
     if quiet { return }
     var table = TensorTable()
     table.isHuman = isHuman
@@ -63,13 +89,65 @@ struct Stls: ParsableCommand {
       if json {
         try StandardOutput.write(MetadataDocument.bytes(of: component.model))
       } else {
-        let tensors = sort.tensors(of: component.model)
+        let tensors = sort.places(of: component.model).map(component.model.tensor)
         let files = component.model.shards.count
         try StandardOutput.write(
           Array(table.text(tensors, directory: component.name, files: files).utf8))
       }
     }
   }
+}
+
+extension Stls {
+  private func listValues(_ collection: ModelCollection) throws {
+    var hasNaN = false
+    for component in collection.components {
+      let model = component.model
+      var tensors: [(tensor: Tensor, contents: FileLayout)] = []
+      for place in sort.places(of: model) {
+        let tensor = model.tensor(at: place)
+        guard let contents = FileLayout(of: tensor, in: model.shard(at: place)) else {
+          throw Failure(status: EX_DATAERR, "tensor \(tensor.name) is larger than a file can be")
+        }
+        tensors.append((tensor, contents))
+      }
+      let isDrawn = isatty(STDOUT_FILENO) == 1 && !StandardOutput.isTerminalDumb && !quiet
+      let values = try TensorValues.all(of: tensors, withHistograms: isDrawn)
+      try checkUnchanged(collection)
+      hasNaN = hasNaN || values.contains { $0.statistics.nanCount > 0 }
+      if !quiet {
+        try StandardOutput.write(Array(ValueTable.text(values, directory: component.name).utf8))
+      }
+    }
+    if failOnNan, hasNaN { Glibc.exit(1) }
+  }
+
+  private func compare(_ collection: ModelCollection, with manifest: Manifest) throws {
+    let check = try ManifestCheck(manifest, of: HashedFile.all(in: collection.files()), quiet: quiet)
+    try checkUnchanged(collection)
+    try StandardOutput.write(Array(check.text.utf8))
+    if check.unlisted > 0 {
+      let tensors = PrintableText.counted(check.unlisted, "tensor")
+      printError("warning: the manifest does not have \(tensors) of the source", command: "stls")
+    }
+    if check.failures > 0 {
+      throw Failure(
+        status: 1,
+        "\(check.failures) of \(PrintableText.counted(manifest.lines.count, "line")) of the manifest did not match"
+      )
+    }
+  }
+
+  private func checkUnchanged(_ collection: ModelCollection) throws(Failure) {
+    for shard in collection.components.flatMap(\.model.shards) where !shard.file.isUnchanged() {
+      throw Failure(changed: shard.file)
+    }
+  }
+}
+
+/// The digests that there are: `--hash`.
+enum HashKind: String, CaseIterable, ExpressibleByArgument {
+  case sha256
 }
 
 extension Order: ExpressibleByArgument {}

@@ -23,6 +23,7 @@ extension MountTests {
       cp "$directory/base.safetensors" "$directory/tuned.safetensors" /srv/models
       cp /srv/models/base.safetensors /srv/remote
       cd /srv
+      for name in stls stdiff; do ln -sf stmount "$directory/bin/$name"; done
       export PATH="$directory/bin:$PATH"
       same() { for name in a b; do cmp "/mnt/a/$name" "$directory/$name" && echo same; done; }
       # What serves a mount would keep this namespace, and with it the mount, for ever.
@@ -35,6 +36,11 @@ extension MountTests {
       let directory = try PrivateNamespace(model: Self.base)
       try directory.directory.write("base.safetensors", Self.base)
       try directory.directory.write("tuned.safetensors", Self.tuned)
+      let (zero, nan): ([UInt8], [UInt8]) = ([0, 0], [1, 0x7C])
+      for (name, data) in [("sound", zero), ("bad", nan)] {
+        try directory.directory.write(
+          "\(name).safetensors", SafetensorsFile(.init("a", "F16", [1], data: data)))
+      }
       for tensor in Self.base.tensors.prefix(2) {
         try directory.directory.write(String(decoding: tensor.name, as: UTF8.self), tensor.data)
       }
@@ -49,6 +55,33 @@ extension MountTests {
       let lines = output.split(separator: "\n").filter { "<>".contains($0.first ?? " ") }
       let names = lines.map { "\($0.prefix(1))\($0.split(separator: " ").last ?? "")" }
       #expect(Set(names) == ["<./b", ">./b", "<./c/tied", ">./new"] && names.count == 4, "\(output)")
+    }
+
+    @Test("stdiff shows what a fine-tune has changed, and how far")
+    func changed() async throws {
+      let lines = try await run("changed").split(separator: "\n")
+      #expect(lines.map { $0.prefix(8) } == ["| b  F32", "< c/tied", "> new  U"], "\(lines)")
+      #expect(lines.first?.contains("3 of 3 elements differ, largest absolute ") == true, "\(lines)")
+    }
+
+    @Test("A copy that is the same matches the manifest, and another model does not")
+    func manifest() async throws {
+      #expect(
+        try await run("manifest") == """
+          the same
+          b: FAILED
+          c/tied: FAILED, no such tensor
+          """)
+    }
+
+    @Test("Of several checkpoints, those with a NaN are named")
+    func scan() async throws {
+      let output = try await run(
+        "nan",
+        before: """
+          rm models/*; cp "$directory/bad.safetensors" "$directory/sound.safetensors" models
+          """)
+      #expect(output == "/srv/models/bad.safetensors")
     }
 
     @Test("Equal tensors are found, in one model and across two")

@@ -1,0 +1,130 @@
+import Glibc
+import Linux
+import Models
+import Safetensors
+import SystemPackage
+import TensorFiles
+
+/// Digests of files, as sha256sum(1) prints and checks them.
+struct Manifest {
+  /// A line.
+  struct Line: Sendable {
+    /// The digest in hexadecimal digits.
+    let digest: [UInt8]
+    /// The file's path.
+    let path: [UInt8]
+  }
+
+  let lines: [Line]
+
+  /// A manifest of these lines.
+  init(lines: [Line]) { self.lines = lines }
+
+  /// The lines as text. A path with a backslash is escaped, which a backslash at the line's beginning tells; a mount's paths
+  /// hold no newline.
+  var text: [UInt8] {
+    let backslash = UInt8(ascii: "\\")
+    return lines.flatMap { line in
+      let isEscaped = line.path.contains(backslash)
+      let path = isEscaped ? line.path.flatMap { $0 == backslash ? [$0, $0] : [$0] } : line.path
+      return (isEscaped ? [backslash] : []) + line.digest + Array("  ".utf8) + path + [UInt8(ascii: "\n")]
+    }
+  }
+
+  /// The digests of all tensors of a source, with their paths below a mount.
+  static func lines(of files: [HashedFile]) throws -> [Line] {
+    // The largest first, so that no processor is left with one at the end.
+    let order = files.indices.sorted { files[$0].contents.byteCount > files[$1].contents.byteCount }
+    let digests = try ParallelWork.map(order) { index in (index, try files[index].digest()) }
+    return digests.sorted { $0.0 < $1.0 }.map { Line(digest: $1, path: files[$0].path) }
+  }
+
+  /// Reads a manifest.
+  init(reading path: FilePath) throws(Failure) {
+    let text: [UInt8]
+    do throws(ModelError) {
+      let file = try SourceFile(opening: path)
+      text = try ModelError.translating("read", path) { try file.read(from: 0, count: Int(file.size)) }
+    } catch {
+      throw Failure(error)
+    }
+    var lines: [Line] = []
+    for (number, line) in text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+      .enumerated()
+    where !line.isEmpty {
+      guard let line = Self.parse(line) else {
+        throw Failure(
+          status: EX_DATAERR, "\(path.printable): line \(number + 1) is none of sha256sum's: DIGEST  PATH")
+      }
+      lines.append(line)
+    }
+    self.lines = lines
+  }
+
+  private static func parse(_ line: ArraySlice<UInt8>) -> Line? {
+    let backslash = UInt8(ascii: "\\")
+    let isEscaped = line.first == backslash
+    let rest = line.dropFirst(isEscaped ? 1 : 0)
+    // Capital letters are digits too.
+    let digest = rest.prefix(64).map { (0x41...0x46).contains($0) ? $0 | 0x20 : $0 }
+    let mark = rest.dropFirst(64).prefix(2)
+    guard digest.count == 64, digest.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }),
+      mark.elementsEqual("  ".utf8) || mark.elementsEqual(" *".utf8)
+    else { return nil }
+    var path: [UInt8] = []
+    var bytes = rest.dropFirst(66)
+    while let byte = bytes.popFirst() {
+      guard isEscaped, byte == backslash else {
+        path.append(byte)
+        continue
+      }
+      switch bytes.popFirst() {
+      case backslash: path.append(backslash)
+      case UInt8(ascii: "n"): path.append(UInt8(ascii: "\n"))
+      default: return nil
+      }
+    }
+    // As find(1) prints it.
+    if path.starts(with: "./".utf8) { path.removeFirst(2) }
+    return path.isEmpty ? nil : Line(digest: digest, path: path)
+  }
+}
+
+/// A tensor's file below a mount.
+struct HashedFile: Sendable {
+  let path: [UInt8]
+  let tensor: Tensor
+  let contents: FileLayout
+
+  /// How many bytes are read at a time: what stays in the processor's cache.
+  private static let step = 128 << 10
+
+  /// The files of all tensors, in the order of a mount's tree.
+  static func all(in files: FileTree) throws(Failure) -> [HashedFile] {
+    var all: [HashedFile] = []
+    for (path, place) in files.files(in: .raw) {
+      let node = files.tree.node(place)
+      guard node.kind == .tensor else { continue }
+      let tensor = files.source(of: node).tensor
+      guard let contents = files.layout(of: place) else {
+        throw Failure(status: EX_DATAERR, "tensor \(tensor.name) is larger than a file can be")
+      }
+      all.append(HashedFile(path: path, tensor: tensor, contents: contents))
+    }
+    return all
+  }
+
+  /// The SHA-256 of the contents, in hexadecimal digits.
+  func digest() throws -> [UInt8] {
+    var hash = SHA256()
+    var bytes = [UInt8](repeating: 0, count: Int(min(UInt64(Self.step), contents.byteCount)))
+    var rest = 0..<contents.byteCount
+    while !rest.isEmpty {
+      let count = min(rest.count, bytes.count)
+      try contents.read(from: rest.lowerBound, count, into: &bytes, of: tensor)
+      unsafe hash.add(bytes.span.bytes.extracting(first: count))
+      rest = rest.lowerBound + UInt64(count)..<rest.upperBound
+    }
+    return SHA256.hex(hash.finish())
+  }
+}

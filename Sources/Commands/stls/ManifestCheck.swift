@@ -1,0 +1,34 @@
+import Linux
+import Models
+import Safetensors
+import SystemPackage
+import TensorFiles
+
+/// Compares a source with a manifest, as `sha256sum -c` in a mount of it would: `--check`.
+struct ManifestCheck {
+  /// A line for each of the manifest's; with `quiet`, for those alone that do not match.
+  let text: String
+  /// How many lines do not match.
+  let failures: Int
+  /// How many tensors are in no line.
+  let unlisted: Int
+
+  /// Reads all tensors that the manifest names, on all processors.
+  init(_ manifest: Manifest, of files: [HashedFile], quiet: Bool) throws {
+    let byPath = Dictionary(uniqueKeysWithValues: files.enumerated().map { ($0.element.path, $0.offset) })
+    let named = Set(manifest.lines.compactMap { byPath[$0.path] })
+    let digests = try Manifest.lines(of: named.sorted().map { files[$0] })
+    let digestByPath = Dictionary(uniqueKeysWithValues: digests.map { ($0.path, $0.digest) })
+    var text = ""
+    var failures = 0
+    for line in manifest.lines {
+      let digest = digestByPath[line.path]
+      if digest != line.digest { failures += 1 }
+      let verdict = digest == line.digest ? "OK" : digest == nil ? "FAILED, no such tensor" : "FAILED"
+      if !quiet || digest != line.digest { text += "\(PrintableText.plain(line.path)): \(verdict)\n" }
+    }
+    self.text = text
+    self.failures = failures
+    unlisted = files.count - named.count
+  }
+}

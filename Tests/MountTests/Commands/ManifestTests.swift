@@ -1,0 +1,77 @@
+import Fixtures
+import SystemPackage
+import Testing
+
+extension MountTests {
+  /// `stls --hash` and `stls --check`: manifests as sha256sum(1) has them.
+  @Suite struct ManifestTests {
+    private static let model = SafetensorsFile(
+      .init("a/b", "F32", [500]), .init("a", "U8", [1]), .init("back\\slash\n", "BF16", [3]),
+      .init("empty", "U8", [0]), .init("large", "U8", [1_000_003]), .init("é", "I64", [2]))
+
+    private func stls(_ arguments: String...) async throws -> Outcome {
+      try await Command.run("\(Machine.stls)", arguments)
+    }
+
+    @Test("The manifest is one that sha256sum -c accepts in a mount, and --check without one")
+    func accepted() async throws {
+      let files = try TemporaryDirectory()
+      var torch = TorchFile()
+      let storage = torch.addStorage("Float", count: 60_000)
+      torch.object = .ordered(["t": torch.view(of: storage, [300, 200], strides: [1, 300])])
+      for source in [try files.write("m.safetensors", Self.model), try files.write("m.pt", torch)] {
+        let outcome = try await stls("--hash", "sha256", "\(source)")
+        #expect(outcome.status == 0 && outcome.error.isEmpty, "\(outcome.error)")
+        let manifest = try files.write("manifest", outcome.output)
+        try await withMount(source) { mount in
+          let checked = try await Command.run(
+            "sha256sum", ["-c", "--strict", "\(manifest)"], directory: mount.path)
+          #expect(checked.status == 0 && checked.error.isEmpty, "\(checked)")
+          let sums = try await Command.output(
+            of: "sh", "-c",
+            "cd \(mount.path) && find . -type f ! -name metadata.json -exec sha256sum {} + >\(files.path)/sums"
+          )
+          #expect(sums.isEmpty)
+        }
+        for manifest in ["\(manifest)", "\(files.path)/sums"] {
+          let checked = try await stls("--check", manifest, "\(source)")
+          #expect(checked.status == 0 && checked.error.isEmpty, "\(checked)")
+          #expect(checked.text.split(separator: "\n").allSatisfy { $0.hasSuffix(": OK") }, "\(checked.text)")
+        }
+      }
+    }
+
+    @Test("A tensor that differs, is missing or is not listed is named, and the exit status tells")
+    func differing() async throws {
+      let files = try TemporaryDirectory()
+      let source = try files.write("m.safetensors", Self.model)
+      let manifest = try files.write("manifest", try await stls("--hash", "sha256", "\(source)").output)
+      var changed = Self.model
+      changed.tensors[4].data[1_000_002] ^= 1
+      changed.tensors[1].name = Array("b".utf8)
+      let other = try files.write("other.safetensors", changed)
+      let outcome = try await stls("-q", "--check", "\(manifest)", "\(other)")
+      #expect(outcome.status == 1)
+      #expect(
+        outcome.text == "a: FAILED, no such tensor\na%2Fb: FAILED, no such tensor\nlarge: FAILED",
+        "\(outcome)")
+      #expect(outcome.error.contains("3 of 6 lines of the manifest did not match"), "\(outcome.error)")
+      #expect(
+        outcome.error.contains("the manifest does not have 2 tensors of the source"), "\(outcome.error)")
+    }
+
+    @Test("What is no manifest is refused with the line's number")
+    func refused() async throws {
+      let files = try TemporaryDirectory()
+      let source = "\(try files.write("m.safetensors", Self.model))"
+      let digest = String(repeating: "a", count: 64)
+      for text in ["abc", digest, "\(digest) a", "\(digest)g  a", "\(digest)  ", "\\\(digest)  a\\x"] {
+        let manifest = try files.write("manifest", text: "\(digest)  a\n\(text)\n")
+        let outcome = try await stls("--check", "\(manifest)", source)
+        #expect(outcome.status == 65 && outcome.error.contains("line 2"), "\(text): \(outcome)")
+      }
+      #expect(try await stls("--check", "\(files.path)/none", source).status == 66)
+      #expect(try await stls("--hash", "md5", source).status == 64)
+    }
+  }
+}
