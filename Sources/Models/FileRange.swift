@@ -10,6 +10,12 @@ package struct FileRange: Sendable {
     self.range = range
   }
 
+  /// True if the other bytes are among these.
+  package func contains(_ other: FileRange) -> Bool {
+    file === other.file && range.lowerBound <= other.range.lowerBound
+      && other.range.upperBound <= range.upperBound
+  }
+
   /// How many bytes there are.
   package var byteCount: UInt64 { range.upperBound - range.lowerBound }
 }

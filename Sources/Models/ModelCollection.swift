@@ -19,6 +19,12 @@ package struct ModelCollection: Sendable {
 
   private let notes: [String]
 
+  /// Models that are open already.
+  init(_ components: [Component]) {
+    self.components = components
+    notes = []
+  }
+
   /// Opens sources: one file, index or directory, or several files.
   package init(opening sources: [FilePath], _ options: OpeningOptions = OpeningOptions()) throws(ModelError) {
     var notes: [String] = []

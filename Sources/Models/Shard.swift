@@ -24,8 +24,13 @@ package struct Shard: Sendable {
   /// The full names of the classes and functions that a file of PyTorch names and that are not known, in the
   /// file's order. Nothing was made of them. Not necessarily UTF-8, nor safe to print.
   package let unknownGlobals: [[UInt8]]
+  /// What the tensors are computed from, where that is not the bytes of ``file``: those of ``header``, one for each.
+  package let computed: ComputedTensors?
   /// What it is called in metadata.json: its file name, or its path where two sources share that.
   package internal(set) var name: String
+
+  /// The files that the tensors come from.
+  package var files: [SourceFile] { computed?.files ?? [file] }
 
   /// Opens a file and reads its header.
   ///
@@ -35,6 +40,7 @@ package struct Shard: Sendable {
   package init(opening path: FilePath, lenient: Bool = false) throws(ModelError) {
     let file = try SourceFile.opening(path)
     self.file = file
+    computed = nil
     name = String(decoding: path.fileName, as: UTF8.self)
     let start = try ModelError.translating("read", path) {
       try file.read(from: 0, count: Int(min(file.size, UInt64(ForeignFormat.prefixSize))))
@@ -91,6 +97,17 @@ package struct Shard: Sendable {
         throw ModelError(header: error, path, problem: foreign.description(of: start))
       }
     }
+  }
+
+  /// Tensors that are computed: no file, but in a model's list of them. `file` is one of those that they come from.
+  init(_ computed: ComputedTensors, described header: Header, beside shard: Shard) {
+    file = shard.file
+    format = shard.format
+    self.header = header
+    omitted = []
+    unknownGlobals = []
+    self.computed = computed
+    name = shard.name
   }
 
   /// Where a tensor's bytes are in the file; those that it reaches, where they are not contiguous. `tensor`

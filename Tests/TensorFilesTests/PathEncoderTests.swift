@@ -38,7 +38,7 @@ import Testing
       ("", "%"), ("/", "%/%"), ("/a", "%/a"), ("a/", "a/%"), ("a//b", "a/%/b"), ("///", "%/%/%/%"),
       ("metadata.json", "metadata%2Ejson"), ("metadata.json/a", "metadata.json%2Fa"),
       ("metadata.json/", "metadata.json%2F"), ("metadata.json/a/b", "metadata.json%2Fa/b"),
-      (".npy", "%2Enpy"), (".f32", "%2Ef32"), (".safetensors", "%2Esafetensors"),
+      (".npy", "%2Enpy"), (".f32", "%2Ef32"), (".safetensors", "%2Esafetensors"), (".dequant", "%2Edequant"),
       (".npy/a", "%2Enpy/a"), (".f32/.f32", "%2Ef32/.f32"), (".safetensors/", "%2Esafetensors/%"),
     ])
   func encoded(name: String, path: String) {

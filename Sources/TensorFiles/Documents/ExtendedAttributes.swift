@@ -10,11 +10,20 @@ package struct ExtendedAttributes {
     (name("name"), { tensor, _ in Array(tensor.name.utf8) }),
     (name("dtype"), { tensor, _ in Array(tensor.dtype.name.utf8) }),
     (name("shape"), { tensor, _ in list(tensor.shape) }),
-    (name("source"), { _, shard in Array(shard.name.utf8) }),
-    (name("offset"), { tensor, shard in tensor.isContiguous ? offset(tensor, shard) : nil }),
+    (name("source"), { _, shard in shard.computed == nil ? Array(shard.name.utf8) : nil }),
+    (
+      name("offset"),
+      { tensor, shard in tensor.isContiguous && shard.computed == nil ? offset(tensor, shard) : nil }
+    ),
     // Where its bytes are not those of the file in a row, what leads to each.
     (name("origin"), { tensor, shard in tensor.isContiguous ? nil : offset(tensor, shard) }),
     (name("strides"), { tensor, _ in tensor.strides.map(list) }),
+    // Where it is computed, of what format and how.
+    (
+      name("quantization"),
+      { tensor, shard in shard.quantized(tensor).map { Array($0.format.rawValue.utf8) } }
+    ),
+    (name("formula"), { tensor, shard in shard.quantized(tensor).map { Array($0.format.formula.utf8) } }),
   ]
 
   /// XATTR_SIZE_MAX of limits.h. A longer value fails with E2BIG whatever it is, so that the rest of it is not written.

@@ -13,7 +13,12 @@ package enum MetadataDocument {
     json.raw("{\n  \"format\": ")
     json.string(format(of: model))
     json.raw(",\n")
-    json.list("  \"sources\": [\n    ", model.shards, separator: ",\n    ", "\n  ],\n") { json, shard in
+    let formats = model.quantizationFormats
+    if !formats.isEmpty {
+      json.list("  \"quantization\": {\"formats\": [", formats, "]},\n") { json, format in json.string(format)
+      }
+    }
+    json.list("  \"sources\": [\n    ", model.storedShards, separator: ",\n    ", "\n  ],\n") { json, shard in
       let status = shard.file.status
       json.raw("{\"name\": ")
       json.string(shard.name)
@@ -58,10 +63,11 @@ package enum MetadataDocument {
       }
     }
     json.raw("  \"metadata\": ")
-    if model.shards.count == 1, let shard = model.shards.first {
+    let shards = model.storedShards
+    if shards.count == 1, let shard = shards.first {
       append(shard, to: &json)
     } else {
-      json.list("{\n    ", model.shards, separator: ",\n    ", "\n  }") { json, shard in
+      json.list("{\n    ", shards, separator: ",\n    ", "\n  }") { json, shard in
         json.string(shard.name)
         json.raw(": ")
         append(shard, to: &json)
@@ -108,6 +114,10 @@ package enum MetadataDocument {
       json.list("[", tensor.shape, "]") { json, dimension in json.number(dimension) }
       json.raw(", \"nbytes\": ")
       json.number(tensor.byteCount)
+      if let quantized = shards[shard].quantized(tensor) {
+        append(quantized, of: model, to: &json)
+        return
+      }
       json.raw(", \"source\": ")
       json.raw(sources[shard])
       if let strides = tensor.strides {
@@ -117,6 +127,16 @@ package enum MetadataDocument {
       json.raw(tensor.isContiguous ? ", \"offset\": " : ", \"origin\": ")
       json.number(shards[shard].fileRange(of: tensor).lowerBound)
       json.raw("}")
+    }
+  }
+
+  /// What a tensor is computed from, and how; the end of its line.
+  private static func append(_ tensor: QuantizedTensor, of model: Model, to json: inout JSONWriter) {
+    json.raw(", \"quantization\": {\"format\": ")
+    json.string(tensor.format.rawValue)
+    json.raw(", \"formula\": ")
+    json.string(tensor.format.formula)
+    json.list(", \"tensors\": [", model.sourceNames(of: tensor), "]}}") { json, name in json.string(name.utf8)
     }
   }
 }

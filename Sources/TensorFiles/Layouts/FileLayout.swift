@@ -137,8 +137,12 @@ extension FileLayout {
     ends = bytes.isEmpty ? [] : [UInt64(bytes.count)]
   }
 
-  /// What a tensor is without any view: its bytes in row-major order. Nil where they are more than a file can have.
+  /// What a tensor is without any view: its bytes in row-major order; the numbers, where it is dequantised. Nil where they are more than a file can have.
   package init?(of tensor: Tensor, in shard: Shard) {
+    if let quantized = shard.quantized(tensor), let cache = shard.computed?.cache {
+      self.init(CollectionOfOne(.computed(DequantizedElements(of: quantized, cache: cache))))
+      return
+    }
     let part = FileRange(shard.fileRange(of: tensor), of: shard.file)
     self.init(
       CollectionOfOne(tensor.isContiguous ? .file(part) : .computed(StridedElements(tensor, in: shard))))

@@ -57,7 +57,7 @@ extension FileLayout {
   /// Takes time and memory in the number of tensors, and the text of their names.
   package init?(wholeModel model: Model) {
     guard model.omitted.isEmpty else { return nil }
-    let metadata = model.shards.map { ($0.file.path, $0.header.metadata) }
+    let metadata = model.shards.lazy.filter { $0.computed == nil }.map { ($0.file.path, $0.header.metadata) }
     var tensors: [(tensor: Tensor, contents: FileLayout)] = []
     tensors.reserveCapacity(model.places.count)
     for place in model.places {
@@ -65,7 +65,7 @@ extension FileLayout {
       guard let contents = FileLayout(of: tensor, in: model.shard(at: place)) else { return nil }
       tensors.append((tensor, contents))
     }
-    guard let entries = try? MergedMetadata(metadata).entries,
+    guard let entries = try? MergedMetadata(Array(metadata)).entries,
       let layout = (try? ModelFile(tensors, HeaderWriter(metadata: entries)))?.layout
     else { return nil }
     self = layout

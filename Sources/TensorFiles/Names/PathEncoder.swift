@@ -18,7 +18,8 @@ package struct EncodedPath: Sendable, Equatable {
 /// and the whole takes time linear in the names' length.
 package struct PathEncoder {
   /// What is in a model's root beside its tensors and is not listed. No tensor's path may begin with it.
-  package static let hiddenNames = View.inDirectories.map(\.directory) + [ViewedTree.modelFile]
+  package static let hiddenNames =
+    View.inDirectories.map(\.directory) + [ViewedTree.modelFile, ViewedTree.dequantizedDirectory]
   /// The file that describes a model.
   package static let metadataFile = Array("metadata.json".utf8)
 

@@ -28,6 +28,9 @@ package struct ViewedTree: Sendable {
         | (isModelFile ? 1 << 57 : 0)
     }
 
+    /// True of what can be a model's root: neither seen through a view nor the model as one file.
+    package var isModelRoot: Bool { view.number == View.raw.number && !isModelFile }
+
     /// Another node through the same view.
     package func at(_ position: Int) -> Place {
       Place(position: position, view: view, isInComponent: isInComponent)
@@ -39,6 +42,8 @@ package struct ViewedTree: Sendable {
 
   /// The file in a model's root that is the whole model, reachable by name and not listed.
   package static let modelFile = Array(".model.safetensors".utf8)
+  /// The directory in a quantised model's root that is the same model dequantised, reachable by name and not listed.
+  package static let dequantizedDirectory = Array(".dequant".utf8)
 
   package init(_ tree: Tree, models: [Model]) throws(NamesError) {
     self.tree = tree
@@ -120,7 +125,7 @@ package struct ViewedTree: Sendable {
   }
 
   /// True of each model's root.
-  private func isModel(_ position: Int) -> Bool {
+  package func isModel(_ position: Int) -> Bool {
     isRoot(position) && tree.nodes[position].model != Tree.noModel
   }
 

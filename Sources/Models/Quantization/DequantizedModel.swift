@@ -1,0 +1,116 @@
+package import Safetensors
+
+/// What the tensors of a shard are computed from.
+package struct ComputedTensors: Sendable {
+  /// In the order of the shard's header.
+  fileprivate let tensors: [QuantizedTensor]
+  /// The files that any of them is computed from, each once.
+  package let files: [SourceFile]
+  /// What reads of them share.
+  package let cache: StripeCache
+}
+
+extension Shard {
+  /// How a tensor of this shard is computed; nil where its bytes are those of the file.
+  package func quantized(_ tensor: Tensor) -> QuantizedTensor? {
+    guard let computed, let index = header.index(of: tensor.name) else { return nil }
+    return computed.tensors[index]
+  }
+}
+
+extension Model {
+  /// The shards that are files, without those whose tensors are computed.
+  package var storedShards: [Shard] { shards.filter { $0.computed == nil } }
+
+  /// The formats of the tensors that are computed, by name; empty where none is.
+  package var quantizationFormats: [String] {
+    Set(shards.flatMap { $0.computed?.tensors.map(\.format.rawValue) ?? [] }).sorted()
+  }
+
+  /// The names of the tensors that one is computed from.
+  package func sourceNames(of tensor: QuantizedTensor) -> [TensorName] { tensor.sources.map(name) }
+
+  /// The model that the reference loader computes with: quantised weights as float32, all other tensors as stored, without
+  /// scales and zero points. Nil where nothing is dequantised.
+  package init?(dequantizing model: Model, _ quantization: Quantization) {
+    guard let first = model.shards.first, !quantization.tensors.isEmpty,
+      let header = Header(quantization.tensors, metadata: Self.commonMetadata(model.shards))
+    else { return nil }
+    var files: [SourceFile] = []
+    for source in Set(quantization.tensors.flatMap { $0.sources.map(\.shard) }).sorted() {
+      files.append(model.shards[Int(source)].file)
+    }
+    let computed = ComputedTensors(tensors: quantization.tensors, files: files, cache: StripeCache())
+    let shards = model.shards + [Shard(computed, described: header, beside: first)]
+    let hidden = Set(quantization.hidden)
+    let number = Int32(model.shards.count)
+    var places = model.places.filter { !hidden.contains(model.name(at: $0)) }
+    places += quantization.tensors.indices.map { Place(shard: number, index: Int32($0)) }
+    places.sort { left, right in
+      shards[Int(left.shard)].header.name(at: Int(left.index))
+        < shards[Int(right.shard)].header.name(at: Int(right.index))
+    }
+    self.init(shards: shards, places: places, warnings: [], omitted: model.omitted)
+  }
+
+  /// The entries of `__metadata__` that all files have alike.
+  private static func commonMetadata(_ shards: [Shard]) -> [(key: [UInt8], value: [UInt8])] {
+    guard let first = shards.first else { return [] }
+    let others = shards.dropFirst().map { $0.header.metadata }
+    return first.header.metadata.filter { entry in
+      others.allSatisfy { $0.contains { $0.key == entry.key && $0.value == entry.value } }
+    }.map { (Array($0.key), Array($0.value)) }
+  }
+}
+
+extension ModelCollection {
+  /// The same models dequantised, without those of which nothing is; nil where that is none. What is not dequantised, and
+  /// why, is in the warnings.
+  package func dequantized() -> (collection: ModelCollection?, warnings: [String]) {
+    var warnings: [String] = []
+    var models: [Component] = []
+    for component in components {
+      let quantization = Quantization(of: component.model)
+      warnings += quantization.warnings
+      if let model = Model(dequantizing: component.model, quantization) {
+        models.append(Component(name: component.name, model: model))
+      }
+    }
+    return (models.isEmpty ? nil : ModelCollection(models), warnings)
+  }
+}
+
+extension Header {
+  /// The header of tensors that are computed, which are in the order of their names. Nil where it would be longer than its
+  /// table can be.
+  fileprivate init?(_ tensors: [QuantizedTensor], metadata: [(key: [UInt8], value: [UInt8])]) {
+    var text: [UInt8] = []
+    var dimensions: [UInt64] = []
+    var records: [Record] = []
+    var end: UInt64 = 0
+    for tensor in tensors {
+      let (next, overflow) = end.addingReportingOverflow(tensor.byteCount)
+      guard !overflow, let nameStart = UInt32(exactly: text.count),
+        let shapeStart = UInt32(exactly: dimensions.count)
+      else { return nil }
+      records.append(
+        Record(
+          nameStart: nameStart, nameCount: UInt32(tensor.name.utf8.count), shapeStart: shapeStart,
+          shapeCount: UInt32(tensor.shape.count), keyOffset: 0, dtype: .f32, begin: end, end: next))
+      text += tensor.name.utf8
+      dimensions += tensor.shape
+      end = next
+    }
+    var ranges: [(key: Range<Int>, value: Range<Int>)] = []
+    for (key, value) in metadata {
+      let start = text.count
+      text += key
+      let middle = text.count
+      text += value
+      ranges.append((start..<middle, middle..<text.count))
+    }
+    self.init(
+      dataStart: 0, trailingBytes: 0, text: text, dimensions: dimensions, records: records,
+      metadataRanges: ranges)
+  }
+}

@@ -1,0 +1,27 @@
+internal import Safetensors
+
+/// Formats that are recognised by their tensors' names and whose numbers are not computed.
+enum ForeignScheme {
+  /// The name of a tensor that a format has, the one that must be beside it, and the format.
+  private static let signs: [(component: [UInt8], beside: String, scheme: String)] = [
+    ("W_q", "nbits", "HQQ"), ("W_q", "scale", "HQQ"), ("_data", "_scale", "quanto"),
+    ("weight", "weight_scales", "EETQ"), ("codes", "codebooks", "AQLM"), ("indices", "centroids", "VPTQ"),
+    ("tables", "tables2", "HIGGS"), ("Qidxs", "SU", "QuIP#"), ("q_weight", "q_scale", "EXL2"),
+    ("trellis", "suh", "EXL3"), ("_weight_qdata", "_weight_scale", "torchao"),
+    ("compressed", "bitmask", "2:4 sparsity"), ("weight", "comfy_quant", "ComfyUI"),
+    ("weight", "scale_weight", "ComfyUI"),
+  ].map { (Array($0.0.utf8), $0.1, $0.2) }
+
+  /// The format of a tensor; nil where it has no sign of any.
+  static func name(of key: TensorPart, _ index: TensorIndex) -> String? {
+    let name = key.tensor.name.utf8
+    guard let dot = name.lastIndex(of: UInt8(ascii: ".")) else { return nil }
+    let component = name[(dot + 1)...]
+    let prefix = name[...dot]
+    func has(_ part: String) -> Bool { index.place(of: TensorName(utf8: prefix + part.utf8)) != nil }
+    if key.dtype == .u32, component.elementsEqual("weight".utf8), has("scales") { return "MLX" }
+    // Only types that codes are kept in, so that most tensors cost no search.
+    guard [.u8, .i8, .i16, .i32, .i64, .u16, .u32, .f8e4m3, .f8e5m2].contains(key.dtype) else { return nil }
+    return signs.first { component.elementsEqual($0.component) && has($0.beside) }?.scheme
+  }
+}

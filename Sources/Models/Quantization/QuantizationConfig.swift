@@ -1,0 +1,185 @@
+internal import Safetensors
+internal import SystemPackage
+
+/// What the files beside a model say of its quantisation.
+struct QuantizationConfig: Sendable {
+  /// Families of formats that are recognised by the same names.
+  enum Family: Sendable {
+    /// `fp8`, `fbgemm_fp8`, `mxfp8`: DeepSeek, Qwen, Mistral, Llama.
+    case float8
+    case compressedTensors
+    /// `mxfp4` of gpt-oss.
+    case gptOSS
+    case modelOpt
+    case gptq
+    case awq
+    case bitsAndBytes
+  }
+
+  /// The family; nil where the files do not say, so that only tensors that leave no doubt are read.
+  let family: Family?
+  /// The object with the settings; an empty one where there is none.
+  let settings: ConfigValue
+  /// The whole of config.json.
+  let model: ConfigValue
+
+  /// No configuration.
+  static let none = QuantizationConfig(family: nil, settings: .object([:]), model: .object([:]))
+
+  private init(family: Family?, settings: ConfigValue, model: ConfigValue) {
+    self.family = family
+    self.settings = settings
+    self.model = model
+  }
+
+  /// A scheme whose numbers are not computed.
+  struct Unsupported: Error {
+    /// What it is, as a clause; safe to print.
+    let reason: String
+  }
+
+  /// Reads the files beside a model: config.json, hf_quant_config.json, quantize_config.json, quant_config.json. The
+  /// first that tells of a quantisation decides.
+  static func read(in directory: FilePath) throws -> QuantizationConfig {
+    let model = try ConfigValue(opening: directory.appending("config.json")) ?? .object([:])
+    if let config = try QuantizationConfig(model: model) { return config }
+    if let file = try ConfigValue(opening: directory.appending("hf_quant_config.json")) {
+      return try modelOpt(file["quantization"] ?? file, model)
+    }
+    if let file = try ConfigValue(opening: directory.appending("quantize_config.json")) {
+      return try QuantizationConfig(settings: file, method: file["quant_method"]?.string ?? "gptq", model)
+    }
+    if let file = try ConfigValue(opening: directory.appending("quant_config.json")) {
+      return try QuantizationConfig(settings: file, method: file["quant_method"]?.string ?? "awq", model)
+    }
+    if model["quantization"]?["bits"] != nil {
+      throw Unsupported(reason: "it is quantised by MLX, whose format is not computed")
+    }
+    return QuantizationConfig(family: nil, settings: .object([:]), model: model)
+  }
+
+  /// From config.json alone; nil where it tells of no quantisation.
+  init?(model: ConfigValue) throws(Unsupported) {
+    let places = [
+      model["quantization_config"], model["compression_config"], model["text_config"]?["quantization_config"],
+    ]
+    guard let settings = places.lazy.compactMap({ $0 }).first else { return nil }
+    var method = settings["quant_method"]?.string?.lowercased()
+    let isBitsAndBytes = settings["load_in_4bit"]?.bool == true || settings["load_in_8bit"]?.bool == true
+    if isBitsAndBytes { method = "bitsandbytes" }
+    // Older files of compressed-tensors do not name it.
+    if method == nil, settings["config_groups"] != nil { method = "compressed-tensors" }
+    guard let method else {
+      // A configuration of other words than these is not read, but tensors may still speak for themselves.
+      self = QuantizationConfig(family: nil, settings: .object([:]), model: model)
+      return
+    }
+    try self.init(settings: settings, method: method, model)
+  }
+
+  private static func modelOpt(_ settings: ConfigValue, _ model: ConfigValue) throws(Unsupported)
+    -> QuantizationConfig
+  {
+    try QuantizationConfig(settings: settings, method: "modelopt", model)
+  }
+
+  private init(settings: ConfigValue, method: String, _ model: ConfigValue) throws(Unsupported) {
+    let method = method.lowercased()
+    guard let family = Self.families[method] else {
+      let name = PrintableText.quoted(method)
+      throw Unsupported(reason: "its quant_method is \(name), which is not computed")
+    }
+    self.init(family: family, settings: settings, model: model)
+    try refuseUnsupportedVariants()
+  }
+
+  private static let families: [String: Family] = [
+    "fp8": .float8, "mxfp8": .float8, "fbgemm_fp8": .float8, "compressed-tensors": .compressedTensors,
+    "compressed_tensors": .compressedTensors, "mxfp4": .gptOSS, "gpt_oss_mxfp4": .gptOSS,
+    "modelopt": .modelOpt, "modelopt_fp4": .modelOpt, "modelopt_fp8": .modelOpt,
+    "modelopt_mixed": .modelOpt, "gptq": .gptq, "awq": .awq, "bitsandbytes": .bitsAndBytes,
+  ]
+
+  /// Formats of a known family that are packed in ways which are not read.
+  private func refuseUnsupportedVariants() throws(Unsupported) {
+    switch family {
+    case .gptq:
+      let formats = [settings["checkpoint_format"], settings["format"]].compactMap { $0?.string }
+      for format in formats where !["gptq", "gptq_v2"].contains(format.lowercased()) {
+        throw Unsupported(
+          reason: "its GPTQ format is \(PrintableText.quoted(format)), which is not computed")
+      }
+      if Set(formats.map { $0.lowercased() }).count > 1 {
+        throw Unsupported(reason: "its configuration names two GPTQ formats")
+      }
+      if settings["is_marlin_format"]?.bool == true {
+        throw Unsupported(reason: "its GPTQ format is 'marlin', which is not computed")
+      }
+    case .awq:
+      let version = (settings["version"]?.string ?? "gemm").lowercased()
+      guard ["gemm", "gemv", "exllama", "ipex"].contains(version) else {
+        throw Unsupported(
+          reason: "its AWQ version is \(PrintableText.quoted(version)), which is not computed")
+      }
+    case .compressedTensors:
+      try refuseUnsupportedCompression()
+    default: break
+    }
+  }
+
+  private func refuseUnsupportedCompression() throws(Unsupported) {
+    if let sparsity = settings["sparsity_config"]?["format"]?.string, sparsity != "dense" {
+      throw Unsupported(
+        reason: "its sparsity format is \(PrintableText.quoted(sparsity)), which is not computed")
+    }
+    if let groups = settings["transform_config"]?["config_groups"]?.object, !groups.isEmpty {
+      throw Unsupported(reason: "its weights are rotated: transform_config is not empty")
+    }
+    let groups = settings["config_groups"]?.object.map { Array($0.values) } ?? []
+    for format in ([settings["format"]] + groups.map { $0["format"] }).compactMap({ $0?.string })
+    where ["marlin-24", "mxfp6-pack-quantized"].contains(format) {
+      throw Unsupported(reason: "its format is \(PrintableText.quoted(format)), which is not computed")
+    }
+  }
+}
+
+extension QuantizationConfig {
+  /// The size of FP8 blocks: rows, columns; nil where the configuration gives none.
+  var blockSize: (UInt64, UInt64)? { settings["weight_block_size"]?.pair }
+
+  /// True of plain floating-point weights that only remember how they are to be quantised.
+  var isUncompressed: Bool {
+    guard family == .compressedTensors else { return false }
+    if ["dense", "fakequant"].contains(settings["format"]?.string ?? "") { return true }
+    let status = settings["quantization_status"]?.string
+    return status != nil && status != "compressed"
+  }
+
+  /// True where the keys and values of attention are quantised too, so that scales of them are no parameters.
+  var hasKVCacheScheme: Bool {
+    settings["kv_cache_scheme"] != nil || settings["kv_cache_quant_algo"] != nil
+  }
+
+  /// The modules that are said not to be quantised.
+  private var excludedModules: [String] {
+    ["ignore", "modules_to_not_convert", "ignored_layers", "exclude_modules", "llm_int8_skip_modules"]
+      .flatMap { settings[$0]?.strings ?? [] }
+  }
+
+  /// True if a module is said not to be quantised: by its name, a part of it, a pattern with `*`, or `re:` and an
+  /// expression. It decides only what is said about a weight without a scale.
+  func excludes(_ module: ArraySlice<UInt8>) -> Bool {
+    let components = module.split(separator: UInt8(ascii: "."))
+    return excludedModules.contains { entry in
+      if entry.hasPrefix("re:") {
+        return NamePattern(String(entry.dropFirst(3)))?.matchesPrefix(of: module) ?? false
+      }
+      if entry.contains("*") { return NamePattern(glob: entry)?.matchesPrefix(of: module) ?? false }
+      let wanted = entry.utf8.split(separator: UInt8(ascii: "."))
+      guard !wanted.isEmpty, wanted.count <= components.count else { return false }
+      return (0...components.count - wanted.count).contains { start in
+        zip(components[start...], wanted).allSatisfy { $0.elementsEqual($1) }
+      }
+    }
+  }
+}

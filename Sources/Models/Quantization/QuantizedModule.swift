@@ -1,0 +1,192 @@
+internal import Safetensors
+internal import SystemPackage
+
+/// Why the numbers of a module are not computed, as a clause; safe to print.
+struct Refusal: Error {
+  let reason: String
+
+  init(_ reason: String) { self.reason = reason }
+}
+
+/// The tensors of a model by name.
+struct TensorIndex {
+  let model: Model
+
+  /// The tensor of this name, or nil. Takes time logarithmic in the number of tensors.
+  func place(of name: TensorName) -> Model.Place? {
+    var low = 0
+    var high = model.places.count
+    while low < high {
+      let middle = (low + high) / 2
+      let order = compareBytes(model.name(at: model.places[middle]).utf8, name.utf8)
+      if order == 0 { return model.places[middle] }
+      if order < 0 { low = middle + 1 } else { high = middle }
+    }
+    return nil
+  }
+
+  func part(_ name: TensorName) -> TensorPart? {
+    place(of: name).map { TensorPart(place: $0, tensor: model.tensor(at: $0), shard: model.shard(at: $0)) }
+  }
+}
+
+/// One tensor of a quantised module.
+struct TensorPart {
+  let place: Model.Place
+  let tensor: Tensor
+  let shard: Shard
+
+  var dtype: DType { tensor.dtype }
+  var shape: [UInt64] { Array(tensor.shape) }
+  /// The last component of the name, as messages have it.
+  var label: String {
+    let name = tensor.name.utf8
+    let start = name.lastIndex(of: UInt8(ascii: ".")).map { $0 + 1 } ?? name.startIndex
+    return PrintableText.plain(name[start...])
+  }
+
+  /// The shape as messages have it, such as "128x64".
+  var size: String { shape.isEmpty ? "a scalar" : shape.map(String.init).joined(separator: "x") }
+
+  /// The elements, for reading later. Refuses what is empty or scattered over the file.
+  func view() throws(Refusal) -> TensorView {
+    guard tensor.isContiguous else { throw Refusal("the elements of \(label) do not follow each other") }
+    guard !shape.contains(0) else { throw Refusal("\(label) is empty") }
+    return TensorView(tensor, of: shard)
+  }
+
+  /// The tensor's bytes; at most `limit`, above which it is refused.
+  func bytes(limit: UInt64 = 64 << 20) throws(Refusal) -> [UInt8] {
+    guard tensor.byteCount <= limit else {
+      throw Refusal("\(label) has \(tensor.byteCount) bytes, more than the \(limit) that are read beforehand")
+    }
+    do throws(Errno) {
+      return try shard.read(tensor, 0..<tensor.byteCount)
+    } catch {
+      throw Refusal("\(label) cannot be read: \(error)")
+    }
+  }
+
+  /// The elements of an I32 or I64 tensor.
+  func integers() throws(Refusal) -> [Int] {
+    let bytes = try bytes()
+    let width = dtype == .i64 ? 8 : 4
+    guard dtype == .i64 || dtype == .i32 else { throw Refusal("\(label) is \(dtype.name), and not I32") }
+    return stride(from: 0, to: bytes.count - width + 1, by: width).map { start in
+      let word = bytes[start..<start + width].reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+      return width == 8
+        ? Int(Int64(bitPattern: word)) : Int(Int32(truncatingIfNeeded: Int64(bitPattern: word)))
+    }
+  }
+
+  /// The elements of an F32 tensor.
+  func floats() throws(Refusal) -> [Float] {
+    guard dtype == .f32 else { throw Refusal("\(label) is \(dtype.name), and not F32") }
+    let bytes = try bytes()
+    return stride(from: 0, to: bytes.count - 3, by: 4).map { start in
+      Float(bitPattern: bytes[start..<start + 4].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) })
+    }
+  }
+
+  /// The one number of a scale that is for a whole tensor.
+  ///
+  /// Refuses NaN, infinity, zero and what is negative: every number of the tensor would be lost.
+  func singleScale() throws(Refusal) -> Float {
+    let bytes = try bytes(limit: 8)
+    var bits: UInt32 = 0
+    for byte in bytes.prefix(4).reversed() { bits = bits << 8 | UInt32(byte) }
+    let value: Float
+    switch dtype {
+    case .f32: value = Float(bitPattern: bits)
+    case .bf16: value = Float(bitPattern: bits << 16)
+    case .f16: value = Float(Float16(bitPattern: UInt16(truncatingIfNeeded: bits)))
+    case .f8e8m0, .u8:
+      value = bits == 0xFF ? .nan : Float(sign: .plus, exponent: Int(bits) - 127, significand: 1)
+    default: throw Refusal("\(label) is \(dtype.name), which no scale is")
+    }
+    guard value.isFinite, value > 0 else {
+      throw Refusal("\(label) is \(value), not a finite positive number")
+    }
+    return value
+  }
+}
+
+/// The tensors that share a prefix, and the configuration.
+struct QuantizedModule {
+  let index: TensorIndex
+  let config: QuantizationConfig
+  let schemes: CompressionSchemes
+  /// The tensor by which the module was noticed.
+  let key: TensorPart
+  /// What comes before the parts' own names, with its dot.
+  let prefix: ArraySlice<UInt8>
+
+  /// The module's name: the prefix without its dot.
+  var name: ArraySlice<UInt8> { prefix.last == UInt8(ascii: ".") ? prefix.dropLast() : prefix }
+
+  /// The part of this name, or nil.
+  func part(_ suffix: String) -> TensorPart? { index.part(TensorName(utf8: prefix + suffix.utf8)) }
+
+  /// The tensor whose name is the key's and what is added.
+  func sibling(_ addition: String) -> TensorPart? {
+    index.part(TensorName(utf8: key.tensor.name.utf8 + addition.utf8))
+  }
+
+  /// The part of this name; refuses where it is missing or of another type.
+  func require(_ suffix: String, _ dtypes: DType...) throws(Refusal) -> TensorPart {
+    guard let part = part(suffix) else { throw Refusal("\(suffix) is missing") }
+    try part.require(dtypes)
+    return part
+  }
+
+  /// Refuses modules whose weight alone is not the layer.
+  func refuseTransformed() throws(Refusal) {
+    for name in ["pre_quant_scale", "svdquant_lora_a", "svdquant_lora_b"] where part(name) != nil {
+      throw Refusal("\(name) takes part in the layer, so that the weight alone is not it")
+    }
+  }
+}
+
+extension TensorPart {
+  /// Refuses any other type.
+  func require(_ dtypes: [DType]) throws(Refusal) {
+    guard dtypes.contains(dtype) else {
+      let names = dtypes.map(\.name).joined(separator: " or ")
+      throw Refusal("\(label) is \(dtype.name), and not \(names)")
+    }
+  }
+
+  /// Refuses any other shape; `why` tells what asks for it.
+  func require(shape wanted: [UInt64], _ why: @autoclosure () -> String) throws(Refusal) {
+    guard shape == wanted else {
+      throw Refusal(
+        "\(label) is \(size), and \(why()) needs \(wanted.map(String.init).joined(separator: "x"))")
+    }
+  }
+
+  /// The two dimensions of a matrix, neither of them 0.
+  func matrix() throws(Refusal) -> (rows: UInt64, columns: UInt64) {
+    guard shape.count == 2 else { throw Refusal("\(label) is \(size), not a matrix") }
+    guard !shape.contains(0) else { throw Refusal("\(label) is empty") }
+    return (shape[0], shape[1])
+  }
+}
+
+/// The types that scales of any size may have.
+let scaleTypes: [DType] = [.f32, .bf16, .f16]
+
+/// The product of sizes, at most what float32 elements of a file can be.
+func product(_ sizes: [UInt64]) throws(Refusal) -> UInt64 {
+  var product: UInt64 = 1
+  for size in sizes {
+    let (next, overflow) = product.multipliedReportingOverflow(by: size)
+    guard !overflow, next <= UInt64(Int64.max) / 4 else {
+      throw Refusal("its numbers would not fit into a file")
+    }
+    product = next
+  }
+  return product
+}
+
+/// `count` divided by `size`, rounded up; `size` is not 0.
+func divided(_ count: UInt64, by size: UInt64) -> UInt64 { count / size + (count % size == 0 ? 0 : 1) }

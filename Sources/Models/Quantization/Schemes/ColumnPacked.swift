@@ -1,0 +1,246 @@
+internal import Safetensors
+
+/// GPTQ and AWQ: `qweight`, `qzeros` and `scales`, the weight transposed.
+struct ColumnPacked {
+  private let module: QuantizedModule
+  private let weight: TensorPart
+  private let zeros: TensorPart
+  private let scales: TensorPart
+  private let index: TensorPart?
+
+  /// Reads the module whose key is `qweight`.
+  static func recognise(_ module: QuantizedModule) throws(Refusal) -> QuantizedTensor {
+    let parts = try ColumnPacked(module)
+    switch module.config.family {
+    case .gptq: return try parts.gptq()
+    case .awq:
+      let isVector = module.config.settings["version"]?.string?.lowercased() == "gemv"
+      return try isVector ? parts.awqVector() : parts.awq()
+    case nil:
+      // Each word along the rows holds eight numbers of these, and one column of GPTQ's.
+      let (_, words) = try parts.weight.matrix()
+      let (_, outputs) = try parts.scales.matrix()
+      guard outputs == (try product([words, 8])) else {
+        throw Refusal("it looks like GPTQ, and without a configuration its zero points can mean two things")
+      }
+      return try parts.awq()
+    default: throw Refusal("it has the tensors of GPTQ or AWQ, and the configuration names something else")
+    }
+  }
+
+  private init(_ module: QuantizedModule) throws(Refusal) {
+    self.module = module
+    weight = module.key
+    try weight.require([.i32])
+    zeros = try module.require("qzeros", .i32)
+    scales = try module.require("scales", .f16, .bf16, .f32)
+    index = module.part("g_idx")
+  }
+
+  private var name: TensorName { TensorName(utf8: module.prefix + "weight".utf8) }
+
+  // MARK: - GPTQ
+
+  private func gptq() throws(Refusal) -> QuantizedTensor {
+    let (words, outputs) = try weight.matrix()
+    let (groups, scaleColumns) = try scales.matrix()
+    let (zeroRows, zeroWords) = try zeros.matrix()
+    guard scaleColumns == outputs else {
+      throw Refusal("scales is \(scales.size), and qweight has \(PrintableText.counted(outputs, "column"))")
+    }
+    guard zeroRows == groups else {
+      throw Refusal("qzeros is \(zeros.size), and scales has \(PrintableText.counted(groups, "row"))")
+    }
+    // The width follows from the shapes, and must be one that the configuration gives.
+    let zeroBits = try product([zeroWords, 32])
+    let bits = zeroBits / outputs
+    guard zeroBits % outputs == 0, [2, 3, 4, 8].contains(bits), configuredWidths.contains(Int(bits)) else {
+      let given = configuredWidths.sorted().map(String.init).joined(separator: " or ")
+      throw Refusal(
+        "qzeros is \(zeros.size), which \(outputs) zero points of \(given.isEmpty ? "no given number of" : given) bits do not fill"
+      )
+    }
+    let weightBits = try product([words, 32])
+    let inputs = weightBits / bits
+    guard weightBits % bits == 0 else {
+      throw Refusal("qweight is \(weight.size), which holds no whole \(bits)-bit codes")
+    }
+    let groupSize = try groupSize(inputs, groups)
+    var arithmetic = DequantizationArithmetic(
+      count: try product([inputs, outputs]), columns: inputs,
+      codes: QuantizedCodes(
+        view: try weight.view().transposed, rowBytes: words * 4, width: Int(bits), packing: .stream,
+        values: .unsigned),
+      scales: ScaleGrid(
+        view: try scales.view().transposed,
+        blocks: BlockGrid(
+          matrixRows: outputs, rowBlock: 1, columnBlock: groupSize, rows: outputs, columns: groups)))
+    arithmetic.groupIndex = try groupIndex(inputs, groups, groupSize)
+    let (increment, note) = try increment(Int(bits))
+    arithmetic.zeros = ZeroPoints(
+      view: try zeros.view(), packing: .alongColumns, width: Int(bits), increment: increment, groups: groups)
+    return QuantizedTensor(
+      name: name, shape: [outputs, inputs], format: .gptq,
+      sources: ([weight, scales, zeros] + (index.map { [$0] } ?? [])).map(\.place), arithmetic: arithmetic,
+      note: note)
+  }
+
+  /// The widths that the configuration gives, for all modules or for some.
+  private var configuredWidths: Set<Int> {
+    let settings = module.config.settings
+    let own = settings["dynamic"]?.object.map { $0.values.compactMap { $0["bits"]?.integer } } ?? []
+    return Set(own + (settings["bits"]?.integer.map { [$0] } ?? []))
+  }
+
+  /// How many columns in a row share a group, where no index says otherwise.
+  private func groupSize(_ inputs: UInt64, _ groups: UInt64) throws(Refusal) -> UInt64 {
+    if index != nil { return divided(inputs, by: groups) }
+    let given = module.config.settings["group_size"]?.integer ?? -1
+    let size = given > 0 ? UInt64(given) : inputs
+    if divided(inputs, by: size) == groups { return size }
+    guard module.config.settings["dynamic"] != nil, inputs % groups == 0 else {
+      throw Refusal(
+        "\(inputs) inputs in groups of \(size) are not the \(PrintableText.counted(groups, "group")) of scales"
+      )
+    }
+    return inputs / groups
+  }
+
+  /// The group of each column; nil where it is the usual one.
+  private func groupIndex(_ inputs: UInt64, _ groups: UInt64, _ groupSize: UInt64) throws(Refusal)
+    -> TensorView?
+  {
+    guard let index else { return nil }
+    try index.require([.i32])
+    try index.require(shape: [inputs], "\(PrintableText.counted(inputs, "input"))")
+    let numbers = try index.integers()
+    if let wrong = numbers.first(where: { $0 < 0 || UInt64($0) >= groups }) {
+      throw Refusal("g_idx holds \(wrong), and there are \(PrintableText.counted(groups, "group"))")
+    }
+    if groups > 1, numbers.allSatisfy({ $0 == 0 }) {
+      throw Refusal("g_idx holds nothing but 0, and there are \(groups) groups")
+    }
+    let isUsual = numbers.enumerated().allSatisfy { $0.element == $0.offset / Int(groupSize) }
+    return isUsual ? nil : try index.view()
+  }
+
+  /// What is to be added to a stored zero point: 1 in version 1 of the format, nothing in version 2.
+  ///
+  /// With symmetric quantisation every zero point is half of the codes' number. Where all that is stored contradicts
+  /// what the configuration calls it, the data is believed.
+  private func increment(_ bits: Int) throws(Refusal) -> (Int, note: String?) {
+    let settings = module.config.settings
+    let format = (settings["checkpoint_format"] ?? settings["format"])?.string?.lowercased() ?? "gptq"
+    let labelled = format == "gptq_v2" ? 0 : 1
+    guard settings["sym"]?.bool == true else { return (labelled, nil) }
+    let half = 1 << (bits - 1)
+    // Read only as far as it contradicts.
+    let contradicting = try isFilled(with: labelled == 1 ? half : half - 1, bits)
+    guard contradicting else { return (labelled, nil) }
+    return (
+      1 - labelled,
+      "the configuration says \(format), and every zero point is as in \(labelled == 1 ? "gptq_v2" : "gptq"), which is taken"
+    )
+  }
+
+  private func isFilled(with code: Int, _ bits: Int) throws(Refusal) -> Bool {
+    // 96 bits hold whole codes of every width.
+    var pattern = [UInt8](repeating: 0, count: 12)
+    for bit in 0..<96 where code >> (bit % bits) & 1 == 1 { pattern[bit / 8] |= 1 << UInt8(bit % 8) }
+    let rowBytes = zeros.shape[1] * 4
+    let step: UInt64 = 4092
+    var row: UInt64 = 0
+    while row < zeros.shape[0] {
+      var offset: UInt64 = 0
+      while offset < rowBytes {
+        let end = min(offset + step, rowBytes)
+        let bytes: [UInt8]
+        do {
+          bytes = try zeros.shard.read(zeros.tensor, row * rowBytes + offset..<row * rowBytes + end)
+        } catch {
+          throw Refusal("qzeros cannot be read: \(error)")
+        }
+        for (position, byte) in bytes.enumerated() where byte != pattern[position % 12] { return false }
+        offset = end
+      }
+      row += 1
+    }
+    return true
+  }
+
+  // MARK: - AWQ
+
+  /// Packed along the outputs, eight in a word.
+  private func awq() throws(Refusal) -> QuantizedTensor {
+    try requireFourBits()
+    let (inputs, words) = try weight.matrix()
+    let outputs = try product([words, 8])
+    let (groups, scaleColumns) = try scales.matrix()
+    guard scaleColumns == outputs else {
+      throw Refusal("scales is \(scales.size), and qweight of \(weight.size) has \(outputs) outputs")
+    }
+    try zeros.require(shape: [groups, words], "scales of \(scales.size)")
+    let size = try awqGroupSize(inputs, groups)
+    return QuantizedTensor(
+      name: name, shape: [outputs, inputs], format: .awq, sources: [weight, scales, zeros].map(\.place),
+      arithmetic: DequantizationArithmetic(
+        count: try product([inputs, outputs]), columns: inputs,
+        codes: QuantizedCodes(
+          view: try weight.view().transposed, rowBytes: try product([inputs, 4]), width: 4,
+          packing: .wordPlanes, values: .unsigned),
+        scales: ScaleGrid(
+          view: try scales.view().transposed,
+          blocks: BlockGrid(
+            matrixRows: outputs, rowBlock: 1, columnBlock: size, rows: outputs, columns: groups)),
+        zeros: ZeroPoints(view: try zeros.view(), packing: .alongColumnsAWQ, width: 4, groups: groups)))
+  }
+
+  /// Packed along the inputs in their own order; zero points and scales have room for more groups than there are.
+  private func awqVector() throws(Refusal) -> QuantizedTensor {
+    try requireFourBits()
+    let (outputs, words) = try weight.matrix()
+    let inputs = try product([words, 8])
+    let (zeroRows, zeroWords) = try zeros.matrix()
+    let room = try product([zeroWords, 8])
+    guard zeroRows == outputs else {
+      throw Refusal("qzeros is \(zeros.size), and qweight has \(outputs) rows")
+    }
+    try scales.require(shape: [outputs, room], "qzeros of \(zeros.size)")
+    let given = module.config.settings["q_group_size"] ?? module.config.settings["group_size"]
+    let size = given?.integer.flatMap { $0 > 0 ? UInt64($0) : inputs } ?? 0
+    guard size > 0, inputs % size == 0, inputs / size <= room else {
+      throw Refusal("\(inputs) inputs in groups of \(size) are not what scales of \(scales.size) hold")
+    }
+    return QuantizedTensor(
+      name: name, shape: [outputs, inputs], format: .awq, sources: [weight, scales, zeros].map(\.place),
+      arithmetic: DequantizationArithmetic(
+        count: try product([inputs, outputs]), columns: inputs,
+        codes: QuantizedCodes(
+          view: try weight.view(), rowBytes: try product([words, 4]), width: 4, packing: .stream,
+          values: .unsigned),
+        scales: ScaleGrid(
+          view: try scales.view(),
+          blocks: BlockGrid(matrixRows: outputs, rowBlock: 1, columnBlock: size, rows: outputs, columns: room)
+        ),
+        zeros: ZeroPoints(view: try zeros.view(), packing: .perRow, width: 4, groups: room)))
+  }
+
+  private func requireFourBits() throws(Refusal) {
+    let settings = module.config.settings
+    let bits = (settings["bits"] ?? settings["w_bit"])?.integer ?? 4
+    guard bits == 4 else { throw Refusal("the configuration gives \(bits) bits, and AWQ has 4") }
+    if index != nil { throw Refusal("it has a g_idx, which AWQ has not") }
+  }
+
+  private func awqGroupSize(_ inputs: UInt64, _ groups: UInt64) throws(Refusal) -> UInt64 {
+    guard inputs % groups == 0 else { throw Refusal("\(groups) groups do not divide \(inputs) inputs") }
+    let size = inputs / groups
+    let given = (module.config.settings["group_size"] ?? module.config.settings["q_group_size"])?.integer
+    if let given, given > 0, UInt64(given) != size {
+      throw Refusal(
+        "\(inputs) inputs in groups of \(given) are not the \(PrintableText.counted(groups, "group")) of scales"
+      )
+    }
+    return size
+  }
+}

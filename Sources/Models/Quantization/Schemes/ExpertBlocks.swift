@@ -1,0 +1,58 @@
+internal import Safetensors
+
+/// MXFP4 of gpt-oss: `X_blocks` and `X_scales`, or `X.blocks` and `X.scales` in OpenAI's own files.
+enum ExpertBlocks {
+  /// Values of one scale, and the bytes that hold them.
+  private static let blockSize: UInt64 = 32
+  private static let blockBytes: UInt64 = 16
+
+  /// Reads the tensors whose key is the blocks; nil where the scales are not there, so that it is a tensor like any other.
+  static func recognise(_ module: QuantizedModule, separator: String) throws(Refusal) -> QuantizedTensor? {
+    let blocks = module.key
+    guard let scales = module.part("scales") else {
+      if module.config.family == .gptOSS { throw Refusal("\(separator)scales is missing") }
+      return nil
+    }
+    try scales.require([.u8, .f8e8m0])
+    let shape = blocks.shape
+    // Hugging Face's names promise what bf16 checkpoints hold, which is transposed.
+    let isTransposed = separator == "_"
+    guard isTransposed ? shape.count == 4 : shape.count >= 3, shape.last == blockBytes, !shape.contains(0)
+    else {
+      throw Refusal("\(blocks.label) is \(blocks.size), and not blocks of \(blockBytes) bytes")
+    }
+    try scales.require(shape: Array(shape.dropLast()), "\(blocks.label) of \(blocks.size)")
+    let columns = try product([shape[shape.count - 2], blockSize])
+    let rows = shape[shape.count - 3]
+    let stack = Array(shape.dropLast(3))
+    let matrices = try product(stack)
+    let count = try product(stack + [rows, columns])
+    let codes = try blocks.view().joiningLastDimensions
+    let powers = try scales.view().read(as: .f8e8m0)
+    let values = QuantizedCodes.Values.float(.f4)
+    let arithmetic =
+      isTransposed
+      ? DequantizationArithmetic(
+        count: count, columns: rows,
+        codes: QuantizedCodes(
+          view: codes.transposed, rowBytes: rows, width: 4, packing: .bytePlanes, values: values),
+        scales: ScaleGrid(
+          view: powers.transposed,
+          blocks: BlockGrid(
+            matrixRows: columns, rowBlock: blockSize, columnBlock: 1, rows: columns / blockSize, columns: rows
+          )))
+      : DequantizationArithmetic(
+        count: count, columns: columns,
+        codes: QuantizedCodes(
+          view: codes, rowBytes: columns / 2, width: 4, packing: .stream, values: values),
+        scales: ScaleGrid(
+          view: powers,
+          blocks: BlockGrid(
+            matrixRows: try product([matrices, rows]), rowBlock: 1, columnBlock: blockSize,
+            rows: try product([matrices, rows]), columns: columns / blockSize)))
+    return QuantizedTensor(
+      name: TensorName(utf8: module.prefix.dropLast()),
+      shape: stack + (isTransposed ? [columns, rows] : [rows, columns]), format: .microscaledFloat4,
+      sources: [blocks.place, scales.place], arithmetic: arithmetic)
+  }
+}

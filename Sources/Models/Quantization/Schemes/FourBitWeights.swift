@@ -1,0 +1,90 @@
+internal import Safetensors
+
+/// Floating-point numbers of 4 bits (E2M1), two in a byte, the low half first: NVFP4 and MXFP4 of compressed-tensors, NVFP4
+/// of ModelOpt, the experts of DeepSeek-V4.
+enum FourBitWeights {
+  /// compressed-tensors: the module's key is `weight_packed`, of U8.
+  static func compressed(_ module: QuantizedModule) throws(Refusal) -> QuantizedTensor {
+    let scale = try module.require("weight_scale", .f8e4m3, .u8, .f8e8m0)
+    let global = module.part("weight_global_scale")
+    if module.part("weight_scale_2") != nil {
+      throw Refusal(
+        "it has weight_global_scale's place and weight_scale_2, of which one divides and the other multiplies"
+      )
+    }
+    guard scale.dtype == .f8e4m3 else {
+      if global != nil { throw Refusal("it has scales that are powers of two and a global scale") }
+      return try tensor(module, scale, groupSize: 32, format: .microscaledFloat4)
+    }
+    guard let global else { throw Refusal("weight_global_scale is missing") }
+    // This one is a divisor.
+    return try tensor(
+      module, scale, groupSize: 16, format: .nvfp4, global: global, form: { .divided($0) })
+  }
+
+  /// ModelOpt: the key is `weight`, of U8. Nil where it has not the scales of NVFP4.
+  static func modelOpt(_ module: QuantizedModule) throws(Refusal) -> QuantizedTensor? {
+    guard let scale = module.part("weight_scale") else { return nil }
+    guard let global = module.part("weight_scale_2") else {
+      switch module.config.family {
+      case .modelOpt where module.config.excludes(module.name): return nil
+      case .modelOpt: throw Refusal("weight_scale_2 is missing")
+      default:
+        throw Refusal("a U8 weight with \(scale.label) of \(scale.dtype.name) and nothing else is not known")
+      }
+    }
+    if module.part("weight_global_scale") != nil {
+      throw Refusal("it has both weight_global_scale, which divides, and weight_scale_2, which multiplies")
+    }
+    try module.refuseTransformed()
+    try scale.require([.f8e4m3])
+    // This one is a multiplier.
+    return try tensor(
+      module, scale, groupSize: 16, format: .nvfp4, values: .modelOptFloat4, global: global,
+      form: { .multiplied($0) })
+  }
+
+  /// DeepSeek-V4: the key is `weight`, of I8, the scales are powers of two in `scale`.
+  static func deepSeek(_ module: QuantizedModule, _ scale: TensorPart) throws(Refusal) -> QuantizedTensor {
+    try scale.require([.f8e8m0])
+    if let type = module.config.model["expert_dtype"]?.string, type != "fp4" {
+      throw Refusal("it is I8, and expert_dtype is \(PrintableText.quoted(type))")
+    }
+    return try tensor(module, scale, groupSize: 32, format: .microscaledFloat4)
+  }
+
+  private static func tensor(
+    _ module: QuantizedModule, _ scale: TensorPart, groupSize: UInt64, format: QuantizationFormat,
+    values: QuantizedCodes.Values = .float(.f4), global: TensorPart? = nil,
+    form: (Float) -> ScaleGrid.Form = { _ in .plain }
+  ) throws(Refusal) -> QuantizedTensor {
+    let packed = module.key
+    let (rows, bytes) = try packed.matrix()
+    let columns = try product([bytes, 2])
+    guard columns % groupSize == 0 else {
+      throw Refusal("groups of \(groupSize) do not divide \(columns) columns")
+    }
+    try scale.require(
+      shape: [rows, columns / groupSize], "\(columns) columns in groups of \(groupSize)")
+    var scales = ScaleGrid(
+      view: try scale.view(),
+      blocks: BlockGrid(
+        matrixRows: rows, rowBlock: 1, columnBlock: groupSize, rows: rows, columns: columns / groupSize))
+    if scale.dtype == .u8 { scales.view = scales.view.read(as: .f8e8m0) }
+    if let global {
+      try global.require([.f32])
+      guard global.tensor.byteCount == 4 else {
+        throw Refusal("\(global.label) is \(global.size), and not one number")
+      }
+      scales.form = form(try global.singleScale())
+    }
+    return QuantizedTensor(
+      name: TensorName(utf8: module.prefix + "weight".utf8), shape: [rows, columns], format: format,
+      sources: [packed.place, scale.place] + (global.map { [$0.place] } ?? []),
+      arithmetic: DequantizationArithmetic(
+        count: try product([rows, columns]), columns: columns,
+        codes: QuantizedCodes(
+          view: try packed.view(), rowBytes: bytes, width: 4, packing: .stream, values: values),
+        scales: scales))
+  }
+}

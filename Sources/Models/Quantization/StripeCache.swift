@@ -1,0 +1,93 @@
+internal import Safetensors
+internal import Synchronization
+package import SystemPackage
+
+/// What was read for one request and will be needed by the next, within a bounded budget: parts of tensors that are read
+/// across their rows, and zero points that were unpacked.
+package final class StripeCache: Sendable {
+  /// A part of a tensor.
+  package struct Key: Hashable, Sendable {
+    private let file: ObjectIdentifier
+    private let start: UInt64
+    private let stripe: UInt64
+
+    package init(_ view: TensorView, _ stripe: UInt64) {
+      file = ObjectIdentifier(view.file)
+      start = view.start
+      self.stripe = stripe
+    }
+  }
+
+  private struct Entry {
+    let bytes: [UInt8]
+    var lastUse: UInt64
+  }
+
+  private struct State {
+    var entries: [Key: Entry] = [:]
+    var size = 0
+    var uses: UInt64 = 0
+  }
+
+  private let budget: Int
+  private let state = Mutex(State())
+
+  /// A cache of at most `budget` bytes.
+  package init(budget: Int = 32 << 20) { self.budget = budget }
+
+  /// The bytes of a stripe, made where they are not kept. Two threads may make the same at the same time.
+  package func bytes(_ key: Key, make: () throws(Errno) -> [UInt8]) throws(Errno) -> [UInt8] {
+    let known = state.withLock { state -> [UInt8]? in
+      state.uses += 1
+      state.entries[key]?.lastUse = state.uses
+      return state.entries[key]?.bytes
+    }
+    if let known { return known }
+    let bytes = try make()
+    state.withLock { state in
+      guard bytes.count <= budget, state.entries[key] == nil else { return }
+      state.entries[key] = Entry(bytes: bytes, lastUse: state.uses)
+      state.size += bytes.count
+      // There are few: each is large.
+      while state.size > budget, let oldest = state.entries.min(by: { $0.value.lastUse < $1.value.lastUse }) {
+        state.size -= oldest.value.bytes.count
+        state.entries[oldest.key] = nil
+      }
+    }
+    return bytes
+  }
+}
+
+extension TensorView {
+  /// How many bytes of a tensor are read at once where its rows lie across those of the file.
+  private static let stripeSize: UInt64 = 1 << 20
+
+  /// As many bytes as `target` has, from `offset` of the view; through the cache where the file has them in another order.
+  package func read(from offset: UInt64, into target: inout MutableRawSpan, through cache: StripeCache)
+    throws(Errno)
+  {
+    guard !isContiguous else {
+      try read(from: offset, into: &target)
+      return
+    }
+    // Whole rows of the view, so that every read of the file brings as many neighbours as possible.
+    let rowBytes = columns * dtype.bitSize / 8
+    let stripe = max(1, Self.stripeSize / rowBytes) * rowBytes
+    var position: UInt64 = 0
+    let count = UInt64(target.byteCount)
+    while position < count {
+      let index = (offset + position) / stripe
+      let start = index * stripe
+      let bytes = try cache.bytes(StripeCache.Key(self, index)) { () throws(Errno) in
+        try read(start..<min(start + stripe, byteCount))
+      }
+      let first = offset + position - start
+      let part = min(count - position, UInt64(bytes.count) - first)
+      var slot = target._mutatingExtracting(Int(position)..<Int(position + part))
+      unsafe bytes.span.bytes.extracting(Int(first)..<Int(first + part)).withUnsafeBytes { source in
+        unsafe slot.withUnsafeMutableBytes { unsafe $0.copyMemory(from: source) }
+      }
+      position += part
+    }
+  }
+}

@@ -1,0 +1,248 @@
+import Fixtures
+import Models
+import Safetensors
+import SystemPackage
+import Testing
+
+/// A model of some tensors and a configuration, and what is recognised in it.
+private struct Recognised {
+  let directory: TemporaryDirectory
+  let model: Model
+  let quantization: Quantization
+
+  init(_ tensors: [SafetensorsFile.Tensor], config: String?, configName: String = "config.json") throws {
+    directory = try TemporaryDirectory()
+    let path = try directory.write("model.safetensors", SafetensorsFile(tensors))
+    if let config { try directory.write(configName, text: config) }
+    model = try #require(try ModelCollection(opening: [path]).components.first).model
+    quantization = Quantization(of: model)
+  }
+
+  var names: [String] { quantization.tensors.map { String(decoding: $0.name.utf8, as: UTF8.self) } }
+  /// What `.dequant/` has, stored or computed.
+  var shown: [String] {
+    let hidden = Set(quantization.hidden)
+    let stored = model.places.map(model.name).filter { !hidden.contains($0) }
+    return (stored.map { String(decoding: $0.utf8, as: UTF8.self) } + names).sorted()
+  }
+}
+
+private typealias Part = SafetensorsFile.Tensor
+
+/// A module that is refused, and a part of the reason.
+struct Refused: Sendable, CustomTestStringConvertible {
+  let reason: String
+  let sample: String
+  /// Changes the sample's tensors.
+  let change: @Sendable (inout [SafetensorsFile.Tensor]) -> Void
+  var testDescription: String { "\(sample): \(reason)" }
+
+  static func without(_ part: String, of sample: String, _ reason: String) -> Refused {
+    Refused(reason: reason, sample: sample) { tensors in tensors.removeAll { $0.isCalled(part) } }
+  }
+
+  static func with(
+    _ part: String, _ dtype: String, _ shape: [Int], of sample: String, data: [UInt8]? = nil, _ reason: String
+  ) -> Refused {
+    Refused(reason: reason, sample: sample) { tensors in
+      for index in tensors.indices where tensors[index].isCalled(part) {
+        tensors[index] = SafetensorsFile.Tensor(name: tensors[index].name, dtype, shape, data: data)
+      }
+    }
+  }
+
+  private static let zeros = [UInt8](repeating: 0, count: 384)
+  private static let negative = [UInt8](repeating: 255, count: 384)
+  private static let beyond: [UInt8] = [3, 0, 0, 0] + zeros.dropFirst(4)
+  private static let noJSON: [UInt8] = Array("{x}".utf8)
+
+  static let all: [Refused] = [
+    .without("weight_scale_inv", of: "FP8 blocks with F32 scales", "without a scale"),
+    .with("weight_scale_inv", "F32", [1, 1], of: "FP8 blocks with F32 scales", "needs 2x2"),
+    .with("weight_scale_inv", "I32", [2, 2], of: "FP8 blocks with F32 scales", "is I32"),
+    .with("weight_scale_inv", "F32", [3], of: "FP8 blocks with F32 scales", "has 3 numbers"),
+    .with(
+      "weight_scale", "F32", [], of: "FP8 with a scale for the tensor, without a configuration",
+      data: [0, 0, 0, 0], "not a finite positive"),
+    .with(
+      "weight_scale", "F32", [], of: "FP8 with a scale for the tensor, without a configuration",
+      data: [0, 0, 0xC0, 0x7F], "not a finite positive"),
+    .with("weight_scale", "F32", [4, 1], of: "FP8 with a scale for each row", "blocks needs 1x1"),
+    .without("weight_zero_point", of: "int8 with zero points for groups", "weight_zero_point is missing"),
+    .with("weight_zero_point", "I8", [4, 2], of: "int8 with zero points for groups", "needs 4x3"),
+    .with("weight_scale", "F16", [4, 5], of: "int8 with zero points for groups", "needs 4x3"),
+    .without("weight_global_scale", of: "NVFP4 of compressed-tensors", "weight_global_scale is missing"),
+    .with(
+      "weight_global_scale", "F32", [1], of: "NVFP4 of compressed-tensors", data: [0, 0, 0, 0],
+      "not a finite positive"),
+    .with("weight_scale", "F8_E4M3", [6, 1], of: "NVFP4 of compressed-tensors", "needs 6x3"),
+    .with(
+      "weight_scale_2", "F32", [1], of: "NVFP4 of ModelOpt", data: [0, 0, 0x80, 0xBF], "not a finite positive"
+    ),
+    .with("weight_scale", "U8", [5, 3], of: "MXFP4 of compressed-tensors", "needs 5x2"),
+    .with(
+      "gate_up_proj_scales", "U8", [2, 5, 2], of: "gpt-oss's experts under Hugging Face's names",
+      "needs 2x6x2"),
+    .with("qzeros", "I32", [2, 8], of: "GPTQ of 4 bits, version 1, reordered", "scales has 3 rows"),
+    .with("scales", "F16", [3, 8], of: "GPTQ of 4 bits, version 1, reordered", "qweight has 64 columns"),
+    .with("g_idx", "I32", [95], of: "GPTQ of 4 bits, version 1, reordered", "96 inputs needs 96"),
+    .with("g_idx", "I32", [96], of: "GPTQ of 4 bits, version 1, reordered", data: beyond, "g_idx holds 3"),
+    .with("g_idx", "I32", [96], of: "GPTQ of 4 bits, version 1, reordered", data: negative, "g_idx holds -1"),
+    .with("g_idx", "I32", [96], of: "GPTQ of 4 bits, version 1, reordered", data: zeros, "nothing but 0"),
+    .without("scales", of: "GPTQ of 8 bits, version 2, reordered", "scales is missing"),
+    .with("qzeros", "I32", [3, 5], of: "AWQ without a configuration", "needs 2x5"),
+    .with(
+      "weight_shape", "I32", [2], of: "packed integers of 4 bits", data: [37, 0, 0, 0, 0, 0, 0, 0],
+      "weight_shape is [37, 0]"),
+    .with(
+      "weight_shape", "I32", [2], of: "packed integers of 4 bits", data: [37, 0, 0, 0, 48, 0, 0, 0],
+      "48 columns of 4 bits need"),
+    .with("absmax", "F32", [363], of: "bitsandbytes nf4", "needs 364"),
+    .with("quant_map", "F32", [16], of: "bitsandbytes nf4", "quant_map is not that of nf4"),
+    .with("quant_state.bitsandbytes__nf4", "U8", [3], of: "bitsandbytes nf4", data: noJSON, "not valid JSON"),
+    .with("nested_absmax", "F32", [1], of: "bitsandbytes fp4, nested", "needs 2"),
+    .with("SCB", "F32", [8], of: "bitsandbytes int8", "needs 9"),
+    .with("weight_format", "U8", [], of: "bitsandbytes int8", data: [2], "weight_format is not 0"),
+    Refused(reason: "an ordinary tensor of this name", sample: "packed integers of 4 bits") { tensors in
+      tensors.append(SafetensorsFile.Tensor("model.layers.0.mlp.up_proj.weight", "F32", [2]))
+    },
+    Refused(reason: "pre_quant_scale takes part", sample: "NVFP4 of ModelOpt") { tensors in
+      tensors.append(SafetensorsFile.Tensor("model.layers.0.mlp.up_proj.pre_quant_scale", "F32", [48]))
+    },
+    Refused(reason: "two scales", sample: "FP8 blocks with F32 scales") { tensors in
+      tensors.append(SafetensorsFile.Tensor("model.layers.0.mlp.up_proj.weight_scale", "F32", []))
+    },
+    Refused(reason: "one divides and the other multiplies", sample: "NVFP4 of compressed-tensors") {
+      tensors in
+      tensors.append(SafetensorsFile.Tensor("model.layers.0.mlp.up_proj.weight_scale_2", "F32", []))
+    },
+  ]
+}
+
+extension SafetensorsFile.Tensor {
+  fileprivate func isCalled(_ part: String) -> Bool {
+    name.suffix(part.utf8.count).elementsEqual(part.utf8)
+      && (name.count == part.utf8.count || name[name.count - part.utf8.count - 1] == UInt8(ascii: ".")
+        || name[name.count - part.utf8.count - 1] == UInt8(ascii: "_"))
+  }
+}
+
+@Suite("Quantisation")
+struct QuantizationTests {
+  @Test(
+    "A module whose parts do not fit stays as it is stored, and a warning says why", arguments: Refused.all)
+  func refused(_ refused: Refused) throws {
+    let sample = try #require(QuantizedSample.all.first { $0.name == refused.sample })
+    var tensors = sample.tensors
+    refused.change(&tensors)
+    let found = try Recognised(tensors, config: sample.config)
+    #expect(found.names == [])
+    #expect(found.shown == tensors.map { String(decoding: $0.name, as: UTF8.self) }.sorted())
+    let warning = try #require(found.quantization.warnings.first)
+    #expect(warning.contains(refused.reason), "\(warning)")
+    #expect(warning.contains("is not dequantised: "))
+  }
+
+  @Test("A model without quantised tensors has no warnings")
+  func ordinary() throws {
+    let found = try Recognised(
+      [
+        Part("a.weight", "BF16", [4, 4]), Part("a.scale", "F32", [1]), Part("q_norm.scale", "F32", [4]),
+        Part("b.weight", "F8_E4M3", [4, 4]), Part("c.weight", "I8", [4, 4]), Part("x_blocks", "U8", [2]),
+      ], config: "{\"model_type\": \"llama\", \"limit\": [0.0, Infinity, -Infinity, NaN]}")
+    #expect(found.quantization.tensors.isEmpty)
+    #expect(found.quantization.warnings == [])
+  }
+
+  @Test(
+    "A scheme that is not computed is one warning, and nothing is dequantised",
+    arguments: [
+      ("\"quant_method\": \"torchao\"", "'torchao'"), ("\"quant_method\": \"hqq\"", "'hqq'"),
+      ("\"quant_method\": \"bitnet\"", "'bitnet'"), ("\"quant_method\": \"quark\"", "'quark'"),
+      ("\"quant_method\": \"auto-round\"", "'auto-round'"),
+      ("\"quant_method\": \"gptq\", \"bits\": 4, \"checkpoint_format\": \"marlin\"", "'marlin'"),
+      ("\"quant_method\": \"awq\", \"bits\": 4, \"version\": \"gemv_fast\"", "'gemv_fast'"),
+      (
+        "\"quant_method\": \"compressed-tensors\", \"sparsity_config\": {\"format\": \"sparse-24-bitmask\"}",
+        "'sparse-24-bitmask'"
+      ),
+      (
+        "\"quant_method\": \"compressed-tensors\", \"transform_config\": {\"config_groups\": {\"u\": {}}}",
+        "rotated"
+      ),
+    ])
+  func unsupported(_ settings: String, _ reason: String) throws {
+    let sample = try #require(
+      QuantizedSample.all.first { $0.name.hasPrefix("FP8 with a scale for the tensor") })
+    let found = try Recognised(sample.tensors, config: "{\"quantization_config\": {\(settings)}}")
+    #expect(found.quantization.tensors.isEmpty)
+    #expect(found.quantization.warnings.count == 1)
+    #expect(found.quantization.warnings.first?.contains(reason) == true, "\(found.quantization.warnings)")
+  }
+
+  @Test(
+    "Formats that only their tensors tell are named",
+    arguments: [
+      ("HQQ", [("a.W_q", "U8"), ("a.nbits", "I64")]), ("MLX", [("a.weight", "U32"), ("a.scales", "BF16")]),
+      ("AQLM", [("a.codes", "I8"), ("a.codebooks", "F16")]),
+      ("EXL3", [("a.trellis", "I16"), ("a.suh", "F16")]),
+      ("EETQ", [("a.weight", "I8"), ("a.weight_scales", "F16")]),
+      ("quanto", [("a.weight._data", "I8"), ("a.weight._scale", "F16")]),
+    ])
+  func foreign(_ scheme: String, _ parts: [(String, String)]) throws {
+    let found = try Recognised(parts.map { Part($0.0, $0.1, [4, 4]) }, config: nil)
+    #expect(found.quantization.tensors.isEmpty)
+    #expect(
+      found.quantization.warnings.contains { $0.contains("as \(scheme) does it") },
+      "\(found.quantization.warnings)")
+  }
+
+  @Test("GPTQ without a configuration is refused, since its zero points can mean two things")
+  func unlabelledGPTQ() throws {
+    let sample = try #require(QuantizedSample.all.first { $0.name == "GPTQ of 4 bits, version 1, reordered" })
+    let found = try Recognised(sample.tensors, config: nil)
+    #expect(found.names == [])
+    #expect(found.quantization.warnings.first?.contains("two things") == true)
+  }
+
+  @Test(
+    "Symmetric GPTQ zero points that contradict the configuration are believed, with a warning",
+    arguments: [("gptq", 8), ("gptq_v2", 7)])
+  func contradictedGPTQ(_ format: String, _ stored: UInt8) throws {
+    let sample = try #require(QuantizedSample.all.first { $0.name == "GPTQ of 4 bits, version 1, reordered" })
+    var tensors = sample.tensors
+    for index in tensors.indices where tensors[index].isCalled("qzeros") {
+      tensors[index].data = [UInt8](repeating: stored << 4 | stored, count: tensors[index].data.count)
+    }
+    let config =
+      "\"quant_method\": \"gptq\", \"bits\": 4, \"group_size\": 32, \"sym\": true, \"checkpoint_format\": \"\(format)\""
+    let found = try Recognised(tensors, config: "{\"quantization_config\": {\(config)}}")
+    let zeros = try #require(found.quantization.tensors.first?.arithmetic.zeros)
+    // Either way 8 is what is subtracted.
+    #expect(Int(stored) + zeros.increment == 8)
+    #expect(found.quantization.warnings.first?.contains("the configuration says \(format)") == true)
+  }
+
+  @Test("Scales of attention's cache are hidden only where the configuration tells of a cache")
+  func cacheScales() throws {
+    let tensors = [
+      Part("l.self_attn.q_proj.weight", "F8_E4M3", [4, 4]),
+      Part("l.self_attn.q_proj.weight_scale", "F32", [], data: [0, 0, 0x80, 0x3F]),
+      Part("l.self_attn.k_scale", "BF16", [1]), Part("l.self_attn.q_proj.input_scale", "F32", []),
+      Part("l.self_attn.o_proj.input_scale", "F32", []),
+    ]
+    let plain = try Recognised(tensors, config: nil)
+    #expect(
+      plain.shown == ["l.self_attn.k_scale", "l.self_attn.o_proj.input_scale", "l.self_attn.q_proj.weight"])
+    let cached = try Recognised(
+      tensors, config: "{\"quantization\": {\"quant_algo\": \"FP8\", \"kv_cache_quant_algo\": \"FP8\"}}",
+      configName: "hf_quant_config.json")
+    #expect(cached.shown == ["l.self_attn.o_proj.input_scale", "l.self_attn.q_proj.weight"])
+  }
+
+  @Test("A configuration that is no JSON is a warning")
+  func brokenConfiguration() throws {
+    let found = try Recognised([Part("a", "F32", [1])], config: "{\"quantization_config\": ")
+    #expect(found.quantization.warnings.first?.contains("config.json") == true)
+  }
+}
