@@ -14,8 +14,8 @@ struct Ownership: Sendable {
   /// The permission bits that files lack, in place of the sources' own mode.
   var umask: UInt32?
 
-  /// The attributes of a tensor's file from its shard; inode and size are for the caller to set.
-  func file(_ shard: Shard) -> Attributes { attributes(.file, [shard.file.status]) }
+  /// The attributes of a tensor's file from its shard, whose files may be several; inode and size are for the caller to set.
+  func file(_ shard: Shard) -> Attributes { attributes(.file, shard.files.map(\.status)) }
 
   /// The attributes of a directory, or of a file that speaks of several sources: the first one's owner, the
   /// newest times, and only such permissions as every source gives, so that none is shown to more people.

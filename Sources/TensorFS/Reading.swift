@@ -35,7 +35,7 @@ extension TensorFileSystem {
   /// The files that a layout's bytes come from.
   private func files(of layout: FileLayout, at place: ViewedTree.Place) -> [SourceFile] {
     place.isModelFile
-      ? models[Int(tree.node(place).model)].shards.map(\.file)
+      ? models[Int(tree.node(place).model)].storedShards.map(\.file)
       : Self.files(of: layout.sources(of: 0..<layout.byteCount))
   }
 
@@ -73,7 +73,7 @@ extension TensorFileSystem {
     case .computed(let elements):
       let whole = elements.sources(of: 0..<elements.byteCount)
       for source in elements.sources(of: part.range) where !source.range.isEmpty {
-        guard let extent = whole.first(where: { $0.file === source.file }) else { continue }
+        guard let extent = whole.first(where: { $0.contains(source) }) else { continue }
         readAhead.noteRead(source.range, of: extent.range, in: source.file)
       }
     }

@@ -24,45 +24,29 @@ struct ServedSource: ReplySource {
   func isUnchanged() -> Bool {
     switch file.verdict() {
     case .unchanged: return true
-    case .changed(let change): fileSystem.notice(change, of: file)
+    case .changed(let change): fileSystem.faults.notice(change, of: file)
     // It may be unchanged for all that, and is asked again by the next read.
-    case .unknown(let error): fileSystem.noticeFailure(error, of: file)
+    case .unknown(let error): fileSystem.faults.noticeFailure(error, of: file)
     }
     return false
   }
 
-  func failed(_ error: Errno) { fileSystem.noticeFailure(error, of: file) }
+  func failed(_ error: Errno) { fileSystem.faults.noticeFailure(error, of: file) }
 }
 
 extension TensorFileSystem {
-  /// A source is not what was mounted any more: what the kernel holds of it goes.
-  fileprivate func notice(_ change: SourceFile.Change, of file: SourceFile) {
-    forEachShard(of: file) { shard, place in
-      faults.notice(change, of: shard, at: place) { [self] body in
-        for index in tree.tree.nodes.indices {
-          let node = tree.tree.nodes[index]
-          guard node.kind == .tensor else { continue }
-          let position = source(node).1
-          guard position == (place.model, place.shard) else { continue }
-          for place in tree.places(of: index) { body(InodeNumber(number: place.inode)) }
-        }
-        for index in tree.tree.nodes.indices where Int(tree.tree.nodes[index].model) == place.model {
-          if let whole = tree.modelFile(above: index) { body(InodeNumber(number: whole.inode)) }
-          break
-        }
-      }
-    }
-  }
-
-  fileprivate func noticeFailure(_ error: Errno, of file: SourceFile) {
-    forEachShard(of: file) { shard, place in faults.noticeFailure(error, of: shard, at: place) }
-  }
-
-  private func forEachShard(of file: SourceFile, _ body: (Shard, SourceFaults.Place) -> Void) {
+  /// Calls `body` with each inode whose contents come from a source.
+  func forEachInode(of file: SourceFile, _ body: (InodeNumber) -> Void) {
     for (model, contents) in models.enumerated() {
-      for (position, shard) in contents.shards.enumerated() where shard.file === file {
-        body(shard, SourceFaults.Place(model: model, shard: position))
+      let shards = contents.shards.map { shard in shard.files.contains { $0 === file } }
+      guard shards.contains(true) else { continue }
+      var root: Int?
+      for (index, node) in tree.tree.nodes.enumerated() where Int(node.model) == model {
+        if root == nil { root = index }
+        guard node.kind == .tensor, shards[source(node).1.shard] else { continue }
+        for place in tree.places(of: index) { body(number(of: place)) }
       }
+      if let root, let whole = tree.modelFile(above: root) { body(number(of: whole)) }
     }
   }
 }

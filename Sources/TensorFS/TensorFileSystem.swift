@@ -25,9 +25,22 @@ package final class TensorFileSystem: FileSystem {
   let readAhead = ReadAhead()
   let layouts = LayoutCache()
   let faults: SourceFaults
+  /// Bits that all inode numbers have, so that two file systems can be one mount.
+  private let tag: UInt64
 
   /// Lays out the tree and writes each metadata.json. Takes time linear in the headers, whatever the data's size.
-  package init(_ collection: ModelCollection, options: MountOptions, log: Logger) throws(NamesError) {
+  package convenience init(_ collection: ModelCollection, options: MountOptions, log: Logger)
+    throws(NamesError)
+  {
+    try self.init(collection, options: options, faults: SourceFaults(log: log), tag: 0)
+    SourceWatch.begin(models.flatMap(\.shards), log: log)
+  }
+
+  /// As ``init(_:options:log:)``, of a file system that shares a mount with others: `faults` are those of all, and `tag` bits
+  /// above 57 that are in no other one's inode numbers.
+  init(_ collection: ModelCollection, options: MountOptions, faults: SourceFaults, tag: UInt64)
+    throws(NamesError)
+  {
     fileTree = try FileTree(collection)
     models = fileTree.models
     tree = fileTree.tree
@@ -41,8 +54,9 @@ package final class TensorFileSystem: FileSystem {
       models.map { ownership.shared(.directory, $0.shards) }
       + [ownership.shared(.directory, models.flatMap(\.shards))]
     isDirect = options.isDirect
-    faults = SourceFaults(log: log)
-    SourceWatch.begin(models.flatMap(\.shards), log: log)
+    self.faults = faults
+    self.tag = tag
+    faults.add { [weak self] file, body in self?.forEachInode(of: file, body) }
   }
 
   /// Calls `drop`, once for each source that is found to have changed, with a function that names the inodes whose
@@ -98,8 +112,21 @@ package final class TensorFileSystem: FileSystem {
   package func statistics() -> Statistics { totals }
 
   func place(_ inode: InodeNumber) throws(Errno) -> ViewedTree.Place {
-    guard let place = tree.place(inode: inode.number) else { throw .staleNFSFileHandle }
+    guard let place = tree.place(inode: inode.number ^ tag) else { throw .staleNFSFileHandle }
     return place
+  }
+
+  /// The number of a place.
+  func number(of place: ViewedTree.Place) -> InodeNumber { InodeNumber(number: place.inode | tag) }
+
+  /// The root directory.
+  var root: InodeNumber { InodeNumber(number: InodeNumber.root.number | tag) }
+
+  /// The name of a model's root directory, empty where the mount has one model; nil of any other inode.
+  func modelName(root inode: InodeNumber) -> ArraySlice<UInt8>? {
+    guard let place = tree.place(inode: inode.number ^ tag), place.isModelRoot, tree.isModel(place.position)
+    else { return nil }
+    return tree.name(of: place)
   }
 
   private func directoryPlace(_ inode: InodeNumber) throws(Errno) -> ViewedTree.Place {
@@ -127,7 +154,7 @@ package final class TensorFileSystem: FileSystem {
     }
     // Without the page cache every read is a request, and few large ones are best.
     if isDirect { attributes.ioSize = 1 << 20 }
-    attributes.inode = InodeNumber(number: place.inode)
+    attributes.inode = number(of: place)
     return attributes
   }
 

@@ -54,6 +54,13 @@ extension MountTests {
         ], metadata: ["format": "pt"])
     }
 
+    /// The same weight in FP8: 0.5 is 0x30 at a scale of 1.
+    private var quantized: SafetensorsFile {
+      SafetensorsFile(
+        .init("layer.weight", "F8_E4M3", [2, 3], data: [0x30, 0x38, 0x3C, 0x40, 0xC2, 0x44]),
+        .init("layer.weight_scale_inv", "F32", [1, 1], data: [0, 0, 0x80, 0x3F]))
+    }
+
     @Test("Every command of docs/VIEWS.md prints what stands there")
     func recipes() async throws {
       let text = try OpenFile(Reference.root.appending("docs").appending("VIEWS.md")).bytes()
@@ -62,15 +69,19 @@ extension MountTests {
       let directory = try TemporaryDirectory()
       let source = try directory.write("model.safetensors", model)
       for file in recipes.files { try directory.write(file.name, text: file.text) }
+      let other = try directory.write("q.safetensors", quantized)
       try await withMount(source) { mount in
-        try directory.makeLink("m", to: "\(mount.path)")
-        for step in recipes.steps {
-          let outcome = try await Command.run(
-            "bash", ["-c", "PATH=\(Reference.environment):$PATH; \(step.command)"],
-            directory: directory.path)
-          #expect(outcome.status == 0, "\(step.section): \(step.command): \(outcome.error)")
-          let lines = outcome.text.split(separator: "\n", omittingEmptySubsequences: false)
-          #expect((lines == [""] ? [] : lines) == step.output, "\(step.section): \(step.command)")
+        try await withMount(other) { quantized in
+          try directory.makeLink("q", to: "\(quantized.path)")
+          try directory.makeLink("m", to: "\(mount.path)")
+          for step in recipes.steps {
+            let outcome = try await Command.run(
+              "bash", ["-c", "PATH=\(Reference.environment):$PATH; \(step.command)"],
+              directory: directory.path)
+            #expect(outcome.status == 0, "\(step.section): \(step.command): \(outcome.error)")
+            let lines = outcome.text.split(separator: "\n", omittingEmptySubsequences: false)
+            #expect((lines == [""] ? [] : lines) == step.output, "\(step.section): \(step.command)")
+          }
         }
       }
     }

@@ -47,6 +47,9 @@ struct Stls: ParsableCommand {
     completion: .file())
   var check: String?
 
+  @Flag(help: "List the model dequantised, as .dequant/ of the mount would show it.")
+  var dequant = false
+
   @Flag(name: .shortAndLong, help: "Print nothing but errors: is the model sound?")
   var quiet = false
 
@@ -68,7 +71,8 @@ struct Stls: ParsableCommand {
     guard modes <= 1 else {
       throw .usage("--json, --stats, --hash and --check print different things: give one", command: "stls")
     }
-    let collection = try ModelCollection.open(sources, opening.options, command: "stls")
+    var collection = try ModelCollection.open(sources, opening.options, command: "stls")
+    if dequant { collection = try collection.dequantized(for: "stls") }
     do {
       if stats || failOnNan { return try listValues(collection) }
       if let check { return try compare(collection, with: Manifest(reading: FilePath(argument: check))) }
@@ -90,7 +94,7 @@ struct Stls: ParsableCommand {
         try StandardOutput.write(MetadataDocument.bytes(of: component.model))
       } else {
         let tensors = sort.places(of: component.model).map(component.model.tensor)
-        let files = component.model.shards.count
+        let files = component.model.storedShards.count
         try StandardOutput.write(
           Array(table.text(tensors, directory: component.name, files: files).utf8))
       }

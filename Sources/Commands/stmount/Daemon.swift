@@ -11,6 +11,8 @@ import TensorFS
 /// The life of one mount: mounted, sent to the background, served, and gone.
 struct Daemon: Sendable {
   let collection: ModelCollection
+  /// The models that are quantised, dequantised.
+  let dequantized: ModelCollection?
   let invocation: Invocation
   let manager: ServiceManager
 
@@ -21,9 +23,10 @@ struct Daemon: Sendable {
   /// that called, as soon as the mount answers.
   func run() throws(Failure) {
     let log = log
-    let fileSystem: TensorFileSystem
+    let fileSystem: DequantizingFileSystem
     do throws(NamesError) {
-      fileSystem = try TensorFileSystem(collection, options: invocation.options, log: log)
+      fileSystem = try DequantizingFileSystem(
+        collection, dequantized: dequantized, options: invocation.options, log: log)
     } catch {
       throw Failure(error)
     }
@@ -48,7 +51,7 @@ struct Daemon: Sendable {
 
   /// Mounts, and serves until the file system is unmounted. In the background, `readiness` hears when it answers.
   private func serve(
-    _ fileSystem: TensorFileSystem, at place: MountPoint, _ readiness: Readiness? = nil, log: Logger
+    _ fileSystem: DequantizingFileSystem, at place: MountPoint, _ readiness: Readiness? = nil, log: Logger
   ) throws(Failure) {
     // From here on a signal waits until somebody can unmount.
     Signals.block()
@@ -133,7 +136,8 @@ struct Daemon: Sendable {
     }
   }
 
-  private func mountedSession(_ fileSystem: TensorFileSystem, at place: MountPoint) throws(Failure) -> Session
+  private func mountedSession(_ fileSystem: DequantizingFileSystem, at place: MountPoint) throws(Failure)
+    -> Session
   {
     do throws(MountError) {
       let session = try Session(fileSystem: fileSystem, options: invocation.options)

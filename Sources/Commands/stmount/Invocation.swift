@@ -77,7 +77,10 @@ struct Invocation: Sendable {
     LeastPrivilege.keepMounting()
     let manager = ServiceManager()
     do throws(Failure) {
-      try Daemon(collection: openSources(), invocation: self, manager: manager).run()
+      let collection = try openSources()
+      let (dequantized, warnings) = collection.dequantized()
+      for warning in warnings { warn(warning) }
+      try Daemon(collection: collection, dequantized: dequantized, invocation: self, manager: manager).run()
     } catch {
       manager.status(error.message)
       throw error

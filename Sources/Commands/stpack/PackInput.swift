@@ -14,9 +14,12 @@ struct PackInput {
   private(set) var metadata: [(source: FilePath, entries: Metadata)] = []
   /// What a person should know though all is well; safe to print.
   private(set) var warnings: [String] = []
+  /// Models become the numbers that they stand for.
+  private let dequantizing: Bool
 
   /// Opens a NumPy file, a directory of them, a mounted model or a copy of one, or whatever stmount(1) mounts.
-  init(opening path: FilePath, lenient: Bool) throws(ModelError) {
+  init(opening path: FilePath, lenient: Bool, dequantizing: Bool = false) throws(ModelError) {
+    self.dequantizing = dequantizing
     let type = try ModelError.translating("open", path) { try Stat(path).type }
     guard type == .directory else {
       if NPYDirectory.isNPY(path.fileName) {
@@ -48,7 +51,7 @@ struct PackInput {
 
   private mutating func addModel(_ path: FilePath, lenient: Bool) throws(ModelError) {
     let collection = try ModelCollection(opening: [path], OpeningOptions(lenient: lenient))
-    guard collection.components.count == 1, let model = collection.components.first?.model else {
+    guard collection.components.count == 1, var model = collection.components.first?.model else {
       throw Self.ambiguous(
         path,
         collection.components.map { component in
@@ -67,12 +70,21 @@ struct PackInput {
           + "; a copy without it would be no copy of the model")
     }
     warnings += collection.warnings
+    if dequantizing {
+      let (dequantized, reasons) = collection.dequantized()
+      warnings += reasons
+      guard let other = dequantized?.components.first?.model else {
+        throw ModelError(
+          .malformed, path, "no tensor is quantised in a way that is known; leave out --dequant")
+      }
+      model = other
+    }
     for place in model.places {
       let shard = model.shard(at: place)
       let tensor = model.tensor(at: place)
       tensors.append(PackedTensor(tensor, TensorSource(tensor, of: shard)))
     }
-    for shard in model.shards { addMetadata(shard.header.metadata, of: shard.file.path) }
+    for shard in model.storedShards { addMetadata(shard.header.metadata, of: shard.file.path) }
   }
 
   private static func ambiguous(_ path: FilePath, _ names: [[UInt8]]) -> ModelError {

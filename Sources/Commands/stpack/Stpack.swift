@@ -72,6 +72,9 @@ struct Stpack: ParsableCommand {
   @Flag(help: "Drop the inputs' __metadata__.")
   var noMetadata = false
 
+  @Flag(help: "Write quantised models as the numbers that they stand for, in float32.")
+  var dequant = false
+
   @Flag(help: "Accept bytes after a file's last tensor, with a warning.")
   var lenient = false
 
@@ -123,7 +126,8 @@ struct Stpack: ParsableCommand {
     var opened: [PackInput] = []
     for input in inputs {
       do throws(ModelError) {
-        opened.append(try PackInput(opening: FilePath(argument: input), lenient: lenient))
+        opened.append(
+          try PackInput(opening: FilePath(argument: input), lenient: lenient, dequantizing: dequant))
       } catch {
         throw Failure(error)
       }

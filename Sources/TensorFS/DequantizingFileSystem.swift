@@ -1,0 +1,87 @@
+package import FUSE
+package import Logging
+package import Models
+package import SystemPackage
+package import TensorFiles
+
+/// Models as they are stored, and in a hidden directory of each that is quantised the same model dequantised.
+///
+/// Both are file systems of their own, whose inode numbers a bit tells apart.
+package final class DequantizingFileSystem: FileSystem {
+  private let stored: TensorFileSystem
+  /// The quantised models dequantised; nil where there are none.
+  private let dequantized: TensorFileSystem?
+  private let faults: SourceFaults
+
+  private static let tag: UInt64 = 1 << 58
+
+  /// `dequantized` has the models of `collection` that are quantised, under the same names.
+  package init(
+    _ collection: ModelCollection, dequantized: ModelCollection?, options: MountOptions, log: Logger
+  ) throws(NamesError) {
+    let faults = SourceFaults(log: log)
+    self.faults = faults
+    stored = try TensorFileSystem(collection, options: options, faults: faults, tag: 0)
+    SourceWatch.begin(stored.models.flatMap(\.shards), log: log)
+    var other: TensorFileSystem?
+    do throws(NamesError) {
+      other = try dequantized.map { models throws(NamesError) in
+        try TensorFileSystem(models, options: options, faults: faults, tag: Self.tag)
+      }
+    } catch {
+      log.warning("there is no .dequant/: \(error)")
+    }
+    self.dequantized = other
+  }
+
+  /// As ``TensorFileSystem/whenSourceChanges(_:)``.
+  package func whenSourceChanges(
+    _ drop: @escaping @Sendable (@escaping @Sendable ((InodeNumber) -> Void) -> Void) -> Void
+  ) {
+    faults.whenSourceChanges(drop)
+  }
+
+  /// The file system that has an inode.
+  private func owner(of inode: InodeNumber) throws(Errno) -> TensorFileSystem {
+    guard inode.number & Self.tag != 0 else { return stored }
+    guard let dequantized else { throw .staleNFSFileHandle }
+    return dequantized
+  }
+
+  package func lookup(_ name: Span<UInt8>, in directory: InodeNumber) throws(Errno) -> Attributes? {
+    let hidden = ViewedTree.dequantizedDirectory
+    if let dequantized, name.count == hidden.count, name.indices.allSatisfy({ name[$0] == hidden[$0] }),
+      let model = stored.modelName(root: directory)
+    {
+      return model.isEmpty
+        ? try dequantized.attributes(of: dequantized.root)
+        : try dequantized.lookup(model.span, in: dequantized.root)
+    }
+    return try owner(of: directory).lookup(name, in: directory)
+  }
+
+  package func attributes(of inode: InodeNumber) throws(Errno) -> Attributes {
+    try owner(of: inode).attributes(of: inode)
+  }
+
+  package func list(_ directory: InodeNumber, from position: UInt64, into buffer: inout DirectoryBuffer)
+    throws(Errno)
+  {
+    try owner(of: directory).list(directory, from: position, into: &buffer)
+  }
+
+  package func read(_ file: InodeNumber, at offset: UInt64, count: Int) throws(Errno) -> ReadAnswer {
+    try owner(of: file).read(file, at: offset, count: count)
+  }
+
+  package func extendedAttribute(_ name: [UInt8], of inode: InodeNumber) throws(Errno) -> [UInt8] {
+    try owner(of: inode).extendedAttribute(name, of: inode)
+  }
+
+  package func extendedAttributeNames(of inode: InodeNumber) throws(Errno) -> [[UInt8]] {
+    try owner(of: inode).extendedAttributeNames(of: inode)
+  }
+
+  /// Those of the models as they are stored.
+  package func statistics() -> Statistics { stored.statistics() }
+}

@@ -1,0 +1,181 @@
+import Fixtures
+import Glibc
+import SystemPackage
+import Testing
+
+extension MountTests {
+  /// `.dequant/`, the model as the numbers that its quantised tensors stand for.
+  @Suite struct DequantTests {
+    /// DeepSeek's blocks, the weight in one shard and its scales in another.
+    private static func sharded(in directory: TemporaryDirectory) throws -> (
+      QuantizedSample, paths: [FilePath]
+    ) {
+      let sample = try #require(QuantizedSample.all.first)
+      let config = try #require(sample.config)
+      try directory.write("config.json", text: config)
+      let scales = sample.tensors.filter { String(decoding: $0.name, as: UTF8.self).hasSuffix("_scale_inv") }
+      let others = sample.tensors.filter { tensor in !scales.contains { $0.name == tensor.name } }
+      return (
+        sample,
+        [
+          try directory.write("model-00001-of-00002.safetensors", SafetensorsFile(others)),
+          try directory.write("model-00002-of-00002.safetensors", SafetensorsFile(scales)),
+        ]
+      )
+    }
+
+    private static func bytes(_ values: [Float]) -> [UInt8] {
+      values.flatMap { value in (0..<4).map { UInt8(truncatingIfNeeded: value.bitPattern >> UInt32(8 * $0)) }
+      }
+    }
+
+    private static func names(_ path: FilePath) async throws -> [String] {
+      try await Command.output(of: "ls", "-A", "\(path)").split(separator: "\n").map(String.init).sorted()
+    }
+
+    /// Expects the numbers; NaN of whatever bits.
+    private static func expect(_ bytes: ArraySlice<UInt8>, _ values: [Float]) {
+      #expect(bytes.count == values.count * 4)
+      let bytes = Array(bytes)
+      let wrong = values.indices.first { index in
+        guard bytes.count == values.count * 4 else { return true }
+        let bits = bytes[4 * index..<4 * index + 4].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+        return values[index].isNaN ? !Float(bitPattern: bits).isNaN : bits != values[index].bitPattern
+      }
+      #expect(wrong == nil)
+    }
+
+    @Test("A quantised model has a hidden .dequant/ with float32 weights, and without scales")
+    func tree() async throws {
+      let files = try TemporaryDirectory()
+      let (sample, _) = try Self.sharded(in: files)
+      let (name, _, values) = sample.expected[0]
+      try await withMount(files.path) { mount in
+        #expect(try await Self.names(mount.path).contains(".dequant") == false)
+        #expect(
+          try await Self.names(mount.file(".dequant")) == [
+            "metadata.json", "model.layers.0.mlp.up_proj.weight", "model.norm.weight",
+          ])
+        Self.expect(try mount.bytes(".dequant/\(name)")[...], values)
+        Self.expect(try mount.bytes(".dequant/.f32/\(name)")[...], values)
+        Self.expect(try mount.bytes(".dequant/.npy/\(name).npy").suffix(values.count * 4), values)
+        Self.expect(
+          try mount.bytes(".dequant/.safetensors/\(name).safetensors").suffix(values.count * 4), values)
+        let whole = try mount.bytes(".dequant/.model.safetensors")
+        #expect(whole.count > values.count * 4)
+        #expect(try mount.bytes(".dequant/model.norm.weight") == mount.bytes("model.norm.weight"))
+        #expect(throws: Errno.noSuchFileOrDirectory) { try Stat(mount.file(".dequant/.dequant")) }
+        let direct = try OpenFile(mount.file(".dequant/\(name)"), OpenFile.direct)
+        let part = try direct.alignedBytes(5000, at: 4097 * 3)
+        #expect(part == Array(try mount.bytes(".dequant/\(name)")[(4097 * 3)..<(4097 * 3 + 5000)]))
+        let mapped = try OpenFile(mount.file(".dequant/\(name)")).mapped(values.count * 4, MAP_SHARED)
+        Self.expect(mapped[...], values)
+        let format = try await Command.output(
+          of: "getfattr", "--only-values", "-n", "user.safetensors.quantization",
+          "\(mount.file(".dequant/\(name)"))")
+        #expect(format == "fp8")
+      }
+    }
+
+    @Test("A model that is not quantised has no .dequant/")
+    func ordinary() async throws {
+      let files = try TemporaryDirectory()
+      let path = try files.write("m.safetensors", SafetensorsFile(.init("a", "BF16", [4])))
+      try await withMount(path) { mount in
+        #expect(throws: Errno.noSuchFileOrDirectory) { try Stat(mount.file(".dequant")) }
+      }
+    }
+
+    @Test(
+      "Every format is shown, and stpack --dequant writes the same as .model.safetensors",
+      arguments: QuantizedSample.all.map(\.name))
+    func formats(_ name: String) async throws {
+      let sample = try #require(QuantizedSample.all.first { $0.name == name })
+      let files = try TemporaryDirectory()
+      let path = try files.write("model.safetensors", sample.file)
+      if let config = sample.config { try files.write("config.json", text: config) }
+      let packed = files.path.appending("out.safetensors")
+      try await Command.output(of: "\(Machine.stpack)", "--dequant", "\(path)", "-o", "\(packed)")
+      try await withMount(path) { mount in
+        for (name, _, values) in sample.expected {
+          Self.expect(try mount.bytes(".dequant/\(name)")[...], values)
+        }
+        #expect(try mount.bytes(".dequant/.model.safetensors") == OpenFile(packed).bytes())
+      }
+    }
+
+    @Test(
+      "Once the scales' file changes, the weight fails with EIO too, and the daemon says so once",
+      arguments: [0, 1])
+    func changed(_ position: Int) async throws {
+      let files = try TemporaryDirectory()
+      let (sample, paths) = try Self.sharded(in: files)
+      try await withMount(files.path) { mount in
+        let file = try OpenFile(mount.file(".dequant/\(sample.expected[0].name)"), OpenFile.direct)
+        #expect(try file.alignedBytes(100, at: 0).count == 100)
+        let writer = try FileDescriptor.open(paths[position], .writeOnly)
+        try writer.closeAfter { try writer.resize(to: 8) }
+        #expect(throws: Errno.ioError) { try file.alignedBytes(100, at: 0) }
+        #expect(throws: Errno.ioError) {
+          try OpenFile(mount.file(".dequant/.model.safetensors"), OpenFile.direct).alignedBytes(
+            4096, at: 4096)
+        }
+        #expect(mount.daemon.isRunning)
+      }
+    }
+
+    @Test("A weight has only the permissions that both of its files give")
+    func permissions() async throws {
+      let files = try TemporaryDirectory()
+      let (sample, paths) = try Self.sharded(in: files)
+      _ = unsafe chmod("\(paths[0])", 0o644)
+      _ = unsafe chmod("\(paths[1])", 0o640)
+      try await withMount(files.path) { mount in
+        let weight = try Stat(mount.file(".dequant/\(sample.expected[0].name)"))
+        let stored = try Stat(mount.file(".dequant/model.norm.weight"))
+        #expect(weight.permissions.rawValue == 0o440)
+        #expect(stored.permissions.rawValue == 0o444)
+      }
+    }
+
+    @Test("stls --dequant lists the model as .dequant/ shows it, and refuses one that is not quantised")
+    func list() async throws {
+      let files = try TemporaryDirectory()
+      let (sample, _) = try Self.sharded(in: files)
+      let outcome = try await Command.run("\(Machine.stls)", ["--dequant", "\(files.path)"])
+      #expect(outcome.status == 0)
+      #expect(outcome.text.contains("\(sample.expected[0].name)  F32   [131, 140]"), "\(outcome.text)")
+      #expect(outcome.text.hasSuffix("in 2 tensors, 2 files"))
+      let json = try await Command.run("\(Machine.stls)", ["--dequant", "--json", "\(files.path)"])
+      try await withMount(files.path) { mount in
+        let document = try mount.bytes(".dequant/metadata.json")
+        #expect(document == json.output)
+      }
+      let plain = try files.write("plain/m.safetensors", SafetensorsFile(.init("a", "BF16", [4])))
+      let refused = try await Command.run("\(Machine.stls)", ["--dequant", "\(plain)"])
+      #expect(refused.status == 65)
+      #expect(refused.error.contains("nothing to dequantise"))
+    }
+
+    @Test("A module that does not fit is a warning when it is mounted, and its parts stay")
+    func refused() async throws {
+      let files = try TemporaryDirectory()
+      let path = try files.write(
+        "m.safetensors",
+        SafetensorsFile(
+          .init("a.weight", "F8_E4M3", [200, 4]), .init("a.weight_scale_inv", "F32", [1, 1]),
+          .init("b.weight", "F8_E4M3", [4, 4]), .init("b.weight_scale_inv", "F32", [1, 1])))
+      try files.write("config.json", text: "{\"quantization_config\": {\"quant_method\": \"fp8\"}}")
+      let warned = try await Command.run("\(Machine.stls)", ["--dequant", "\(path)"])
+      #expect(
+        warned.errorLines.contains { $0.contains("'a.weight' is not dequantised: weight_scale_inv is 1x1") })
+      try await withMount(path) { mount in
+        let names = try await Self.names(mount.file(".dequant"))
+        let (stored, computed) = (try mount.bytes(".dequant/a.weight"), try mount.bytes(".dequant/b.weight"))
+        #expect(names == ["a.weight", "a.weight_scale_inv", "b.weight", "metadata.json"])
+        #expect(stored.count == 800)
+        #expect(computed.count == 64)
+      }
+    }
+  }
+}
