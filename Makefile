@@ -20,7 +20,7 @@ COMMANDS = stmount stls stcat stdiff stpack stunpack
 LINKS = $(filter-out stmount,$(COMMANDS))
 
 all: deps
-	$(SWIFT) build -c release --static-swift-stdlib -Xlinker -s --product stmount
+	$(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath -Xlinker -s --product stmount
 	@for name in $(LINKS); do ln -sf stmount $(BUILD)/$$name || exit; done
 
 ## demo: build a release, mount a small model, look at it, unmount
@@ -89,10 +89,11 @@ deps:
 # What the tests run beside that: the tools that views are for, Python with what views are compared with, and the system's
 # own programs that mounts have to get on with.
 TEST_TOOLS = cc getfattr gfortran gnuplot octave-cli python3 Rscript sox soxi xxd \
-  automount bindfs debootstrap fish fuser lsof man mandoc nginx rclone rsync socat sshfs systemd-analyze zsh
+  automount bindfs debootstrap fish fuser ganesha.nfsd lsof man mandoc nfs-cat nginx rclone rsync socat sshfs \
+  systemd-analyze zsh
 TEST_PACKAGES = attr gcc gfortran gnuplot-nox octave python3-venv r-base-core sox xxd \
-  autofs bindfs debian-archive-keyring debootstrap fish lsof man-db mandoc nginx-light openssh-sftp-server psmisc \
-  rclone rsync socat sshfs systemd zsh
+  autofs bindfs debian-archive-keyring debootstrap fish libnfs-utils lsof man-db mandoc nfs-ganesha-vfs nginx-light \
+  openssh-sftp-server psmisc rclone rsync socat sshfs systemd zsh
 PYTHON = .build/python
 test-deps:
 	@$(call INSTALL,$(TEST_TOOLS) /usr/lib/openssh/sftp-server,$(TEST_PACKAGES))

@@ -22,6 +22,9 @@ let linksFUSE: [LinkerSetting] =
   Context.environment["STMOUNT_DYNAMIC_FUSE"] != nil
   ? [.linkedLibrary("fuse3")] : [.unsafeFlags(["-Xlinker", "-l:libfuse3.a"])]
 
+/// Every function of a library is found when a command starts, so that what leads to them is read-only from then on (full RELRO).
+let bindsNow: [LinkerSetting] = [.unsafeFlags(["-Xlinker", "-z", "-Xlinker", "now"])]
+
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let systemPackage = Target.Dependency.product(name: "SystemPackage", package: "swift-system")
@@ -78,7 +81,7 @@ let package = Package(
         "FUSE", "Linux", "Models", "Safetensors", "TensorFS", "TensorFiles", argumentParser, logging,
         systemPackage,
       ],
-      path: "Sources/Commands", swiftSettings: settings, linkerSettings: linksFUSE),
+      path: "Sources/Commands", swiftSettings: settings, linkerSettings: linksFUSE + bindsNow),
 
     // What all tests share: files made in memory, seeded chance, directories that go away.
     .target(

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse3/fuse_lowlevel.h>
+#include <linux/fuse.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -21,8 +22,34 @@ static inline struct fuse_session *stmount_session_new(
   return fuse_session_new(args, ops, ops_size, userdata);
 }
 
+// The most seconds that the kernel may wait for an answer before it cuts the connection (Linux 6.15). Without this it would
+// be /proc/sys/fs/fuse/default_request_timeout, and one slow disk under one reader would end the mount for all.
+enum { STMOUNT_REQUEST_TIMEOUT = 65535 };
+
+#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 18)
+static inline void stmount_set_request_timeout(struct fuse_conn_info *conn) {
+  conn->request_timeout = STMOUNT_REQUEST_TIMEOUT;
+}
+static void stmount_add_request_timeout(const struct iovec *parts, int count) { (void)parts, (void)count; }
+#else
+static inline void stmount_set_request_timeout(struct fuse_conn_info *conn) { (void)conn; }
+
+// Adds the timeout to the answer to FUSE_INIT, which is the first request of all, since older libraries do not know it.
+static void stmount_add_request_timeout(const struct iovec *parts, int count) {
+  const struct fuse_out_header *header = (const struct fuse_out_header *)parts[0].iov_base;
+  const unsigned long long first = 2;  // Numbers go up by two: FUSE_REQ_ID_STEP of the kernel.
+  if (header->unique != first || header->error != 0 || count != 2 || parts[1].iov_len != sizeof(struct fuse_init_out)) return;
+  struct fuse_init_out *init = (struct fuse_init_out *)parts[1].iov_base;
+  init->flags |= 1u << 30;   // FUSE_INIT_EXT
+  init->flags2 |= 1u << 10;  // FUSE_REQUEST_TIMEOUT >> 32
+  // request_timeout comes after max_stack_depth, which older headers do not have either.
+  *((unsigned short *)(&init->flags2 + 2)) = STMOUNT_REQUEST_TIMEOUT;
+}
+#endif
+
 static ssize_t stmount_send(int device, struct iovec *parts, int count, void *userdata) {
   (void)userdata;
+  stmount_add_request_timeout(parts, count);
   const ssize_t sent = writev(device, parts, count);
   if (sent < 0 && errno == EFAULT) errno = ENOENT;
   return sent;
@@ -37,6 +64,8 @@ static ssize_t stmount_receive(int device, void *request, size_t size, void *use
 // a disk that fails: "fuse: writing device: Bad address", by perror(3) and not by fuse_log. The kernel has answered EIO by
 // then. libfuse is silent about ENOENT, a request that is not waited for any more, so that is what the call that answers
 // returns. The session is mounted. 0, or a negative errno.
+//
+// The same functions tell the kernel how long it may wait for answers.
 static inline int stmount_silence_bad_addresses(struct fuse_session *session) {
   const struct fuse_custom_io io = {.writev = stmount_send, .read = stmount_receive};
   return fuse_session_custom_io(session, &io, fuse_session_fd(session));

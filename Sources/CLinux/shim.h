@@ -6,8 +6,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/capability.h>
+#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -16,6 +18,17 @@
 
 // Swift hides fork(2), which is unsafe once a thread has been started. Its only caller forks before that.
 static inline pid_t stmount_fork(void) { return fork(); }
+
+// Starts a process that shares the table of open files, and holds it until this process has ended: clone(2). So this one
+// ends without closing them, which may take for ever where their file system does not answer (flush of FUSE). The other
+// process then waits for that, with no memory of its own.
+static inline void stmount_leave_files(void) {
+  const pid_t parent = getpid();
+  const int share_files = 0x400;  // CLONE_FILES, which needs _GNU_SOURCE.
+  if (syscall(SYS_clone, share_files | SIGCHLD, NULL, NULL, NULL, NULL) != 0) return;
+  while (getppid() == parent) usleep(10000);
+  _exit(0);
+}
 
 // O_DIRECT itself is only there with _GNU_SOURCE, which Glibc's module was not built with.
 static inline int stmount_is_direct(int open_flags) { return (open_flags & __O_DIRECT) != 0; }
@@ -28,6 +41,32 @@ static inline int stmount_processor_count(void) {
   int count = 0;
   for (long i = 0; i < bytes / (long)sizeof set[0]; i++) count += __builtin_popcountl(set[i]);
   return count > 0 ? count : 1;
+}
+
+// A descriptor that is readable while one of some blocked signals waits: signalfd(2). -1 with errno where there is none.
+static inline int stmount_signal_descriptor(const sigset_t *signals) {
+  return signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+// The number of the next signal that waits for such a descriptor; 0 where none does.
+static inline int stmount_next_signal(int descriptor) {
+  struct signalfd_siginfo info;
+  return read(descriptor, &info, sizeof info) == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
+}
+
+// The ID of the mount that a descriptor is in, and its file system's device number: statx(2), without a request to the
+// file system. 2 where no other mount ever has the ID (Linux 6.8), 1 where the kernel gives it away again (5.8), 0 where it
+// does not tell, -1 with errno.
+static inline int stmount_mount_id(int descriptor, unsigned long long *id, unsigned *major, unsigned *minor) {
+  // struct statx, which not every C library has with these fields.
+  union { unsigned long long longs[32]; unsigned words[64]; } status = {{0}};
+  const unsigned empty_path = 0x1000, no_sync = 0x4000;
+  const unsigned mount_id = 0x1000, unique_id = 0x4000;
+  if (syscall(SYS_statx, descriptor, "", empty_path | no_sync, mount_id | unique_id, &status) != 0) return -1;
+  *id = status.longs[18];
+  *major = status.words[34];
+  *minor = status.words[35];
+  return status.words[0] & unique_id ? 2 : status.words[0] & mount_id ? 1 : 0;
 }
 
 // How many pages of a file's range are in memory: cachestat(2), Linux 6.5, not in every C library yet. -1 with

@@ -9,8 +9,10 @@ package enum Signals {
     case end
     /// A signal that asks what has been done so far.
     case report
-    /// No signal came for the interval asked for.
+    /// Nothing came for the interval asked for.
     case tick
+    /// Something was mounted, unmounted or mounted otherwise, anywhere.
+    case mountsChanged
   }
 
   private static let ends = [SIGTERM, SIGINT, SIGHUP, SIGQUIT]
@@ -36,26 +38,45 @@ package enum Signals {
     signal(SIGCHLD, SIG_DFL)
   }
 
-  /// Calls `handler` with each signal as it comes, and whenever none came for `interval`, on a thread of its own:
-  /// sigtimedwait(2). False where there can be no thread. Call ``block()`` first.
+  /// Calls `handler` with each signal as it comes, with each change of the table of mounts, and when nothing came for as long
+  /// as it returned the last time (nil: for ever), on a thread of its own: signalfd(2), poll(2). False where there can be no
+  /// thread or no descriptor. Call ``block()`` first.
   package static func handle(
-    interval: Duration? = nil, _ handler: @escaping @Sendable (Event) -> Void
+    interval: Duration? = nil, _ handler: @escaping @Sendable (Event) -> Duration?
   ) -> Bool {
-    // Without an interval a tick would only be ignored; one an hour costs nothing.
-    let (seconds, attoseconds) = (interval ?? .seconds(3600)).components
+    var set = heeded()
+    let signals = unsafe stmount_signal_descriptor(&set)
+    guard signals >= 0 else { return false }
     let thread = WorkerThread {
-      var set = heeded()
-      var timeout = timespec(tv_sec: Int(seconds), tv_nsec: Int(attoseconds / 1_000_000_000))
+      let mounts = MountTableWatch()
+      var interval = interval
+      var due = interval.map { ContinuousClock.now + $0 }
+      func tell(_ event: Event) {
+        let next = handler(event)
+        if next != interval || event == .tick { due = next.map { ContinuousClock.now + $0 } }
+        interval = next
+      }
       while true {
-        switch unsafe sigtimedwait(&set, nil, &timeout) {
-        case SIGUSR1: handler(.report)
-        case let signal where ends.contains(signal): handler(.end)
-        default:
-          if errno == EAGAIN { handler(.tick) } else if errno != EINTR { return }
+        // A tick is late by less than a millisecond, and never early.
+        let milliseconds = due.map { max(0, ($0 - .now) / .milliseconds(1)).rounded(.up) }
+        var requests = [pollfd(fd: signals, events: Int16(POLLIN), revents: 0), mounts.request]
+        let count = unsafe poll(&requests, 2, milliseconds.map { Int32($0) } ?? -1)
+        if count == 0 { tell(.tick) }
+        guard count > 0 else { continue }
+        switch stmount_next_signal(signals) {
+        case SIGUSR1: tell(.report)
+        case let signal where ends.contains(signal): tell(.end)
+        default: break
+        }
+        if requests[1].revents != 0 {
+          tell(.mountsChanged)
+          // Where containers start, changes come by the dozen.
+          usleep(20_000)
         }
       }
     }
     thread?.detach()
+    if thread == nil { close(signals) }
     return thread != nil
   }
 }

@@ -69,8 +69,13 @@ package final class TensorFileSystem: FileSystem {
 
   // MARK: - Names
 
-  /// Finds a name by binary search.
+  /// Finds a name by binary search. "." is the inode itself, a file too, and ".." its directory: no file has these names, and
+  /// the kernel asks for them where an NFS server has kept a file's number for longer than the kernel has.
   package func lookup(_ name: Span<UInt8>, in directory: InodeNumber) throws(Errno) -> Attributes? {
+    if name.count <= 2, name.indices.allSatisfy({ name[$0] == UInt8(ascii: ".") }) {
+      let place = try place(directory)
+      return attributes(name.count == 1 ? place : tree.parent(of: place))
+    }
     let parent = try directoryPlace(directory)
     return tree.child(name, of: parent).flatMap(attributes)
   }

@@ -9,9 +9,29 @@ import Testing
     MountTable(parsing: Array(text.utf8)).entries
   }
 
-  private func entry(_ device: String, _ path: String, _ type: String, _ source: String) -> MountTable.Entry {
-    MountTable.Entry(device: device, mountPoint: FilePath(path), type: type, source: source)
+  /// An entry of which the numbers and whether it can be written to are of no interest.
+  private struct Place: Equatable {
+    let device: String
+    let path: FilePath
+    let type: String
+    let source: String
+
+    init(_ entry: MountTable.Entry) {
+      device = entry.device
+      path = entry.mountPoint
+      type = entry.type
+      source = entry.source
+    }
+
+    init(_ device: String, _ path: String, _ type: String, _ source: String) {
+      self.device = device
+      self.path = FilePath(path)
+      self.type = type
+      self.source = source
+    }
   }
+
+  private func places(_ text: String) -> [Place] { entries(text).map(Place.init) }
 
   @Test("A line is read however many optional fields it has")
   func optionalFields() {
@@ -22,23 +42,23 @@ import Testing
 
       """
     #expect(
-      entries(text) == [
-        entry("0:23", "/sys", "sysfs", "sysfs"),
-        entry("98:0", "/mnt2", "ext3", "/dev/root"),
-        entry("0:45", "/mnt2/m", "fuse.stmount", "/m.safetensors"),
+      places(text) == [
+        Place("0:23", "/sys", "sysfs", "sysfs"),
+        Place("98:0", "/mnt2", "ext3", "/dev/root"),
+        Place("0:45", "/mnt2/m", "fuse.stmount", "/m.safetensors"),
       ])
   }
 
   @Test("The kernel's escapes for space, tab, newline and backslash are undone, others left alone")
   func escapes() {
     #expect(
-      entries(#"40 36 0:45 / /a\040b\011c\012d\134040 ro - fuse.x my\040model\043 ro"#)
-        == [entry("0:45", "/a b\tc\nd\\040", "fuse.x", "my model#")])
+      places(#"40 36 0:45 / /a\040b\011c\012d\134040 ro - fuse.x my\040model\043 ro"#)
+        == [Place("0:45", "/a b\tc\nd\\040", "fuse.x", "my model#")])
     #expect(
-      entries(#"40 36 0:45 / /a\9 ro - fuse.x \04 ro"#) == [entry("0:45", #"/a\9"#, "fuse.x", #"\04"#)])
+      places(#"40 36 0:45 / /a\9 ro - fuse.x \04 ro"#) == [Place("0:45", #"/a\9"#, "fuse.x", #"\04"#)])
     #expect(
-      entries(#"40 36 0:45 / /a\777\+12\-01 ro - t s\1 ro"#)
-        == [entry("0:45", #"/a\777\+12\-01"#, "t", #"s\1"#)])
+      places(#"40 36 0:45 / /a\777\+12\-01 ro - t s\1 ro"#)
+        == [Place("0:45", #"/a\777\+12\-01"#, "t", #"s\1"#)])
   }
 
   @Test("A path that is not UTF-8 is kept byte by byte")
@@ -51,24 +71,25 @@ import Testing
 
   @Test("A mount whose source is empty is read as one")
   func emptySource() {
-    #expect(entries("40 36 0:45 / /a rw - tmpfs  rw") == [entry("0:45", "/a", "tmpfs", "")])
+    #expect(places("40 36 0:45 / /a rw - tmpfs  rw") == [Place("0:45", "/a", "tmpfs", "")])
   }
 
   @Test("A hyphen ends the optional fields, wherever else hyphens stand")
   func hyphens() {
-    #expect(entries("1 2 0:4 - - - - - -") == [entry("0:4", "-", "-", "-")])
-    #expect(entries("40 36 0:45 / /- rw - tmpfs - rw") == [entry("0:45", "/-", "tmpfs", "-")])
+    #expect(places("1 2 0:4 - - - - - -") == [Place("0:4", "-", "-", "-")])
+    #expect(places("40 36 0:45 / /- rw - tmpfs - rw") == [Place("0:45", "/-", "tmpfs", "-")])
   }
 
   @Test(
     "A line that makes no sense is left out, and its neighbours stay",
     arguments: [
       "", " ", "-", "- - -", "40 36 0:45", "40 36 0:45 / /a rw", "40 36 0:45 / /a rw - tmpfs",
-      "40 36 0:45 / /a rw shared:1 tmpfs none rw", "40 36 0:45 / /a - tmpfs none", "\0", "\\", "\\04",
+      "40 36 0:45 / /a rw shared:1 tmpfs none rw", "40 36 0:45 / /a - tmpfs none",
+      "x 36 0:45 / /a rw - tmpfs none rw", "\0", "\\", "\\04",
     ])
   func malformed(line: String) {
     let good = "25 30 0:23 / /sys rw - sysfs sysfs rw"
-    #expect(entries("\(line)\n\(good)\n\(line)") == [entry("0:23", "/sys", "sysfs", "sysfs")])
+    #expect(places("\(line)\n\(good)\n\(line)") == [Place("0:23", "/sys", "sysfs", "sysfs")])
   }
 
   @Test("No text is no mount")
@@ -87,11 +108,22 @@ import Testing
         3 2 0:6 / /a rw - tmpfs second rw
         4 1 0:7 / /a/b rw - tmpfs inner rw
         """.utf8))
-    #expect(table.topmost(at: "/a") == entry("0:6", "/a", "tmpfs", "second"))
+    #expect(table.topmost(at: "/a").map(Place.init) == Place("0:6", "/a", "tmpfs", "second"))
     #expect(table.topmost(at: "/a/b")?.source == "inner")
     #expect(table.topmost(at: "/")?.type == "ext4")
     #expect(table.topmost(at: "/a/b/c") == nil)
     #expect(table.topmost(at: "/ab") == nil)
+  }
+
+  @Test("A mount's number, its parent's, and whether it can be written to are read")
+  func numbers() throws {
+    for (options, own, isReadOnly) in [
+      ("ro,nosuid", "ro,user_id=0", true), ("rw", "ro", false), ("ro", "rw,root=1", false),
+      ("rw", "rw,errors=remount-ro", false),
+    ] {
+      let entry = try #require(entries("36 35 98:0 / /a \(options) shared:2 - ext4 /dev/a \(own)").first)
+      #expect(entry.id == 36 && entry.parent == 35 && entry.isReadOnly == isReadOnly)
+    }
   }
 
   @Test("An autofs trigger is no mount, and what is mounted on it is")

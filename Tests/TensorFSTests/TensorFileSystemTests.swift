@@ -85,6 +85,23 @@ import Testing
     }
   }
 
+  @Test("The name . leads to the inode itself, a file too, and .. to its directory, in the tree and in views")
+  func dots() throws {
+    let fileSystem = try fileSystem(SampleModel(Self.file))
+    for (path, parent) in [
+      ("", ""), ("a", ""), ("a/b", "a"), ("a/c/d", "a/c"), ("e", ""), ("metadata.json", ""), (".npy", ""),
+      (".npy/a", ".npy"), (".npy/a/b.npy", ".npy/a"),
+    ] {
+      let own = try #require(try lookup(path, in: fileSystem))
+      #expect(try fileSystem.lookup(Array(".".utf8).span, in: own.inode)?.inode == own.inode, "\(path)")
+      let above = try fileSystem.lookup(Array("..".utf8).span, in: own.inode)
+      #expect(try above?.inode == lookup(parent, in: fileSystem)?.inode, "\(path)")
+    }
+    #expect(throws: Errno.staleNFSFileHandle) {
+      try fileSystem.lookup(Array(".".utf8).span, in: InodeNumber(number: 1000))
+    }
+  }
+
   @Test("An inode that never was is stale, and a file is no directory")
   func errors() throws {
     let fileSystem = try fileSystem(SampleModel(Self.file))

@@ -90,7 +90,7 @@ struct Daemon: Sendable {
       status = ForkedProcess.exitStatus(of: child)
     }
     // It may have had no process left to unmount with.
-    MountPoint.clearDead(place.path)
+    MountPoint.clearDead(place.path, subtypes: invocation.subtypes)
     // It has said itself why it could not mount.
     if let status, 1..<128 ~= status { _exit(status) }
     throw Failure(
@@ -130,7 +130,8 @@ struct Daemon: Sendable {
   private func freeMountPoint() throws(Failure) -> MountPoint {
     do throws(MountError) {
       let path = invocation.mountPoint
-      return try MountPoint(checking: path, shownAs: path.printable, clearingDead: invocation.clearsDeadMount)
+      if invocation.clearsDeadMount { MountPoint.clearDead(path, subtypes: invocation.subtypes) }
+      return try MountPoint(checking: path, shownAs: path.printable)
     } catch {
       throw Failure(error)
     }

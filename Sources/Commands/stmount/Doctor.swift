@@ -111,7 +111,6 @@ struct Doctor {
     feature(.noOpen, "opening a file costs no request (Linux 3.15)")
     feature(.noOpendir, "opening a directory costs no request (Linux 5.1)")
     feature(.readdirplus, "listings carry attributes (Linux 3.9)")
-    feature(.splice, "pages can be spliced (Linux 2.6.35)")
     let ahead = trial.readAheadKiB.map { "\($0) KiB" }
     if let remedy = trial.readAheadRemedy {
       report(

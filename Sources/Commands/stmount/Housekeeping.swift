@@ -1,50 +1,143 @@
 import FUSE
+import Glibc
 import Linux
 import Logging
 import Models
 import Synchronization
+import SystemPackage
 import TensorFiles
 
-/// What happens beside the requests: signals, and the end of a mount that nobody uses.
+/// What happens beside the requests: signals, the end of a mount that nobody uses, and of one that never would end.
 final class Housekeeping: Sendable {
   private let session: Session
   private let log: Logger
   private let manager: ServiceManager
-  private let idle: Mutex<IdleWatch?>
+
+  private struct State {
+    var idle: IdleWatch?
+    /// A signal has asked for the end.
+    var isEnding = false
+    /// Why the mount could not be taken away, as it was logged last.
+    var problem: String?
+    /// The requests that were waiting when the end was asked for, or at the last look since.
+    var waiting: Set<UInt64> = []
+    /// Since when the mount has been writable, which could not be undone yet; nil where it is read-only, as it should be.
+    var writableSince: ContinuousClock.Instant?
+  }
+
+  private let state: Mutex<State>
+
+  /// How long a request may wait for its source once the end has been asked for; what waits longer is cut off.
+  private static let patience = Duration.seconds(1)
+
+  /// How long a mount may stay writable while somebody has a file open for writing. That is always root.
+  private static let writableLimit = Duration.seconds(2)
 
   /// Looks after a session; with `idleLimit`, ends it after that long without a request.
   init(_ session: Session, idleLimit: Duration?, log: Logger, manager: ServiceManager) {
     self.session = session
     self.log = log
     self.manager = manager
-    idle = Mutex(idleLimit.map { IdleWatch(limit: $0) })
+    state = Mutex(State(idle: idleLimit.map { IdleWatch(limit: $0) }))
   }
 
   /// Begins, on a thread of its own. After the mount, and not before the process has forked.
   func start() {
-    let interval = idle.withLock { $0?.interval }
     if !Signals.handle(interval: interval, { [self] event in handle(event) }) {
       log.warning("no thread for signals can be had: end the mount with umount")
     }
   }
 
-  private func handle(_ event: Signals.Event) {
+  /// How long to wait for the next tick.
+  private var interval: Duration? {
+    state.withLock { state in
+      if state.writableSince != nil {
+        .milliseconds(100)
+      } else if state.isEnding {
+        Self.patience
+      } else {
+        state.idle?.interval
+      }
+    }
+  }
+
+  private func handle(_ event: Signals.Event) -> Duration? {
     switch event {
     case .end:
       manager.stopping("unmounted; waiting for open files to be closed")
-      if let problem = session.detach() { log.error("cannot unmount: \(problem)") }
+      let waiting = session.requestsUnderWay
+      state.withLock { state in
+        if !state.isEnding { state.waiting = waiting }
+        state.isEnding = true
+      }
+      detach()
     case .report:
       log.notice("\(session.counts)")
     case .tick:
-      unmountIfIdle()
+      if state.withLock({ $0.writableSince != nil }) { keepReadOnly() }
+      if state.withLock({ $0.isEnding }) { cutOff() } else { unmountIfIdle() }
+    case .mountsChanged:
+      keepReadOnly()
+      // What covered it may be gone.
+      if state.withLock({ $0.isEnding && $0.problem != nil }) { detach() }
     }
+    return interval
+  }
+
+  private func detach() {
+    let problem = session.detach()
+    let isNew = state.withLock { state in
+      defer { state.problem = problem }
+      return state.problem != problem
+    }
+    if isNew, let problem { log.error("cannot unmount: \(problem); it stays until that can be done") }
+  }
+
+  /// Ends the process where a request has waited for its source for too long, since the end was asked for: nobody knows
+  /// whether that answers ever again.
+  private func cutOff() {
+    let waiting = session.requestsUnderWay
+    let stuck = state.withLock { state in
+      defer { state.waiting = waiting }
+      return state.waiting.intersection(waiting).count
+    }
+    guard stuck > 0, state.withLock({ $0.problem == nil }) else { return }
+    log.warning("the source does not answer: \(stuck) reads that wait for it are cut off")
+    session.cut()
+    // Not by returning: the threads that wait may do so for ever.
+    ForkedProcess.endAtOnce(EX_OK)
+  }
+
+  /// A mount that somebody has made writable is made read-only again.
+  private func keepReadOnly() {
+    let problem: Errno?
+    do throws(Errno) {
+      if try session.restoreReadOnly() { log.warning("the mount was made writable; it is read-only again") }
+      problem = nil
+    } catch {
+      problem = error
+    }
+    let now = ContinuousClock.now
+    let (since, isNew) = state.withLock { state in
+      let isNew = state.writableSince == nil
+      state.writableSince = problem == nil ? nil : state.writableSince ?? now
+      return (state.writableSince, isNew)
+    }
+    guard let problem, let since else { return }
+    if isNew { log.error("the mount was made writable, and cannot be made read-only again: \(problem)") }
+    guard since.duration(to: now) > Self.writableLimit else { return }
+    // A mapping shows what is written to it to everybody, as the tensor.
+    log.error("the mount ends, because a file of it could still be written to")
+    detach()
+    session.cut()
+    ForkedProcess.endAtOnce(EX_OSERR)
   }
 
   /// Unmounts after enough silence. The kernel answers readers from its caches and opens files without asking, so
   /// that silence alone does not say that nobody is there; only an unmount that is not forced does.
   private func unmountIfIdle() {
     let counts = session.counts
-    let isIdle = idle.withLock { $0?.isIdle(counts) ?? false }
+    let isIdle = state.withLock { $0.idle?.isIdle(counts) ?? false }
     if isIdle, session.unmountIfFree() { log.info("nobody has used the mount for long enough") }
   }
 }

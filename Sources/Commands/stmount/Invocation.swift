@@ -71,6 +71,9 @@ struct Invocation: Sendable {
     return true
   }
 
+  /// The subtypes that mounts of this program's have: the usual one, and the one asked for.
+  var subtypes: Set<String> { ["stmount", options.subtype] }
+
   /// Opens the sources, and mounts them. Returns as ``Daemon/run()`` does.
   func run() throws(Failure) {
     (isForeground ? LogDestination.standardError : .syslog).bootstrap(level: logLevel)

@@ -6,15 +6,14 @@ package import SystemPackage
 package struct MountPoint: Sendable {
   /// Its absolute path, without symbolic links.
   package let path: FilePath
+  /// The path in a form that is safe to print.
+  private let name: String
 
   /// Checks that a path is a directory and carries no mount; realpath(3), stat(2), proc_pid_mountinfo(5).
   ///
-  /// `name` is the path in a form that is safe to print, for the errors. `clearingDead` first takes away a mount of
-  /// this program whose daemon is gone, as restarting a service needs it.
-  package init(
-    checking path: FilePath, shownAs name: String, clearingDead: Bool = false
-  ) throws(MountError) {
-    if clearingDead { Self.clearDead(path) }
+  /// `name` is the path in a form that is safe to print, for the errors.
+  package init(checking path: FilePath, shownAs name: String) throws(MountError) {
+    self.name = name
     let entry: MountTable.Entry?
     let type: FileType
     do throws(Errno) {
@@ -27,10 +26,17 @@ package struct MountPoint: Sendable {
     guard type == .directory else { throw Self.translate(.notDirectory, name) }
     if let entry {
       if Self.isDead(self.path) { throw Self.translate(.socketNotConnected, name) }
-      throw MountError(
-        .mountPoint,
-        "mount point \(name) already carries a mount of type \(entry.type); unmount it first: umount \(name)")
+      throw isTaken(by: entry)
     }
+  }
+
+  /// The error that another mount, or one that cannot be told, is on the mount point.
+  func isTaken(by other: MountTable.Entry?) -> MountError {
+    MountError(
+      .mountPoint,
+      other.map {
+        "mount point \(name) already carries a mount of type \($0.type); unmount it first: umount \(name)"
+      } ?? "two mounts came onto \(name) at the same moment, and both were undone; try again")
   }
 
   /// True of a FUSE mount whose daemon is gone: ENOTCONN. statvfs(3), because stat(2) of a dead mount still gives what
@@ -41,15 +47,23 @@ package struct MountPoint: Sendable {
       && Errno(rawValue: errno) == .socketNotConnected
   }
 
-  /// Unmounts what is mounted at a path if it is a FUSE mount of this program's and dead: ENOTCONN, umount2(2).
-  package static func clearDead(_ path: FilePath) {
+  /// Unmounts what is mounted at a path if it is dead (ENOTCONN) and a FUSE mount of one of these subtypes, as `fuse.SUBTYPE`
+  /// tells it: umount2(2).
+  package static func clearDead(_ path: FilePath, subtypes: Set<String> = ["stmount"]) {
     // A dead mount cannot be resolved itself, but the directory it is in can.
     guard let name = path.lastComponent, let parent = try? resolve(parent(of: path)) else { return }
     let path = parent.appending(name)
-    guard let entry = try? MountTable().topmost(at: path), entry.type == "fuse.stmount", isDead(path) else {
-      return
-    }
-    if unsafe path.withPlatformString({ unsafe umount2($0, Int32(MNT_DETACH)) }) != 0 {
+    guard let table = try? MountTable(), let entry = table.topmost(at: path),
+      subtypes.contains(where: { entry.type == "fuse.\($0)" }), isDead(path),
+      // What is mounted below it would go too.
+      !table.entries.contains(where: { $0.parent == entry.id })
+    else { return }
+    // By what was found dead, should the path lead to another mount by now.
+    guard let root = try? FileDescriptor.openPath(path) else { return }
+    defer { try? root.close() }
+    let link = FilePath("/proc/self/fd/\(root.rawValue)")
+    guard isDead(link) else { return }
+    if unsafe link.withPlatformString({ unsafe umount2($0, Int32(MNT_DETACH)) }) != 0 {
       _ = runFusermount(unmounting: path, lazily: true)
     }
   }

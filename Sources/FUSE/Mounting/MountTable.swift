@@ -8,10 +8,16 @@ package import SystemPackage
 package struct MountTable: Sendable {
   /// One mount.
   package struct Entry: Sendable, Equatable {
+    /// Its number, which the kernel gives to another mount once this one is gone.
+    package var id: Int
+    /// The number of the mount that it is mounted on.
+    package var parent: Int
     /// The file system's device number as `MAJOR:MINOR`; a FUSE mount has one of its own.
     package var device: String
     /// Where it is mounted, an absolute path.
     package var mountPoint: FilePath
+    /// Nothing can be written to, neither through this mount nor to the file system.
+    package var isReadOnly: Bool
     /// The file system's type, such as `fuse.stmount`.
     package var type: String
     /// What is mounted, as findmnt(8) shows it.
@@ -52,15 +58,24 @@ package struct MountTable: Sendable {
     // A source may be empty, and then two spaces follow each other.
     let fields = line.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
     // The number of optional fields varies; a lone hyphen ends them.
-    guard fields.count > 6,
+    guard fields.count > 6, let id = number(fields[0]), let parent = number(fields[1]),
       let hyphen = fields.dropFirst(6).firstIndex(where: { $0.elementsEqual("-".utf8) }),
       fields.count > hyphen + 2
     else { return nil }
+    let options = [fields[5]] + fields.dropFirst(hyphen + 3).prefix(1)
     return Entry(
+      id: id, parent: parent,
       device: String(decoding: fields[2], as: UTF8.self),
       mountPoint: path(unescape(fields[4])),
+      isReadOnly: options.allSatisfy {
+        $0.split(separator: UInt8(ascii: ",")).contains { $0.elementsEqual("ro".utf8) }
+      },
       type: String(decoding: unescape(fields[hyphen + 1]), as: UTF8.self),
       source: String(decoding: unescape(fields[hyphen + 2]), as: UTF8.self))
+  }
+
+  private static func number(_ field: ArraySlice<UInt8>) -> Int? {
+    Int(String(decoding: field, as: UTF8.self))
   }
 
   /// Undoes the kernel's escapes: space, tab, newline and backslash are `\` and three octal digits.

@@ -15,8 +15,6 @@ package struct KernelFeatures: OptionSet, Sendable {
   package static let noOpendir = KernelFeatures(rawValue: 2)
   /// Listings carry the attributes of what they list.
   package static let readdirplus = KernelFeatures(rawValue: 4)
-  /// Pages of a file can be moved rather than copied.
-  package static let splice = KernelFeatures(rawValue: 8)
 
   /// What the kernel has offered.
   @unsafe init(_ connection: UnsafePointer<fuse_conn_info>) {
@@ -27,7 +25,6 @@ package struct KernelFeatures: OptionSet, Sendable {
     if has(FUSE_CAP_NO_OPEN_SUPPORT) { features.insert(.noOpen) }
     if has(FUSE_CAP_NO_OPENDIR_SUPPORT) { features.insert(.noOpendir) }
     if has(FUSE_CAP_READDIRPLUS) { features.insert(.readdirplus) }
-    if has(FUSE_CAP_SPLICE_WRITE) { features.insert(.splice) }
     self = features
   }
 }

@@ -15,9 +15,17 @@ final class SessionContext: Sendable {
   let needsNoOpen = Atomic<Bool>(false)
   let needsNoOpendir = Atomic<Bool>(false)
   let counters = RequestCounters()
+  let requestsUnderWay = RequestsUnderWay()
   /// Which of the workers receives.
   let receiver = Receiver()
   private let features = Atomic<UInt>(0)
+  private let dropper = Mutex<(@Sendable (InodeNumber) -> Void)?>(nil)
+
+  /// Has `drop` make the kernel forget the contents of a file that somebody tried to write to.
+  func whenWritten(_ drop: @escaping @Sendable (InodeNumber) -> Void) { dropper.withLock { $0 = drop } }
+
+  /// The kernel shall forget the contents of a file.
+  func drop(_ inode: InodeNumber) { dropper.withLock { $0 }?(inode) }
 
   /// What the kernel said at the beginning of what it can do.
   var kernelFeatures: KernelFeatures {
@@ -39,10 +47,10 @@ final class SessionContext: Sendable {
 }
 
 /// The table of callbacks. What is not in it libfuse answers ENOSYS, which the kernel remembers: access (it
-/// checks permissions itself), flush, lseek (a file without holes needs no asking), and all that would write,
-/// which a read-only mount refuses with EROFS before it gets here.
+/// checks permissions itself), flush and lseek (a file without holes needs no asking).
 func sessionOperations() -> fuse_lowlevel_ops {
   var operations = fuse_lowlevel_ops()
+  refuseWrites(&operations)
 
   unsafe operations.`init` = { userdata, connection in
     guard let userdata = unsafe userdata, let connection = unsafe connection else { return }
@@ -75,8 +83,8 @@ func sessionOperations() -> fuse_lowlevel_ops {
     guard let request = unsafe request else { return }
     unsafe answer(request, .open) { (context, reply) throws(Errno) in
       guard let info = unsafe info else { throw .invalidArgument }
-      if context.needsNoOpen.load(ordering: .relaxed) { throw .noFunction }
       guard unsafe info.pointee.flags & O_ACCMODE == O_RDONLY else { throw .readOnlyFileSystem }
+      if context.needsNoOpen.load(ordering: .relaxed) { throw .noFunction }
       unsafe info.pointee.keep_cache = 1
       // Otherwise only for those who ask for it: such a file cannot be mapped shared before libfuse 3.17.
       if unsafe context.options.isDirect || stmount_is_direct(info.pointee.flags) != 0 {
@@ -149,6 +157,8 @@ private func answer(
   var reply: Reply? = unsafe Reply(owning: request)
   guard let context = unsafe SessionContext.of(request) else { return }
   context.counters.count(kind)
+  let place = context.requestsUnderWay.begin()
+  defer { context.requestsUnderWay.end(place) }
   do throws(Errno) {
     try body(context, &reply)
   } catch {
@@ -196,6 +206,9 @@ private func configure(_ connection: UnsafeMutablePointer<fuse_conn_info>, _ con
   unsafe stmount_refuse(connection, flag(FUSE_CAP_SPLICE_WRITE))
   unsafe stmount_refuse(connection, flag(FUSE_CAP_SPLICE_MOVE))
   unsafe stmount_want_direct_mmap(connection)
+  // "." and ".." are looked up by inode, which is how NFS servers find a file that the kernel has forgotten.
+  unsafe stmount_want(connection, flag(FUSE_CAP_EXPORT_SUPPORT))
+  unsafe stmount_set_request_timeout(connection)
   // max_write limits reads too: libfuse derives max_pages from it. Requests of a MiB are no faster.
   unsafe connection.pointee.max_write = 512 << 10
   context.needsNoOpen.store(

@@ -2,7 +2,7 @@ internal import CFuse
 internal import Glibc
 internal import Linux
 internal import Synchronization
-internal import SystemPackage
+package import SystemPackage
 
 /// One mount: the connection to the kernel from mounting to the last reader's end.
 package final class Session: Sendable {
@@ -24,16 +24,10 @@ package final class Session: Sendable {
   /// Held for as long as libfuse's session, whose userdata points to it.
   private let context: SessionContext
 
-  /// Where the session is mounted, from ``mount(at:)`` on.
-  private struct Place {
-    var path: FilePath
-    /// The device number that finds the mount again wherever it was moved.
-    var device: String?
-    /// The mount's root, until it has answered: open(2) with O_PATH.
-    var root: FileDescriptor?
-  }
-
-  private let place = Mutex<Place?>(nil)
+  /// The mount, from ``mount(at:)`` on.
+  private let own = Mutex<OwnMount?>(nil)
+  /// The mount's root until it has answered: open(2) with O_PATH. After that nothing of this process may hold the mount.
+  private let root = Mutex<FileDescriptor?>(nil)
 
   /// Prepares a session: fuse_session_new.
   package init(fileSystem: any FileSystem, options: MountOptions) throws(MountError) {
@@ -55,6 +49,7 @@ package final class Session: Sendable {
       throw MountError(.system, "libfuse refused the mount options: \(unsafe created.messages)")
     }
     handle = unsafe Handle(pointer: session)
+    context.whenWritten { [weak self] inode in self?.dropCache { drop in drop(inode) } }
   }
 
   deinit {
@@ -73,12 +68,28 @@ package final class Session: Sendable {
     let (result, messages) = capturingStandardError {
       unsafe mountPoint.path.withPlatformString { unsafe fuse_session_mount(handle.pointer, $0) }
     }
-    guard result == 0 else { throw MountError(failedMount: messages, Privileges()) }
+    guard result == 0 else {
+      // fusermount3 says of a mount that has come there meanwhile that the user may not write to it.
+      if let other = try? MountTable().topmost(at: mountPoint.path) { throw mountPoint.isTaken(by: other) }
+      throw MountError(failedMount: messages, Privileges())
+    }
     _ = unsafe stmount_silence_bad_addresses(handle.pointer)
-    let device = try? MountTable().topmost(at: mountPoint.path)?.device
-    let root = try? FileDescriptor.open(
-      mountPoint.path, FileDescriptor.AccessMode(rawValue: __O_PATH), options: [.directory, .closeOnExec])
-    place.withLock { $0 = Place(path: mountPoint.path, device: device, root: root) }
+    let root = try? FileDescriptor.openPath(mountPoint.path)
+    guard let own = OwnMount(of: connection, at: mountPoint.path, root: root) else {
+      // Both commands get here, and both end.
+      try? root?.close()
+      cut()
+      MountPoint.clearDead(mountPoint.path)
+      throw mountPoint.isTaken(by: nil)
+    }
+    self.own.withLock { $0 = own }
+    if own.identity != nil { self.root.withLock { $0 = root } } else { try? root?.close() }
+    if let other = own.predecessor {
+      try? self.root.withLock { $0.take() }?.close()
+      // Whoever has come third sees the same, and goes first.
+      for _ in 0..<20 where detach() != nil { usleep(100_000) }
+      throw mountPoint.isTaken(by: other)
+    }
   }
 
   /// What has been asked and answered so far.
@@ -88,7 +99,10 @@ package final class Session: Sendable {
   package var kernelFeatures: KernelFeatures { context.kernelFeatures }
 
   /// The mount's device number as `MAJOR:MINOR`, once it is mounted.
-  var device: String? { place.withLock { $0?.device } }
+  var device: String? { own.withLock { $0?.device } }
+
+  /// The descriptor of /dev/fuse.
+  private var connection: FileDescriptor { FileDescriptor(rawValue: unsafe fuse_session_fd(handle.pointer)) }
 
   /// Answers requests until the file system is unmounted and its last open file is closed. Blocks.
   ///
@@ -127,7 +141,7 @@ package final class Session: Sendable {
   /// Not by the path: on its way there may be an autofs trigger, which lets nobody through until the command that
   /// mounts has ended, and it waits for this.
   private func waitForAnswer() {
-    guard let root = place.withLock({ $0?.root.take() }) else { return }
+    guard let root = root.withLock({ $0.take() }) else { return }
     var status = statvfs()
     _ = unsafe fstatvfs(root.rawValue, &status)
     try? root.close()
@@ -158,50 +172,60 @@ package final class Session: Sendable {
     })?.detach()
   }
 
+  // MARK: - The end
+
   /// Takes the mount out of the tree of names at once; files that are open stay readable, and ``run()`` returns
-  /// when the last is closed. umount2(2) with MNT_DETACH, or fusermount3(1) for those who may not.
+  /// when the last is closed. umount2(2), or fusermount3(1) for those who may not.
   ///
-  /// Returns what went wrong, or nil. Does nothing where the mount is gone already.
+  /// Returns what went wrong, or nil. Does nothing where the mount is gone already. Leaves it where something is mounted on it or
+  /// in it, since that would go too.
   @discardableResult
   package func detach() -> String? {
-    var problem = unmount(lazily: true)
+    var outcome = unmount(lazily: true)
     // fusermount3 looks at the table of mounts twice, and gives up where a mount elsewhere came in between.
-    for _ in 0..<10 where problem != nil {
+    for _ in 0..<10 {
+      guard case .failed = outcome else { break }
       usleep(100_000)
-      problem = unmount(lazily: true)
+      outcome = unmount(lazily: true)
     }
-    return problem
+    return switch outcome {
+    case .unmounted, .gone: nil
+    case .inUse: "it is in use"
+    case .covered(let reason), .failed(let reason): reason
+    }
   }
 
-  /// Unmounts unless something holds the mount: an open file, a mapping, a working directory, a mount below it.
-  /// umount2(2) without flags, or fusermount3(1). True where nothing is mounted any more.
-  package func unmountIfFree() -> Bool { unmount(lazily: false) == nil }
+  /// Unmounts unless something holds the mount: an open file, a mapping, a working directory, a mount on it or in it.
+  /// umount2(2), or fusermount3(1). True where that was done.
+  package func unmountIfFree() -> Bool { unmount(lazily: false) == .unmounted }
+
+  private func unmount(lazily isLazy: Bool) -> OwnMount.Outcome {
+    guard let own = own.withLock({ $0 }) else { return .gone }
+    return own.unmount(lazily: isLazy, isConnected: isConnected)
+  }
 
   /// True until the file system is unmounted or its connection cut: poll(2) of /dev/fuse tells without waiting.
   private var isConnected: Bool {
-    var device = unsafe pollfd(fd: fuse_session_fd(handle.pointer), events: 0, revents: 0)
+    var device = pollfd(fd: connection.rawValue, events: 0, revents: 0)
     return unsafe poll(&device, 1, 0) == 0
   }
 
-  private func unmount(lazily isLazy: Bool) -> String? {
-    guard let place = place.withLock({ $0 }) else { return nil }
-    guard let table = try? MountTable() else { return "cannot read /proc/self/mountinfo" }
-    let candidates =
-      if let device = place.device {
-        table.entries.filter { $0.device == device }.map(\.mountPoint)
-      } else {
-        [place.path]
-      }
-    // A device number lives as long as its mount, and is then the next one's, whoever makes that. While the connection
-    // stands, so does the mount; once it is cut, what is left of this mount is dead, and what is alive is another's.
-    let isConnected = isConnected
-    var problem: String?
-    for path in candidates.reversed() where isConnected || MountPoint.isDead(path) {
-      let result = unsafe path.withPlatformString { unsafe umount2($0, isLazy ? Int32(MNT_DETACH) : 0) }
-      if result == 0 || errno == EINVAL || errno == ENOENT { continue }
-      if errno == EBUSY, !isLazy { return "the mount is in use" }
-      if let failure = runFusermount(unmounting: path, lazily: isLazy) { problem = failure }
+  /// Makes the mount read-only again if somebody has made it writable: ``OwnMount/restoreReadOnly()``.
+  package func restoreReadOnly() throws(Errno) -> Bool {
+    guard let own = own.withLock({ $0 }) else { return false }
+    return try own.restoreReadOnly()
+  }
+
+  /// The requests that are being answered. One that is here a second later waits for its source.
+  package var requestsUnderWay: Set<UInt64> { context.requestsUnderWay.current }
+
+  /// Gives up the connection to the kernel, once no thread of this process reads from it: every request that waits fails, and
+  /// every open file is dead. For the end of the process alone: dup2(2).
+  package func cut() {
+    guard let null = try? FileDescriptor.open(FilePath("/dev/null"), .readWrite, options: .closeOnExec) else {
+      return
     }
-    return problem
+    _ = try? null.duplicate(as: connection)
+    try? null.close()
   }
 }

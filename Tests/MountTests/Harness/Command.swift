@@ -68,6 +68,12 @@ enum Command {
   /// Runs another program, which must succeed, and returns its standard output.
   @discardableResult
   static func output(of name: String, _ arguments: String...) async throws -> String {
+    try await output(of: name, arguments: arguments)
+  }
+
+  /// The same with a list of arguments.
+  @discardableResult
+  static func output(of name: String, arguments: [String]) async throws -> String {
     let outcome = try await run(name, arguments)
     guard outcome.status == 0 else {
       throw CommandFailure(command: [name] + arguments, outcome: outcome)

@@ -10,8 +10,10 @@ enum Machine {
 
   /// The programs that the tests run beside the command under test.
   private static let tools = [
-    "automount", "bindfs", "cat", "cmp", "df", "findmnt", "fuser", "fusermount3", "getfattr", "jq", "ls",
-    "lsof", "man", "mandoc", "mkfs.ext4", "mknod", "mount", "nginx", "python3", "rclone", "rsync", "script",
+    "automount", "bindfs", "cat", "cmp", "df", "findmnt", "fuser", "fusermount3", "ganesha.nfsd", "getfattr",
+    "jq", "ls",
+    "lsof", "man", "mandoc", "mkfs.ext4", "mknod", "mount", "nfs-cat", "nginx", "python3", "rclone", "rsync",
+    "script",
     "setpriv", "sh", "sha256sum", "socat", "sshfs", "systemd-analyze", "umount", "unshare",
   ]
 

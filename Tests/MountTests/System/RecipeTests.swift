@@ -124,6 +124,23 @@ extension MountTests {
       #expect(output == "same\nsame\n/mnt/models/base.safetensors", "\(output)")
     }
 
+    @Test("nfs-ganesha exports a mount, and its files are read also after the kernel has forgotten them")
+    func nfs() async throws {
+      let output = try await run(
+        "nfs",
+        check: """
+          trap 'kill $(cat /srv/ganesha.pid); cd /; for place in /mnt/*; do umount -l "$place" 2>/dev/null || :; done' EXIT
+          read_by_nfs() { nfs-cat "nfs://127.0.0.1/a/$1?version=4&nfsport=20490"; }
+          for _ in $(seq 300); do read_by_nfs b >/dev/null 2>&1 && break; sleep 0.1; done
+          for round in 1 2; do
+            for name in a b; do read_by_nfs $name | cmp - "$directory/$name" && echo same; done
+            read_by_nfs .npy/b.npy | cmp - /mnt/a/.npy/b.npy && echo same
+            for _ in 1 2 3 4; do echo 2 >/proc/sys/vm/drop_caches; done
+          done
+          """)
+      #expect(output.split(separator: "\n").count { $0 == "same" } == 6, "\(output)")
+    }
+
     @Test("A model of a remote that rclone knows")
     func rclone() async throws {
       let output = try await run(

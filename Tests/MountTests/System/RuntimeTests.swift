@@ -180,6 +180,20 @@ extension MountTests {
       #expect(output == "fuse.stmount\ngone")
     }
 
+    @Test("--clear-dead clears a dead mount that was made with a subtype, where that is given again")
+    func clearDeadSubtype() async throws {
+      let space = try PrivateNamespace(model: Self.model)
+      let output = try await space.run(
+        """
+        "$stmount" -o subtype=weights "$model" "$mnt"
+        pid=$(daemon); kill -9 "$pid"; ends "$pid"
+        "$stmount" --clear-dead -o subtype=other "$model" "$mnt" 2>/dev/null || echo "status $?"
+        "$stmount" --clear-dead -o subtype=weights "$model" "$mnt"
+        cmp "$mnt/w" "$directory/w" && findmnt -n -o FSTYPE --mountpoint "$mnt"
+        """)
+      #expect(output == "status 73\nfuse.weights")
+    }
+
     @Test("--clear-dead clears what a killed daemon has left, and nothing that lives")
     func clearDead() async throws {
       let space = try PrivateNamespace(model: Self.model)

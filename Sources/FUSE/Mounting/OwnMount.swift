@@ -1,0 +1,175 @@
+internal import Glibc
+internal import Linux
+internal import SystemPackage
+
+/// The mount that a session has made, found again wherever it is, and told from every other.
+///
+/// umount2(2) and fusermount3(1) act on whatever is topmost at a path. So the mount is looked up in the table of mounts by its
+/// number and its device, and nothing is done while another mount lies on it, or its path leads somewhere else.
+struct OwnMount: Sendable {
+  /// Its number in the table of mounts.
+  private let id: Int
+  /// Its file system's device number as `MAJOR:MINOR`.
+  let device: String
+  /// What its root says of itself; nil where it was covered before anybody could look.
+  let identity: MountIdentity?
+
+  /// How an attempt to unmount ended.
+  enum Outcome: Equatable {
+    case unmounted
+    /// It is not mounted any more, as far as this process sees.
+    case gone
+    /// An open file, a mapping or a working directory holds it.
+    case inUse
+    /// Something is mounted on it or in it, or its path leads to another mount. Says what.
+    case covered(String)
+    /// Says why.
+    case failed(String)
+  }
+
+  /// Finds the mount that was just made at a path through a connection to /dev/fuse. `root` is what the path leads to.
+  ///
+  /// Nil where another mount came onto the path at the same moment and the kernel does not tell which is whose (before
+  /// Linux 6.16).
+  init?(of connection: FileDescriptor, at path: FilePath, root: FileDescriptor?) {
+    guard let table = try? MountTable() else { return nil }
+    let entry: MountTable.Entry?
+    if let device = Self.device(of: connection) {
+      let mounts = table.entries.filter { $0.device == device }
+      entry = mounts.last { $0.mountPoint == path } ?? mounts.last
+    } else {
+      let mounts = table.entries.filter { $0.mountPoint == path && $0.type != "autofs" }
+      entry = mounts.count == 1 ? mounts[0] : nil
+    }
+    guard let entry else { return nil }
+    id = entry.id
+    device = entry.device
+    let seen = root.flatMap { MountIdentity($0) }
+    identity = seen?.device == entry.device ? seen : nil
+  }
+
+  /// The device number of the file system behind a connection: proc_pid_fdinfo(5), Linux 6.16.
+  private static func device(of connection: FileDescriptor) -> String? {
+    let lines = TextFile.lines(FilePath("/proc/self/fdinfo/\(connection.rawValue)"))
+    let words = lines.map { $0.split(whereSeparator: \.isWhitespace) }
+    return words.first { $0.count == 2 && $0[0] == "fuse_connection:" }.map { "0:\($0[1])" }
+  }
+
+  /// The mount that this one has covered; nil where there is none. A mount point is checked first and mounted on later, and
+  /// another command may have come in between.
+  var predecessor: MountTable.Entry? {
+    guard let table = try? MountTable(), let entry = entry(in: table) else { return nil }
+    return table.entries.first {
+      $0.id == entry.parent && $0.mountPoint == entry.mountPoint && $0.type != "autofs"
+    }
+  }
+
+  private func entry(in table: MountTable) -> MountTable.Entry? {
+    table.entries.first { $0.id == id && $0.device == device }
+  }
+
+  // MARK: - Unmounting
+
+  /// Unmounts this mount and no other; `lazily` also where somebody holds it. umount2(2), or fusermount3(1) for those who may
+  /// not.
+  ///
+  /// `isConnected` is true while the connection stands: until then no other mount can have this one's device number.
+  func unmount(lazily isLazy: Bool, isConnected: Bool) -> Outcome {
+    var outcome = Outcome.inUse
+    // A mount that came or went elsewhere is no reason to give up.
+    for _ in 0..<3 where outcome == .inUse {
+      let watch = MountTableWatch()
+      let entry: MountTable.Entry
+      let root: FileDescriptor
+      switch find(isConnected: isConnected) {
+      case .success(let found): (entry, root) = found
+      case .failure(let obstacle): return obstacle.outcome
+      }
+      // It counts as a use of the mount.
+      try? root.close()
+      outcome = unmountUnused(entry.mountPoint, watch, isLazy: isLazy)
+    }
+    guard isLazy, outcome == .inUse else { return outcome }
+    switch find(isConnected: isConnected) {
+    case .success((_, let root)): return detach(root)
+    case .failure(let obstacle): return obstacle.outcome
+    }
+  }
+
+  /// Why nothing can be done to the mount at its path.
+  private struct Obstacle: Error {
+    let outcome: Outcome
+  }
+
+  /// The mount's line in the table of mounts, and its root by its path: open(2) with O_PATH, which sends no request.
+  /// What else is mounted on it or in it is an obstacle unless `isShared`.
+  private func find(isConnected: Bool, isShared: Bool = false) -> Result<
+    (MountTable.Entry, FileDescriptor), Obstacle
+  > {
+    func obstacle(_ outcome: Outcome) -> Result<(MountTable.Entry, FileDescriptor), Obstacle> {
+      .failure(Obstacle(outcome: outcome))
+    }
+    guard let table = try? MountTable() else {
+      return obstacle(.failed("cannot read /proc/self/mountinfo"))
+    }
+    guard let entry = entry(in: table) else { return obstacle(.gone) }
+    if !isShared, let other = table.entries.first(where: { $0.parent == id }) {
+      return obstacle(.covered("a mount of type \(other.type) lies on it"))
+    }
+    guard let root = try? FileDescriptor.openPath(entry.mountPoint) else {
+      return obstacle(.covered("its path leads to it no more"))
+    }
+    let seen = MountIdentity(root)
+    if seen?.device == device, identity == nil || seen == identity {
+      // Its number may be another's by now, and the device's too, where the kernel knows no better ones.
+      if isConnected || seen?.isUnique == true || MountPoint.isDead(entry.mountPoint) {
+        return .success((entry, root))
+      }
+    }
+    try? root.close()
+    return obstacle(isConnected ? .covered("its path leads to another mount") : .gone)
+  }
+
+  /// Unmounts what nobody holds, in two steps: umount2(2) with MNT_EXPIRE. The first marks the mount, and any use of it takes the
+  /// mark away. The second unmounts none but a marked one, so that a mount that has come onto the path meanwhile stays.
+  ///
+  /// `watch` was made before the path was found to lead to this mount.
+  private func unmountUnused(_ path: FilePath, _ watch: MountTableWatch, isLazy: Bool) -> Outcome {
+    for _ in 0..<2 {
+      if unsafe path.withPlatformString({ unsafe umount2($0, Int32(MNT_EXPIRE)) }) == 0 { return .unmounted }
+      switch Errno(rawValue: errno) {
+      case .resourceTemporarilyUnavailable where !watch.hasChanged: continue
+      case .resourceTemporarilyUnavailable, .resourceBusy: return .inUse
+      case .notPermitted:
+        guard let problem = runFusermount(unmounting: path, lazily: isLazy) else { return .unmounted }
+        return isLazy ? .failed(problem) : .inUse
+      case let error: return .failed("umount: \(error)")
+      }
+    }
+    return .inUse
+  }
+
+  /// Takes the mount out of the tree of names, whoever holds it: umount2(2) with MNT_DETACH. Consumes the root's descriptor.
+  private func detach(_ root: FileDescriptor) -> Outcome {
+    let result = unsafe umount2("/proc/self/fd/\(root.rawValue)", Int32(MNT_DETACH))
+    let error = Errno(rawValue: errno)
+    try? root.close()
+    return result == 0 ? .unmounted : .failed("umount: \(error)")
+  }
+
+  // MARK: - Keeping it read-only
+
+  /// Makes the mount and its file system read-only again where somebody has made them writable: mount(2) with MS_REMOUNT.
+  /// Returns true where it was needed and done; throws where it cannot be done, `resourceBusy` while a file is open for writing.
+  func restoreReadOnly() throws(Errno) -> Bool {
+    let table = try MountTable()
+    guard let entry = entry(in: table), !entry.isReadOnly else { return false }
+    // Nobody can open anything of a mount that its path does not lead to.
+    guard case .success((_, let root)) = find(isConnected: true, isShared: true) else { return false }
+    defer { try? root.close() }
+    let flags = MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
+    let result = unsafe mount(nil, "/proc/self/fd/\(root.rawValue)", nil, UInt(flags), nil)
+    if result != 0 { throw Errno(rawValue: errno) }
+    return true
+  }
+}

@@ -1,0 +1,141 @@
+import Fixtures
+import Glibc
+import SystemPackage
+import Testing
+
+extension MountTests {
+  /// Sources that do not answer, for a while or for ever: a model on a file system in a program, which is stopped.
+  @Suite struct HangingSourceTests {
+    private static let tensor = SafetensorsFile.Tensor("w", "U8", [8_000_000])
+    private let files: TemporaryDirectory
+    private let below: FilePath
+    private let disk: FilePath
+
+    init() throws {
+      files = try TemporaryDirectory()
+      below = try files.write("below/m.safetensors", SafetensorsFile(Self.tensor))
+      disk = try files.makeDirectory("disk")
+    }
+
+    /// Runs `body` with the model on the file system, and the process that answers for that.
+    private func withDisk(_ body: (_ model: FilePath, _ server: Int32) async throws -> Void) async throws {
+      let output = try await Command.output(
+        of: "sh", "-c", #"bindfs -f "$1" "$2" >/dev/null 2>&1 & echo $!"#, "sh",
+        "\(below.removingLastComponent())", "\(disk)")
+      let server = try #require(Int32(output))
+      defer {
+        kill(server, SIGKILL)
+        _ = unsafe umount2("\(disk)", Int32(MNT_DETACH))
+      }
+      let model = disk.appending("m.safetensors")
+      try #require(try await eventually { (try? Stat(model)) != nil })
+      try await body(model, server)
+    }
+
+    /// Twelve readers, more than there are workers, of parts of a file that nobody has read yet.
+    private func readers(of file: FilePath) -> [Task<Bool, any Error>] {
+      (0..<12).map { number in
+        onThread {
+          let offset = 2_000_000 + number * 400_000
+          guard let bytes = try? OpenFile(file).bytes(100_000, at: offset) else { return false }
+          expectSame(bytes, Self.tensor.data[offset..<offset + 100_000], "at \(offset)")
+          return true
+        }
+      }
+    }
+
+    @Test("TERM frees the mount point and ends the daemon while its source hangs; its readers get an error")
+    func end() async throws {
+      try await withDisk { model, server in
+        let status = try await withForegroundMount(model) { mount in
+          #expect(try OpenFile(mount.file("w")).bytes(1, at: 0) == [Self.tensor.data[0]])
+          kill(server, SIGSTOP)
+          let readers = readers(of: mount.file("w"))
+          try await Task.sleep(for: .milliseconds(300))
+          mount.send(SIGTERM)
+          #expect(try await eventually { try !mount.isMounted })
+          for reader in readers { #expect(try await !reader.value) }
+          #expect(try mount.log.contains { $0.contains("does not answer") })
+        }
+        #expect(status == 0)
+      }
+    }
+
+    @Test("A user's daemon ends in the same way")
+    func user() async throws {
+      let space = try PrivateNamespace(model: SafetensorsFile(Self.tensor))
+      let output = try await space.run(
+        """
+        mkdir "$directory/below" "$directory/disk"
+        mv "$model" "$directory/below"
+        chown 65534:65534 "$directory/disk"
+        bindfs -f -o allow_other "$directory/below" "$directory/disk" & server=$!
+        trap 'kill -9 $server; umount -l "$mnt" "$directory/disk" 2>/dev/null || :' EXIT
+        until [ -e "$directory/disk/m.safetensors" ]; do sleep 0.01; done
+        as_nobody "$stmount" "$directory/disk/m.safetensors" "$mnt"
+        pid=$(daemon)
+        kill -STOP $server
+        for number in $(seq 12); do
+          as_nobody dd if="$mnt/w" bs=100000 skip=$((20 + number * 4)) count=1 >/dev/null 2>&1 &
+        done
+        sleep 0.3
+        kill -TERM "$pid"
+        ends "$pid"
+        findmnt --mountpoint "$mnt" || echo gone
+        """)
+      #expect(output == "gone")
+    }
+
+    @Test(
+      "A read that takes longer than the kernel's timeout for requests is answered, and the mount goes on")
+    func requestTimeout() async throws {
+      let setting = FilePath("/proc/sys/fs/fuse/default_request_timeout")
+      // Before Linux 6.15 there is none.
+      guard let before = try? OpenFile(setting).bytes() else { return }
+      func set(_ text: some Sequence<UInt8>) throws {
+        let file = try FileDescriptor.open(setting, .writeOnly)
+        try file.closeAfter { _ = try file.writeAll(text) }
+      }
+      try await withDisk { model, server in
+        defer { try? set(before) }
+        // The least that the kernel makes of it is 15 seconds, and it looks as often.
+        try set("1".utf8)
+        try await withMount(model) { mount in
+          try set(before)
+          kill(server, SIGSTOP)
+          let readers = readers(of: mount.file("w"))
+          try await Task.sleep(for: .seconds(32))
+          kill(server, SIGCONT)
+          for reader in readers { #expect(try await reader.value) }
+          expectSame(try mount.bytes("w"), Self.tensor.data, "w")
+        }
+      }
+    }
+
+    @Test(
+      "A change that is noticed while twelve readers hold pages of the file drops them, and nobody waits for ever"
+    )
+    func changeWithReadersInside() async throws {
+      try await withDisk { model, server in
+        let status = try await withForegroundMount(model) { mount in
+          #expect(try OpenFile(mount.file("w")).bytes(1, at: 0) == [Self.tensor.data[0]])
+          kill(server, SIGSTOP)
+          let readers = readers(of: mount.file("w")) + readers(of: mount.file(".npy/w.npy"))
+          try await Task.sleep(for: .milliseconds(300))
+          let file = try FileDescriptor.open(below, .writeOnly, options: .append)
+          try file.closeAfter { _ = try file.writeAll([0]) }
+          kill(server, SIGCONT)
+          for reader in readers { _ = await reader.result }
+          #expect(
+            try await eventually {
+              (try? OpenFile(mount.file("w")).bytes(4096, at: 0)) == nil
+            })
+          #expect(try OpenFile(mount.file("metadata.json")).bytes().last == UInt8(ascii: "\n"))
+          #expect(try mount.log.count { $0.contains("has changed") } == 1)
+          mount.send(SIGTERM)
+        }
+        #expect(status == 0)
+      }
+    }
+  }
+}

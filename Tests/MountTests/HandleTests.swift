@@ -1,0 +1,29 @@
+import Fixtures
+import Glibc
+import SystemPackage
+import Testing
+
+extension MountTests {
+  /// File handles, with which NFS servers keep files for longer than the kernel remembers them.
+  @Suite struct HandleTests {
+    private static let tensor = SafetensorsFile.Tensor("deep/er/w", "U8", [300_000])
+
+    @Test("Files, views and directories are opened by handle after the kernel has dropped its caches")
+    func droppedCaches() async throws {
+      let files = try TemporaryDirectory()
+      let program = try await CProgram("Handles").compile(in: files)
+      let source = try files.write("m.safetensors", SafetensorsFile(Self.tensor))
+      try await withMount(source) { mount in
+        let names = [
+          "deep/er/w", "metadata.json", ".npy/deep/er/w.npy", ".safetensors/deep/er/w.safetensors",
+        ]
+        let paths = (names + ["deep", "deep/er"]).map { "\(mount.file($0))" }
+        let outcome = try await Command.run("\(program)", ["\(mount.path)"] + paths)
+        #expect(outcome.status == 0 && outcome.error.isEmpty, "\(outcome.error)")
+        // Not before: an inode with pages in memory is not dropped.
+        let expected = try names.flatMap { try mount.bytes($0) } + Array("er\nw\n".utf8)
+        expectSame(outcome.output, expected, "what the handles lead to")
+      }
+    }
+  }
+}
