@@ -6,7 +6,7 @@ BUILD = .build/release
 # Root needs no sudo, and a container often has none.
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
-.PHONY: all demo check test load fuzz differential test-asan test-tsan test-valgrind test-torch lint format deps test-deps \
+.PHONY: all demo check test load fuzz differential differential-torch test-asan test-tsan test-valgrind test-torch lint format deps test-deps \
   install uninstall deb check-install clean
 
 # The Swift runtime and libfuse are in the executable, so that it runs where there are neither. STATIC_FUSE=no leaves libfuse out.
@@ -65,12 +65,22 @@ test-valgrind: deps test-deps
 ## test-torch: what PyTorch itself saves, mounted and packed, OBJECTS=300 random ones in both forms
 OBJECTS ?= 300
 TORCH = .build/torch
+define INSTALL_TORCH
+$(TORCH)/bin/python3 -c 'import numpy, safetensors, torch' 2>/dev/null || { \
+  echo "Installing PyTorch into $(TORCH)"; python3 -m venv $(TORCH) && \
+  $(TORCH)/bin/pip install -q --disable-pip-version-check -r Tests/Reference/torch.txt; \
+}
+endef
 test-torch: all
-	@$(TORCH)/bin/python3 -c 'import safetensors, torch' 2>/dev/null || { \
-	  echo "Installing PyTorch into $(TORCH)"; python3 -m venv $(TORCH) && \
-	  $(TORCH)/bin/pip install -q --disable-pip-version-check -r Tests/Reference/torch.txt; \
-	}
+	@$(INSTALL_TORCH)
 	$(SUDO) $(TORCH)/bin/python3 Tests/Reference/torch_saves.py $(BUILD)/stmount $(BUILD)/stpack $(OBJECTS) $(SEED)
+
+## differential-torch: this reader against torch.load, on FILES=20000 changed files from chance's SEED=1
+FILES ?= 20000
+differential-torch: deps
+	$(SWIFT) build -c release --product verdicts
+	@$(INSTALL_TORCH)
+	$(TORCH)/bin/python3 Tests/Reference/torch_differential.py $(BUILD)/verdicts $(FILES) $(SEED)
 
 ## lint: the formatting rules, strictly
 lint:

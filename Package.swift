@@ -95,7 +95,7 @@ let package = Package(
 
     // What this reader makes of files, for the comparison with the reference.
     .executableTarget(
-      name: "verdicts", dependencies: ["Models", "Safetensors", systemPackage], path: "Tests/Verdicts",
+      name: "verdicts", dependencies: ["Models", "PyTorch", "Safetensors", systemPackage], path: "Tests/Verdicts",
       swiftSettings: settings),
 
     // The inner loops of views, as Benchmarks/views measures them.

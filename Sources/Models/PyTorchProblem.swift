@@ -13,7 +13,8 @@ extension FormatError {
         "this is an archive of torch.package, code with its data: load it with torch.package and save the state_dict"
     case .foreign(.exported):
       return
-        "this is an exported program (torch.export, .pt2) without its weights in the form that is read here: load it and save the state_dict"
+        "this is a program of torch.export (.pt2) of PyTorch before 2.8, whose weights are pickles in it: load it with "
+        + "torch.export.load and save its state_dict"
     case .foreign(.oldTorchScript):
       return
         "this is TorchScript of PyTorch 1.0 to 1.2 (model.json): load it with torch.jit.load of PyTorch 1.3 and save it again"

@@ -3,12 +3,29 @@ internal import Safetensors
 internal import SystemPackage
 
 extension PyTorchFile {
-  /// The form of a file that begins with these bytes, as long as it is no safetensors file: the length of a
-  /// header may look like an archive, but no header begins with NUL, as the first method of an archive that
-  /// is not compressed does.
-  static func form(of start: [UInt8], fileSize: UInt64) -> Form? {
-    let isHeader = (try? HeaderPrefix.length(start: start, fileSize: fileSize)) != nil
-    return isHeader && start.count > 8 && start[8] != 0 ? nil : form(of: start)
+  /// The form of a file that begins with `start`; nil of a safetensors file, whose header's length may look
+  /// like an archive. No header begins with NUL, as the first method of an archive that is not compressed
+  /// does.
+  static func form(of start: [UInt8], in file: SourceFile, _ path: FilePath) throws(ModelError) -> Form? {
+    let form = form(of: start)
+    guard form == .archive, start.count > 8, start[8] != 0,
+      (try? HeaderPrefix.length(start: start, fileSize: file.size)) != nil
+    else { return form }
+    // An archive is found by the record at its end: APPNOTE 4.3.16.
+    let count = min(file.size, 65_535 + 22)
+    let end = try ModelError.translating("read", path) {
+      try file.read(from: file.size - count, count: Int(count))
+    }
+    let record = Array("PK\u{5}\u{6}".utf8)
+    if end.indices.dropLast(21).contains(where: {
+      end[$0] == record[0] && end[$0..<$0 + 4].elementsEqual(record)
+    }) {
+      throw ModelError(
+        .malformed, path,
+        "it can be read as safetensors and as an archive of PyTorch, which would be two models: refused; do not load it"
+      )
+    }
+    return nil
   }
 }
 

@@ -45,7 +45,7 @@ package struct Shard: Sendable {
     let start = try ModelError.translating("read", path) {
       try file.read(from: 0, count: Int(min(file.size, UInt64(ForeignFormat.prefixSize))))
     }
-    if let form = PyTorchFile.form(of: start, fileSize: file.size) {
+    if let form = try PyTorchFile.form(of: start, in: file, path) {
       format = .pyTorch
       (header, omitted, unknownGlobals) = try Self.readPyTorch(file, form, path, lenient: lenient)
     } else {
@@ -63,7 +63,8 @@ package struct Shard: Sendable {
   {
     try ModelError.translating("read", path) {
       do {
-        let contents = try PyTorchFile(FileSource(file: file), form: form)
+        let contents = try PyTorchFile(
+          FileSource(file: file), form: form, exportReader: ExportedProgram.tensors)
         guard contents.trailingBytes == 0 || lenient else {
           throw FormatError(trailing: contents.trailingBytes, fileSize: file.size)
         }

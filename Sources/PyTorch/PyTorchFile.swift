@@ -19,21 +19,25 @@ package struct PyTorchFile: Sendable {
     case archive
     /// Five pickles and then the storages, before that.
     case legacy
+    /// A tar archive, before 0.1.10.
+    case tar
   }
 
-  /// The form of a file that begins with these bytes, some thirty; nil where it has neither. Not every
+  /// The form of a file that begins with these bytes, some thirty; nil where it has none. Not every
   /// archive is PyTorch's.
   package static func form(of prefix: [UInt8]) -> Form? {
     if prefix.starts(with: "PK\u{3}\u{4}".utf8) { return .archive }
+    if LegacyTar.isStart(prefix) { return .tar }
     return LegacyFile.magicEnd(of: prefix) == nil ? nil : .legacy
   }
 
   /// Reads what describes a file's tensors, and nothing of their contents. Takes time and memory in
-  /// proportion to that.
-  package init(_ source: some ByteSource, form: Form) throws(FormatError) {
+  /// proportion to that. Without `exportReader` a program of torch.export is refused.
+  package init(_ source: some ByteSource, form: Form, exportReader: ExportReader? = nil) throws(FormatError) {
     switch form {
-    case .archive: try self.init(archive: source)
+    case .archive: try self.init(archive: source, exportReader)
     case .legacy: try self.init(legacy: source)
+    case .tar: try self.init(tar: source)
     }
   }
 
@@ -46,9 +50,25 @@ package struct PyTorchFile: Sendable {
     trailingBytes = source.size - file.end
   }
 
-  private init(archive source: some ByteSource) throws(FormatError) {
+  private init(tar source: some ByteSource) throws(FormatError) {
+    let file = try LegacyTar(source)
+    var table = TensorTable()
+    try TensorWalk.walk(file.pickle, storages: [], externals: file.externals, into: &table)
+    self.table = table
+    unknownGlobals = file.pickle.unknownGlobals
+    trailingBytes = 0
+  }
+
+  private init(archive source: some ByteSource, _ exportReader: ExportReader?) throws(FormatError) {
     let archive = try TorchArchive(source)
     try archive.checkByteOrder()
+    if try archive.entry("data.pkl".utf8) == nil {
+      guard let exportReader else { throw FormatError(at: nil, .foreign(.exported)) }
+      table = try TensorTable(exported: archive, reader: exportReader)
+      unknownGlobals = []
+      trailingBytes = 0
+      return
+    }
     // An archive of TorchScript has its modules in one pickle, and in another what its code calls CONSTANTS.
     let constants = try archive.entry("constants.pkl".utf8)
     var table = TensorTable()

@@ -26,6 +26,8 @@ public struct ZipFile: Sendable {
     public var centralSize: UInt32?
     /// What the central directory says in place of where the local header is.
     public var centralOffset: UInt32?
+    /// The external attributes.
+    public var attributes: UInt32 = 0
     /// The beginning of the local extra field.
     public var localExtra: [UInt8] = []
     /// The central extra field.
@@ -80,7 +82,9 @@ public struct ZipFile: Sendable {
       central += Fixtures.bytes(entry.method) + Fixtures.bytes(UInt32(0)) + Fixtures.bytes(entry.checksum)
       central += Fixtures.bytes(size) + Fixtures.bytes(size)
       central += Fixtures.bytes(UInt16(entry.name.count)) + Fixtures.bytes(UInt16(entry.centralExtra.count))
-      central += [UInt8](repeating: 0, count: 10) + Fixtures.bytes(entry.centralOffset ?? UInt32(start))
+      central +=
+        [UInt8](repeating: 0, count: 6) + Fixtures.bytes(entry.attributes)
+        + Fixtures.bytes(entry.centralOffset ?? UInt32(start))
       central += entry.name + entry.centralExtra
     }
     var end: [UInt8] = []

@@ -1,4 +1,5 @@
 import Fixtures
+import SystemPackage
 import Testing
 
 @testable import PyTorch
@@ -89,6 +90,17 @@ import Testing
     Case("two entries of one name: readers take the first or the last") {
       $0.entries.insert(.init("archive/data.pkl", payload.pickle), at: 1)
     },
+    Case("two entries whose names differ by case: PyTorch takes either for the other") {
+      $0.entries.append(.init("archive/BYTEORDER", "big".utf8))
+    },
+    .entry("a name in capitals, which PyTorch takes for its own", "archive/byteorder") {
+      $0 = .init("archive/BYTEORDER", "big".utf8)
+    },
+    .entry("an attribute of directories, whose contents PyTorch does not read", "archive/data/0") {
+      $0.attributes = 0x10
+    },
+    Case("a directory with contents") { $0.entries.append(.init("archive/data/", [1])) },
+    Case("a directory that goes up") { $0.entries.append(.init("archive/../", [])) },
     Case("two directories with a data.pkl each") {
       $0.entries.append(.init("other/data.pkl", payload.pickle))
     },
@@ -132,6 +144,83 @@ import Testing
     archive.entries.append(code)
     archive.entries.append(.init("archive/.data/serialization_id", "1".utf8))
     #expect(try read(archive.bytes).names == ["w"])
+  }
+
+  @Test(
+    "Archives that were zipped anew are accepted: directories, their attributes, litter of macOS, other orders"
+  )
+  func zippedAnew() throws {
+    var archive = Self.sound
+    archive.hasWideEnd = false
+    for index in archive.entries.indices { archive.entries[index].flags = 0 }
+    var directory = ZipFile.Entry("archive/", [])
+    directory.attributes = 0x41ED_0010
+    archive.entries.insert(directory, at: 0)
+    archive.entries.append(.init("archive/data/", []))
+    archive.entries.append(.init("__MACOSX/archive/._data.pkl", [1]))
+    archive.entries.append(.init("archive/.DS_Store", [1]))
+    #expect(try read(archive.bytes).names == ["w"])
+    archive.entries.reverse()
+    #expect(try read(archive.bytes).names == ["w"])
+    // Sizes in the local header as well as behind the contents, as bsdtar has them.
+    for index in archive.entries.indices where !archive.entries[index].contents.isEmpty {
+      archive.entries[index].flags = 1 << 3
+      archive.entries[index].localSize = UInt32(archive.entries[index].contents.count)
+    }
+    #expect(try read(archive.bytes).names == ["w"])
+  }
+
+  @Test("Checksums of 0 are none: torch.serialization.set_crc32_options(False)")
+  func withoutChecksums() throws {
+    var archive = Self.sound
+    for index in archive.entries.indices { archive.entries[index].checksum = 0 }
+    #expect(try read(archive.bytes).names == ["w"])
+  }
+
+  @Test("Compressed pickles and storages are refused by the entry's name")
+  func compressed() {
+    for name in ["archive/data.pkl", "archive/data/0", "archive/byteorder"] {
+      var archive = Self.sound
+      archive.change(name) { $0.method = 8 }
+      #expect(refusal(of: archive.bytes)?.problem == .compressed(entry: Array(name.utf8)))
+    }
+  }
+
+  @Test(
+    "Storages of 4 GiB and more, with the 64 bits that PyTorch writes into local headers", arguments: [0, 1])
+  func large(zeros: Int) throws {
+    // The entry's own header, the central directory's, and the descriptor, for contents that are not in
+    // memory.
+    let size: UInt64 = 1 << 32 + 4
+    let wide = size.bytes + (zeros == 1 ? UInt64(0) : size).bytes
+    var entry = ZipFile.Entry("archive/data/0", [])
+    entry.flags = 1 << 11 | 1 << 3
+    entry.localExtra = [1, 0, 16, 0] + wide
+    entry.centralSize = .max
+    entry.centralExtra = [1, 0, 16, 0] + size.bytes + size.bytes
+    entry.descriptor = Array("PK\u{7}\u{8}".utf8) + [0, 0, 0, 0] + size.bytes + size.bytes
+    entry.checksum = 0
+    var file = TorchFile()
+    let storage = file.addStorage("Byte", count: 0)
+    let id: [PickledValue] = [
+      .string("storage"), .global("torch", "ByteStorage"), .string("\(storage)"), .string("cpu"),
+      .int(Int(size)),
+    ]
+    file.object = .dictionary([
+      "w": .call(
+        .global("torch._utils", "_rebuild_tensor_v2"),
+        [
+          .persistent(.tuple(id)), .int(Int(size) - 1), .tuple([.int(1)]), .tuple([.int(1)]), .bool(false),
+          .ordered([:]),
+        ])
+    ])
+    var archive = file.archive
+    archive.entries.removeAll { $0.name == entry.name }
+    archive.entries.append(entry)
+    archive.hasWideEnd = true
+    let source = SparseSource(archive.bytes, hole: size, at: archive.offset(of: "archive/data/0"))
+    let tensor = try #require(try PyTorchFile(source, form: .archive).tensors.first)
+    #expect(tensor.range.lowerBound == UInt64(archive.offset(of: "archive/data/0")) + size - 1)
   }
 
   @Test("An archive in an archive, or one that is no model, has no data.pkl at the top")
@@ -182,4 +271,35 @@ import Testing
 
 extension Int {
   fileprivate var bytes: [UInt8] { (0..<4).map { UInt8(truncatingIfNeeded: self >> (8 * $0)) } }
+}
+
+extension UInt64 {
+  fileprivate var bytes: [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: self >> (8 * $0)) } }
+}
+
+/// Bytes with zeros among them that nobody stores. The records at the end count them.
+private struct SparseSource: ByteSource {
+  private var bytes: [UInt8]
+  private let hole: UInt64
+  private let start: Int
+
+  init(_ bytes: [UInt8], hole: UInt64, at start: Int) {
+    (self.bytes, self.hole, self.start) = (bytes, hole, start)
+    // The 64 bits of where the central directory is, and of where the record of the end is.
+    let end64 = bytes.count - 22 - 20 - 56
+    for position in [end64 + 48, bytes.count - 22 - 20 + 8] {
+      let number = littleEndian(bytes, at: position, count: 8) + hole
+      self.bytes.replaceSubrange(position..<position + 8, with: number.bytes)
+    }
+    self.bytes.replaceSubrange(bytes.count - 6..<bytes.count - 2, with: [0xFF, 0xFF, 0xFF, 0xFF])
+  }
+
+  var size: UInt64 { UInt64(bytes.count) + hole }
+
+  func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
+    (offset..<offset + UInt64(count)).map { position in
+      if position < UInt64(start) { return bytes[Int(position)] }
+      return position < UInt64(start) + hole ? 0 : bytes[Int(position - hole)]
+    }
+  }
 }

@@ -1,12 +1,13 @@
 import Models
+import PyTorch
 import Safetensors
 import SystemPackage
 
 /// What this reader makes of files, for Tests/Reference/differential.py.
 ///
-/// Standard input holds files one after the other, each behind its length of four bytes, little-endian. Standard output has
-/// one line of JSON for each: the tensors as arrays of name, dtype, shape and data range, and the metadata; or the error's
-/// name. Names and metadata are in hexadecimal.
+/// Standard input holds files one after the other, each behind its length of four bytes, little-endian.
+/// Standard output has one line of JSON for each: the tensors as arrays of name, dtype, shape and data range,
+/// and the metadata; or the error's name. Names and metadata are in hexadecimal.
 @main enum Verdicts {
   static func main() {
     while let prefix = read(4) {
@@ -31,6 +32,9 @@ import SystemPackage
   }
 
   private static func verdict(_ file: [UInt8]) -> String {
+    if let form = PyTorchFile.form(of: Array(file.prefix(ForeignFormat.prefixSize))) {
+      return verdict(file, form)
+    }
     do throws(HeaderError) {
       let size = UInt64(file.count)
       let length = try HeaderPrefix.length(
@@ -52,6 +56,23 @@ import SystemPackage
       case .duplicateMetadataKey: return #"{"error": "DuplicateMetadataKey"}"#
       default: return #"{"error": "\#(error.referenceName ?? "")"}"#
       }
+    }
+  }
+
+  /// Of a file of PyTorch, for Tests/Reference/torch_differential.py: the tensors as arrays of name, element
+  /// type, shape, strides and the first one's byte, and the names that are left out; or the error.
+  private static func verdict(_ file: [UInt8], _ form: PyTorchFile.Form) -> String {
+    do throws(FormatError) {
+      let read = try PyTorchFile(file, form: form)
+      let tensors = read.tensors.map { tensor in
+        #"[\#(hex(tensor.name)), "\#(tensor.type.rawValue)", \#(Array(tensor.shape)), \#(Array(tensor.strides)), "#
+          + "\(tensor.range.lowerBound)]"
+      }
+      let omitted = read.omissions.map { hex($0.name) }
+      return
+        #"{"tensors": [\#(tensors.joined(separator: ", "))], "omitted": [\#(omitted.joined(separator: ", "))]}"#
+    } catch {
+      return #"{"error": \#(hex(Array("\(error)".utf8)[...]))}"#
     }
   }
 

@@ -20,7 +20,8 @@ struct TorchArchive<Source: ByteSource> {
     func directory(of name: String) -> ArraySlice<UInt8>? {
       archive.entries.first { $0.isCalled(name) }?.directory
     }
-    guard let root = directory(of: "data.pkl") else {
+    // A program of torch.export has this in place of a pickle.
+    guard let root = directory(of: "data.pkl") ?? directory(of: "archive_format") else {
       for (name, kind) in foreignNames where directory(of: name) != nil {
         throw FormatError(at: nil, .foreign(kind))
       }
@@ -36,7 +37,7 @@ struct TorchArchive<Source: ByteSource> {
   /// What tells an archive without a pickle of its own.
   private static var foreignNames: KeyValuePairs<String, FormatError.ForeignArchive> {
     [
-      ".data/extern_modules": .package, "archive_format": .exported,
+      ".data/extern_modules": .package,
       "serialized_exported_program.json": .exported,
       "model.json": .oldTorchScript,
     ]
@@ -67,9 +68,14 @@ struct TorchArchive<Source: ByteSource> {
   /// Where each storage of a pickle is; they are entries below `directory`, called by their keys.
   func storages(of pickle: Pickle, in directory: String) throws(FormatError) -> [Range<UInt64>?] {
     var ranges: [Range<UInt64>?] = []
+    // A long key may be recalled a million times.
+    var entries: [Pickle.Text: ZipEntry?] = [:]
     for storage in pickle.storages {
-      let key = Array(pickle[storage.key])
-      guard let data = try entry(Array(directory.utf8) + key), !data.isDirectory else {
+      if entries[storage.key] == nil {
+        let found = try entry(Array(directory.utf8) + Array(pickle[storage.key]))
+        entries[storage.key] = .some(found)
+      }
+      guard let data = entries[storage.key] ?? nil, !data.isDirectory else {
         ranges.append(nil)
         continue
       }
@@ -78,14 +84,15 @@ struct TorchArchive<Source: ByteSource> {
       guard !isLarge, data.count == size else {
         throw FormatError(
           at: data.headerOffset,
-          .malformed(.storage(key), "has \(data.count) bytes, but \(storage.count) elements"))
+          .malformed(
+            .storage(Array(pickle[storage.key])), "has \(data.count) bytes, but \(storage.count) elements"))
       }
       ranges.append(data.dataRange)
     }
     return ranges
   }
 
-  private func checkStored(_ entry: ZipEntry) throws(FormatError) {
+  func checkStored(_ entry: ZipEntry) throws(FormatError) {
     if entry.method != 0 { throw FormatError(at: entry.headerOffset, .compressed(entry: entry.name)) }
   }
 

@@ -158,20 +158,26 @@ struct ZipArchive {
       guard entry.headerOffset <= end, UInt64(ZipEntry.localCount) <= end - entry.headerOffset else {
         throw refuse("is said to be where none can be")
       }
-      let header = try source.bytes(from: entry.headerOffset, count: ZipEntry.localCount)
-      let nameCount = Int(littleEndian(header, at: 26, count: 2))
-      let names = nameCount + Int(littleEndian(header, at: 28, count: 2))
-      let namesStart = entry.headerOffset + UInt64(ZipEntry.localCount)
+      // Most extra fields are no longer than 64 bytes and the 64 bits of sizes.
+      let expected = ZipEntry.localCount + entry.name.count + 128
+      var header = try source.bytes(
+        from: entry.headerOffset, count: Int(min(UInt64(expected), end - entry.headerOffset)))
+      let nameEnd = ZipEntry.localCount + Int(littleEndian(header, at: 26, count: 2))
+      let headerCount = nameEnd + Int(littleEndian(header, at: 28, count: 2))
       guard littleEndian(header, at: 0, count: 4) == ZipEntry.localSignature,
-        UInt64(names) <= end - namesStart
+        UInt64(headerCount) <= end - entry.headerOffset
       else {
         throw refuse("is not where the central directory says")
       }
-      let text = try source.bytes(from: namesStart, count: names)
-      guard entry.agrees(withLocal: header, text[..<nameCount], text[nameCount...]) else {
+      if headerCount > header.count {
+        header = try source.bytes(from: entry.headerOffset, count: headerCount)
+      }
+      guard
+        entry.agrees(withLocal: header, header[ZipEntry.localCount..<nameEnd], header[nameEnd..<headerCount])
+      else {
         throw refuse("is described in two ways: its own header and the central directory differ")
       }
-      let dataOffset = namesStart + UInt64(names)
+      let dataOffset = entry.headerOffset + UInt64(headerCount)
       guard dataOffset <= next, entry.storedCount <= next - dataOffset else {
         throw refuse("overlaps what follows it")
       }

@@ -58,7 +58,7 @@ extension PickleMachine {
     case .dictionary: return try copy(first(of: arguments), as: .dictionary, isEmpty: isNew)
     case .getattr:
       // (object, name), and sometimes a value in its place.
-      let items = pickle.items(of: arguments)
+      let items = pickle.containers[Int(arguments)].count > 3 ? [] : pickle.items(of: arguments)
       guard items.count >= 2, let name = pickle.string(items[1]) else {
         throw error("it asks an object for an attribute whose name is not in the file")
       }
@@ -98,7 +98,12 @@ extension PickleMachine {
         throw error("it describes far more than it holds, by copying the same list again and again")
       }
       items = pickle.items(of: row)
-      if kind == .dictionary, other != .dictionary { items = try pairs(items) }
+      if kind == .dictionary, other != .dictionary {
+        items = try pairs(items)
+        for position in stride(from: 0, to: items.count, by: 2) {
+          items[position] = interned(items[position])
+        }
+      }
       if kind != .dictionary, other == .dictionary { items = pickle.entries(of: row).map(\.key) }
     } else if !isEmpty, case .object? = source {
       return nil
@@ -140,7 +145,11 @@ extension PickleMachine {
   /// What a persistent id stands for: `("storage", class, key, location, count)`, in files of the old form
   /// with a sixth item, or `("module", class, file, source)`, which is the class.
   mutating func persistent(_ id: Pickle.Value) throws(FormatError) -> Pickle.Value {
-    let items = pickle.sequence(id) ?? []
+    var items: [Pickle.Value] = []
+    // Longer ones may be recalled a million times.
+    if case .container(let row) = id, pickle.containers[Int(row)].count <= 6 {
+      items = pickle.sequence(id) ?? []
+    }
     if pickle.isString(items.first, "module"), items.count == 4, case .global = items[1] { return items[1] }
     if references == .kept {
       // (class, file, source).
@@ -151,29 +160,40 @@ extension PickleMachine {
     guard (5...6).contains(items.count), pickle.isString(items[0], "storage"),
       case .storage(let type)? = pickle.meaning(items[1]), let count = pickle.count(items[4])
     else { throw error("it refers to something other than a storage") }
-    let root = try storage(items[2], type, count)
+    let root = try storage(items[2], type, count, inArchive: items.count == 5)
     guard items.count == 6, items[5] != .none else { return .storage(UInt32(root)) }
     // A part of that storage, with a key of its own: the key, where it begins, and its size.
     guard let view = pickle.sequence(items[5]), view.count == 3, let start = pickle.count(view[1]),
       let size = pickle.count(view[2])
     else { throw error("it refers to a part of a storage that cannot be") }
-    return .storage(UInt32(try storage(view[0], type, size, start: start, root: root)))
+    return .storage(UInt32(try storage(view[0], type, size, start: start, root: root, inArchive: false)))
   }
 
   /// The row of a key's storage. The first reference to it decides what it is; torch.load, too, ignores the
-  /// others.
+  /// others, but for those to an archive's storage without elements.
   private mutating func storage(
-    _ key: Pickle.Value, _ type: ElementType, _ count: UInt64, start: UInt64 = 0, root: Int32 = -1
+    _ key: Pickle.Value, _ type: ElementType, _ count: UInt64, start: UInt64 = 0, root: Int32 = -1,
+    inArchive: Bool
   ) throws(FormatError) -> Int32 {
     guard case .text(let text) = key else { throw error("it refers to a storage by what is no key") }
-    if let row = storageRowsOfTexts[text] { return row }
-    let bytes = Array(pickle[pickle.texts[Int(text)]])
-    let row = storageRows[bytes] ?? Int32(pickle.storages.count)
-    storageRowsOfTexts[text] = row
-    guard row == pickle.storages.count else { return row }
-    storageRows[bytes] = row
+    var row = storageRowsOfTexts[text]
+    var bytes: [UInt8] = []
+    if row == nil {
+      bytes = Array(pickle[pickle.texts[Int(text)]])
+      row = storageRows[bytes]
+    }
+    if let row {
+      let known = pickle.storages[Int(row)]
+      if known.count > 0 || !inArchive || (known.type == type && count == 0) {
+        storageRowsOfTexts[text] = row
+        return row
+      }
+    }
+    let added = Int32(pickle.storages.count)
     pickle.storages.append(
       Pickle.Storage(type: type, key: pickle.texts[Int(text)], count: count, start: start, root: root))
-    return row
+    storageRowsOfTexts[text] = added
+    if !bytes.isEmpty || row == nil { storageRows[bytes] = added }
+    return added
   }
 }

@@ -129,13 +129,10 @@ extension Pickle {
     return entries
   }
 
-  /// What Python compares of a key: True is 1, and a string is the same wherever it is.
+  /// What Python compares of a key: True is 1. Texts are the same row where they are the same.
   private enum Key: Hashable {
     case value(Value)
     case integer(Int64)
-    case text(ArraySlice<UInt8>)
-    case bytes(ArraySlice<UInt8>)
-    case global(ArraySlice<UInt8>, ArraySlice<UInt8>)
   }
 
   /// Nil of a number that is not looked at.
@@ -145,9 +142,6 @@ extension Pickle {
     case .bool(let value): .integer(value ? 1 : 0)
     case .small(let number): .integer(Int64(number))
     case .large(let row): .integer(integers[Int(row)])
-    case .text(let row): .text(self[texts[Int(row)]])
-    case .bytes(let row): .bytes(self[texts[Int(row)]])
-    case .global(let row): .global(self[globals[Int(row)].module], self[globals[Int(row)].name])
     default: .value(key)
     }
   }

@@ -30,11 +30,16 @@ package struct PickleMachine {
   private var memoCount = 0
   /// The rows of globals by module and name, and which of them are refused.
   private var globalRows: [[UInt8]: UInt32] = [:]
+  private var globalRowsOfTexts: [UInt64: UInt32] = [:]
+  private var globalBytes = 0
   var refusedRows: Set<UInt32> = []
   private var refusal: FormatError?
   /// The rows of storages by key, and by the key's row among the texts.
   var storageRows: [[UInt8]: Int32] = [:]
   var storageRowsOfTexts: [UInt32: Int32] = [:]
+  /// The first row of each text that is a key of a dictionary, by its bytes and by its rows.
+  private var keys: [[UInt8]: UInt32] = [:]
+  private var keysOfTexts: [UInt32: UInt32] = [:]
   /// How many values have been copied from one container to another.
   var copied = 0
   /// Where the opcode is that is being read.
@@ -170,7 +175,13 @@ package struct PickleMachine {
       guard case .text(let name) = try pop(), case .text(let module) = try pop() else {
         throw error("it makes a global of what is no name")
       }
-      stack.append(.global(try global(pickle.texts[Int(module)], pickle.texts[Int(name)])))
+      // Both may be recalled a million times.
+      let texts = UInt64(module) << 32 | UInt64(name)
+      var row = globalRowsOfTexts[texts]
+      if row == nil { row = try global(pickle.texts[Int(module)], pickle.texts[Int(name)]) }
+      guard let row else { break }
+      globalRowsOfTexts[texts] = row
+      stack.append(.global(row))
     case .newObject, .reduce:
       let arguments = try pop()
       let function = try pop()
@@ -198,6 +209,7 @@ package struct PickleMachine {
     case .dict:
       let mark = try popMark()
       guard (stack.count - mark).isMultiple(of: 2) else { throw error("a key of a dictionary has no value") }
+      internKeys(from: mark)
       collect(.dictionary, from: mark)
     case .emptyTuple: collect(.tuple, from: stack.count)
     case .tuple1: try collect(.tuple, last: 1)
@@ -288,6 +300,11 @@ package struct PickleMachine {
   private mutating func global(_ module: Pickle.Text, _ name: Pickle.Text) throws(FormatError) -> UInt32 {
     let key = Array(pickle[module]) + [0] + Array(pickle[name])
     if let row = globalRows[key] { return row }
+    // A thousand modules and a thousand names are a million globals.
+    globalBytes += key.count
+    guard globalBytes <= 1 << 16 + 2 * pickle.bytes.count else {
+      throw error("it names far more classes than it holds names")
+    }
     let row = UInt32(pickle.globals.count)
     let full = Array(pickle[module]) + [UInt8(ascii: ".")] + Array(pickle[name])
     let meaning = Global(full: full, isTorchScript: references == .torchScript)
@@ -324,6 +341,7 @@ package struct PickleMachine {
     guard start > bottom, (stack.count - start).isMultiple(of: 2) else {
       throw error("it sets items of what is not there")
     }
+    internKeys(from: start)
     switch stack[start - 1] {
     case .container(let row) where pickle.containers[Int(row)].kind == .dictionary:
       pickle.append(stack[start...], to: row)
@@ -336,6 +354,23 @@ package struct PickleMachine {
     default: throw error("it sets items of what is no dictionary")
     }
     stack.removeSubrange(start...)
+  }
+
+  private mutating func internKeys(from start: Int) {
+    for position in stride(from: start, to: stack.count, by: 2) {
+      stack[position] = interned(stack[position])
+    }
+  }
+
+  /// A key of a dictionary as every dictionary has it, so that equal texts are one row.
+  mutating func interned(_ key: Pickle.Value) -> Pickle.Value {
+    guard case .text(let row) = key else { return key }
+    if let first = keysOfTexts[row] { return .text(first) }
+    let bytes = Array(pickle[pickle.texts[Int(row)]])
+    let first = keys[bytes] ?? row
+    keys[bytes] = first
+    keysOfTexts[row] = first
+    return .text(first)
   }
 
   /// Gives a state to the value on the top.

@@ -4,8 +4,11 @@ struct TensorReader {
   let pickle: Pickle
   /// Where the storage of each row of the pickle's lies in the file.
   let storages: [Range<UInt64>?]
+  /// What the persistent ids are: tar files.
+  private let externals: [External]
   /// What the calls have been found to be.
   private var found: [Result?]
+  private var foundExternals: [Int: Result] = [:]
   /// The layouts by the tuples of shape and strides.
   private var layouts: [Tuples: UInt32] = [:]
   /// Dictionaries of tensors' metadata that have been looked at: whether they change the elements.
@@ -15,6 +18,9 @@ struct TensorReader {
 
   /// More dimensions than any tensor has: PyTorch's own loops end at 64.
   static let maximumRank = 1024
+
+  /// More arguments than any function of tensors has.
+  private static let maximumArguments = 64
 
   /// What a call makes.
   enum Result {
@@ -29,9 +35,10 @@ struct TensorReader {
   }
 
   /// `storages` has a place for each of the pickle's.
-  init(_ pickle: Pickle, storages: [Range<UInt64>?]) {
+  init(_ pickle: Pickle, storages: [Range<UInt64>?], externals: [External]) {
     self.pickle = pickle
     self.storages = storages
+    self.externals = externals
     found = Array(repeating: nil, count: pickle.tensors.count)
     room = 1 << 16 + pickle.size
   }
@@ -56,11 +63,17 @@ struct TensorReader {
     // A tensor may be said to be another one. No writer goes on with that.
     for _ in 0..<16 {
       let call = pickle.tensors[row]
+      guard pickle.containers[Int(call.arguments)].count <= Self.maximumArguments else {
+        throw error(row, name, "is made in an unusual way")
+      }
       var rebuild = call.rebuild
       var arguments = pickle.items(of: call.arguments)
       if rebuild == .fromType {
         // (function, class, arguments, state), whatever the class is.
-        guard arguments.count >= 3, let own = pickle.sequence(arguments[2]) else {
+        guard arguments.count >= 3, case .container(let tuple) = arguments[2],
+          pickle.containers[Int(tuple)].count <= Self.maximumArguments,
+          let own = pickle.sequence(arguments[2])
+        else {
           throw error(row, name, "is made in an unusual way")
         }
         switch pickle.meaning(arguments[0]) {
@@ -88,6 +101,8 @@ struct TensorReader {
         } else if case .tensor(let data) = state[0] {
           row = Int(data)
           continue
+        } else if case .external(let data) = state[0] {
+          return try external(Int(data), name: name, into: &table)
         } else {
           throw error(row, name, "has a state that PyTorch does not know")
         }
@@ -135,6 +150,36 @@ struct TensorReader {
       throw error(row, name, "reaches beyond its storage, or has more bytes than a file can")
     }
     return add(type, range, layout, &table)
+  }
+
+  /// What a persistent id stands for.
+  mutating func external(_ row: Int, name: [UInt8], into table: inout TensorTable) throws(FormatError)
+    -> Result
+  {
+    if let result = foundExternals[row] { return result }
+    let result = try readExternal(row, name, &table)
+    foundExternals[row] = result
+    return result
+  }
+
+  private func readExternal(_ row: Int, _ name: [UInt8], _ table: inout TensorTable) throws(FormatError)
+    -> Result
+  {
+    func error(_ position: UInt64?, _ text: String) -> FormatError {
+      FormatError(at: position, .malformed(.tensor(name), text))
+    }
+    switch externals.indices.contains(row) ? externals[row] : .missing {
+    case .missing: throw error(nil, "is not in the archive")
+    case .storage(let type, _): return .omission(type, .bareStorage)
+    case .tensor(let type, let bytes, let offset, let shape, let strides, let position):
+      guard let layout = TensorTable.Layout(shape, strides, start: table.dimensions.count),
+        let range = Self.range(offset, layout, type.byteCount, in: bytes)
+      else { throw error(position, "reaches beyond its storage, or has more bytes than a file can") }
+      table.dimensions += shape
+      table.dimensions += strides
+      table.layouts.append(layout)
+      return add(type, range, UInt32(table.layouts.count - 1), &table)
+    }
   }
 
   private func add(_ type: ElementType, _ range: Range<UInt64>, _ layout: UInt32, _ table: inout TensorTable)

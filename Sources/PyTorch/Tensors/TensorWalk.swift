@@ -28,20 +28,22 @@ struct TensorWalk {
 
   /// Adds those of a pickle to `table`, all below `name`.
   static func walk(
-    _ pickle: Pickle, storages: [Range<UInt64>?], name: String = "", into table: inout TensorTable
+    _ pickle: Pickle, storages: [Range<UInt64>?], externals: [External] = [], name: String = "",
+    into table: inout TensorTable
   ) throws(FormatError) {
-    var walk = TensorWalk(pickle, storages, Array(name.utf8), table)
+    let reader = TensorReader(pickle, storages: storages, externals: externals)
+    var walk = TensorWalk(reader, Array(name.utf8), table)
     // Not two tables while it grows.
     table = TensorTable()
     _ = try walk.visit(pickle.root, depth: 0)
     table = walk.table
   }
 
-  private init(_ pickle: Pickle, _ storages: [Range<UInt64>?], _ name: [UInt8], _ table: TensorTable) {
-    self.pickle = pickle
+  private init(_ reader: TensorReader, _ name: [UInt8], _ table: TensorTable) {
+    pickle = reader.pickle
+    self.reader = reader
     self.table = table
     self.name = name
-    reader = TensorReader(pickle, storages: storages)
     containers = Array(repeating: .new, count: pickle.containers.count)
     objects = Array(repeating: .new, count: pickle.objects.count)
     steps = 1 << 16 + 4 * pickle.size
@@ -80,10 +82,10 @@ struct TensorWalk {
     switch value {
     case .tensor(let row):
       let name = try writtenName()
-      switch try reader.tensor(Int(row), name: name, into: &table) {
-      case .tensor(let description): table.add(name, description)
-      case .omission(let type, let reason): table.omit(name, type, reason)
-      }
+      add(try reader.tensor(Int(row), name: name, into: &table), name)
+    case .external(let row):
+      let name = try writtenName()
+      add(try reader.external(Int(row), name: name, into: &table), name)
     case .storage(let row): table.omit(try writtenName(), pickle.storages[Int(row)].type, .bareStorage)
     case .container(let row):
       guard containers[Int(row)] == .new else { return containers[Int(row)] == .open }
@@ -105,6 +107,13 @@ struct TensorWalk {
     default: return false
     }
     return true
+  }
+
+  private mutating func add(_ result: TensorReader.Result, _ name: [UInt8]) {
+    switch result {
+    case .tensor(let description): table.add(name, description)
+    case .omission(let type, let reason): table.omit(name, type, reason)
+    }
   }
 
   private mutating func omitDeep() throws(FormatError) -> Bool {
@@ -209,6 +218,8 @@ struct TensorWalk {
   private mutating func visit(_ value: Pickle.Value, below part: some Collection<UInt8>, depth: Int)
     throws(FormatError) -> Bool
   {
+    // A long key may be recalled a million times.
+    try step(part.count / 32)
     let count = name.count
     if count > 0 { name.append(UInt8(ascii: ".")) }
     name += part

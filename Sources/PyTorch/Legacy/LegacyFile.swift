@@ -45,6 +45,11 @@ struct LegacyFile {
   /// Reads a file that begins with `start`.
   private init(_ start: [UInt8], _ source: some ByteSource) throws(FormatError) {
     let magicEnd = Self.magicEnd(of: start) ?? 0
+    // torch.load tries that first.
+    if TarArchive.isHeader(start) {
+      throw FormatError(
+        at: 0, .malformed(.file, "it can be read as a tar archive as well, which would be another model"))
+    }
     let version = try PickleMachine.read(start, from: magicEnd, at: 0)
     guard version.count(version.root) == 1001 else {
       throw FormatError(at: UInt64(magicEnd), .malformed(.file, "its version is not 1001"))

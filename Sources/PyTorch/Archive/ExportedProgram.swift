@@ -1,0 +1,85 @@
+/// A tensor of a program of torch.export, as the JSON in its archive describes it.
+package struct ExportedTensor: Sendable {
+  package var name: [UInt8]
+  /// The entry that has its storage, beside the description.
+  package var path: [UInt8]
+  /// The number of its element type: torch._export.serde.schema.ScalarType.
+  package var type: UInt64
+  package var shape: [UInt64]
+  package var strides: [UInt64]
+  /// The first element in its storage.
+  package var offset: UInt64
+  /// It is pickled, and no storage.
+  package var isPickled: Bool
+
+  package init(
+    name: [UInt8], path: [UInt8], type: UInt64, shape: [UInt64], strides: [UInt64], offset: UInt64,
+    isPickled: Bool
+  ) {
+    (self.name, self.path, self.type, self.shape) = (name, path, type, shape)
+    (self.strides, self.offset, self.isPickled) = (strides, offset, isPickled)
+  }
+}
+
+/// Reads the JSON that describes an exported program's tensors; nil where it does not. This library reads no
+/// JSON.
+package typealias ExportReader = ([UInt8]) -> [ExportedTensor]?
+
+extension ElementType {
+  /// The types by the numbers that torch.export has for them.
+  private static let exported: [UInt64: ElementType] = [
+    1: .uint8, 2: .int8, 3: .int16, 4: .int32, 5: .int64, 6: .float16, 7: .float32, 8: .float64,
+    9: .complex32,
+    10: .complex64, 11: .complex128, 12: .bool, 13: .bfloat16, 28: .uint16, 29: .float8_e4m3fn,
+    30: .float8_e5m2,
+    31: .float8_e4m3fnuz, 32: .float8_e5m2fnuz,
+  ]
+
+  fileprivate init?(exported number: UInt64) {
+    guard let type = Self.exported[number] else { return nil }
+    self = type
+  }
+}
+
+extension TensorTable {
+  /// The weights and constants of a program of torch.export: storages as they are, and JSON that describes
+  /// them.
+  init(exported archive: TorchArchive<some ByteSource>, reader: ExportReader) throws(FormatError) {
+    self.init()
+    for (directory, document) in [
+      ("data/weights/", "model_weights_config.json"), ("data/constants/", "model_constants_config.json"),
+    ] {
+      guard let entry = try archive.entry((directory + document).utf8) else { continue }
+      guard let tensors = reader(try archive.contents(of: entry)) else {
+        throw FormatError(at: entry.dataOffset, .malformed(.entry(entry.name), "does not describe tensors"))
+      }
+      // Each describes itself: their numbers are in proportion to the JSON.
+      for tensor in tensors { try add(tensor, in: archive, directory) }
+    }
+  }
+
+  private mutating func add(
+    _ tensor: ExportedTensor, in archive: TorchArchive<some ByteSource>, _ directory: String
+  ) throws(FormatError) {
+    func error(_ text: String) -> FormatError { FormatError(at: nil, .malformed(.tensor(tensor.name), text)) }
+    guard !tensor.isPickled, let type = ElementType(exported: tensor.type) else {
+      omit(tensor.name, ElementType(exported: tensor.type), .kind(.custom))
+      return
+    }
+    guard let entry = try archive.entry(Array(directory.utf8) + tensor.path), !entry.isDirectory else {
+      throw error("has a storage that is not there")
+    }
+    try archive.checkStored(entry)
+    guard tensor.shape.count == tensor.strides.count, tensor.shape.count <= TensorReader.maximumRank,
+      let layout = Layout(tensor.shape, tensor.strides, start: dimensions.count),
+      let range = TensorReader.range(tensor.offset, layout, type.byteCount, in: entry.dataRange)
+    else { throw error("reaches beyond its storage, or has more bytes than a file can") }
+    dimensions += tensor.shape
+    dimensions += tensor.strides
+    layouts.append(layout)
+    descriptions.append(
+      Description(
+        type: type, layout: UInt32(layouts.count - 1), begin: range.lowerBound, end: range.upperBound))
+    add(tensor.name, UInt32(descriptions.count - 1))
+  }
+}

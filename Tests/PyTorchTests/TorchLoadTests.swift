@@ -1,0 +1,203 @@
+import Fixtures
+import Testing
+
+@testable import PyTorch
+
+/// What torch.load of PyTorch 2.13 makes of the same bytes, case by case.
+@Suite("What torch.load gives") struct TorchLoadTests {
+  private var file = TorchFile()
+  private let storage: Int
+  private let a: PickledValue
+  private let b: PickledValue
+
+  init() {
+    storage = file.addStorage("Float", count: 8)
+    a = file.view(of: storage, [2])
+    b = file.view(of: storage, offset: 2, [3])
+  }
+
+  private func read(_ object: PickledValue) throws -> PyTorchFile {
+    var file = file
+    file.object = object
+    return try PyTorchTests.read(file.bytes)
+  }
+
+  private func shapes(_ object: PickledValue) throws -> [String: [UInt64]] {
+    Dictionary(try read(object).tensors.map { (String(decoding: $0.name, as: UTF8.self), Array($0.shape)) }) {
+      $1
+    }
+  }
+
+  @Test("A key that is set twice has its last value, True is 1, and a key of bytes is another one")
+  func keys() throws {
+    #expect(try shapes(.dictionary(["k": a, "k": b])) == ["k": [3]])
+    #expect(try shapes(.dictionary(["k": a, "k": .int(1)])) == [:])
+    #expect(try shapes(.pairs([(.int(1), a), (.bool(true), b)])) == ["1": [3]])
+    let (text, bytes) = (PickledValue.raw([0x55, 1, 0x6B]), PickledValue.raw([0x43, 1, 0x6B]))
+    let both = try read(.pairs([(.string("k"), a), (text, b), (bytes, a)]))
+    #expect(both.names == ["k"] && both.tensors[0].shape == [3] && both.omissions.map(\.reason) == [.unnamed])
+  }
+
+  @Test("An OrderedDict made from a dictionary, a list from another one, and copies that are added to")
+  func copies() throws {
+    let dictionary = PickledValue.dictionary(["k": a])
+    #expect(try shapes(.call(.global("collections", "OrderedDict"), [dictionary])) == ["k": [2]])
+    #expect(try shapes(.call(.global("collections", "Counter"), [dictionary])) == ["k": [2]])
+    // list(x), to which something is added that x does not get.
+    let copy =
+      PickledValue.list([a]).opcodes + [0x71, 0, 0x30] + PickledValue.global("__builtin__", "list").opcodes
+      + [0x68, 0, 0x85, 0x52] + b.opcodes + [0x61]
+    #expect(try shapes(.list([.raw(copy), .raw([0x68, 0])])) == ["0.0": [2], "0.1": [3], "1.0": [2]])
+    // A class that is not called takes no items.
+    #expect(
+      try shapes(
+        .raw(PickledValue.global("collections", "OrderedDict").opcodes + dictionary.opcodes + [0x85, 0x81]))
+        == [:])
+    #expect(
+      try shapes(.call(.global("collections", "deque"), [.list([a, b]), .int(9)])) == ["0": [2], "1": [3]])
+  }
+
+  private func metadata(_ entries: [(PickledValue, PickledValue)]) -> PickledValue {
+    .call(
+      .global("torch._utils", "_rebuild_tensor_v2"),
+      [
+        file.reference(storage), .int(0), .tuple([.int(1)]), .tuple([.int(1)]), .bool(false), .ordered([:]),
+        .pairs(entries),
+      ])
+  }
+
+  @Test(
+    "The keys neg and conj alone say that elements are negated or conjugated: once, twice, False, at place 101"
+  )
+  func lazy() throws {
+    let others = (0..<100).map { (PickledValue.string("x\($0)"), PickledValue.bool(true)) }
+    for key in ["neg", "conj"] {
+      for entries: [(PickledValue, PickledValue)] in [
+        [(.string(key), .bool(true))], [(.string(key), .bool(false))],
+        [(.string(key), .bool(true)), (.string(key), .bool(false))], others + [(.string(key), .bool(true))],
+      ] {
+        let read = try read(.dictionary(["t": metadata(entries)]))
+        #expect(read.names.isEmpty && read.omissions.map(\.reason) == [.lazy])
+      }
+    }
+    #expect(try read(.dictionary(["t": metadata(others)])).names == ["t"])
+    #expect(try read(.dictionary(["t": metadata([])])).names == ["t"])
+  }
+
+  @Test("The first reference to a storage's key decides its type, as of two that fit the same bytes")
+  func twoTypes() throws {
+    let file = file
+    func reference(_ type: String, _ count: Int) -> PickledValue {
+      .persistent(
+        .tuple([
+          .string("storage"), .global("torch", type), .string("\(storage)"), .string("cpu"), .int(count),
+        ]))
+    }
+    func tensor(_ reference: PickledValue) -> PickledValue {
+      .call(
+        .global("torch._utils", "_rebuild_tensor_v2"),
+        [reference, .int(0), .tuple([.int(2)]), .tuple([.int(1)]), .bool(false), .ordered([:])])
+    }
+    var first = file
+    first.object = .list([tensor(reference("FloatStorage", 8)), tensor(reference("DoubleStorage", 4))])
+    #expect(try PyTorchTests.read(first.bytes).tensors.map(\.type) == [.float32, .float32])
+    first.object = .list([tensor(reference("DoubleStorage", 4)), tensor(reference("FloatStorage", 8))])
+    #expect(try PyTorchTests.read(first.bytes).tensors.map(\.type) == [.float64, .float64])
+    // Of an archive's storage without elements each reference is one of its own.
+    var empty = TorchFile()
+    let none = empty.addStorage("Float", count: 0)
+    func view(_ type: String) -> PickledValue {
+      .call(
+        .global("torch._utils", "_rebuild_tensor_v2"),
+        [
+          .persistent(
+            .tuple([.string("storage"), .global("torch", type), .string("\(none)"), .string("cpu"), .int(0)])),
+          .int(0), .tuple([.int(0)]), .tuple([.int(1)]), .bool(false), .ordered([:]),
+        ])
+    }
+    empty.object = .list([view("FloatStorage"), view("HalfStorage"), view("FloatStorage")])
+    #expect(try PyTorchTests.read(empty.bytes).tensors.map(\.type) == [.float32, .float16, .float32])
+  }
+
+  @Test("A state of four items gives a tensor other elements, of five another tensor; three change nothing")
+  func tensorStates() throws {
+    func state(_ tensor: PickledValue, _ items: [PickledValue]) -> PickledValue {
+      .state(tensor, .tuple(items))
+    }
+    let elements: [PickledValue] = [file.reference(storage), .int(1), .tuple([.int(4)]), .tuple([.int(1)])]
+    #expect(try shapes(state(a, elements)) == ["tensor": [4]])
+    #expect(try shapes(state(.call(.global("torch", "FloatTensor"), []), elements)) == ["tensor": [4]])
+    #expect(
+      try shapes(state(.call(.global("torch", "FloatTensor"), []), [.bool(false), .none, .ordered([:])])) == [
+        "tensor": [0]
+      ])
+    #expect(try shapes(state(a, [b, .none, .none, .bool(true), .none])) == ["tensor": [3]])
+    #expect(try shapes(state(a, [.bool(true), .none, .ordered([:])])) == ["tensor": [2]])
+    // A parameter is a tensor of its own.
+    let parameter = PickledValue.call(
+      .global("torch._utils", "_rebuild_parameter"), [.raw([0x68, 0]), .bool(true), .none])
+    #expect(
+      try shapes(.list([.raw(a.opcodes + [0x71, 0]), state(parameter, elements)])) == ["0": [2], "1": [4]])
+    var file = file
+    file.object = state(.call(.global("torch", "HalfTensor"), []), elements)
+    #expect(refusal(of: file.bytes)?.text == "has elements of two types")
+    file.object = state(a, [.int(1)])
+    #expect(refusal(of: file.bytes)?.text == "it gives a tensor a state that PyTorch does not know")
+  }
+
+  @Test(
+    "Shapes whose product overflows are refused, also where another dimension is 0, and whatever their order")
+  func overflow() throws {
+    var file = file
+    for shape in [[1 << 62, 1 << 62, 0], [0, 1 << 62, 1 << 62], [1 << 62, 4, 0]] {
+      file.object = .dictionary(["t": file.view(of: storage, shape, strides: [0, 0, 0])])
+      #expect(
+        refusal(of: file.bytes)?.problem
+          == .malformed(.tensor([0x74]), "reaches beyond its storage, or has more bytes than a file can"))
+    }
+    #expect(
+      try shapes(.dictionary(["t": file.view(of: storage, [1 << 62, 0], strides: [1, 1])])) == [
+        "t": [1 << 62, 0]
+      ])
+  }
+
+  @Test("Parts of a storage, as files of the old form have them, with keys of their own")
+  func views() throws {
+    var file = TorchFile(isLegacy: true)
+    let storage = file.addStorage("Float", count: 8)
+    func reference(_ view: PickledValue) -> PickledValue {
+      .persistent(
+        .tuple([
+          .string("storage"), .global("torch", "FloatStorage"), .string("\(storage)"), .string("cpu"),
+          .int(8), view,
+        ]))
+    }
+    func tensor(_ reference: PickledValue, _ count: Int) -> PickledValue {
+      .call(
+        .global("torch._utils", "_rebuild_tensor_v2"),
+        [reference, .int(1), .tuple([.int(count)]), .tuple([.int(1)]), .bool(false), .ordered([:])])
+    }
+    let part = reference(.tuple([.string("part"), .int(4), .int(3)]))
+    file.object = .list([tensor(part, 2), tensor(reference(.none), 7)])
+    let start = UInt64(file.offset(of: storage))
+    #expect(try PyTorchTests.read(file.bytes).tensors.map { $0.range.lowerBound - start } == [20, 4])
+    // It ends where the part ends, and the part in the storage.
+    file.object = .list([tensor(part, 3)])
+    #expect(refusal(of: file.bytes)?.text?.hasPrefix("reaches beyond its storage") == true)
+    file.object = .list([tensor(reference(.tuple([.string("part"), .int(4), .int(5)])), 2)])
+    #expect(refusal(of: file.bytes)?.text == "has a storage of fewer bytes than it counts")
+  }
+
+  @Test("A legacy file that is a tar archive as well is refused: torch.load would read that")
+  func legacyTar() {
+    var file = TorchFile(isLegacy: true)
+    file.object = .list([file.tensor("Float", [200])])
+    var bytes = file.bytes
+    // The checksum of a tar header, written over what stands there.
+    bytes.replaceSubrange(148..<156, with: [UInt8](repeating: 0x20, count: 8))
+    let sum = String(bytes[..<512].reduce(0) { $0 + Int($1) }, radix: 8)
+    bytes.replaceSubrange(
+      148..<156, with: Array((String(repeating: "0", count: 6 - sum.count) + sum).utf8) + [0, 0x20])
+    #expect(refusal(of: bytes)?.text?.contains("tar archive as well") == true)
+  }
+}

@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+"""Reads changed files of PyTorch with torch.load and with this reader, and compares names, dtypes, shapes and bytes.
+
+usage: torch_differential.py VERDICTS COUNT SEED
+
+VERDICTS is the program of Tests/Verdicts. torch.load reads each file twice, with weights_only and without. What it
+refuses this reader may show: nothing is called here, so that less can fail. A file that both accept has to be the same.
+Exit status 1 where one is not.
+"""
+
+import collections
+import io
+import json
+import multiprocessing
+import os
+import random
+import resource
+import signal
+import struct
+import subprocess
+import sys
+import warnings
+
+import numpy
+import torch
+
+import torch_mutants
+
+BATCH = 500
+
+
+# MARK: The reference
+
+def is_shown(value):
+    return (value.layout == torch.strided and not value.is_quantized and not value.is_conj() and not value.is_neg()
+            and value.device.type == "cpu")
+
+
+def component(key):
+    if key is None or isinstance(key, (str, int)):
+        return str(key)
+    if isinstance(key, type):
+        # As protocol 2 spells it.
+        return f"{key.__module__}.{key.__qualname__}".replace("builtins.", "__builtin__.")
+    if isinstance(key, torch.serialization.StorageType):
+        return f"torch.{torch.storage._dtype_to_storage_type_map()[key.dtype]}"
+    return str(key) if isinstance(key, torch.dtype) else None
+
+
+class Walk:
+    """Names of the tensors in an object, as docs/SEMANTICS.md has them."""
+
+    def __init__(self, value):
+        self.found, self.path, self.once, self.unordered = collections.defaultdict(list), set(), set(), False
+        self.visit(value, "", True)
+
+    def visit(self, value, name, is_named):
+        if isinstance(value, torch.Tensor):
+            if is_named and is_shown(value):
+                self.found[name or "tensor"].append(value)
+            return
+        if isinstance(value, (str, bytes, int, float, torch.Size)) or value is None or id(value) in self.path:
+            return
+        self.path.add(id(value))
+        below = lambda part: f"{name}.{part}" if name else part
+        if isinstance(value, dict):
+            self.members(value, below, is_named)
+            self.attributes(value, below, is_named)
+        elif isinstance(value, (list, tuple, collections.deque)):
+            # A named tuple is an object of a class that is not known.
+            if type(value) in (list, tuple, collections.deque) or id(value) not in self.once:
+                self.once.add(id(value))
+                for position, item in enumerate(value):
+                    self.visit(item, below(str(position)), is_named)
+        elif isinstance(value, (set, frozenset)):
+            self.unordered |= len(value) > 1
+            for position, item in enumerate(value):
+                self.visit(item, below(str(position)), is_named)
+        elif hasattr(value, "__dict__") and not isinstance(value, type) and id(value) not in self.once:
+            self.once.add(id(value))
+            self.attributes(value, below, is_named)
+        self.path.discard(id(value))
+
+    def attributes(self, value, below, is_named):
+        self.members(getattr(value, "__dict__", {}), below, is_named)
+
+    def members(self, dictionary, below, is_named):
+        for key, item in dictionary.items():
+            part = component(key)
+            self.visit(item, below("?" if part is None else part), is_named and part is not None)
+
+
+def described(value):
+    value = value.detach()
+    text = None
+    if value.numel() * value.element_size() < 1 << 16:
+        whole = value.clone(memory_format=torch.contiguous_format).reshape(-1)
+        text = bytes(whole.view(torch.uint8).tolist()).hex() if value.numel() else ""
+        if value.dtype == torch.bool:
+            # PyTorch makes 1 of any other byte as it copies.
+            text = bytes(map(bool, bytes.fromhex(text))).hex()
+    return [str(value.dtype).removeprefix("torch."), list(value.shape), text]
+
+
+def reference(data, weights_only):
+    """What torch.load makes of a file: {name: [[dtype, shape, bytes], …]}, or None where it refuses."""
+    try:
+        walk = Walk(torch.load(io.BytesIO(data), map_location="cpu", weights_only=weights_only))
+        return {"unordered": walk.unordered,
+                "tensors": {name: [described(value) for value in values] for name, values in walk.found.items()}}
+    except Exception:  # Whatever a reader runs into is a refusal.
+        return None
+
+
+def serve(connection):
+    """Answers for a process of its own, which a changed file may end."""
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(1)
+    resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    while True:
+        data = connection.recv_bytes()
+        signal.alarm(20)
+        connection.send([reference(data, True), reference(data, False)])
+        signal.alarm(0)
+
+
+class Reference:
+    def __init__(self):
+        self.crashes = 0
+        self.start()
+
+    def start(self):
+        self.connection, other = multiprocessing.Pipe()
+        self.process = multiprocessing.Process(target=serve, args=(other,), daemon=True)
+        self.process.start()
+        other.close()
+
+    def read(self, data):
+        try:
+            self.connection.send_bytes(data)
+            return self.connection.recv()
+        except (EOFError, ConnectionError):
+            self.process.join()
+            self.crashes += 1
+            self.start()
+            return [None, None]
+
+
+# MARK: This reader
+
+def ours(program, files):
+    data = b"".join(struct.pack("<I", len(file)) + file for file in files)
+    lines = subprocess.run([program], input=data, stdout=subprocess.PIPE, check=True).stdout.splitlines()
+    assert len(lines) == len(files), "there are more or fewer verdicts than files"
+    return [json.loads(line) for line in lines]
+
+
+def elements(data, width, shape, strides, start):
+    if 0 in shape:
+        return ""
+    array = numpy.ndarray(shape, f"V{width}", data, start, [stride * width for stride in strides])
+    return array.tobytes().hex()
+
+
+def tensors(verdict, data):
+    found = collections.defaultdict(list)
+    for name, dtype, shape, strides, start in verdict["tensors"]:
+        width = getattr(torch, dtype).itemsize
+        size = width
+        for count in shape:
+            size *= count
+        text = elements(data, width, shape, strides, start) if size < 1 << 16 else None
+        if dtype == "bool" and text:
+            text = bytes(map(bool, bytes.fromhex(text))).hex()
+        found[bytes.fromhex(name).decode()].append([dtype, shape, text])
+    return found
+
+
+def unique(found):
+    """Without the names of tensors that are not the same, which neither side can call by it."""
+    return {name: values[0] for name, values in found.items() if all(value == values[0] for value in values)}
+
+
+def main(program, count, seed):
+    chance = random.Random(seed)
+    reader = Reference()
+    totals, differences = collections.Counter(), 0
+    for start in range(0, count, BATCH):
+        files = [torch_mutants.file(chance) for _ in range(min(BATCH, count - start))]
+        for data, verdict in zip(files, ours(program, files)):
+            mine = None if "error" in verdict else unique(tensors(verdict, data))
+            for mode, theirs in zip(("weights_only", "all"), reader.read(data)):
+                if theirs is None or mine is None:
+                    who = "both" if theirs is None and mine is None else "torch.load" if theirs is None else "this reader"
+                    totals[f"{mode}: refused by {who}"] += 1
+                elif theirs["unordered"]:
+                    totals[f"{mode}: a set, which has no order"] += 1
+                elif unique(theirs["tensors"]) == mine:
+                    totals[f"{mode}: the same"] += 1
+                elif {name: value for name, value in unique(theirs["tensors"]).items()
+                      if name in mine or name.encode().hex() not in verdict["omitted"]} == mine:
+                    totals[f"{mode}: the same, but for tensors that this reader names as left out"] += 1
+                else:
+                    differences += 1
+                    path = f"difference-{seed}-{differences}.pt"
+                    with open(path, "wb") as file:
+                        file.write(data)
+                    print(f"{path} ({mode}): {unique(theirs['tensors'])} in place of {mine}"[:2000])
+    for line, number in sorted(totals.items()):
+        print(f"{number:8} {line}")
+    print(f"{reader.crashes:8} files that ended torch.load's process")
+    print(f"PyTorch {torch.__version__}, seed {seed}: {count} files, {differences} differences")
+    sys.exit(1 if differences else 0)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
