@@ -13,7 +13,9 @@ enum PickleFuzzer: FuzzTarget {
       "cbuiltins\nlist\n",
     ]
       + ["cargparse\nNamespace\n", "ctorch\nfloat32\n", "c__torch__\nM\n", "itorch\nTensor\n"]
-      + ["ctorch._utils\n_rebuild_parameter\n", "cbuiltins\ngetattr\n", "_parameters", "_buffers", "_modules"]
+      + [
+        "ctorch._utils\n_rebuild_parameter\n", "cbuiltins\ngetattr\n", "_parameters", "_buffers", "_modules",
+      ]
   }
 
   /// Objects as PyTorch pickles them, and some that it does not, with their storages of 24 bytes.

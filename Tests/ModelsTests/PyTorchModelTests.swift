@@ -159,15 +159,22 @@ import Testing
     for lenient in [false, true] { #expect(throws: ModelError.self) { try open(archive, lenient: lenient) } }
   }
 
-  @Test("A header of safetensors that looks like an archive is a header")
+  @Test(
+    "A header of safetensors that looks like an archive is a header; one that an archive's end follows is refused"
+  )
   func lookalike() throws {
     // As a length, "PK\3\4" is 67,324,752.
-    let header = Array(#"{"a":{"dtype":"U8","shape":[],"data_offsets":[0,1]}}"#.utf8)
-    let padding = [UInt8](repeating: 0x20, count: 67_324_752 - header.count)
-    let path = try directory.write(
-      "m.safetensors", SafetensorsFile(header: header + padding, data: [7]).bytes)
-    let model = try open(path)
+    func file(_ data: [UInt8]) -> [UInt8] {
+      let header = Array(
+        #"{"a":{"dtype":"U8","shape":[\#(data.count)],"data_offsets":[0,\#(data.count)]}}"#.utf8)
+      let padding = [UInt8](repeating: 0x20, count: 67_324_752 - header.count)
+      return SafetensorsFile(header: header + padding, data: data).bytes
+    }
+    let model = try open(try directory.write("m.safetensors", file([7])))
     #expect(model.contents == ["a"] && model.shards[0].format == .safetensors)
+    let both = try directory.write("both.safetensors", file(ZipFile([.init("m/data.pkl", [0x2E])]).bytes))
+    let error = #expect(throws: ModelError.self) { try open(both) }
+    #expect(error?.problem.hasPrefix("it can be read as safetensors and as an archive of PyTorch") == true)
   }
 
   // MARK: - Strides

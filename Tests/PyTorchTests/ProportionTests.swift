@@ -27,72 +27,77 @@ import Testing
     Array(repeatElement(opcodes, count: bytes / opcodes.count).joined())
   }
 
+  private static func joined(_ parts: [UInt8]...) -> [UInt8] { Array(parts.joined()) }
+  private static func named(_ module: String, _ name: String, _ place: UInt8) -> [UInt8] {
+    remembered(PickledValue.global(module, name).opcodes, place)
+  }
+  /// A list of these opcodes' values, over and over.
+  private static func list(of opcodes: [UInt8], bytes: Int) -> [UInt8] {
+    joined([0x5D, 0x28], repeated(opcodes, bytes: bytes), [0x65])
+  }
+  private static let file: TorchFile = {
+    var file = TorchFile()
+    _ = file.addStorage("Float", count: 1)
+    return file
+  }()
+
   static let cases: [Case] = [
     Case("a storage's long key") { size in
-      remembered(text(size / 2), 0) + remembered(PickledValue.global("torch", "FloatStorage").opcodes, 1)
-        + remembered(PickledValue.string("storage").opcodes, 2)
-        + [0x5D, 0x28]
-        + repeated([0x28, 0x68, 2, 0x68, 1, 0x68, 0, 0x68, 2, 0x4B, 1, 0x74, 0x51], bytes: size / 2) + [0x65]
+      joined(
+        remembered(text(size / 2), 0), named("torch", "FloatStorage", 1),
+        remembered(PickledValue.string("storage").opcodes, 2),
+        list(of: [0x28, 0x68, 2, 0x68, 1, 0x68, 0, 0x68, 2, 0x4B, 1, 0x74, 0x51], bytes: size / 2))
     },
     Case("a tensor of 1,024 dimensions") { size in
-      let file = { () -> TorchFile in
-        var file = TorchFile()
-        _ = file.addStorage("Float", count: 1)
-        return file
-      }()
       let tensor = file.view(of: 0, Array(repeating: 1, count: 1024))
-      return remembered(tensor.opcodes, 0) + [0x5D, 0x28] + repeated([0x68, 0], bytes: size) + [0x65]
+      return joined(remembered(tensor.opcodes, 0), list(of: [0x68, 0], bytes: size))
     },
     Case("tensors that share a shape of 1,024 dimensions") { size in
-      let file = { () -> TorchFile in
-        var file = TorchFile()
-        _ = file.addStorage("Float", count: 1)
-        return file
-      }()
       let ones = PickledValue.tuple(Array(repeating: .int(1), count: 1024))
-      return remembered(ones.opcodes, 0) + remembered(file.reference(0).opcodes, 1)
-        + remembered(PickledValue.global("torch._utils", "_rebuild_tensor").opcodes, 2) + [0x5D, 0x28]
-        + repeated([0x68, 2, 0x28, 0x68, 1, 0x4B, 0, 0x68, 0, 0x68, 0, 0x74, 0x52], bytes: size) + [0x65]
+      return joined(
+        remembered(ones.opcodes, 0), remembered(file.reference(0).opcodes, 1),
+        named("torch._utils", "_rebuild_tensor", 2),
+        list(of: [0x68, 2, 0x28, 0x68, 1, 0x4B, 0, 0x68, 0, 0x68, 0, 0x74, 0x52], bytes: size))
     },
     Case("a long key of dictionaries") { size in
-      remembered(text(size / 2), 0) + [0x7D, 0x28] + repeated([0x68, 0, 0x5D], bytes: size / 2) + [0x75]
+      joined(
+        remembered(text(size / 2), 0), [0x7D, 0x28], repeated([0x68, 0, 0x5D], bytes: size / 2), [0x75])
     },
     Case("dictionaries with a long key each") { size in
-      remembered(text(size / 2), 0) + [0x5D, 0x28] + repeated([0x7D, 0x68, 0, 0x5D, 0x73], bytes: size / 2)
-        + [0x65]
+      joined(remembered(text(size / 2), 0), list(of: [0x7D, 0x68, 0, 0x5D, 0x73], bytes: size / 2))
     },
     Case("a class with a long name") { size in
-      remembered(text(size / 2), 0) + [0x5D, 0x28] + repeated([0x68, 0, 0x68, 0, 0x93], bytes: size / 2) + [
-        0x65
-      ]
+      joined(remembered(text(size / 2), 0), list(of: [0x68, 0, 0x68, 0, 0x93], bytes: size / 2))
     },
     Case("a long list that is copied") { size in
-      remembered([0x5D, 0x28] + [UInt8](repeating: 0x4E, count: size / 2) + [0x65], 0)
-        + remembered(PickledValue.global("__builtin__", "list").opcodes, 1) + [0x5D, 0x28]
-        + repeated([0x68, 1, 0x68, 0, 0x85, 0x52], bytes: size / 2) + [0x65]
+      joined(
+        remembered(list(of: [0x4E], bytes: size / 2), 0), named("__builtin__", "list", 1),
+        list(of: [0x68, 1, 0x68, 0, 0x85, 0x52], bytes: size / 2))
     },
     Case("a long tuple as arguments and as a state") { size in
-      remembered([0x28] + [UInt8](repeating: 0x4E, count: size / 2) + [0x74], 0)
-        + remembered(PickledValue.global("lib", "f").opcodes, 1) + [0x5D, 0x28]
-        + repeated([0x68, 1, 0x68, 0, 0x52, 0x68, 0, 0x62], bytes: size / 2) + [0x65]
+      joined(
+        remembered(joined([0x28], repeated([0x4E], bytes: size / 2), [0x74]), 0), named("lib", "f", 1),
+        list(of: [0x68, 1, 0x68, 0, 0x52, 0x68, 0, 0x62], bytes: size / 2))
     },
     Case("a long tuple as arguments of a tensor") { size in
-      remembered([0x28] + [UInt8](repeating: 0x4E, count: size / 2) + [0x74], 0)
-        + remembered(PickledValue.global("torch._utils", "_rebuild_qtensor").opcodes, 1) + [0x5D, 0x28]
-        + repeated([0x68, 1, 0x68, 0, 0x52], bytes: size / 2) + [0x65]
+      joined(
+        remembered(joined([0x28], repeated([0x4E], bytes: size / 2), [0x74]), 0),
+        named("torch._utils", "_rebuild_qtensor", 1), list(of: [0x68, 1, 0x68, 0, 0x52], bytes: size / 2))
     },
     Case("lists in lists") { size in
-      [UInt8](repeating: 0x5D, count: size / 2) + [UInt8](repeating: 0x61, count: size / 2 - 1)
+      joined(repeated([0x5D], bytes: size / 2), repeated([0x61], bytes: size / 2 - 1))
     },
-    Case("tuples of one") { size in [0x4E] + [UInt8](repeating: 0x85, count: size) },
+    Case("tuples of one") { size in joined([0x4E], repeated([0x85], bytes: size)) },
     Case("objects that know each other") { size in
       let count = min(250, size / 2000)
       let object = PickledValue.call(.global("lib", "f"), []).opcodes
-      let all = (0..<count).flatMap { remembered(object, UInt8($0)) }
-      let states = (0..<count).flatMap { index in
-        [0x68, UInt8(index), 0x28] + (0..<count).flatMap { [0x68, UInt8($0)] } + [0x74, 0x62, 0x30]
+      var (objects, states, recalled): ([UInt8], [UInt8], [UInt8]) = ([], [], [])
+      for place in 0..<UInt8(count) { recalled += [0x68, place] }
+      for place in 0..<UInt8(count) {
+        objects += remembered(object, place)
+        states += [0x68, place, 0x28] + recalled + [0x74, 0x62, 0x30]
       }
-      return all + states + [0x68, 0]
+      return joined(objects, states, [0x68, 0])
     },
   ]
 
