@@ -5,12 +5,15 @@ internal import SystemPackage
 extension Model {
   /// A model of a sharded set, as its index names it; the shards are beside the path given, wherever symbolic links
   /// to files lead. `others` are files beside it that may belong to it.
-  init(index path: FilePath, beside others: [FilePath], _ options: OpeningOptions) throws(ModelError) {
+  init(
+    index path: FilePath, beside others: [FilePath], _ options: OpeningOptions,
+    _ isChosen: (TensorName) -> Bool = { _ in true }
+  ) throws(ModelError) {
     let index = try ModelIndex(opening: path)
     var set = IndexedShards(index, path)
-    try set.open(lenient: options.isLenient)
-    try set.find(lenient: options.isLenient)
-    try set.add(others, all: options.showsAll, lenient: options.isLenient)
+    try set.open(lenient: options.isLenient, isChosen)
+    try set.find(lenient: options.isLenient, isChosen)
+    try set.add(others, all: options.showsAll, lenient: options.isLenient, isChosen)
     set.shards.makeNamesUnique()
     self.init(
       shards: set.shards, places: set.places, warnings: set.shards.flatMap(\.warnings) + set.warnings,
@@ -34,13 +37,13 @@ private struct IndexedShards {
 
   // MARK: The files
 
-  mutating func open(lenient: Bool) throws(ModelError) {
+  mutating func open(lenient: Bool, _ isChosen: (TensorName) -> Bool) throws(ModelError) {
     let directory = path.removingLastComponent()
     for (position, name) in index.shards.enumerated() {
       let shardPath = directory.pushing(FilePath(bytes: name))
       do throws(ModelError) {
         if name.contains(UInt8(ascii: "/")) { try refuseLinks(out: directory, to: shardPath) }
-        shards.append(try Shard(opening: shardPath, lenient: lenient))
+        shards.append(try Shard(opening: shardPath, lenient: lenient, isChosen))
       } catch {
         guard error.kind == .noSource, error.path == shardPath else { throw error }
         let users = index.tensors.filter { $0.shard == position }
@@ -74,11 +77,11 @@ private struct IndexedShards {
   // MARK: The tensors
 
   /// Looks up each tensor of the index.
-  mutating func find(lenient: Bool) throws(ModelError) {
+  mutating func find(lenient: Bool, _ isChosen: (TensorName) -> Bool) throws(ModelError) {
     // Looked up by name, of which an index may have as many as a shard leaves out.
     var unshown: [Int: [TensorName: OmittedTensor]] = [:]
     var missing: [TensorName] = []
-    for (name, position) in index.tensors {
+    for (name, position) in index.tensors where isChosen(name) {
       if let found = shards[position].header.index(of: name) {
         places.append(Model.Place(shard: Int32(position), index: Int32(found)))
         continue
@@ -109,10 +112,12 @@ private struct IndexedShards {
   }
 
   /// What the index does not name: tensors of its shards, and files beside them. Added where `all` says so, else named.
-  mutating func add(_ files: [FilePath], all: Bool, lenient: Bool) throws(ModelError) {
+  mutating func add(
+    _ files: [FilePath], all: Bool, lenient: Bool, _ isChosen: (TensorName) -> Bool
+  ) throws(ModelError) {
     let named = Set(index.shards)
     let others = files.filter { !named.contains($0.fileName) }
-    var extras = unnamedPlaces()
+    var extras = unnamedPlaces().filter { isChosen(name(of: $0)) }
     guard all else {
       if !extras.isEmpty {
         warnings.append(
@@ -127,12 +132,12 @@ private struct IndexedShards {
       return
     }
     for file in others {
-      shards.append(try Shard(opening: file, lenient: lenient))
+      shards.append(try Shard(opening: file, lenient: lenient, isChosen))
       omitted += shards[shards.count - 1].omitted
       let position = Int32(shards.count - 1)
       extras += (0..<shards[shards.count - 1].header.count).map {
         Model.Place(shard: position, index: Int32($0))
-      }
+      }.filter { isChosen(name(of: $0)) }
     }
     // A name that the index puts elsewhere stays where it says.
     var taken = Set(index.tensors.lazy.map(\.name))

@@ -62,14 +62,16 @@ extension Sequence<UInt64> {
 
 extension Model {
   /// A model of one file, or of the union of several whose tensors' names must not clash.
-  init(files paths: [FilePath], _ options: OpeningOptions) throws(ModelError) {
+  init(
+    files paths: [FilePath], _ options: OpeningOptions, _ isChosen: (TensorName) -> Bool = { _ in true }
+  ) throws(ModelError) {
     var shards: [Shard] = []
-    for path in paths { shards.append(try Shard(opening: path, lenient: options.isLenient)) }
+    for path in paths { shards.append(try Shard(opening: path, lenient: options.isLenient, isChosen)) }
     shards.makeNamesUnique()
 
     var places: [Place] = []
     for (position, shard) in shards.enumerated() {
-      for index in 0..<shard.header.count {
+      for index in 0..<shard.header.count where isChosen(shard.header.name(at: index)) {
         // A header of 100 MB has fewer than 2^31 tensors, and a process fewer descriptors.
         places.append(Place(shard: Int32(position), index: Int32(index)))
       }
@@ -93,6 +95,12 @@ extension Model {
 }
 
 extension Shard {
+  /// A file of which some tensors are of interest: what is wrong with the others is not.
+  init(opening path: FilePath, lenient: Bool, _ isChosen: (TensorName) -> Bool) throws(ModelError) {
+    try self.init(opening: path, lenient: lenient)
+    omitted.removeAll { !isChosen($0.name) }
+  }
+
   /// How many tensors that are left out are named one by one.
   private static let namedOmissions = 10
   /// How many classes and functions that are not known are named.

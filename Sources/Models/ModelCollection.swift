@@ -25,13 +25,17 @@ package struct ModelCollection: Sendable {
     notes = []
   }
 
-  /// Opens sources: one file, index or directory, or several files.
-  package init(opening sources: [FilePath], _ options: OpeningOptions = OpeningOptions()) throws(ModelError) {
+  /// Opens sources: one file, index or directory, or several files. Tensors whose names are not chosen are not looked at:
+  /// neither two of one name nor one that cannot be shown is an error then.
+  package init(
+    opening sources: [FilePath], _ options: OpeningOptions = OpeningOptions(),
+    choosing isChosen: (TensorName) -> Bool = { _ in true }
+  ) throws(ModelError) {
     var notes: [String] = []
     if sources.count == 1, let source = sources.first {
-      components = try Self.open(Self.layout(of: source, options, notes: &notes), options)
+      components = try Self.open(Self.layout(of: source, options, notes: &notes), options, isChosen)
     } else {
-      components = try Self.open(.files(sources), options)
+      components = try Self.open(.files(sources), options, isChosen)
     }
     self.notes = notes
   }
@@ -78,13 +82,13 @@ package struct ModelCollection: Sendable {
     return try ModelDirectory(scanning: snapshot, variant: options.variant).layout(notes: &notes)
   }
 
-  private static func open(_ layout: ModelDirectory.Layout, _ options: OpeningOptions) throws(ModelError)
-    -> [Component]
-  {
+  private static func open(
+    _ layout: ModelDirectory.Layout, _ options: OpeningOptions, _ isChosen: (TensorName) -> Bool
+  ) throws(ModelError) -> [Component] {
     switch layout {
-    case .files(let paths): return [Component(name: nil, model: try Model(files: paths, options))]
+    case .files(let paths): return [Component(name: nil, model: try Model(files: paths, options, isChosen))]
     case .index(let path, let others):
-      return [Component(name: nil, model: try Model(index: path, beside: others, options))]
+      return [Component(name: nil, model: try Model(index: path, beside: others, options, isChosen))]
     case .distributed(let path):
       throw ModelError(
         .malformed, path,
@@ -94,7 +98,7 @@ package struct ModelCollection: Sendable {
       var components: [Component] = []
       for (name, layout) in parts {
         // A component is files or an index, never components again, so there is one model in it.
-        for inner in try open(layout, options) {
+        for inner in try open(layout, options, isChosen) {
           components.append(Component(name: name, model: inner.model))
         }
       }

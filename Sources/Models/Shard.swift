@@ -20,7 +20,7 @@ package struct Shard: Sendable {
   /// Its header; of a file of PyTorch, what its pickle says in the same words.
   package let header: Header
   /// The tensors that it names and that are not in ``header``.
-  package let omitted: [OmittedTensor]
+  package internal(set) var omitted: [OmittedTensor]
   /// The full names of the classes and functions that a file of PyTorch names and that are not known, in the
   /// file's order. Nothing was made of them. Not necessarily UTF-8, nor safe to print.
   package let unknownGlobals: [[UInt8]]
