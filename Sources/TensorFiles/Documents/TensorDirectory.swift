@@ -30,14 +30,7 @@ package struct TensorDirectory: Sendable {
   /// Reads the directory's document. No tensor's file is looked at.
   package init(opening path: FilePath) throws(ModelError) {
     root = try RootDirectory(opening: path)
-    let file = try root.open(Array(Self.documentName.utf8))
-    guard file.size <= Self.maximumSize else {
-      throw ModelError(
-        .malformed, file.path, "a document of \(file.size) bytes is over the limit of \(Self.maximumSize)")
-    }
-    let bytes = try ModelError.translating("read", file.path) {
-      try file.read(from: 0, count: Int(file.size))
-    }
+    let (bytes, file) = try Self.document(in: root)
     do throws(JSONError) {
       let document = try TensorDocument(reading: bytes.span)
       entries = document.entries
@@ -45,6 +38,21 @@ package struct TensorDirectory: Sendable {
     } catch {
       throw ModelError(.malformed, file.path, "it is not valid at byte \(error.offset): \(error.problem)")
     }
+  }
+
+  /// The document's text.
+  package func document() throws(ModelError) -> [UInt8] { try Self.document(in: root).bytes }
+
+  private static func document(in root: RootDirectory) throws(ModelError) -> (bytes: [UInt8], SourceFile) {
+    let file = try root.open(Array(documentName.utf8))
+    guard file.size <= maximumSize else {
+      throw ModelError(
+        .malformed, file.path, "a document of \(file.size) bytes is over the limit of \(maximumSize)")
+    }
+    let bytes = try ModelError.translating("read", file.path) {
+      try file.read(from: 0, count: Int(file.size))
+    }
+    return (bytes, file)
   }
 
   /// Opens a tensor's file, and checks its size. A symbolic link is refused.

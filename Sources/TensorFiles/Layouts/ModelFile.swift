@@ -3,7 +3,7 @@ package import Safetensors
 
 /// A safetensors file that is to hold some tensors: its header, and the tensors in the order in which the reference writer
 /// lays them out.
-package struct ModelFile: Sendable {
+package struct ModelFile<Contents> {
   /// Why tensors cannot be one file.
   package enum Problem: Error {
     /// A tensor has the name of the header's own entry.
@@ -17,21 +17,30 @@ package struct ModelFile: Sendable {
   /// The header, in pieces.
   package let header: [[UInt8]]
   /// The tensors with their places in the data, and what they hold.
-  package let tensors: [(tensor: Tensor, contents: FileLayout)]
+  package let tensors: [(tensor: Tensor, contents: Contents)]
 
-  /// Lays tensors out, whose names are unique: wider types first, then by name, one behind the other.
+  /// The size of the file in bytes.
+  package var byteCount: UInt64 {
+    header.reduce(tensors.last?.tensor.dataRange.upperBound ?? 0) { $0 + UInt64($1.count) }
+  }
+
+  /// Lays tensors out, whose names are unique: wider types first, then by name, one behind the other. Those for which
+  /// `isFirst` holds come before all others.
   ///
   /// `alignment` is what the data begins at a multiple of; see ``HeaderWriter/pieces(_:alignment:)``.
   package init(
-    _ tensors: [(tensor: Tensor, contents: FileLayout)], _ writer: HeaderWriter,
-    alignment: UInt64 = HeaderWriter.alignment
+    _ tensors: [(tensor: Tensor, contents: Contents)], _ writer: HeaderWriter,
+    alignment: UInt64 = HeaderWriter.alignment, first isFirst: (Tensor) -> Bool = { _ in false }
   ) throws(Problem) {
-    var ordered = tensors.sorted { $0.tensor.isWritten(before: $1.tensor) }
+    var ordered = tensors.sorted { left, right in
+      let (isLeftFirst, isRightFirst) = (isFirst(left.tensor), isFirst(right.tensor))
+      return isLeftFirst == isRightFirst ? left.tensor.isWritten(before: right.tensor) : isLeftFirst
+    }
     var end: UInt64 = 0
     for position in ordered.indices {
-      let (tensor, contents) = ordered[position]
+      let tensor = ordered[position].tensor
       guard tensor.name != TensorName("__metadata__") else { throw .reservedName }
-      let (next, overflow) = end.addingReportingOverflow(contents.byteCount)
+      let (next, overflow) = end.addingReportingOverflow(tensor.byteCount)
       // With its header a file must stay below the system's limit.
       guard !overflow, next <= UInt64(Int64.max) - 2 * HeaderPrefix.maximumLength else { throw .tooLarge }
       ordered[position].tensor = Tensor(
@@ -44,6 +53,9 @@ package struct ModelFile: Sendable {
     guard length <= HeaderPrefix.maximumLength else { throw .headerTooLong(length) }
   }
 
+}
+
+extension ModelFile where Contents == FileLayout {
   /// The whole file.
   package var layout: FileLayout? {
     FileLayout(header.map { .memory($0[...]) } + tensors.lazy.flatMap { $0.contents.segments })

@@ -2,7 +2,7 @@ internal import Models
 internal import Safetensors
 internal import SystemPackage
 
-/// A tensor of PyTorch whose elements do not follow each other in the file, in row-major order.
+/// A tensor of PyTorch or NumPy whose elements do not follow each other in the file, in row-major order.
 struct StridedElements: ComputedElements {
   let byteCount: UInt64
   private let reader: StridedReader
@@ -10,9 +10,14 @@ struct StridedElements: ComputedElements {
 
   /// `tensor` is one of the shard's, and has strides.
   init(_ tensor: Tensor, in shard: Shard) {
+    self.init(tensor, at: shard.fileRange(of: tensor).lowerBound, of: shard.file)
+  }
+
+  /// A tensor with strides whose first element is at `start` of a file.
+  init(_ tensor: Tensor, at start: UInt64, of file: SourceFile) {
     byteCount = tensor.byteCount
-    file = shard.file
-    reader = StridedReader(tensor, at: shard.fileRange(of: tensor).lowerBound)
+    self.file = file
+    reader = StridedReader(tensor, at: start)
   }
 
   func sources(of range: Range<UInt64>) -> [FileRange] { [FileRange(0..<0, of: file)] }

@@ -3,7 +3,7 @@ package import Safetensors
 
 /// An array in a file of NumPy's NPY format, versions 1.0 to 3.0.
 ///
-/// What a tensor cannot be is refused: objects (they are pickled), records, other byte orders, Fortran order, and types
+/// What a tensor cannot be is refused: objects (they are pickled), records, other byte orders, and types
 /// that safetensors lacks.
 package struct NPYArray: Sendable {
   /// The type of the elements.
@@ -12,6 +12,9 @@ package struct NPYArray: Sendable {
   package let shape: [UInt64]
   /// Where the elements are in the file, up to its end.
   package let dataRange: Range<UInt64>
+
+  /// How many elements lie between neighbours, for each dimension, of an array in Fortran order that differs from C order.
+  private let strides: [UInt64]?
 
   /// The longest header that is read, in bytes. NumPy's own limit is 10,000 unless it is told otherwise.
   private static let maximumHeader = 1 << 20
@@ -48,11 +51,9 @@ package struct NPYArray: Sendable {
     guard dataStart <= size else { throw NPYError("it is cut off in its header") }
     let header = try NPYDictionary(try read(UInt64(8 + lengthCount), length))
 
-    guard !header.isFortranOrder || header.shape.count <= 1 else {
-      throw NPYError("its elements are in Fortran order; save numpy.ascontiguousarray of it")
-    }
     dtype = try Self.dtype(header.description)
-    shape = header.shape
+    let shape = header.shape
+    self.shape = shape
     guard let byteCount = dtype.byteCount(of: shape[...]) else {
       throw NPYError("it has a shape whose size does not fit in 64 bits")
     }
@@ -61,6 +62,10 @@ package struct NPYArray: Sendable {
         "it has \(size - dataStart) bytes of elements, but \(byteCount) by its type and shape")
     }
     dataRange = dataStart..<size
+    // Cannot overflow: the size of the whole does not.
+    strides =
+      header.isFortranOrder && shape.count > 1 && byteCount > 0
+      ? shape.indices.map { shape[..<$0].reduce(1, *) } : nil
   }
 
   private static let dtypes = [String: DType](
@@ -84,6 +89,28 @@ package struct NPYArray: Sendable {
       throw NPYError("its elements are Python objects, which would run code")
     default: throw NPYError("safetensors has no type for its elements, \(shown)")
     }
+  }
+}
+
+extension NPYArray {
+  /// The array as a tensor of that name, whose elements are in the order that they have in the file.
+  package func tensor(_ name: TensorName) -> Tensor {
+    var tensor = Tensor(
+      name: name, dtype: dtype, shape: shape[...], writtenTo: 0..<dataRange.upperBound - dataRange.lowerBound)
+    tensor.strides = strides?[...]
+    return tensor
+  }
+}
+
+extension FileLayout {
+  /// The elements of an array in its file, in row-major order.
+  package init?(of array: NPYArray, in file: SourceFile) {
+    let tensor = array.tensor(TensorName(""))
+    let segment: Segment =
+      tensor.isContiguous
+      ? .file(FileRange(array.dataRange, of: file))
+      : .computed(StridedElements(tensor, at: array.dataRange.lowerBound, of: file))
+    self.init(CollectionOfOne(segment))
   }
 }
 
