@@ -33,7 +33,8 @@ extension MountTests {
       let outcome = try await run(#"$stls "$bad"; $stls "$private"; $stls -- "b$bad""#, files())
       #expect(
         outcome.text
-          == "w  U8  [5]  5\ntotal 5 in 1 tensor, 1 file\nx  U8  [6]  6\ntotal 6 in 1 tensor, 1 file")
+          == "w  U8  [5]  5\ntotal 5 in 1 tensor, 1 file\n5 parameters: U8 5\nx  U8  [6]  6\ntotal 6 in 1 tensor, 1 file\n6 parameters: U8 6"
+      )
       #expect(
         outcome.error.hasSuffix(#"/ba\xff': cannot open it: No such file or directory"# + "\n")
           || outcome.error == #"stls: 'ba\xff': cannot open it: No such file or directory"# + "\n",

@@ -38,7 +38,7 @@ struct TensorTable {
     let total = tensors.lazy.map(\.byteCount).clampedSum
     let counts = "\(Self.counted(rows.count, "tensor")), \(Self.counted(files, "file"))"
     return text + bold + "total \(total == .max ? "more than " : "")\(size(total))" + plain
-      + " in \(counts)\n"
+      + " in \(counts)\n\(ParameterCount(tensors).text)\n"
   }
 
   private func size(_ bytes: UInt64) -> String { isHuman ? Self.human(bytes) : String(bytes) }

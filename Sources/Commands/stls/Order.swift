@@ -7,6 +7,11 @@ import TensorFiles
 enum Order: String, CaseIterable {
   case name, size, offset
 
+  /// Tensors that are files of their own, given in the order of their names, in this order; they have no offsets.
+  func tensors(of files: [Tensor]) -> [Tensor] {
+    self == .size ? files.sorted { $0.byteCount > $1.byteCount } : files
+  }
+
   /// The places of the model's tensors in this order.
   func places(of model: Model) -> [Model.Place] {
     switch self {

@@ -5,7 +5,6 @@ import Models
 import Safetensors
 import SystemPackage
 import TensorFiles
-import TensorFS
 
 /// The command line of stls(1).
 struct Stls: ParsableCommand {
@@ -15,7 +14,8 @@ struct Stls: ParsableCommand {
     usage: "stls [OPTIONS] SOURCE...",
     discussion: """
       SOURCE is what stmount takes: a .safetensors file or one of PyTorch, several of them, an index of shards, or \
-      a directory. Only headers are read, unless --stats, --hash or --check is given. The exit status says whether the model is sound: 0, 65 if it is broken, \
+      a directory; or a mounted model, or a copy of one. Only headers are read, unless --stats, --hash or --check is \
+      given. The exit status says whether the model is sound: 0, 65 if it is broken, \
       66 if there is none.
       """,
     version: "stls \(stmountVersion)",
@@ -29,6 +29,12 @@ struct Stls: ParsableCommand {
 
   @Option(help: "Order by name, size (largest first) or offset (as in the files).")
   var sort = Order.name
+
+  @Option(help: ArgumentHelp("List only tensors whose whole name matches; repeatable.", valueName: "GLOB"))
+  var include: [String] = []
+
+  @Option(help: ArgumentHelp("Leave out tensors whose whole name matches; repeatable.", valueName: "GLOB"))
+  var exclude: [String] = []
 
   @Flag(help: "Print what metadata.json of the mount would hold.")
   var json = false
@@ -63,7 +69,9 @@ struct Stls: ParsableCommand {
 
   private func list() throws(Failure) {
     // Who asks for nothing else wants help.
-    if sources.isEmpty, isHuman { return try StandardOutput.write(Array(Self.helpMessage().utf8)) }
+    if sources.isEmpty, isHuman {
+      return try StandardOutput.write(Array((Self.helpMessage() + "\n").utf8))
+    }
     guard !sources.isEmpty, !sources.contains("") else {
       throw .usage("give at least one source", command: "stls")
     }
@@ -71,34 +79,69 @@ struct Stls: ParsableCommand {
     guard modes <= 1 else {
       throw .usage("--json, --stats, --hash and --check print different things: give one", command: "stls")
     }
-    var collection = try ModelCollection.open(sources, opening.options, command: "stls")
-    if dequant { collection = try collection.dequantized(for: "stls") }
+    let readsAll = stats || failOnNan || hash != nil || check != nil
+    guard include.isEmpty && exclude.isEmpty || !readsAll && !dequant else {
+      throw .usage("--include and --exclude choose what is listed by name, dtype and size alone", command: "stls")
+    }
+    let models: [ListedModel]
+    if readsAll || dequant {
+      var collection = try ModelCollection.open(sources, opening.options, command: "stls")
+      if dequant { collection = try collection.dequantized(for: "stls") }
+      if readsAll { return try readAll(collection) }
+      models = ListedModel.models(of: collection, sort)
+    } else {
+      models = try listed()
+    }
+    if quiet { return }
+    for model in models { try write(model) }
+  }
+
+  /// The models of the sources, with the tensors that are chosen.
+  private func listed() throws(Failure) -> [ListedModel] {
+    let selection = NameSelection(including: include, excluding: exclude)
+    let found: (models: [ListedModel], warnings: [String])
+    do throws(ModelError) {
+      found = try ListedModel.models(
+        in: sources.map { FilePath(argument: $0) }, opening.options, order: sort, selection)
+    } catch {
+      throw Failure(error)
+    }
+    for warning in found.warnings { printError("warning: \(warning)", command: "stls") }
+    try selection.checkUse()
+    return found.models
+  }
+
+  /// Reads all tensors, for what the options ask.
+  private func readAll(_ collection: ModelCollection) throws(Failure) {
     do {
       if stats || failOnNan { return try listValues(collection) }
       if let check { return try compare(collection, with: Manifest(reading: FilePath(argument: check))) }
-      if hash != nil {
-        let lines = try Manifest.lines(of: HashedFile.all(in: collection.files()))
-        try checkUnchanged(collection)
-        if !quiet { try StandardOutput.write(Manifest(lines: lines).text) }
-        return
-      }
+      let lines = try Manifest.lines(of: HashedFile.all(in: collection.files()))
+      try checkUnchanged(collection)
+      if !quiet { try StandardOutput.write(Manifest(lines: lines).text) }
     } catch {
       throw error as? Failure ?? .system("cannot read the source: \(error)")
     }
-    if quiet { return }
+  }
+
+  private func write(_ model: ListedModel) throws(Failure) {
+    if json {
+      guard let document = model.document else {
+        throw .usage("--json shows the metadata.json of a mount as it is, with all tensors", command: "stls")
+      }
+      let bytes: [UInt8]
+      do throws(ModelError) {
+        bytes = try document()
+      } catch {
+        throw Failure(error)
+      }
+      return try StandardOutput.write(bytes)
+    }
     var table = TensorTable()
     table.isHuman = isHuman
     table.isColoured = StandardOutput.isColoured
-    for component in collection.components {
-      if json {
-        try StandardOutput.write(MetadataDocument.bytes(of: component.model))
-      } else {
-        let tensors = sort.places(of: component.model).map(component.model.tensor)
-        let files = component.model.storedShards.count
-        try StandardOutput.write(
-          Array(table.text(tensors, directory: component.name, files: files).utf8))
-      }
-    }
+    try StandardOutput.write(
+      Array(table.text(model.tensors, directory: model.name, files: model.fileCount).utf8))
   }
 }
 

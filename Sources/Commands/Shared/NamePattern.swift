@@ -1,0 +1,24 @@
+import Glibc
+import Safetensors
+
+/// A pattern for the whole of a tensor's name: fnmatch(3). `*` matches `/` and leading dots too.
+struct NamePattern {
+  /// The pattern as it was given.
+  let bytes: [UInt8]
+  private let terminated: [CChar]
+
+  /// A pattern of the command line.
+  init(_ bytes: [UInt8]) {
+    TextEncoding.choose()
+    self.bytes = bytes
+    terminated = bytes.map { CChar(bitPattern: $0) } + [0]
+  }
+
+  /// A name as ``matches(_:)`` takes it. A NUL, which would end it, is another control character there.
+  static func text(of name: TensorName) -> [CChar] {
+    name.utf8.map { CChar(bitPattern: $0 == 0 ? 1 : $0) } + [0]
+  }
+
+  /// True if the pattern matches a name: see ``text(of:)``.
+  func matches(_ text: [CChar]) -> Bool { unsafe fnmatch(terminated, text, 0) == 0 }
+}

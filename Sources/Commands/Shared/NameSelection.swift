@@ -1,0 +1,50 @@
+import Glibc
+import Linux
+import Models
+import Safetensors
+
+/// Which tensors are chosen, by their names in the inputs: `--include` and `--exclude`.
+///
+/// It is asked before anything else of a tensor is looked at: what is wrong with one that is left out is nobody's concern.
+final class NameSelection {
+  private let included: [NamePattern]
+  private let excluded: [NamePattern]
+  /// Which of ``included`` have not matched yet, by position.
+  private var unused: Set<Int>
+  /// The input that each name is from that ``excluded`` has left out, by the number of the input.
+  private var excludedNames: [TensorName: Int] = [:]
+  private var inputNumber = 0
+  /// A name that was left out of two inputs.
+  private(set) var excludedTwice: TensorName?
+
+  /// Patterns of the command line.
+  init(including included: [String], excluding excluded: [String]) {
+    self.included = included.map { NamePattern($0.argumentBytes) }
+    self.excluded = excluded.map { NamePattern($0.argumentBytes) }
+    unused = Set(included.indices)
+  }
+
+  /// The names that follow are from another input.
+  func beginInput() { inputNumber += 1 }
+
+  /// True if some pattern includes the name, if there are any, and none excludes it.
+  func contains(_ name: TensorName) -> Bool {
+    if included.isEmpty, excluded.isEmpty { return true }
+    let text = NamePattern.text(of: name)
+    let including = included.indices.filter { included[$0].matches(text) }
+    unused.subtract(including)
+    if !included.isEmpty, including.isEmpty { return false }
+    guard excluded.contains(where: { $0.matches(text) }) else { return true }
+    let former = excludedNames.updateValue(inputNumber, forKey: name)
+    if let former, former != inputNumber { excludedTwice = excludedTwice ?? name }
+    return false
+  }
+
+  /// Throws where a pattern has included nothing: it is a mistake then.
+  func checkUse() throws(Failure) {
+    guard let position = unused.min() else { return }
+    throw Failure(
+      status: EX_NOINPUT,
+      "no tensor's name matches --include \(PrintableText.quoted(included[position].bytes))")
+  }
+}
