@@ -1,11 +1,12 @@
-/// A size as huggingface_hub reads one: a number and KB, MB, GB or TB, in powers of 1000. Also KiB, MiB, GiB and TiB, in
-/// powers of 1024, and bytes alone.
+/// A size as huggingface_hub reads one: a number and KB, MB, GB or TB, in powers of 1000. Also KiB, MiB, GiB and TiB, or K,
+/// M, G and T alone, in powers of 1024, as the programs of coreutils have them; and bytes alone.
 struct ByteSize {
   let bytes: UInt64
 
   private static let units: [(suffix: String, bytes: Double)] = [
     ("KIB", 1024), ("MIB", 1_048_576), ("GIB", 1_073_741_824), ("TIB", 1_099_511_627_776),
     ("KB", 1e3), ("MB", 1e6), ("GB", 1e9), ("TB", 1e12),
+    ("K", 1024), ("M", 1_048_576), ("G", 1_073_741_824), ("T", 1_099_511_627_776),
   ]
 
   /// Reads a size; nil where it is none, or is less than a byte.

@@ -3,42 +3,52 @@ import Models
 import Safetensors
 import SystemPackage
 import TensorFiles
-import TensorFS
 
 /// What one argument of the command gives: tensors, and entries of `__metadata__`.
 struct PackInput {
-  typealias Metadata = [(key: ArraySlice<UInt8>, value: ArraySlice<UInt8>)]
+  /// What is taken of inputs, and what is tolerated.
+  struct Options {
+    /// Which tensors are chosen.
+    let selection: NameSelection
+    /// Bytes after a file's last tensor are no error.
+    var isLenient = false
+    /// Files that a directory's metadata.json lists may be missing.
+    var allowsMissing = false
+    /// Models become the numbers that they stand for.
+    var dequantizes = false
+  }
 
   private(set) var tensors: [PackedTensor] = []
   /// The metadata of each of its files that has any, with the file to name in messages.
-  private(set) var metadata: [(source: FilePath, entries: Metadata)] = []
+  private(set) var metadata: [(source: FilePath, entries: MergedMetadata.Entries)] = []
   /// What a person should know though all is well; safe to print.
   private(set) var warnings: [String] = []
-  /// Models become the numbers that they stand for.
-  private let dequantizing: Bool
+  /// True of a single NumPy file.
+  private(set) var isArray = false
+  private let options: Options
 
   /// Opens a NumPy file, a directory of them, a mounted model or a copy of one, or whatever stmount(1) mounts.
-  init(opening path: FilePath, lenient: Bool, dequantizing: Bool = false) throws(ModelError) {
-    self.dequantizing = dequantizing
+  init(opening path: FilePath, _ options: Options) throws(ModelError) {
+    self.options = options
+    options.selection.beginInput()
     let type = try ModelError.translating("open", path) { try Stat(path).type }
     guard type == .directory else {
       if NPYDirectory.isNPY(path.fileName) {
+        isArray = true
         try addArray(path, named: path.fileName) { () throws(ModelError) in try SourceFile(opening: path) }
       } else {
-        try addModel(path, lenient: lenient)
+        try addModel(path)
       }
       return
     }
     let names = try path.entries()
-    if names.contains(Array(TensorDirectory.documentName.utf8)) {
-      if let directory = try Self.tensorDirectory(path) {
-        try add(directory, path)
-      } else {
-        try addModel(path, lenient: lenient)
-      }
+    if let directory = try TensorDirectory.found(at: path) {
+      try add(directory, path)
+    } else if names.contains(Array(TensorDirectory.documentName.utf8)) {
+      try addModel(path)
     } else {
       do throws(ModelError) {
-        try addModel(path, lenient: lenient)
+        try addModel(path)
       } catch {
         guard error.kind == .noSource else { throw error }
         try refuseSeveralModels(in: path, names)
@@ -49,8 +59,11 @@ struct PackInput {
 
   // MARK: - Models
 
-  private mutating func addModel(_ path: FilePath, lenient: Bool) throws(ModelError) {
-    let collection = try ModelCollection(opening: [path], OpeningOptions(lenient: lenient))
+  private mutating func addModel(_ path: FilePath) throws(ModelError) {
+    // A quantised tensor needs others, which have names of their own.
+    let collection = try ModelCollection(
+      opening: [path], OpeningOptions(lenient: options.isLenient),
+      choosing: options.dequantizes ? { _ in true } : options.selection.contains)
     guard collection.components.count == 1, var model = collection.components.first?.model else {
       throw Self.ambiguous(
         path,
@@ -70,7 +83,7 @@ struct PackInput {
           + "; a copy without it would be no copy of the model")
     }
     warnings += collection.warnings
-    if dequantizing {
+    if options.dequantizes {
       let (dequantized, reasons) = collection.dequantized()
       warnings += reasons
       guard let other = dequantized?.components.first?.model else {
@@ -79,10 +92,14 @@ struct PackInput {
       }
       model = other
     }
-    for place in model.places {
+    for place in model.places
+    where !options.dequantizes || options.selection.contains(model.name(at: place)) {
       let shard = model.shard(at: place)
       let tensor = model.tensor(at: place)
-      tensors.append(PackedTensor(tensor, TensorSource(tensor, of: shard)))
+      guard let contents = FileLayout(of: tensor, in: shard) else {
+        throw ModelError(.malformed, shard.file.path, "tensor \(tensor.name) is larger than a file can be")
+      }
+      tensors.append(PackedTensor(tensor, contents, path: shard.file.path))
     }
     for shard in model.storedShards { addMetadata(shard.header.metadata, of: shard.file.path) }
   }
@@ -92,34 +109,37 @@ struct PackInput {
     return ModelError(.malformed, path, "it holds more than one model; name one of \(choices)")
   }
 
-  private mutating func addMetadata(_ entries: Metadata, of source: FilePath) {
+  private mutating func addMetadata(_ entries: MergedMetadata.Entries, of source: FilePath) {
     if !entries.isEmpty { metadata.append((source, entries)) }
   }
 
   // MARK: - Mounts, and copies of them
 
-  /// A directory with a mount's metadata.json; nil where that is somebody else's, beside a model of the usual kind.
-  private static func tensorDirectory(_ path: FilePath) throws(ModelError) -> TensorDirectory? {
-    do throws(ModelError) {
-      return try TensorDirectory(opening: path)
-    } catch {
-      let notOurs = error
-      do throws(ModelError) {
-        _ = try ModelCollection(opening: [path], OpeningOptions(lenient: true))
-      } catch {
-        // A model that is there and broken has more to say than a document that is not looked for.
-        if error.kind == .noSource { throw notOurs }
-      }
-      return nil
-    }
-  }
-
   private mutating func add(_ directory: TensorDirectory, _ path: FilePath) throws(ModelError) {
-    for entry in directory.entries {
-      let file = try directory.open(entry)
-      let source = TensorSource(0..<file.size, of: file) { () throws(ModelError) in try directory.open(entry)
+    var missing = 0
+    for entry in directory.entries where options.selection.contains(entry.tensor.name) {
+      let file: SourceFile
+      do throws(ModelError) {
+        file = try directory.open(entry)
+      } catch {
+        guard error.kind == .noSource else { throw error }
+        guard options.allowsMissing else {
+          throw ModelError(
+            .noSource, error.path,
+            "\(error.problem); of a copy of some tensors, --include them, or give --missing-ok")
+        }
+        missing += 1
+        continue
       }
-      tensors.append(PackedTensor(entry.tensor, source))
+      let open = { () throws(ModelError) in try directory.open(entry) }
+      tensors.append(
+        PackedTensor(entry.tensor, of: file, again: open) {
+          FileLayout([.file(FileRange(0..<$0.size, of: $0))])
+        })
+    }
+    if missing > 0 {
+      warnings.append(
+        "\(path.printable): \(PrintableText.counted(missing, "tensor")) without a file left out")
     }
     for entries in directory.metadata { addMetadata(entries, of: path) }
   }
@@ -153,17 +173,16 @@ struct PackInput {
   private mutating func addArray(
     _ path: FilePath, named name: [UInt8], _ open: @escaping () throws(ModelError) -> SourceFile
   ) throws(ModelError) {
-    let file = try open()
-    let array = try NPYArray(of: file)
     let tensorName: TensorName
     do throws(PathDecoder.Problem) {
       tensorName = try NPYDirectory.name(of: name)
     } catch {
       throw ModelError(.malformed, path, error.problem)
     }
-    let count = array.dataRange.upperBound - array.dataRange.lowerBound
-    let tensor = Tensor(
-      name: tensorName, dtype: array.dtype, shape: array.shape[...], writtenTo: 0..<count)
-    tensors.append(PackedTensor(tensor, TensorSource(array.dataRange, of: file, again: open)))
+    guard options.selection.contains(tensorName) else { return }
+    let file = try open()
+    let array = try NPYArray(of: file)
+    let tensor = array.tensor(tensorName)
+    tensors.append(PackedTensor(tensor, of: file, again: open) { FileLayout(of: array, in: $0) })
   }
 }

@@ -10,15 +10,17 @@ struct PackPlan {
   struct File {
     /// Its name, beside the others.
     let name: [UInt8]
-    /// The header, in pieces.
-    let header: [[UInt8]]
-    /// Its tensors, in the order of their bytes.
-    let tensors: [PackedTensor]
+    /// What is in it.
+    let model: ModelFile<PackedTensor>
+  }
 
-    /// How many bytes the file has.
-    var byteCount: UInt64 {
-      header.reduce(0) { $0 + UInt64($1.count) } + (tensors.last?.tensor.dataRange.upperBound ?? 0)
-    }
+  /// How a file's tensors lie in it.
+  struct Arrangement {
+    /// What the data begins at a multiple of, in bytes.
+    var alignment = HeaderWriter.alignment
+    /// Tensors whose size is a multiple of this come first, so that each of them begins at one; otherwise, and where it is
+    /// nil, the order is the reference writer's.
+    var unit: UInt64?
   }
 
   /// The files: one, or the shards.
@@ -29,11 +31,19 @@ struct PackPlan {
   /// All tensors, in the order of their names.
   let tensors: [Tensor]
 
-  /// The size of all files but the index, in bytes.
-  var byteCount: UInt64 { files.map(\.byteCount).clampedSum }
+  /// The size of all files, in bytes.
+  var byteCount: UInt64 { (files.map(\.model.byteCount) + [UInt64(index?.bytes.count ?? 0)]).clampedSum }
   /// The size of the tensors that are no part of another file, in bytes.
   var computedByteCount: UInt64 {
-    files.flatMap(\.tensors).filter { $0.source.gather != nil }.map(\.tensor.byteCount).clampedSum
+    files.flatMap(\.model.tensors).filter(\.contents.isComputed).map(\.tensor.byteCount).clampedSum
+  }
+
+  /// How many tensors begin at a multiple of so many bytes in their file.
+  func alignedCount(_ unit: UInt64) -> Int {
+    files.reduce(0) { count, file in
+      let start = file.model.header.reduce(0) { $0 + UInt64($1.count) }
+      return count + file.model.tensors.count { (start + $0.tensor.dataRange.lowerBound) % unit == 0 }
+    }
   }
 
   /// Lays out tensors that were selected and have their final names.
@@ -41,10 +51,9 @@ struct PackPlan {
   /// - Parameters:
   ///   - fileName: the name of the single file; a shard's and the index's are made of it.
   ///   - shardSize: how many bytes of tensors a shard may have; nil for one file, whatever its size.
-  ///   - alignment: what each file's data begins at a multiple of.
   init(
-    _ tensors: [PackedTensor], metadata: PackInput.Metadata, fileName: [UInt8], shardSize: UInt64?,
-    alignment: UInt64
+    _ tensors: [PackedTensor], metadata: MergedMetadata.Entries, fileName: [UInt8], shardSize: UInt64?,
+    arrangement: Arrangement
   ) throws(Failure) {
     let tensors = tensors.sorted { $0.tensor.name < $1.tensor.name }
     try Self.refuseClashes(tensors)
@@ -56,7 +65,7 @@ struct PackPlan {
     let writer = HeaderWriter(metadata: metadata)
     let suffix = Array(".safetensors".utf8)
     guard shards.count > 1 else {
-      files = [try Self.file(fileName, tensors, writer, alignment)]
+      files = [try Self.file(fileName, tensors, writer, arrangement)]
       index = nil
       return
     }
@@ -71,7 +80,7 @@ struct PackPlan {
     var weightMap: [(tensor: TensorName, file: [UInt8])] = []
     for (position, shard) in shards.enumerated() {
       let name = stem + "-\(Self.padded(position + 1))-of-\(Self.padded(shards.count))".utf8 + suffix
-      files.append(try Self.file(Array(name), shard.map { tensors[$0] }, writer, alignment))
+      files.append(try Self.file(Array(name), shard.map { tensors[$0] }, writer, arrangement))
       weightMap += shard.map { (tensors[$0].tensor.name, Array(name)) }
     }
     self.files = files
@@ -88,12 +97,6 @@ struct PackPlan {
   }
 
   private static func refuseClashes(_ tensors: [PackedTensor]) throws(Failure) {
-    for tensor in tensors where tensor.tensor.name == TensorName("__metadata__") {
-      throw Failure(
-        status: EX_DATAERR,
-        "\(tensor.source.path.printable): a tensor cannot be called '__metadata__' in a safetensors file; --rename it"
-      )
-    }
     for (left, right) in zip(tensors, tensors.dropFirst()) where left.tensor.name == right.tensor.name {
       let name = left.tensor.name
       guard left.originalName == right.originalName else {
@@ -103,43 +106,48 @@ struct PackPlan {
       }
       throw Failure(
         status: EX_DATAERR,
-        "tensor \(name) is in \(left.source.path.printable) and in \(right.source.path.printable)")
+        "tensor \(name) is in \(left.path.printable) and in \(right.path.printable); choose one with --replace"
+      )
     }
   }
 
   private static func totalSize(_ tensors: [PackedTensor]) throws(Failure) -> UInt64 {
-    var total: UInt64 = 0
-    for tensor in tensors {
-      let (sum, overflowed) = total.addingReportingOverflow(tensor.tensor.byteCount)
-      // With its header, and what a header may have, a file must stay below the system's limit.
-      guard !overflowed, sum <= UInt64(Int64.max) - 2 * HeaderPrefix.maximumLength else {
-        throw Failure(status: EX_DATAERR, "the tensors are larger than a file can be")
-      }
-      total = sum
-    }
+    let total = tensors.lazy.map(\.tensor.byteCount).clampedSum
+    guard total < .max else { throw tooLarge }
     return total
   }
 
-  /// Orders a file's tensors as the reference does, one behind the other.
-  private static func file(
-    _ name: [UInt8], _ tensors: [PackedTensor], _ writer: HeaderWriter, _ alignment: UInt64
-  ) throws(Failure) -> File {
-    var ordered = tensors.sorted { $0.tensor.isWritten(before: $1.tensor) }
-    var end: UInt64 = 0
-    for position in ordered.indices {
-      // Cannot overflow: the sum of all was checked.
-      let next = end + ordered[position].tensor.byteCount
-      ordered[position].set(dataRange: end..<next)
-      end = next
-    }
-    let header = writer.pieces(ordered.map(\.tensor), alignment: alignment)
-    let length = header.dropFirst().reduce(0) { $0 + UInt64($1.count) }
-    guard length <= HeaderPrefix.maximumLength else {
-      throw Failure(
-        status: EX_DATAERR,
-        "the header would have \(length) bytes, and readers take \(HeaderPrefix.maximumLength); pack fewer tensors, or "
-          + "into shards")
-    }
-    return File(name: name, header: header, tensors: ordered)
+  private static var tooLarge: Failure {
+    Failure(status: EX_DATAERR, "the tensors are larger than a file can be")
   }
+
+  private static func file(
+    _ name: [UInt8], _ tensors: [PackedTensor], _ writer: HeaderWriter, _ arrangement: Arrangement
+  ) throws(Failure) -> File {
+    do throws(ModelFile<PackedTensor>.Problem) {
+      return File(
+        name: name,
+        model: try ModelFile(
+          tensors.map { ($0.tensor, $0) }, writer, alignment: arrangement.alignment,
+          first: arrangement.isFirst))
+    } catch {
+      switch error {
+      case .headerTooLong(let length):
+        throw Failure(
+          status: EX_DATAERR,
+          "the header would have \(length) bytes, and readers take \(HeaderPrefix.maximumLength); pack fewer tensors, or "
+            + "into shards")
+      case .tooLarge: throw tooLarge
+      case .reservedName:
+        throw Failure(
+          status: EX_DATAERR,
+          "a tensor cannot be called '__metadata__' in a safetensors file; --rename it")
+      }
+    }
+  }
+}
+
+extension PackPlan.Arrangement {
+  /// True of tensors that come before all others.
+  fileprivate func isFirst(_ tensor: Tensor) -> Bool { unit.map { tensor.byteCount % $0 == 0 } ?? false }
 }

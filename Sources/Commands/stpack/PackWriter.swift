@@ -74,35 +74,47 @@ struct PackWriter {
 
   private mutating func write(_ file: PackPlan.File, to output: OutputFile) throws {
     var copier = FileCopier(to: output)
-    for piece in file.header {
-      try append(piece, with: &copier, to: output)
-      progress.add(UInt64(piece.count))
-    }
+    for piece in file.model.header { try append(piece, with: &copier, to: output) }
     /// Neighbours in one source that are neighbours here too are copied as one.
-    var run: (file: SourceFile, range: Range<UInt64>)?
-    for tensor in file.tensors where tensor.tensor.byteCount > 0 {
-      let source: SourceFile
-      do throws(ModelError) {
-        source = try tensor.source.open()
-      } catch {
-        throw Failure(error)
-      }
-      if let gather = tensor.source.gather {
-        if let run { try append(run.range, of: run.file, with: &copier, to: output) }
+    var run: FileRange?
+    for (_, tensor) in file.model.tensors where tensor.tensor.byteCount > 0 {
+      for segment in try contents(of: tensor).segments {
+        if case .file(let part) = segment, let open = run, open.file === part.file,
+          open.range.upperBound == part.range.lowerBound
+        {
+          run = FileRange(open.range.lowerBound..<part.range.upperBound, of: open.file)
+          continue
+        }
+        if let run { try append(run, with: &copier, to: output) }
         run = nil
-        try append(tensor.tensor.byteCount, gatheredBy: gather, from: source, with: &copier, to: output)
-        continue
+        switch segment {
+        case .memory(let bytes): try append(Array(bytes), with: &copier, to: output)
+        case .file(let part): run = part
+        case .computed(let elements): try append(elements, of: tensor, with: &copier, to: output)
+        }
       }
-      let range = tensor.source.range
-      if let open = run, open.file === source, open.range.upperBound == range.lowerBound {
-        run = (source, open.range.lowerBound..<range.upperBound)
-      } else {
-        if let run { try append(run.range, of: run.file, with: &copier, to: output) }
-        run = (source, range)
-      }
+      try checkRange(of: tensor)
     }
-    if let run { try append(run.range, of: run.file, with: &copier, to: output) }
+    if let run { try append(run, with: &copier, to: output) }
     try finish(&copier, output)
+  }
+
+  /// Refuses values that a conversion has made infinite.
+  private func checkRange(of tensor: PackedTensor) throws(Failure) {
+    guard let count = tensor.overflows?.count, count > 0 else { return }
+    throw Failure(
+      status: EX_DATAERR,
+      "\(tensor.path.printable): tensor \(tensor.originalName): \(PrintableText.counted(count, "value")) beyond the "
+        + "largest that \(tensor.tensor.dtype.name) has; --saturate makes them that, or choose another --dtype"
+    )
+  }
+
+  private func contents(of tensor: PackedTensor) throws(Failure) -> FileLayout {
+    do throws(ModelError) {
+      return try tensor.contents()
+    } catch {
+      throw Failure(error)
+    }
   }
 
   private func finish(_ copier: inout FileCopier, _ output: OutputFile) throws(Failure) {
@@ -114,46 +126,50 @@ struct PackWriter {
     try output.synchronize()
   }
 
-  private func append(_ bytes: [UInt8], with copier: inout FileCopier, to output: OutputFile) throws(Failure)
+  private mutating func append(_ bytes: [UInt8], with copier: inout FileCopier, to output: OutputFile)
+    throws(Failure)
   {
     do throws(FileCopier.Problem) {
       try copier.append(bytes)
     } catch {
       throw Self.failure(error, nil, output)
     }
+    progress.add(UInt64(bytes.count))
   }
 
-  /// How many bytes are gathered at a time.
-  private static let gatheredSize: UInt64 = 4 << 20
+  /// How many bytes are computed at a time.
+  private static let computedSize: UInt64 = 4 << 20
 
-  /// Writes a tensor whose elements lie elsewhere than they are to be.
   private mutating func append(
-    _ count: UInt64, gatheredBy gather: (Range<UInt64>) throws(Errno) -> [UInt8], from file: SourceFile,
-    with copier: inout FileCopier, to output: OutputFile
+    _ elements: any ComputedElements, of tensor: PackedTensor, with copier: inout FileCopier,
+    to output: OutputFile
   ) throws {
-    for start in stride(from: 0, to: count, by: Int(Self.gatheredSize)) {
+    let files = elements.sources(of: 0..<elements.byteCount).map(\.file)
+    for start in stride(from: 0, to: elements.byteCount, by: Int(Self.computedSize)) {
       try signals?.check()
-      let piece = start..<min(start + Self.gatheredSize, count)
+      let count = Int(min(Self.computedSize, elements.byteCount - start))
       let bytes: [UInt8]
       do throws(Errno) {
-        bytes = try gather(piece)
+        bytes = try [UInt8](filling: count) { target throws(Errno) in
+          try elements.fill(&target, from: start)
+        }
       } catch {
-        guard file.isUnchanged() else { throw Failure(file.changed) }
-        throw Self.failure(.source(error), file, output)
+        for file in files where !file.isUnchanged() { throw Failure(file.changed) }
+        throw Self.failure(.source(error), tensor.path, output)
       }
       try append(bytes, with: &copier, to: output)
-      progress.add(UInt64(piece.count))
     }
-    guard file.isUnchanged() else { throw Failure(file.changed) }
+    for file in files where !file.isUnchanged() { throw Failure(file.changed) }
   }
 
-  private mutating func append(
-    _ range: Range<UInt64>, of file: SourceFile, with copier: inout FileCopier, to output: OutputFile
-  ) throws {
+  private mutating func append(_ part: FileRange, with copier: inout FileCopier, to output: OutputFile) throws
+  {
+    let file = part.file
     // Twice the read-ahead, where the file is read from a disk.
     _ = posix_fadvise(
-      file.descriptor.rawValue, off_t(range.lowerBound), off_t(range.count), Int32(POSIX_FADV_SEQUENTIAL))
-    var rest = range
+      file.descriptor.rawValue, off_t(part.range.lowerBound), off_t(part.byteCount),
+      Int32(POSIX_FADV_SEQUENTIAL))
+    var rest = part.range
     while !rest.isEmpty {
       try signals?.check()
       do throws(FileCopier.Problem) {
@@ -163,16 +179,16 @@ struct PackWriter {
       } catch {
         // A source that is no longer what was opened explains itself best.
         guard file.isUnchanged() else { throw Failure(file.changed) }
-        throw Self.failure(error, file, output)
+        throw Self.failure(error, file.path, output)
       }
     }
     guard file.isUnchanged() else { throw Failure(file.changed) }
   }
 
-  private static func failure(_ problem: FileCopier.Problem, _ file: SourceFile?, _ output: OutputFile)
+  private static func failure(_ problem: FileCopier.Problem, _ path: FilePath?, _ output: OutputFile)
     -> Failure
   {
-    let source = file?.path.printable ?? "its input"
+    let source = path?.printable ?? "its input"
     switch problem {
     case .source(let error): return .system("\(source): cannot read it: \(error)")
     case .target(let error): return output.failure(error, "write")

@@ -7,76 +7,89 @@ import TensorFiles
 /// A tensor on its way from an input into a file.
 struct PackedTensor {
   /// The tensor as it is to be written; its place in the data is decided last.
-  var tensor: Tensor
+  private(set) var tensor: Tensor
   /// What it is called in the input.
   let originalName: TensorName
-  /// Where its bytes are.
-  let source: TensorSource
+  /// The file that it is in, for messages.
+  let path: FilePath
+  /// False where its bytes are a part of that file.
+  private(set) var isComputed: Bool
+  /// What it holds, as it is to be written. A file that is not held open is opened by this.
+  private(set) var contents: () throws(ModelError) -> FileLayout
 
-  init(_ tensor: Tensor, _ source: TensorSource) {
+  /// Counts values that the type it becomes does not have; nil where that is no error.
+  private(set) var overflows: OverflowCount?
+
+  /// A tensor of a file that is held open, as a model's files are.
+  init(_ tensor: Tensor, _ contents: FileLayout, path: FilePath) {
+    self.init(tensor, path: path, isComputed: contents.isComputed) { () throws(ModelError) in contents }
+  }
+
+  /// A tensor of a file that is opened again when its turn comes, since a directory may have more files than a process
+  /// may have open. It must then still be the file that was looked at.
+  init(
+    _ tensor: Tensor, of file: SourceFile, again open: @escaping () throws(ModelError) -> SourceFile,
+    _ contents: @escaping (SourceFile) -> FileLayout?
+  ) {
+    let status = file.status
+    let isComputed = contents(file)?.isComputed ?? false
+    self.init(tensor, path: file.path, isComputed: isComputed) { () throws(ModelError) in
+      let again = try open()
+      guard again.isOpenedAs(status), let contents = contents(again) else { throw again.changed }
+      return contents
+    }
+  }
+
+  private init(
+    _ tensor: Tensor, path: FilePath, isComputed: Bool,
+    _ contents: @escaping () throws(ModelError) -> FileLayout
+  ) {
     // Wherever its bytes lie in the source, here they will follow each other.
     self.tensor = Tensor(
       name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, writtenTo: 0..<tensor.byteCount)
     originalName = tensor.name
-    self.source = source
+    self.path = path
+    self.isComputed = isComputed
+    self.contents = contents
   }
 
-  /// Gives it a name or a place.
-  mutating func set(name: TensorName? = nil, dataRange: Range<UInt64>? = nil) {
-    tensor = Tensor(
-      name: name ?? tensor.name, dtype: tensor.dtype, shape: tensor.shape,
-      writtenTo: dataRange ?? tensor.dataRange)
+  /// The same tensor as if it had another name in its input.
+  func called(_ name: TensorName) -> PackedTensor {
+    PackedTensor(
+      Tensor(name: name, dtype: tensor.dtype, shape: tensor.shape, writtenTo: tensor.dataRange), path: path,
+      isComputed: isComputed, contents)
+  }
+
+  /// The same tensor with elements of another type; nil where they cannot become that.
+  func converted(to dtype: DType, saturating: Bool) -> PackedTensor? {
+    guard let byteCount = dtype.byteCount(of: tensor.shape) else { return nil }
+    let count = OverflowCount()
+    let (former, original, path) = (tensor, contents, path)
+    var converted = self
+    converted.tensor = Tensor(
+      name: former.name, dtype: dtype, shape: former.shape, writtenTo: 0..<byteCount)
+    converted.isComputed = true
+    converted.overflows = saturating ? nil : count
+    converted.contents = { () throws(ModelError) in
+      guard
+        let layout = try original().converted(
+          from: former.dtype, to: dtype, saturating: saturating, counting: count)
+      else { throw ModelError(.malformed, path, "tensor \(former.name) cannot become \(dtype.name)") }
+      return layout
+    }
+    return converted
+  }
+
+  /// Gives it a name.
+  mutating func set(name: TensorName) {
+    tensor = Tensor(name: name, dtype: tensor.dtype, shape: tensor.shape, writtenTo: tensor.dataRange)
   }
 }
 
-/// Where a tensor's bytes are: a part of a file, or all over it.
-struct TensorSource {
-  /// The file's path, for messages.
-  let path: FilePath
-  /// The bytes in it; those that the tensor reaches, where they are gathered.
-  let range: Range<UInt64>
-  /// The file: the same object each time where it is held open.
-  let open: () throws(ModelError) -> SourceFile
-  /// Gives bytes of the tensor as it is to be written, where they do not follow each other in the file; else nil.
-  private(set) var gather: ((Range<UInt64>) throws(Errno) -> [UInt8])?
-
-  /// A part of a file that is held open, as a model's files are.
-  init(_ range: Range<UInt64>, of file: SourceFile) {
-    path = file.path
-    self.range = range
-    open = { () throws(ModelError) in file }
-  }
-
-  /// A tensor of a shard, in whatever order its elements lie.
-  init(_ tensor: Tensor, of shard: Shard) {
-    self.init(shard.fileRange(of: tensor), of: shard.file)
-    if !tensor.isContiguous {
-      gather = { range throws(Errno) in try shard.read(tensor, range) }
-    } else if shard.computed != nil, let layout = FileLayout(of: tensor, in: shard) {
-      gather = { range throws(Errno) in
-        let bytes = try [UInt8](filling: range.count) { target throws(Errno) in
-          try layout.fill(&target, from: range.lowerBound)
-        }
-        // Whoever writes checks one file, and this comes from several.
-        guard shard.files.allSatisfy({ $0.isUnchanged() }) else { throw .staleNFSFileHandle }
-        return bytes
-      }
-    }
-  }
-
-  /// A part of a file that is opened again when its turn comes, since a directory may have more files than a process
-  /// may have open. It must then still be the file that was looked at.
-  init(
-    _ range: Range<UInt64>, of file: SourceFile, again open: @escaping () throws(ModelError) -> SourceFile
-  ) {
-    path = file.path
-    self.range = range
-    let status = file.status
-    self.open = { () throws(ModelError) in
-      let again = try open()
-      guard again.isOpenedAs(status) else { throw again.changed }
-      return again
-    }
+extension FileLayout {
+  /// True if some bytes are no part of a file.
+  fileprivate var isComputed: Bool {
+    segments.contains { if case .computed = $0 { true } else { false } }
   }
 }
 

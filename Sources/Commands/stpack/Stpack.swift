@@ -35,10 +35,10 @@ struct Stpack: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Write shards of at most this size (5GB, 500MiB), and their index.", valueName: "SIZE"),
+      "Write shards of at most this size (5GB, 500MiB, 2G), and their index.", valueName: "SIZE"),
     transform: { text in
       guard let size = ByteSize(text) else {
-        throw ValidationError("'\(text)' is not a size such as 5GB, 500MiB or a number of bytes")
+        throw ValidationError("'\(text)' is not a size such as 5GB, 500MiB, 2G or a number of bytes")
       }
       return size
     })
@@ -55,6 +55,19 @@ struct Stpack: ParsableCommand {
   var align: UInt64?
 
   @Option(
+    help: ArgumentHelp(
+      "reference, or aligned: tensors whose size is a multiple of --align (4096) first.", valueName: "ORDER"))
+  var order = Order.reference
+
+  @Option(
+    help: ArgumentHelp(
+      "Take a tensor from another input, such as a .npy file; repeatable.", valueName: "NAME=PATH"))
+  var replace: [String] = []
+
+  @Flag(help: "Leave out tensors whose files a copy of a mount lacks.")
+  var missingOk = false
+
+  @Option(
     help: ArgumentHelp("Pack only tensors whose whole name matches; repeatable.", valueName: "GLOB"))
   var include: [String] = []
 
@@ -65,6 +78,14 @@ struct Stpack: ParsableCommand {
     help: ArgumentHelp(
       "Rename tensors, as sed -E does; repeatable.", valueName: "s/RE/REPLACEMENT/[g]"))
   var rename: [String] = []
+
+  @Option(
+    help: ArgumentHelp(
+      "Convert floating-point tensors to f16, bf16 or f32; repeatable.", valueName: "[GLOB=]TYPE"))
+  var dtype: [String] = []
+
+  @Flag(help: "Let --dtype make values that are too large the largest that there is.")
+  var saturate = false
 
   @Option(help: ArgumentHelp("Set an entry of __metadata__; repeatable.", valueName: "KEY=VALUE"))
   var metadata: [String] = []
@@ -78,6 +99,11 @@ struct Stpack: ParsableCommand {
   @Flag(help: "Accept bytes after a file's last tensor, with a warning.")
   var lenient = false
 
+  /// How tensors are ordered in a file.
+  enum Order: String, CaseIterable, ExpressibleByArgument {
+    case reference, aligned
+  }
+
   static func main() {
     // A reader such as head(1) that has seen enough ends this like any other command.
     signal(SIGPIPE, SIG_DFL)
@@ -88,11 +114,17 @@ struct Stpack: ParsableCommand {
     guard !inputs.isEmpty, !inputs.contains("") else {
       throw .usage("give at least one input", command: "stpack")
     }
-    let path = FilePath(argument: output ?? "")
+    // What would be written can be shown without a place for it; only shards are named after that.
+    let path = FilePath(argument: output ?? (dryRun ? "model.safetensors" : ""))
     guard let name = path.lastComponent, name.kind == .regular else {
       throw .usage("say what to write: -o OUT.safetensors", command: "stpack")
     }
     let plan = try plan(for: path)
+    if let unit = arrangement.unit {
+      printError(
+        "\(plan.alignedCount(unit)) of \(PrintableText.counted(plan.tensors.count, "tensor")) begin at a multiple of "
+          + "\(unit) bytes", command: "stpack")
+    }
     if dryRun {
       var table = TensorTable()
       table.isColoured = StandardOutput.isColoured
@@ -118,34 +150,54 @@ struct Stpack: ParsableCommand {
   private static let standardOutput: [FilePath] = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"]
 
   private func plan(for path: FilePath) throws(Failure) -> PackPlan {
-    let patterns = NamePatterns(including: include, excluding: exclude)
-    let merge = try MetadataMerge(keepsInputs: !noMetadata, given: metadata)
+    let selection = NameSelection(including: include, excluding: exclude)
+    let metadata = try MetadataOption(keepsInputs: !noMetadata, given: metadata)
     var renamings: [Renaming] = []
     for text in rename { renamings.append(try Renaming(text, command: "stpack")) }
+    let conversion = try Conversion(dtype, saturates: saturate)
+    var replacements: [Replacement] = []
+    for text in replace { replacements.append(try Replacement(text)) }
 
+    let options = PackInput.Options(
+      selection: selection, isLenient: lenient, allowsMissing: missingOk, dequantizes: dequant)
     var opened: [PackInput] = []
     for input in inputs {
       do throws(ModelError) {
-        opened.append(
-          try PackInput(opening: FilePath(argument: input), lenient: lenient, dequantizing: dequant))
+        opened.append(try PackInput(opening: FilePath(argument: input), options))
       } catch {
         throw Failure(error)
       }
     }
-    for warning in opened.flatMap(\.warnings) { printError("warning: \(warning)", command: "stpack") }
-
-    let all = opened.flatMap(\.tensors)
-    try patterns.checkUse(all.lazy.map(\.originalName))
-    var tensors = all.filter { patterns.contains($0.originalName) }
+    try selection.checkUse()
+    if let name = selection.excludedTwice {
+      throw Failure(
+        status: EX_DATAERR,
+        "--exclude leaves tensor \(name) out of two inputs; take one of them with --replace, or pack each input by "
+          + "itself first")
+    }
+    var tensors = opened.flatMap(\.tensors)
+    var warnings = opened.flatMap(\.warnings)
+    for replacement in replacements { warnings += try replacement.apply(to: &tensors) }
+    for warning in warnings { printError("warning: \(warning)", command: "stpack") }
+    for position in tensors.indices { tensors[position] = try conversion.apply(to: tensors[position]) }
     if !renamings.isEmpty {
       for position in tensors.indices {
         try tensors[position].set(name: Renaming.rename(tensors[position].originalName, by: renamings))
       }
     }
     return try PackPlan(
-      tensors, metadata: try merge.merge(opened), fileName: path.fileName, shardSize: maxShardSize?.bytes,
-      alignment: align ?? HeaderWriter.alignment)
+      tensors, metadata: try metadata.merged(opened), fileName: path.fileName, shardSize: maxShardSize?.bytes,
+      arrangement: arrangement)
   }
+
+  private var arrangement: PackPlan.Arrangement {
+    switch order {
+    case .reference: PackPlan.Arrangement(alignment: align ?? HeaderWriter.alignment)
+    case .aligned: PackPlan.Arrangement(alignment: align ?? Self.pageSize, unit: align ?? Self.pageSize)
+    }
+  }
+
+  private static let pageSize: UInt64 = 4096
 
   private func writeStream(_ plan: PackPlan) throws {
     guard force || isatty(STDOUT_FILENO) == 0 else {

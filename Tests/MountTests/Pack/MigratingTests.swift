@@ -85,7 +85,10 @@ extension MountTests {
       let lines = output.split(separator: "\n")
       #expect(lines.first == "head/w   F32      [7]     28", "\(output)")
       #expect(
-        lines.suffix(3) == ["total 75 in 4 tensors, 1 file", "all tensors are the same", "4"], "\(output)")
+        lines.suffix(4) == [
+          "total 75 in 4 tensors, 1 file", "32 parameters: BF16 15, F8_E4M3 9, F32 7, I64 1",
+          "all tensors are the same", "4",
+        ], "\(output)")
     }
   }
 }

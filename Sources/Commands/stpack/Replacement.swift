@@ -1,0 +1,56 @@
+import Glibc
+import Linux
+import Models
+import Safetensors
+import SystemPackage
+
+/// A tensor to be taken from another input than the rest: `--replace NAME=PATH`.
+struct Replacement {
+  private let name: TensorName
+  private let path: FilePath
+
+  /// Reads an argument of the command line.
+  init(_ text: String) throws(Failure) {
+    let bytes = text.argumentBytes
+    func usage(_ problem: String) -> Failure {
+      .usage("--replace \(PrintableText.quoted(bytes)): \(problem)", command: "stpack")
+    }
+    guard let sign = bytes.firstIndex(of: UInt8(ascii: "=")), sign + 1 < bytes.endIndex else {
+      throw usage("expected NAME=PATH")
+    }
+    guard String(validating: bytes[..<sign], as: UTF8.self) != nil else {
+      throw usage("a tensor's name is UTF-8")
+    }
+    name = TensorName(utf8: bytes[..<sign])
+    path = FilePath(bytes: bytes[(sign + 1)...])
+  }
+
+  /// Takes the tensor in place of those of its name: the array of a NumPy file, or the tensor of that name in any other
+  /// input. Returns what a person should know; safe to print.
+  func apply(to tensors: inout [PackedTensor]) throws(Failure) -> [String] {
+    guard let former = tensors.first(where: { $0.originalName == name })?.tensor else {
+      throw Failure(status: EX_NOINPUT, "--replace: no input has a tensor \(name)")
+    }
+    let input: PackInput
+    do throws(ModelError) {
+      input = try PackInput(
+        opening: path, PackInput.Options(selection: NameSelection(including: [], excluding: [])))
+    } catch {
+      throw Failure(error)
+    }
+    guard let replacement = input.tensors.first(where: { input.isArray || $0.originalName == name }) else {
+      throw Failure(status: EX_NOINPUT, "--replace: \(path.printable) has no tensor \(name)")
+    }
+    tensors.removeAll { $0.originalName == name }
+    tensors.append(replacement.called(name))
+    let new = replacement.tensor
+    guard former.dtype != new.dtype || former.shape != new.shape else { return input.warnings }
+    return input.warnings + [
+      "tensor \(name) was \(Self.form(of: former)) and is \(Self.form(of: new)) now"
+    ]
+  }
+
+  private static func form(of tensor: Tensor) -> String {
+    tensor.dtype.name + " [" + tensor.shape.map(String.init).joined(separator: ", ") + "]"
+  }
+}
