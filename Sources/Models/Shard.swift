@@ -76,7 +76,9 @@ package struct Shard: Sendable {
         if case .foreign = error.problem { throw error }
         let names = try zipEntryNames(in: file)
         let isPyTorch = names.contains { name in
-          ["data.pkl", "constants.pkl"].contains { name.suffix($0.utf8.count).elementsEqual($0.utf8) }
+          ["data.pkl", "constants.pkl", "archive_format"].contains {
+            name.suffix($0.utf8.count).elementsEqual($0.utf8)
+          }
         }
         if names.isEmpty || isPyTorch { throw error }
         throw ModelError(header: .foreignFormat(ForeignFormat(zipEntries: names)), path)
