@@ -69,9 +69,12 @@ struct DiffReport {
 extension Distance {
   /// For a person.
   fileprivate var text: String {
-    "\(differing) of \(PrintableText.counted(count, "element")) differ\(differing == 1 ? "s" : ""), largest absolute \(absolute), "
-      + "relative \(relative), cosine \(cosine)"
+    "\(differing) of \(PrintableText.counted(count, "element")) differ\(differing == 1 ? "s" : ""), largest absolute \(Self.text(absolute)), "
+      + "relative \(Self.text(relative)), cosine \(Self.text(cosine))"
   }
+
+  /// A number as text; NaN without a sign, which means nothing.
+  private static func text(_ number: Double) -> String { number.isNaN ? "nan" : String(number) }
 
   fileprivate func append(to json: inout JSONWriter) {
     json.raw(", \"elements\": ")

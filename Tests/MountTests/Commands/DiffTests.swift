@@ -127,7 +127,7 @@ extension MountTests {
       try files.write("d.json", json.output)
       let summary = try await Command.output(
         of: "jq", "-c",
-        "[.same, (.differences[] | [.name, .first.dtype, .second.dtype, .differing, .max_absolute])]",
+        "[.same, (.differences[] | [.name, .first.dtype, .second.dtype, .differing, (.max_absolute | if . then . + 0 else . end)])]",
         "\(files.path)/d.json")
       #expect(
         summary

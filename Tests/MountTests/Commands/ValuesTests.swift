@@ -18,6 +18,10 @@ extension MountTests {
           SafetensorsFile.Tensor("\(dtype).odd", dtype, [4, 501, 3]),
         ]
       }
+      // Sums of larger numbers overflow, in one order of adding and not in another.
+      for index in tensors.indices where tensors[index].dtype == "F64" {
+        for byte in stride(from: 7, to: tensors[index].data.count, by: 8) { tensors[index].data[byte] = 0x3F }
+      }
       tensors += ["BF16", "F16", "I16", "F8_E4M3", "U8", "BOOL", "F4"].map {
         SafetensorsFile.Tensor("\($0).many", $0, [2_200_010])
       }
