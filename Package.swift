@@ -95,7 +95,8 @@ let package = Package(
 
     // What this reader makes of files, for the comparison with the reference.
     .executableTarget(
-      name: "verdicts", dependencies: ["Models", "PyTorch", "Safetensors", systemPackage], path: "Tests/Verdicts",
+      name: "verdicts", dependencies: ["Models", "PyTorch", "Safetensors", systemPackage],
+      path: "Tests/Verdicts",
       swiftSettings: settings),
 
     // The inner loops of views, as Benchmarks/views measures them.
@@ -151,7 +152,7 @@ if isFuzzing {
     .executableTarget(
       name: "Fuzzer",
       dependencies: [
-        "Conformance", "Fixtures", "Models", "PyTorch", "Safetensors", "TensorFiles", systemPackage,
+        "Conformance", "Fixtures", "Linux", "Models", "PyTorch", "Safetensors", "TensorFiles", systemPackage,
       ],
       path: "Tests/Fuzz", exclude: ["run"],
       swiftSettings: settings,

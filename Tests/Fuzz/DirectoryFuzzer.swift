@@ -3,7 +3,6 @@ import Fixtures
 @testable import Models
 @testable import Safetensors
 @testable import TensorFiles
-@testable import TensorFS
 
 /// The reader of metadata.json, as stpack reads it from a directory of tensors.
 enum DirectoryFuzzer: FuzzTarget {

@@ -1,10 +1,11 @@
 import Conformance
 import Fixtures
+import SystemPackage
 
+@testable import Linux
 @testable import Models
 @testable import Safetensors
 @testable import TensorFiles
-@testable import TensorFS
 
 /// What is written about a header's tensors: metadata.json, and the headers of views. An input is a header.
 enum DocumentFuzzer: FuzzTarget {
@@ -29,10 +30,12 @@ enum DocumentFuzzer: FuzzTarget {
       let collection = try ModelCollection(opening: [file])
       guard let model = collection.components.first?.model else { fatalError("there is no model") }
       checkDocument(of: model)
+      let shard = model.shards[0]
       let writer = HeaderWriter(metadata: header.metadata)
       var chance = generator(for: input)
       for index in 0..<header.count {
-        for view in View.all { check(view, of: header[index], header, writer, &chance) }
+        guard let raw = FileLayout(of: shard.header[index], in: shard) else { continue }
+        for view in View.all { check(view, of: header[index], raw, header, writer, &chance) }
       }
     } catch {
       fatalError("a sound model is refused: \(error)")
@@ -64,51 +67,73 @@ enum DocumentFuzzer: FuzzTarget {
 
   /// A view's header is read back as what it is of, and is the same in whatever parts it is read.
   private static func check(
-    _ view: View, of tensor: Tensor, _ header: Header, _ writer: HeaderWriter, _ chance: inout SeededGenerator
+    _ view: View, of tensor: Tensor, _ raw: FileLayout, _ header: Header, _ writer: HeaderWriter,
+    _ chance: inout SeededGenerator
   ) {
-    guard let encoding = view.encode(tensor, writer) else { return }
-    let whole = encoding.headerBytes(in: 0..<encoding.byteCount)
-    require(UInt64(whole.count) == encoding.headerCount, "a header has another size than it says")
+    guard let layout = view.layout(of: tensor, raw: raw, writer: writer) else { return }
+    let size = view.suffix.isEmpty ? 0 : headerSize(of: layout, tensor)
+    let whole = bytes(of: layout, 0..<size)
     for _ in 0..<4 {
-      let start = UInt64.random(in: 0...encoding.byteCount, using: &chance)
-      let end = UInt64.random(in: start...encoding.byteCount, using: &chance)
-      let part = encoding.headerBytes(in: start..<end)
+      let start = UInt64.random(in: 0...size, using: &chance)
+      let end = UInt64.random(in: start...size, using: &chance)
       require(
-        part.elementsEqual(whole.dropFirst(Int(start)).prefix(Int(end - start))), "a part of a header differs"
-      )
-      require(
-        UInt64(part.count) + UInt64(encoding.dataRange(in: start..<end).count) == end - start,
-        "header and data do not make what was asked for")
+        bytes(of: layout, start..<end).elementsEqual(whole.dropFirst(Int(start)).prefix(Int(end - start))),
+        "a part of a header differs")
     }
     switch view.number {
-    case View.npy.number: checkArray(whole, encoding, tensor)
-    case View.safetensors.number: checkModel(whole, encoding, tensor, header)
-    default: require(whole.isEmpty, "a file without a header has one")
+    case View.npy.number: checkArray(whole, layout, tensor)
+    case View.safetensors.number: checkModel(whole, layout, tensor, header)
+    default: break
     }
   }
 
-  private static func checkArray(_ header: [UInt8], _ encoding: Encoding, _ tensor: Tensor) {
+  /// How many bytes come before the tensor's own, which may be widened.
+  private static func headerSize(of layout: FileLayout, _ tensor: Tensor) -> UInt64 {
+    var size: UInt64 = 0
+    for segment in layout.segments {
+      switch segment {
+      case .memory: size += segment.byteCount
+      case .computed(let elements) where elements.sources(of: 0..<elements.byteCount).isEmpty:
+        size += segment.byteCount
+      default: return size
+      }
+    }
+    return size
+  }
+
+  private static func bytes(of layout: FileLayout, _ range: Range<UInt64>) -> [UInt8] {
+    do throws(Errno) {
+      return try [UInt8](filling: range.count) { target throws(Errno) in
+        try layout.fill(&target, from: range.lowerBound)
+      }
+    } catch {
+      fatalError("a header cannot be read: \(error)")
+    }
+  }
+
+  private static func checkArray(_ header: [UInt8], _ layout: FileLayout, _ tensor: Tensor) {
     do {
-      let array = try NPYArray(size: encoding.byteCount) { offset, count in
+      let array = try NPYArray(size: layout.byteCount) { offset, count in
         Array(header[Int(offset)..<Int(offset) + count])
       }
       require(
-        array.shape[...] == tensor.shape && array.dtype == (encoding.widening == nil ? tensor.dtype : .f32)
-          && array.dataRange == encoding.headerCount..<encoding.byteCount, "an array is not what it is of")
+        array.shape[...] == tensor.shape
+          && array.dtype == (tensor.dtype.numPyName == nil ? .f32 : tensor.dtype)
+          && array.dataRange == UInt64(header.count)..<layout.byteCount, "an array is not what it is of")
     } catch {
       fatalError("an array is refused: \((error as? NPYError)?.problem ?? "\(error)")")
     }
   }
 
-  private static func checkModel(_ bytes: [UInt8], _ encoding: Encoding, _ tensor: Tensor, _ header: Header) {
-    guard let own = try? Header(json: bytes.span.extracting(droppingFirst: 8), fileSize: encoding.byteCount)
+  private static func checkModel(_ bytes: [UInt8], _ layout: FileLayout, _ tensor: Tensor, _ header: Header) {
+    guard let own = try? Header(json: bytes.span.extracting(droppingFirst: 8), fileSize: layout.byteCount)
     else {
       fatalError("a tensor's own model is refused")
     }
     require(
       own.count == 1 && own[0].name == tensor.name && own[0].dtype == tensor.dtype
         && own[0].shape == tensor.shape
-        && own.dataStart == encoding.headerCount, "a tensor's own model is of another")
+        && own.dataStart == UInt64(bytes.count), "a tensor's own model is of another")
     require(
       own.metadata.elementsEqual(header.metadata) { $0.key == $1.key && $0.value == $1.value },
       "a tensor's own model has other metadata")

@@ -3,7 +3,6 @@ import Fixtures
 @testable import Models
 @testable import Safetensors
 @testable import TensorFiles
-@testable import TensorFS
 
 /// The reader of NumPy's files, and the writer on what it accepts.
 enum NPYFuzzer: FuzzTarget {

@@ -5,7 +5,6 @@ import SystemPackage
 @testable import Models
 @testable import Safetensors
 @testable import TensorFiles
-@testable import TensorFS
 
 /// The paths of a set of names, the tree of them, and its names in every view. Names are divided by bytes of 255.
 enum NamesFuzzer: FuzzTarget {
@@ -96,7 +95,7 @@ enum NamesFuzzer: FuzzTarget {
         name.span, of: view.number == View.raw.number ? parent : parent.at(Int(node.parent), view))
       require(
         found?.position == position, "\(shown) leads to another node in the view of number \(view.number)")
-      require(tree.place(place.inode)?.position == position, "\(shown) has another's inode")
+      require(tree.place(inode: place.inode)?.position == position, "\(shown) has another's inode")
     }
   }
 }

@@ -3,7 +3,6 @@ import Fixtures
 @testable import Models
 @testable import Safetensors
 @testable import TensorFiles
-@testable import TensorFS
 
 /// Text from strangers, as a person is shown it: in messages, and in metadata.json.
 enum TextFuzzer: FuzzTarget {
