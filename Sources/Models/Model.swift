@@ -61,36 +61,46 @@ extension Sequence<UInt64> {
 // MARK: - Opening
 
 extension Model {
-  /// A model of one file, or of the union of several whose tensors' names must not clash.
+  /// A model of one file, or of the union of several whose tensors' names must not clash. Slices of a distributed
+  /// checkpoint are put together.
   init(
     files paths: [FilePath], _ options: OpeningOptions, _ isChosen: (TensorName) -> Bool = { _ in true }
   ) throws(ModelError) {
     var shards: [Shard] = []
     for path in paths { shards.append(try Shard(opening: path, lenient: options.isLenient, isChosen)) }
     shards.makeNamesUnique()
-
-    var places: [Place] = []
-    for (position, shard) in shards.enumerated() {
-      for index in 0..<shard.header.count where isChosen(shard.header.name(at: index)) {
+    var slices: [Assembler.Slice] = []
+    for position in shards.indices {
+      let info = try ShardingInfo(of: shards[position])
+      // It speaks of slices, and the model shows none.
+      if info != nil { shards[position].header.removeMetadata(ShardingInfo.keys) }
+      for index in 0..<shards[position].header.count {
+        let name = shards[position].header.name(at: index)
+        guard isChosen(name) else { continue }
         // A header of 100 MB has fewer than 2^31 tensors, and a process fewer descriptors.
-        places.append(Place(shard: Int32(position), index: Int32(index)))
+        let place = Place(shard: Int32(position), index: Int32(index))
+        slices.append(Assembler.Slice(name: name, place: place, start: info?.starts[name]))
       }
     }
-    if shards.count > 1 {
-      func name(_ place: Place) -> TensorName {
-        shards[Int(place.shard)].header.name(at: Int(place.index))
-      }
-      places.sort { name($0) < name($1) }
-      for (left, right) in zip(places, places.dropFirst()) where name(left) == name(right) {
-        let other = shards[Int(left.shard)].file.path
-        throw ModelError(
-          .malformed, shards[Int(right.shard)].file.path,
-          "tensor \(name(right)) is also in \(other.printable); mount the files one by one")
-      }
+    var assembler = Assembler(shards, shards[0].file.path.removingLastComponent())
+    try assembler.add(slices)
+    self = try assembler.model()
+  }
+
+  /// A model of one file that a person named. Of a distributed checkpoint it has slices, as they are.
+  init(file path: FilePath, _ options: OpeningOptions, _ isChosen: (TensorName) -> Bool) throws(ModelError) {
+    let shard = try Shard(opening: path, lenient: options.isLenient, isChosen)
+    var warnings = shard.warnings
+    if try ShardingInfo(of: shard) != nil {
+      warnings.append(
+        "\(path.printable): this is one file of a distributed checkpoint (DCP), and its tensors may be slices; name "
+          + "the directory to see them whole")
     }
     self.init(
-      shards: shards, places: places, warnings: shards.flatMap(\.warnings), omitted: shards.flatMap(\.omitted)
-    )
+      shards: [shard],
+      places: (0..<shard.header.count).filter { isChosen(shard.header.name(at: $0)) }
+        .map { Place(shard: 0, index: Int32($0)) },
+      warnings: warnings, omitted: shard.omitted)
   }
 }
 

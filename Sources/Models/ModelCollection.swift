@@ -69,7 +69,7 @@ package struct ModelCollection: Sendable {
           .malformed, source,
           "this is a part of a distributed checkpoint (DCP) of PyTorch: name its directory")
       }
-      return .files([source])
+      return .file(source)
     }
     guard let cache = try HubCache(at: source) else {
       if options.revision != nil {
@@ -86,6 +86,7 @@ package struct ModelCollection: Sendable {
     _ layout: ModelDirectory.Layout, _ options: OpeningOptions, _ isChosen: (TensorName) -> Bool
   ) throws(ModelError) -> [Component] {
     switch layout {
+    case .file(let path): return [Component(name: nil, model: try Model(file: path, options, isChosen))]
     case .files(let paths): return [Component(name: nil, model: try Model(files: paths, options, isChosen))]
     case .index(let path, let others):
       return [Component(name: nil, model: try Model(index: path, beside: others, options, isChosen))]

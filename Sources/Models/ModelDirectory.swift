@@ -5,6 +5,8 @@ internal import SystemPackage
 struct ModelDirectory {
   /// What a directory holds.
   enum Layout {
+    /// One file that a person named.
+    case file(FilePath)
     /// One file, or several that make one model.
     case files([FilePath])
     /// A sharded set, and the files that it may not name.

@@ -18,7 +18,7 @@ package struct Shard: Sendable {
   /// What it is.
   package let format: Format
   /// Its header; of a file of PyTorch, what its pickle says in the same words.
-  package let header: Header
+  package internal(set) var header: Header
   /// The tensors that it names and that are not in ``header``.
   package internal(set) var omitted: [OmittedTensor]
   /// The full names of the classes and functions that a file of PyTorch names and that are not known, in the
@@ -26,11 +26,16 @@ package struct Shard: Sendable {
   package let unknownGlobals: [[UInt8]]
   /// What the tensors are computed from, where that is not the bytes of ``file``: those of ``header``, one for each.
   package let computed: ComputedTensors?
+  /// What the tensors are put together from, where that is slices in several files: those of ``header``, one for each.
+  package let assembly: Assembly?
   /// What it is called in metadata.json: its file name, or its path where two sources share that.
   package internal(set) var name: String
 
   /// The files that the tensors come from.
-  package var files: [SourceFile] { computed?.files ?? [file] }
+  package var files: [SourceFile] { computed?.files ?? assembly?.shards.map(\.file) ?? [file] }
+
+  /// True of a file: its tensors' bytes are there.
+  package var isStored: Bool { computed == nil && assembly == nil }
 
   /// Opens a file and reads its header.
   ///
@@ -41,6 +46,7 @@ package struct Shard: Sendable {
     let file = try SourceFile.opening(path)
     self.file = file
     computed = nil
+    assembly = nil
     name = String(decoding: path.fileName, as: UTF8.self)
     let start = try ModelError.translating("read", path) {
       try file.read(from: 0, count: Int(min(file.size, UInt64(ForeignFormat.prefixSize))))
@@ -110,7 +116,20 @@ package struct Shard: Sendable {
     omitted = []
     unknownGlobals = []
     self.computed = computed
+    assembly = nil
     name = shard.name
+  }
+
+  /// Tensors that are put together from slices in other shards, of which there is at least one.
+  init(_ assembly: Assembly, described header: Header) {
+    file = assembly.shards[0].file
+    format = assembly.shards[0].format
+    self.header = header
+    omitted = []
+    unknownGlobals = []
+    computed = nil
+    self.assembly = assembly
+    name = assembly.shards[0].name
   }
 
   /// Where a tensor's bytes are in the file; those that it reaches, where they are not contiguous. `tensor`
@@ -135,6 +154,10 @@ package struct Shard: Sendable {
 
   /// As many bytes as `target` has, from `offset` of a tensor: otherwise as ``read(_:_:)``.
   package func read(_ tensor: Tensor, from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) {
+    if let assembled = assembled(tensor), let assembly {
+      try assembled.read(from: offset, of: assembly.shards, into: &target)
+      return
+    }
     let start = fileRange(of: tensor).lowerBound
     if tensor.isContiguous {
       try file.read(from: start + offset, into: &target)

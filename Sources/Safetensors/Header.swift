@@ -76,7 +76,7 @@ package struct Header: Sendable {
   package let dimensions: [UInt64]
   /// In the order of names, by their UTF-8 bytes.
   package let records: [Record]
-  package let metadataRanges: [(key: Range<Int>, value: Range<Int>)]
+  package private(set) var metadataRanges: [(key: Range<Int>, value: Range<Int>)]
 
   package init(
     dataStart: UInt64, trailingBytes: UInt64, text: [UInt8], dimensions: [UInt64], records: [Record],
@@ -125,5 +125,10 @@ package struct Header: Sendable {
   /// The entries of `__metadata__` in the order of their keys, by UTF-8 bytes; keys are unique.
   package var metadata: [(key: ArraySlice<UInt8>, value: ArraySlice<UInt8>)] {
     metadataRanges.map { (text[$0.key], text[$0.value]) }
+  }
+
+  /// Forgets the entries of `__metadata__` with these keys.
+  package mutating func removeMetadata(_ keys: [String]) {
+    metadataRanges.removeAll { entry in keys.contains { text[entry.key].elementsEqual($0.utf8) } }
   }
 }

@@ -19,8 +19,8 @@ extension Shard {
 }
 
 extension Model {
-  /// The shards that are files, without those whose tensors are computed.
-  package var storedShards: [Shard] { shards.filter { $0.computed == nil } }
+  /// The shards that are files, without those whose tensors are computed or put together.
+  package var storedShards: [Shard] { shards.filter(\.isStored) }
 
   /// The formats of the tensors that are computed, by name; empty where none is.
   package var quantizationFormats: [String] {
@@ -34,7 +34,10 @@ extension Model {
   /// scales and zero points. Nil where nothing is dequantised.
   package init?(dequantizing model: Model, _ quantization: Quantization) {
     guard let first = model.shards.first, !quantization.tensors.isEmpty,
-      let header = Header(quantization.tensors, metadata: Self.commonMetadata(model.shards))
+      let header = Header(
+        computed: quantization.tensors.map {
+          Tensor(name: $0.name, dtype: .f32, shape: $0.shape[...], writtenTo: 0..<$0.byteCount)
+        }, metadata: Self.commonMetadata(model.shards))
     else { return nil }
     var files: [SourceFile] = []
     for source in Set(quantization.tensors.flatMap { $0.sources.map(\.shard) }).sorted() {
@@ -54,7 +57,7 @@ extension Model {
   }
 
   /// The entries of `__metadata__` that all files have alike.
-  private static func commonMetadata(_ shards: [Shard]) -> [(key: [UInt8], value: [UInt8])] {
+  static func commonMetadata(_ shards: [Shard]) -> [(key: [UInt8], value: [UInt8])] {
     guard let first = shards.first else { return [] }
     let others = shards.dropFirst().map { $0.header.metadata }
     return first.header.metadata.filter { entry in
@@ -69,7 +72,8 @@ extension ModelCollection {
   package func dequantized() -> (collection: ModelCollection?, warnings: [String]) {
     var warnings: [String] = []
     var models: [Component] = []
-    for component in components {
+    // Slices are put together when they are read, and a format's parts are looked at in their files.
+    for component in components where component.model.shards.allSatisfy({ $0.assembly == nil }) {
       let quantization = Quantization(of: component.model)
       warnings += quantization.warnings
       if let model = Model(dequantizing: component.model, quantization) {
@@ -83,7 +87,7 @@ extension ModelCollection {
 extension Header {
   /// The header of tensors that are computed, which are in the order of their names. Nil where it would be longer than its
   /// table can be.
-  fileprivate init?(_ tensors: [QuantizedTensor], metadata: [(key: [UInt8], value: [UInt8])]) {
+  init?(computed tensors: [Tensor], metadata: [(key: [UInt8], value: [UInt8])]) {
     var text: [UInt8] = []
     var dimensions: [UInt64] = []
     var records: [Record] = []
@@ -96,7 +100,7 @@ extension Header {
       records.append(
         Record(
           nameStart: nameStart, nameCount: UInt32(tensor.name.utf8.count), shapeStart: shapeStart,
-          shapeCount: UInt32(tensor.shape.count), keyOffset: 0, dtype: .f32, begin: end, end: next))
+          shapeCount: UInt32(tensor.shape.count), keyOffset: 0, dtype: tensor.dtype, begin: end, end: next))
       text += tensor.name.utf8
       dimensions += tensor.shape
       end = next

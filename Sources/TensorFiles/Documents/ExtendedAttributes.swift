@@ -10,10 +10,10 @@ package struct ExtendedAttributes {
     (name("name"), { tensor, _ in Array(tensor.name.utf8) }),
     (name("dtype"), { tensor, _ in Array(tensor.dtype.name.utf8) }),
     (name("shape"), { tensor, _ in list(tensor.shape) }),
-    (name("source"), { _, shard in shard.computed == nil ? Array(shard.name.utf8) : nil }),
+    (name("source"), { _, shard in shard.isStored ? Array(shard.name.utf8) : nil }),
     (
       name("offset"),
-      { tensor, shard in tensor.isContiguous && shard.computed == nil ? offset(tensor, shard) : nil }
+      { tensor, shard in tensor.isContiguous && shard.isStored ? offset(tensor, shard) : nil }
     ),
     // Where its bytes are not those of the file in a row, what leads to each.
     (name("origin"), { tensor, shard in tensor.isContiguous ? nil : offset(tensor, shard) }),

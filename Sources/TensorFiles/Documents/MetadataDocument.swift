@@ -118,16 +118,35 @@ package enum MetadataDocument {
         append(quantized, of: model, to: &json)
         return
       }
-      json.raw(", \"source\": ")
-      json.raw(sources[shard])
-      if let strides = tensor.strides {
-        json.raw(", \"strides\": ")
-        json.list("[", strides, "]") { json, stride in json.number(stride) }
+      if let assembled = shards[shard].assembled(tensor) {
+        // No file has its bytes: the slices, each with its first element's index in the whole.
+        json.list(", \"pieces\": [", assembled.pieces, separator: ", ", "]") { json, piece in
+          let shard = Int(piece.place.shard)
+          let slice = shards[shard].header[Int(piece.place.index)]
+          json.list("{\"start\": [", piece.start, "]") { json, index in json.number(index) }
+          json.list(", \"shape\": [", slice.shape, "]") { json, dimension in json.number(dimension) }
+          append(slice, of: shards[shard], named: sources[shard], to: &json)
+          json.raw("}")
+        }
+      } else {
+        append(tensor, of: shards[shard], named: sources[shard], to: &json)
       }
-      json.raw(tensor.isContiguous ? ", \"offset\": " : ", \"origin\": ")
-      json.number(shards[shard].fileRange(of: tensor).lowerBound)
       json.raw("}")
     }
+  }
+
+  /// Where a tensor is in a shard that is a file.
+  private static func append(
+    _ tensor: Tensor, of shard: Shard, named name: [UInt8], to json: inout JSONWriter
+  ) {
+    json.raw(", \"source\": ")
+    json.raw(name)
+    if let strides = tensor.strides {
+      json.raw(", \"strides\": ")
+      json.list("[", strides, "]") { json, stride in json.number(stride) }
+    }
+    json.raw(tensor.isContiguous ? ", \"offset\": " : ", \"origin\": ")
+    json.number(shard.fileRange(of: tensor).lowerBound)
   }
 
   /// What a tensor is computed from, and how; the end of its line.

@@ -143,6 +143,11 @@ extension FileLayout {
       self.init(CollectionOfOne(.computed(DequantizedElements(of: quantized, cache: cache))))
       return
     }
+    if let assembled = shard.assembled(tensor), let assembly = shard.assembly {
+      guard let segments = AssembledElements(assembled, of: assembly.shards).segments else { return nil }
+      self.init(segments)
+      return
+    }
     let part = FileRange(shard.fileRange(of: tensor), of: shard.file)
     self.init(
       CollectionOfOne(tensor.isContiguous ? .file(part) : .computed(StridedElements(tensor, in: shard))))

@@ -69,7 +69,7 @@ extension FileLayout {
   /// Takes time and memory in the number of tensors, and the text of their names.
   package init?(wholeModel model: Model) {
     guard model.omitted.isEmpty else { return nil }
-    let metadata = model.shards.lazy.filter { $0.computed == nil }.map { ($0.file.path, $0.header.metadata) }
+    let metadata = model.shards.lazy.filter(\.isStored).map { ($0.file.path, $0.header.metadata) }
     var tensors: [(tensor: Tensor, contents: FileLayout)] = []
     tensors.reserveCapacity(model.places.count)
     for place in model.places {

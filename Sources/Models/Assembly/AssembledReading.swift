@@ -1,0 +1,76 @@
+internal import Safetensors
+package import SystemPackage
+
+extension AssembledTensor {
+  /// The most that is read at once in order to distribute it, in bytes.
+  private static let bufferSize = 256 << 10
+  /// From this length on a run is read to where it belongs.
+  private static let longRun: UInt64 = 64 << 10
+
+  /// The boxes that have bytes in a part of the whole.
+  package func pieces(in range: Range<UInt64>) -> [Piece] {
+    // Those that begin behind it have none.
+    var low = 0
+    var high = pieces.count
+    while low < high {
+      let middle = (low + high) / 2
+      if pieces[middle].runs.first < range.upperBound { low = middle + 1 } else { high = middle }
+    }
+    return pieces[..<low].filter { !$0.bytes(in: range).isEmpty }
+  }
+
+  /// Reads as many bytes as `target` has, from `offset` of the whole. Errors are those of ``Shard/read(_:from:into:)``.
+  package func read(from offset: UInt64, of shards: [Shard], into target: inout MutableRawSpan) throws(Errno)
+  {
+    let range = offset..<offset + UInt64(target.byteCount)
+    for piece in pieces(in: range) {
+      try Self.read(piece, range, of: shards[Int(piece.place.shard)], into: &target)
+    }
+  }
+
+  /// Reads a box's part of the range, which is one part of its own bytes, and puts its runs where they belong.
+  private static func read(
+    _ piece: Piece, _ range: Range<UInt64>, of shard: Shard, into target: inout MutableRawSpan
+  ) throws(Errno) {
+    let slice = shard.header[Int(piece.place.index)]
+    var bytes = piece.bytes(in: range)
+    let length = piece.runs.length
+    let isOneRun = bytes.lowerBound / length == (bytes.upperBound - 1) / length
+    while !bytes.isEmpty {
+      let part: Range<UInt64>
+      if isOneRun || length >= longRun {
+        let (place, count) = piece.run(at: bytes.lowerBound)
+        part = bytes.lowerBound..<min(bytes.upperBound, bytes.lowerBound + count)
+        let start = Int(place - range.lowerBound)
+        var slot = target._mutatingExtracting(start..<start + part.count)
+        try shard.read(slice, from: part.lowerBound, into: &slot)
+      } else {
+        part = bytes.lowerBound..<min(bytes.upperBound, bytes.lowerBound + UInt64(bufferSize))
+        let read = try shard.read(slice, part)
+        distribute(read, part, of: piece, to: &target, at: range.lowerBound)
+      }
+      bytes = part.upperBound..<bytes.upperBound
+    }
+  }
+
+  /// Copies each run of some of a box's bytes to its place. `target` begins at byte `start` of the whole.
+  private static func distribute(
+    _ read: [UInt8], _ bytes: Range<UInt64>, of piece: Piece, to target: inout MutableRawSpan,
+    at start: UInt64
+  ) {
+    unsafe target.withUnsafeMutableBytes { target in
+      unsafe read.withUnsafeBytes { read in
+        var position = bytes.lowerBound
+        while position < bytes.upperBound {
+          let (place, count) = piece.run(at: position)
+          let end = min(position + count, bytes.upperBound)
+          let from = Int(position - bytes.lowerBound)
+          let to = Int(place - start)
+          unsafe UnsafeMutableRawBufferPointer(rebasing: target[to..<to + Int(end - position)])
+            .copyMemory(from: UnsafeRawBufferPointer(rebasing: read[from..<from + Int(end - position)]))
+          position = end
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,102 @@
+internal import Safetensors
+internal import SystemPackage
+
+/// Puts tensors together from slices in several shards.
+struct Assembler {
+  /// A slice: a tensor of a shard, and where it begins in the whole; nil where nothing says that it is a slice.
+  struct Slice {
+    let name: TensorName
+    let place: Model.Place
+    let start: [UInt64]?
+  }
+
+  private let shards: [Shard]
+  /// The checkpoint, for messages.
+  private let path: FilePath
+  private var places: [Model.Place] = []
+  private var assembled: [AssembledTensor] = []
+
+  init(_ shards: [Shard], _ path: FilePath) {
+    self.shards = shards
+    self.path = path
+  }
+
+  /// Adds all tensors, in the order of their names. The shape of a whole is in `shapes`; otherwise, in each dimension, it is
+  /// where the last slice ends.
+  mutating func add(_ slices: [Slice], shapes: [TensorName: [UInt64]] = [:]) throws(ModelError) {
+    let slices = slices.sorted { $0.name < $1.name }
+    var position = 0
+    while position < slices.count {
+      let name = slices[position].name
+      let end = slices[position...].firstIndex { $0.name != name } ?? slices.count
+      try add(name, slices[position..<end], shape: shapes[name])
+      position = end
+    }
+  }
+
+  private mutating func add(_ name: TensorName, _ slices: ArraySlice<Slice>, shape: [UInt64]?)
+    throws(ModelError)
+  {
+    if slices.count > 1, slices.allSatisfy({ $0.start == nil }) {
+      let paths = slices.map { shards[Int($0.place.shard)].file.path }
+      throw ModelError(
+        .malformed, paths[1], "tensor \(name) is also in \(paths[0].printable); mount the files one by one")
+    }
+    var boxes: [AssembledTensor.Box] = []
+    var whole = shape ?? []
+    var dtype: DType?
+    for slice in slices {
+      let shard = shards[Int(slice.place.shard)]
+      let tensor = shard.header[Int(slice.place.index)]
+      let start = slice.start ?? tensor.shape.map { _ in 0 }
+      guard start.count == tensor.shape.count, boxes.isEmpty && shape == nil || start.count == whole.count
+      else {
+        throw problem(
+          name, "has slices of different numbers of dimensions, one of them in \(shard.file.path.printable)")
+      }
+      guard dtype == nil || dtype == tensor.dtype else {
+        throw problem(name, "has slices of different dtypes, one of them in \(shard.file.path.printable)")
+      }
+      dtype = tensor.dtype
+      if boxes.isEmpty, shape == nil { whole = start.map { _ in 0 } }
+      for (dimension, extent) in tensor.shape.enumerated() {
+        let (end, overflow) = start[dimension].addingReportingOverflow(extent)
+        guard !overflow, shape == nil || end <= whole[dimension] else {
+          throw problem(name, "has a slice that ends outside of its shape, in \(shard.file.path.printable)")
+        }
+        whole[dimension] = max(whole[dimension], end)
+      }
+      boxes.append(AssembledTensor.Box(place: slice.place, start: start, shape: tensor.shape))
+    }
+    guard let dtype else { return }
+    if boxes.count == 1, boxes[0].start.allSatisfy({ $0 == 0 }), boxes[0].shape.elementsEqual(whole) {
+      places.append(boxes[0].place)
+      return
+    }
+    do throws(AssembledTensor.Problem) {
+      assembled.append(try AssembledTensor(name: name, dtype: dtype, shape: whole, boxes))
+    } catch {
+      throw problem(name, error.clause)
+    }
+    // Behind the files' own shards.
+    places.append(Model.Place(shard: Int32(shards.count), index: Int32(assembled.count - 1)))
+  }
+
+  /// The model of all that was added.
+  func model() throws(ModelError) -> Model {
+    var all = shards
+    if !assembled.isEmpty {
+      guard let header = Header(computed: assembled.map(\.tensor), metadata: Model.commonMetadata(shards))
+      else {
+        throw ModelError(.malformed, path, "its tensors' names and shapes are too long")
+      }
+      all.append(Shard(Assembly(tensors: assembled, shards: shards), described: header))
+    }
+    return Model(
+      shards: all, places: places, warnings: shards.flatMap(\.warnings), omitted: shards.flatMap(\.omitted))
+  }
+
+  private func problem(_ name: TensorName, _ clause: String) -> ModelError {
+    ModelError(.malformed, path, "tensor \(name) of the distributed checkpoint (DCP) \(clause)")
+  }
+}

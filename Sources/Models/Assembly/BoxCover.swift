@@ -1,0 +1,63 @@
+/// Decides whether boxes fill a shape, each element once.
+///
+/// A box is the sum of its corners, with signs: +1 where it begins and -1 behind its end, in each dimension. The corners of
+/// boxes that fill a shape cancel each other but for those of the shape. This goes through the dimensions one by one and
+/// drops what cancels at each, so that a grid of n boxes takes time and memory in n, and not in its corners.
+enum BoxCover {
+  /// How many entries there may be for a box.
+  private static let entriesPerBox = 64
+  /// In how many dimensions a tensor may be cut; a mesh of devices has three or four.
+  private static let cutDimensions = 32
+
+  /// Throws where an element is in no box, or in two; both are named. Boxes end inside the shape.
+  static func check(_ boxes: [AssembledTensor.Box], fill shape: [UInt64]) throws(AssembledTensor.Problem) {
+    if shape.contains(0) { return }
+    // A dimension that every box has all of makes no difference.
+    let cut = shape.indices.filter { index in
+      boxes.contains { $0.shape[$0.shape.startIndex + index] != shape[index] }
+    }
+    guard cut.count <= cutDimensions else {
+      throw AssembledTensor.Problem(
+        clause: "is cut along \(cut.count) dimensions; at most \(cutDimensions) are read")
+    }
+    // What is left of a box: a corner's index in the dimensions that are done, start and end in the others.
+    var entries: [[UInt64]: Int] = [cut.flatMap { [0, shape[$0]] }: -1]
+    for box in boxes where !box.shape.contains(0) {
+      let key = cut.flatMap { index in
+        [box.start[index], box.start[index] + box.shape[box.shape.startIndex + index]]
+      }
+      add(1, to: key, in: &entries)
+    }
+    let limit = boxes.count * entriesPerBox + 1024
+    for done in cut.indices {
+      var next: [[UInt64]: Int] = [:]
+      for (key, sign) in entries {
+        var corner = key
+        corner.remove(at: done + 1)
+        add(sign, to: corner, in: &next)
+        corner[done] = key[done + 1]
+        add(-sign, to: corner, in: &next)
+      }
+      guard next.count <= limit else {
+        throw AssembledTensor.Problem(clause: "is cut into \(boxes.count) slices that make no grid")
+      }
+      entries = next
+    }
+    // In the order of the elements the first corner that is left is the first element that is wrong.
+    guard let wrong = entries.min(by: { $0.key.lexicographicallyPrecedes($1.key) }) else { return }
+    var index = shape.map { _ in UInt64(0) }
+    for (dimension, corner) in zip(cut, wrong.key) { index[dimension] = corner }
+    // Of a shape of thousands of dimensions the beginning must do.
+    let shown = index.prefix(cutDimensions).map(String.init).joined(separator: ", ")
+    let element = "[\(shown)\(index.count > cutDimensions ? ", …" : "")]"
+    throw AssembledTensor.Problem(
+      clause: wrong.value < 0
+        ? "has a hole: no slice holds its element \(element); is a file missing?"
+        : "has slices that overlap, at its element \(element)")
+  }
+
+  private static func add(_ sign: Int, to key: [UInt64], in entries: inout [[UInt64]: Int]) {
+    let sum = entries[key, default: 0] + sign
+    entries[key] = sum == 0 ? nil : sum
+  }
+}

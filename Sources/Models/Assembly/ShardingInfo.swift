@@ -1,0 +1,55 @@
+internal import Safetensors
+internal import SystemPackage
+
+/// What a file of a distributed checkpoint in the Hugging Face layout says of its slices: `DCP_SHARDING_INFO` in its
+/// `__metadata__`, JSON such as `{"weight": {"saved_offsets": [4, 0]}}`, in elements of the whole tensor.
+struct ShardingInfo {
+  /// The entries of `__metadata__` that speak of slices.
+  static let keys = ["DCP_SHARDING_INFO", "DCP_VERSION"]
+
+  /// Where each tensor of the file begins in the whole, by name.
+  private(set) var starts: [TensorName: [UInt64]] = [:]
+
+  /// Nil of a file that says nothing of slices.
+  init?(of shard: Shard) throws(ModelError) {
+    guard let entry = shard.header.metadata.first(where: { $0.key.elementsEqual(Self.keys[0].utf8) }) else {
+      return nil
+    }
+    do throws(JSONError) {
+      try read(Array(entry.value).span)
+    } catch {
+      throw ModelError(
+        .malformed, shard.file.path,
+        "its DCP_SHARDING_INFO is not valid at byte \(error.offset): \(error.problem)")
+    }
+  }
+
+  private mutating func read(_ json: Span<UInt8>) throws(JSONError) {
+    var cursor = JSONCursor(json)
+    var text: [UInt8] = []
+    try cursor.beginObject()
+    while let key = try cursor.nextKey(into: &text) {
+      let name = TensorName(utf8: Array(text[key.range])[...])
+      text.removeAll(keepingCapacity: true)
+      var start: [UInt64]?
+      try cursor.beginObject()
+      while let field = try cursor.nextKey(into: &text) {
+        let isStart = text[field.range].elementsEqual("saved_offsets".utf8)
+        text.removeAll(keepingCapacity: true)
+        if isStart, start == nil {
+          var numbers: [UInt64] = []
+          try cursor.beginArray()
+          while try cursor.nextElement() { numbers.append(try cursor.unsignedInteger()) }
+          start = numbers
+        } else {
+          try cursor.skipValue(scratch: &text)
+        }
+      }
+      guard let start else { throw JSONError(offset: key.offset, problem: "\(name) has no saved_offsets") }
+      guard starts.updateValue(start, forKey: name) == nil else {
+        throw JSONError(offset: key.offset, problem: "duplicate tensor \(name)")
+      }
+    }
+    try cursor.expectEnd()
+  }
+}
