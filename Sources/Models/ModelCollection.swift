@@ -91,10 +91,7 @@ package struct ModelCollection: Sendable {
     case .index(let path, let others):
       return [Component(name: nil, model: try Model(index: path, beside: others, options, isChosen))]
     case .distributed(let path):
-      throw ModelError(
-        .malformed, path,
-        "this is a distributed checkpoint (DCP) of PyTorch: make one file of it with 'python3 -m "
-          + "torch.distributed.checkpoint.format_utils dcp_to_torch DIRECTORY model.pt'")
+      return [Component(name: nil, model: try Model(distributed: path, options, isChosen))]
     case .components(let parts):
       var components: [Component] = []
       for (name, layout) in parts {

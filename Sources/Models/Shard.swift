@@ -11,6 +11,8 @@ package struct Shard: Sendable {
     case safetensors
     /// A file of torch.save: an archive, or the older form.
     case pyTorch = "pytorch"
+    /// A file of a distributed checkpoint of PyTorch, of which each slice is a file of torch.save.
+    case distributed = "dcp"
   }
 
   /// The file.
@@ -118,6 +120,18 @@ package struct Shard: Sendable {
     self.computed = computed
     assembly = nil
     name = shard.name
+  }
+
+  /// A file of a distributed checkpoint, as its checkpoint describes it.
+  init(_ file: SourceFile, header: Header, omitted: [OmittedTensor], unknownGlobals: [[UInt8]]) {
+    self.file = file
+    format = .distributed
+    self.header = header
+    self.omitted = omitted
+    self.unknownGlobals = unknownGlobals
+    computed = nil
+    assembly = nil
+    name = String(decoding: file.path.fileName, as: UTF8.self)
   }
 
   /// Tensors that are put together from slices in other shards, of which there is at least one.

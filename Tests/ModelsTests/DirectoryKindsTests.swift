@@ -1,0 +1,197 @@
+import Fixtures
+import SystemPackage
+import Testing
+
+@testable import Models
+@testable import Safetensors
+
+@Suite("Directories as people have them") struct DirectoryKindsTests {
+  private let directory: TemporaryDirectory
+
+  init() throws { directory = try TemporaryDirectory() }
+
+  private func write(_ name: String, _ tensor: String) throws {
+    try directory.write(name, SafetensorsFile(.init(tensor, "U8", [1])))
+  }
+
+  private func open(_ change: (inout OpeningOptions) -> Void = { _ in }) throws(ModelError) -> ModelCollection {
+    var options = OpeningOptions()
+    change(&options)
+    return try ModelCollection(opening: [directory.path], options)
+  }
+
+  private func contents(_ change: (inout OpeningOptions) -> Void = { _ in }) throws -> [[String]] {
+    try open(change).components.map(\.model.contents)
+  }
+
+  // MARK: The Hub's cache
+
+  private let one = String(repeating: "1a", count: 20)
+  private let two = String(repeating: "2b", count: 20)
+
+  @Test("A repository of the cache is the snapshot of refs/main, or of --revision")
+  func revisions() throws {
+    try write("snapshots/\(one)/model.safetensors", "one")
+    try write("snapshots/\(two)/model.safetensors", "two")
+    try directory.write("refs/main", text: "\(two)\n")
+    try directory.write("refs/refs/pr/1", text: one)
+    #expect(try contents() == [["two"]])
+    for revision in [one, "1a1a", "refs/pr/1"] { #expect(try contents { $0.revision = revision } == [["one"]]) }
+    for revision in ["1a", "../refs/main", "none", ""] {
+      let error = #expect(throws: ModelError.self) { try open { $0.revision = revision } }
+      #expect(error?.kind == .noSource)
+      #expect(error?.problem.contains("its snapshots are '\(one)', '\(two)'") == true)
+    }
+  }
+
+  @Test("Without refs/main the only snapshot is taken; of several one must be named")
+  func onlySnapshot() throws {
+    try write("snapshots/\(one)/model.safetensors", "one")
+    try directory.makeDirectory("blobs")
+    #expect(try contents() == [["one"]])
+    try write("snapshots/\(two)/model.safetensors", "two")
+    let error = #expect(throws: ModelError.self) { try open() }
+    #expect(error?.problem.contains("it has no refs/main; name a snapshot with --revision") == true)
+    try directory.write("refs/main", text: String(repeating: "3c", count: 20))
+    let missing = #expect(throws: ModelError.self) { try open() }
+    #expect(missing?.problem.hasPrefix("refs/main names the snapshot '3c3c") == true)
+  }
+
+  @Test("A link of the cache that a copy has turned into text leads to its blob, and to no other file")
+  func textLinks() throws {
+    let blob = String(repeating: "ab", count: 20)
+    try write("blobs/\(blob)", "blob")
+    try directory.write("refs/main", text: one)
+    try directory.write("snapshots/\(one)/model.safetensors", text: "../../blobs/\(blob)")
+    #expect(try contents() == [["blob"]])
+    #expect(try open().components[0].model.shards[0].name == "model.safetensors")
+    for target in ["../../blobs/\(two)", "../../../blobs/x", "../../refs/main-and-more", "/blobs/\(blob)"] {
+      try directory.write("snapshots/\(one)/model.safetensors", text: target)
+      #expect(throws: ModelError.self) { try open() }
+    }
+  }
+
+  // MARK: Variants and adapters
+
+  @Test("The full model comes before a variant; --variant chooses it, and a note names what is left out")
+  func variants() throws {
+    try write("model.safetensors", "full")
+    try write("model.fp16.safetensors", "half")
+    #expect(try contents() == [["full"]])
+    #expect(try open().warnings.contains { $0.contains("'model.fp16.safetensors'") })
+    #expect(try contents { $0.variant = "fp16" } == [["half"]])
+    #expect(try contents { $0.variant = "bf16" } == [["full"]])
+    #expect(try open { $0.variant = "bf16" }.warnings.contains { $0.contains("no variant 'bf16'") })
+  }
+
+  @Test("A model that is there as one variant alone is shown with a note; of two one must be named")
+  func onlyVariants() throws {
+    try write("model.fp16.safetensors", "half")
+    #expect(try contents() == [["half"]])
+    #expect(try open().warnings.contains { $0.contains("only the variant 'fp16'") })
+    try write("model.non_ema.safetensors", "other")
+    let error = #expect(throws: ModelError.self) { try open() }
+    #expect(error?.problem.contains("'model.fp16.safetensors', 'model.non_ema.safetensors'") == true)
+  }
+
+  @Test("An adapter beside a model is left out by name, and alone it is the model")
+  func adapters() throws {
+    try write("adapter_model.safetensors", "lora")
+    #expect(try contents() == [["lora"]])
+    for part in 1...2 { try write("model-0000\(part)-of-00002.safetensors", "t\(part)") }
+    #expect(try contents() == [["t1", "t2"]])
+    #expect(try open().warnings.contains { $0.contains("'adapter_model.safetensors'") })
+  }
+
+  // MARK: Pipelines
+
+  @Test("A pipeline shows what model_index.json names, and names what it leaves out")
+  func pipeline() throws {
+    try directory.write("model_index.json", text: #"{"_class_name":"P","unet":["d","U"],"vae":["d","V"],"x":[null,null]}"#)
+    try write("unet/diffusion_pytorch_model.safetensors", "u")
+    try directory.write("vae/model.onnx", text: "x")
+    try write("checkpoint-500/unet/diffusion_pytorch_model.safetensors", "old")
+    try write("other/model.safetensors", "other")
+    let collection = try open()
+    #expect(collection.components.map(\.model.contents) == [["u"]])
+    for name in ["'checkpoint-500'", "'other'", "'model.onnx'"] {
+      #expect(collection.warnings.contains { $0.contains(name) })
+    }
+  }
+
+  @Test("A component that cannot be decided is left out with its choices, and the others are shown")
+  func undecided() throws {
+    try directory.write("model_index.json", text: #"{"unet":["d","U"],"vae":["d","V"]}"#)
+    try write("vae/diffusion_pytorch_model.safetensors", "v")
+    for variant in ["fp16", "ema"] { try write("unet/diffusion_pytorch_model.\(variant).safetensors", "u") }
+    #expect(try contents() == [["v"]])
+    #expect(try open().warnings.contains { $0.contains("'diffusion_pytorch_model.ema.safetensors'") })
+  }
+
+  // MARK: Indexes
+
+  @Test("What an index does not name is named, and shown with --all")
+  func all() throws {
+    try directory.write("1.safetensors", SafetensorsFile(.init("a", "U8", [1]), .init("b", "U8", [1])))
+    try directory.write("mtp.safetensors", SafetensorsFile(.init("a", "U8", [2]), .init("m", "U8", [1])))
+    try directory.write("model.safetensors.index.json", ShardIndex(["a": "./1.safetensors"]))
+    #expect(try contents() == [["a"]])
+    let warnings = try open().warnings
+    #expect(warnings.contains { $0.contains("'b'; left out, --all shows them") })
+    #expect(warnings.contains { $0.contains("'mtp.safetensors'; left out, --all shows it") })
+    let model = try open { $0.showsAll = true }.components[0].model
+    #expect(model.contents == ["a", "b", "m"])
+    // The index decides which of two it is.
+    #expect(model.tensor(at: model.places[0]).byteCount == 1)
+  }
+
+  @Test("A tensor that a shard lacks is a warning with --lenient, and counts as left out")
+  func missing() throws {
+    try write("1.safetensors", "a")
+    try directory.write(
+      "model.safetensors.index.json", ShardIndex(["a": "1.safetensors", "b": "1.safetensors"]))
+    let error = #expect(throws: ModelError.self) { try open() }
+    #expect(error?.problem.contains("--lenient") == true)
+    let model = try open { $0.isLenient = true }.components[0].model
+    #expect(model.contents == ["a"])
+    #expect(model.omitted.map(\.name) == ["b"])
+    #expect(model.warnings.contains { $0.contains("that the index names: 'b'") })
+  }
+
+  @Test("A shard in a subfolder is found, and one behind a link out of the directory is refused")
+  func subfolders() throws {
+    try write("model/weights/1.safetensors", "a")
+    try write("elsewhere/1.safetensors", "b")
+    try directory.makeLink("model/inside", to: "weights")
+    try directory.makeLink("model/outside", to: "../elsewhere")
+    for (folder, isInside) in [("weights", true), ("inside", true), ("outside", false)] {
+      let index = try directory.write(
+        "model/model.safetensors.index.json",
+        ShardIndex([(tensor: isInside ? "a" : "b", file: "\(folder)/1.safetensors")]))
+      if isInside {
+        #expect(try ModelCollection(opening: [index]).components[0].model.contents == ["a"])
+      } else {
+        let error = #expect(throws: ModelError.self) { try ModelCollection(opening: [index]) }
+        #expect(error?.problem.contains("a symbolic link leads its directory out") == true)
+      }
+    }
+  }
+
+  // MARK: Distributed checkpoints
+
+  @Test("A checkpoint of torch.distributed without its .metadata is called so, common.pt beside it or not")
+  func distributed() throws {
+    try directory.write("__0_0.distcp", text: "x")
+    var common = TorchFile()
+    let tensor = common.tensor("Byte", [2])
+    common.object = .pairs([(.string("rng"), tensor)])
+    try directory.write("common.pt", common)
+    let error = #expect(throws: ModelError.self) { try open() }
+    #expect(error?.kind == .malformed)
+    #expect(error?.problem.contains("distributed checkpoint (DCP) of PyTorch") == true)
+    let part = #expect(throws: ModelError.self) {
+      try ModelCollection(opening: [directory.path.appending("__0_0.distcp")])
+    }
+    #expect(part?.problem.contains("name its directory") == true)
+  }
+}
