@@ -53,6 +53,7 @@ struct Daemon: Sendable {
   private func serve(
     _ fileSystem: DequantizingFileSystem, at place: MountPoint, _ readiness: Readiness? = nil, log: Logger
   ) throws(Failure) {
+    FreedMemory.returnLargeBlocks()
     // From here on a signal waits until somebody can unmount.
     Signals.block()
     let session = try mountedSession(fileSystem, at: place)
