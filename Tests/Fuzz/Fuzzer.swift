@@ -20,7 +20,8 @@ private let targets: [(name: String, type: any FuzzTarget.Type)] = [
   ("header", HeaderFuzzer.self), ("index", IndexFuzzer.self), ("names", NamesFuzzer.self),
   ("text", TextFuzzer.self),
   ("document", DocumentFuzzer.self), ("directory", DirectoryFuzzer.self), ("npy", NPYFuzzer.self),
-  ("pickle", PickleFuzzer.self), ("zip", ZipFuzzer.self), ("quantization", QuantizationFuzzer.self),
+  ("pickle", PickleFuzzer.self), ("zip", ZipFuzzer.self), ("distributed", DistributedFuzzer.self),
+  ("quantization", QuantizationFuzzer.self),
 ]
 
 /// The target that `--target=NAME` asks for.

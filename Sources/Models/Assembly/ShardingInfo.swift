@@ -24,7 +24,11 @@ struct ShardingInfo {
     }
   }
 
+  /// Reads the JSON alone; for fuzzing.
+  init(json: [UInt8]) throws(JSONError) { try read(json.span) }
+
   private mutating func read(_ json: Span<UInt8>) throws(JSONError) {
+    if let offset = firstInvalidUTF8(json) { throw JSONError(offset: offset, problem: "not UTF-8") }
     var cursor = JSONCursor(json)
     var text: [UInt8] = []
     try cursor.beginObject()
