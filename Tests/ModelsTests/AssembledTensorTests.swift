@@ -22,7 +22,8 @@ import Testing
         let info = #"{"w": {"saved_offsets": \#(box.start)}}"#
         try directory.write(
           "shard-0000\(number + 1)-model-0000\(part + 1)-of-0000\(boxes.count).safetensors",
-          SafetensorsFile([tensor], metadata: ["DCP_SHARDING_INFO": info, "DCP_VERSION": "1.0", "format": "pt"]))
+          SafetensorsFile(
+            [tensor], metadata: ["DCP_SHARDING_INFO": info, "DCP_VERSION": "1.0", "format": "pt"]))
       }
     }
   }
@@ -81,7 +82,8 @@ import Testing
       #expect(try shard.read(tensor, UInt64(start)..<UInt64(end)) == Array(data[start..<end]))
     }
     // What a file says of its slices is not what is shown.
-    #expect(shard.header.metadata.map { String(decoding: $0.key, as: UTF8.self) } == ["format"] || boxes.count == 1)
+    #expect(
+      shard.header.metadata.map { String(decoding: $0.key, as: UTF8.self) } == ["format"] || boxes.count == 1)
   }
 
   @Test("Long runs and short ones are read alike, past the size of a buffer")
@@ -140,7 +142,8 @@ import Testing
     }
     try slice(1, "F32", [2], "[0]")
     for (dtype, shape, start) in [
-      ("F16", [2], "[2]"), ("F32", [2, 1], "[2,0]"), ("F32", [2], "[18446744073709551615]"), ("F32", [2], "[-1]"),
+      ("F16", [2], "[2]"), ("F32", [2, 1], "[2,0]"), ("F32", [2], "[18446744073709551615]"),
+      ("F32", [2], "[-1]"),
       ("F32", [2], "[2,0]"), ("F32", [2], #""x""#),
     ] {
       try slice(2, dtype, shape, start)
@@ -162,11 +165,14 @@ import Testing
     func slices(_ side: UInt64) -> [AssembledTensor.Box] {
       (0..<side * side).map { number in
         AssembledTensor.Box(
-          place: Model.Place(shard: 0, index: Int32(number)), start: [number / side, number % side], shape: [1, 1])
+          place: Model.Place(shard: 0, index: Int32(number)), start: [number / side, number % side],
+          shape: [1, 1])
       }
     }
     // Corner by corner it would be no more than a few; box by box with all others it would be hours.
     try BoxCover.check(slices(200), fill: [200, 200])
-    #expect(throws: AssembledTensor.Problem.self) { try BoxCover.check(slices(200).dropLast(), fill: [200, 200]) }
+    #expect(throws: AssembledTensor.Problem.self) {
+      try BoxCover.check(slices(200).dropLast(), fill: [200, 200])
+    }
   }
 }

@@ -14,7 +14,8 @@ import Testing
     try directory.write(name, SafetensorsFile(.init(tensor, "U8", [1])))
   }
 
-  private func open(_ change: (inout OpeningOptions) -> Void = { _ in }) throws(ModelError) -> ModelCollection {
+  private func open(_ change: (inout OpeningOptions) -> Void = { _ in }) throws(ModelError) -> ModelCollection
+  {
     var options = OpeningOptions()
     change(&options)
     return try ModelCollection(opening: [directory.path], options)
@@ -36,7 +37,9 @@ import Testing
     try directory.write("refs/main", text: "\(two)\n")
     try directory.write("refs/refs/pr/1", text: one)
     #expect(try contents() == [["two"]])
-    for revision in [one, "1a1a", "refs/pr/1"] { #expect(try contents { $0.revision = revision } == [["one"]]) }
+    for revision in [one, "1a1a", "refs/pr/1"] {
+      #expect(try contents { $0.revision = revision } == [["one"]])
+    }
     for revision in ["1a", "../refs/main", "none", ""] {
       let error = #expect(throws: ModelError.self) { try open { $0.revision = revision } }
       #expect(error?.kind == .noSource)
@@ -107,7 +110,8 @@ import Testing
 
   @Test("A pipeline shows what model_index.json names, and names what it leaves out")
   func pipeline() throws {
-    try directory.write("model_index.json", text: #"{"_class_name":"P","unet":["d","U"],"vae":["d","V"],"x":[null,null]}"#)
+    try directory.write(
+      "model_index.json", text: #"{"_class_name":"P","unet":["d","U"],"vae":["d","V"],"x":[null,null]}"#)
     try write("unet/diffusion_pytorch_model.safetensors", "u")
     try directory.write("vae/model.onnx", text: "x")
     try write("checkpoint-500/unet/diffusion_pytorch_model.safetensors", "old")

@@ -46,7 +46,10 @@ import Testing
       ]
       if let transforms = chunk.transforms { place.append((.string("transform_descriptors"), transforms)) }
       storage.append(
-        (index, .state(.instance(.global("torch.distributed.checkpoint.filesystem", "_StorageInfo")), .pairs(place))))
+        (
+          index,
+          .state(.instance(.global("torch.distributed.checkpoint.filesystem", "_StorageInfo")), .pairs(place))
+        ))
     }
     let tensors = shapes.map { name, shape in
       let slices = chunks.filter { $0.name == name }.map {
@@ -129,7 +132,9 @@ import Testing
     try write([compressed], shapes: [("w", [2, 1])])
     #expect(refusal().contains("is compressed"))
     try write([halves[0]], shapes: [("w", [2, 1])], metadata: "sub/.metadata")
-    let error = #expect(throws: ModelError.self) { try ModelCollection(opening: [directory.path.appending("sub")]) }
+    let error = #expect(throws: ModelError.self) {
+      try ModelCollection(opening: [directory.path.appending("sub")])
+    }
     #expect(error?.problem.contains("the file is missing") == true)
   }
 

@@ -81,7 +81,8 @@ struct Stls: ParsableCommand {
     }
     let readsAll = stats || failOnNan || hash != nil || check != nil
     guard include.isEmpty && exclude.isEmpty || !readsAll && !dequant else {
-      throw .usage("--include and --exclude choose what is listed by name, dtype and size alone", command: "stls")
+      throw .usage(
+        "--include and --exclude choose what is listed by name, dtype and size alone", command: "stls")
     }
     let models: [ListedModel]
     if readsAll || dequant {

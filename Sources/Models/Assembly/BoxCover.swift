@@ -10,7 +10,9 @@ enum BoxCover {
   private static let cutDimensions = 32
 
   /// Throws where an element is in no box, or in two; both are named. Boxes end inside the shape.
-  static func check(_ boxes: some Collection<AssembledTensor.Box>, fill shape: [UInt64]) throws(AssembledTensor.Problem) {
+  static func check(_ boxes: some Collection<AssembledTensor.Box>, fill shape: [UInt64])
+    throws(AssembledTensor.Problem)
+  {
     if shape.contains(0) { return }
     // A dimension that every box has all of makes no difference.
     let cut = shape.indices.filter { index in

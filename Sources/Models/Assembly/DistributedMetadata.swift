@@ -49,7 +49,8 @@ struct DistributedMetadata {
     }
     for (key, value) in tensors {
       // What is no tensor has no size.
-      guard let name = pickle.string(key), let chunks = pickle.sequence(pickle.attribute("chunks", of: value)),
+      guard let name = pickle.string(key),
+        let chunks = pickle.sequence(pickle.attribute("chunks", of: value)),
         let size = Self.numbers(pickle.attribute("size", of: value), pickle)
       else { continue }
       let tensor = TensorName(utf8: Array(name)[...])
@@ -68,11 +69,15 @@ struct DistributedMetadata {
           let offset = pickle.count(pickle.attribute("offset", of: place)),
           let length = pickle.count(pickle.attribute("length", of: place))
         else { throw refuse("has a slice that is in no file") }
-        if let transforms = pickle.sequence(pickle.attribute("transform_descriptors", of: place)), !transforms.isEmpty {
+        if let transforms = pickle.sequence(pickle.attribute("transform_descriptors", of: place)),
+          !transforms.isEmpty
+        {
           throw refuse("is compressed: save it without extensions")
         }
         let (end, overflow) = offset.addingReportingOverflow(length)
-        guard !overflow, RootDirectory.contains(file) else { throw refuse("has a slice outside of the checkpoint") }
+        guard !overflow, RootDirectory.contains(file) else {
+          throw refuse("has a slice outside of the checkpoint")
+        }
         self.chunks.append(
           Chunk(name: tensor, start: start, shape: shape, file: Array(file), range: offset..<end))
       }

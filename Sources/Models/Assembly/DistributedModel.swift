@@ -5,7 +5,9 @@ internal import SystemPackage
 extension Model {
   /// The model of a checkpoint of torch.distributed in its own files: `.metadata`, or one `__RANK.metadata` for each rank, and
   /// the files that it names.
-  init(distributed path: FilePath, _ options: OpeningOptions, _ isChosen: (TensorName) -> Bool) throws(ModelError) {
+  init(distributed path: FilePath, _ options: OpeningOptions, _ isChosen: (TensorName) -> Bool)
+    throws(ModelError)
+  {
     var metadata = DistributedMetadata()
     let names = try path.entries()
     let own = names.filter { $0.isNamed(".metadata") }
@@ -13,14 +15,17 @@ extension Model {
     guard !files.isEmpty else {
       throw ModelError(
         .malformed, path,
-        "this is a distributed checkpoint (DCP) of PyTorch without its .metadata, a hidden file: download that too")
+        "this is a distributed checkpoint (DCP) of PyTorch without its .metadata, a hidden file: download that too"
+      )
     }
     for file in files { try metadata.read(path.pushing(FilePath(bytes: file))) }
 
     let chosen = metadata.chunks.filter { isChosen($0.name) }
     var shards: [Shard] = []
     var slices: [Assembler.Slice] = []
-    for (file, chunks) in Dictionary(grouping: chosen, by: \.file).sorted(by: { compareBytes($0.key[...], $1.key[...]) < 0 }) {
+    for (file, chunks) in Dictionary(grouping: chosen, by: \.file).sorted(by: {
+      compareBytes($0.key[...], $1.key[...]) < 0
+    }) {
       let chunks = chunks.sorted { $0.name < $1.name }
       let shard = try DistributedFile(opening: path.pushing(FilePath(bytes: file)), chunks)
       for (index, chunk) in shard.chunks.enumerated() {
@@ -57,7 +62,8 @@ private struct DistributedFile {
       guard error.kind == .noSource else { throw error }
       throw ModelError(
         .malformed, path,
-        "the file is missing, and the distributed checkpoint (DCP) has \(PrintableText.counted(all.count, "slice")) in it")
+        "the file is missing, and the distributed checkpoint (DCP) has \(PrintableText.counted(all.count, "slice")) in it"
+      )
     }
     var text: [UInt8] = []
     var dimensions: [UInt64] = []
@@ -72,7 +78,8 @@ private struct DistributedFile {
       guard tensor.shape.elementsEqual(chunk.shape) else {
         throw Self.problem(chunk, path, "has another shape than .metadata says")
       }
-      guard let nameStart = UInt32(exactly: text.count), let shapeStart = UInt32(exactly: dimensions.count) else {
+      guard let nameStart = UInt32(exactly: text.count), let shapeStart = UInt32(exactly: dimensions.count)
+      else {
         throw ModelError(.malformed, path, "its tensors' names and shapes are too long")
       }
       // Inside the file: the archive was read from there.
@@ -80,22 +87,27 @@ private struct DistributedFile {
         Header.Record(
           nameStart: nameStart, nameCount: UInt32(chunk.name.utf8.count), shapeStart: shapeStart,
           shapeCount: UInt32(tensor.shape.count), keyOffset: 0, dtype: dtype, isStrided: !tensor.isContiguous,
-          begin: chunk.range.lowerBound + tensor.range.lowerBound, end: chunk.range.lowerBound + tensor.range.upperBound))
+          begin: chunk.range.lowerBound + tensor.range.lowerBound,
+          end: chunk.range.lowerBound + tensor.range.upperBound))
       text += chunk.name.utf8
       dimensions += tensor.shape
       if !tensor.isContiguous { dimensions += tensor.strides }
       chunks.append(chunk)
     }
     header = Header(
-      dataStart: 0, trailingBytes: 0, text: text, dimensions: dimensions, records: records, metadataRanges: [])
+      dataStart: 0, trailingBytes: 0, text: text, dimensions: dimensions, records: records, metadataRanges: []
+    )
   }
 
   /// The tensor of the file of torch.save that a chunk is.
-  private static func tensor(_ chunk: DistributedMetadata.Chunk, _ file: SourceFile, _ path: FilePath) throws(ModelError)
+  private static func tensor(_ chunk: DistributedMetadata.Chunk, _ file: SourceFile, _ path: FilePath)
+    throws(ModelError)
     -> StoredTensor
   {
     guard chunk.range.upperBound <= file.size else {
-      throw problem(chunk, path, "should end at byte \(chunk.range.upperBound), the file at byte \(file.size); download it again")
+      throw problem(
+        chunk, path,
+        "should end at byte \(chunk.range.upperBound), the file at byte \(file.size); download it again")
     }
     let contents = try ModelError.translating("read", path) {
       try PyTorchFile(FilePart(file: file, range: chunk.range), form: .archive)
@@ -106,8 +118,11 @@ private struct DistributedFile {
     return tensor
   }
 
-  private static func problem(_ chunk: DistributedMetadata.Chunk, _ path: FilePath, _ clause: String) -> ModelError {
-    ModelError(.malformed, path, "a slice of tensor \(chunk.name) of the distributed checkpoint (DCP) \(clause)")
+  private static func problem(_ chunk: DistributedMetadata.Chunk, _ path: FilePath, _ clause: String)
+    -> ModelError
+  {
+    ModelError(
+      .malformed, path, "a slice of tensor \(chunk.name) of the distributed checkpoint (DCP) \(clause)")
   }
 }
 
