@@ -56,6 +56,8 @@ package enum Signals {
         if next != interval || event == .tick { due = next.map { ContinuousClock.now + $0 } }
         interval = next
       }
+      // What has changed before anybody watched.
+      tell(.mountsChanged)
       while true {
         // A tick is late by less than a millisecond, and never early.
         let milliseconds = due.map { max(0, ($0 - .now) / .milliseconds(1)).rounded(.up) }
