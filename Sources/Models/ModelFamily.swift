@@ -19,7 +19,7 @@ struct ModelFamily {
     indexMark: ".safetensors.index", companions: [], joinsFiles: true)
 
   static let pyTorch = ModelFamily(
-    suffixes: [".bin", ".pt", ".pth", ".ckpt", ".pth.tar"],
+    suffixes: [".bin", ".pt", ".pth", ".th", ".ckpt", ".pth.tar"],
     mainFiles: ["pytorch_model.bin", "diffusion_pytorch_model.bin"],
     indexMark: ".bin.index",
     companions: [

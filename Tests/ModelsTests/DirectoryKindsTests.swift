@@ -25,6 +25,18 @@ import Testing
     try open(change).components.map(\.model.contents)
   }
 
+  @Test(
+    "The only file of PyTorch in a directory is the model, by any of its extensions, in upper case too",
+    arguments: ["m.bin", "m.pt", "m.pth", "m.th", "m.ckpt", "m.pth.tar", "M.BIN", "M.PT", "m.Th"])
+  func extensions(name: String) throws {
+    var file = TorchFile()
+    let storage = file.addStorage("Float", count: 1)
+    file.object = .ordered(["t": file.view(of: storage, [1])])
+    try directory.write(name, file)
+    try directory.write("config.json", text: "{}")
+    #expect(try contents() == [["t"]])
+  }
+
   // MARK: The Hub's cache
 
   private let one = String(repeating: "1a", count: 20)
