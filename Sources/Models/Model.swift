@@ -129,7 +129,8 @@ extension Shard {
       let names = unknownGlobals.prefix(Self.namedGlobals).map { PrintableText.plain($0) }
       let others = unknownGlobals.count - names.count
       lines.append(
-        "\(file.path.printable): not known, and not run: " + names.joined(separator: ", ")
+        "\(file.path.printable): unknown classes and functions, not executed: "
+          + names.joined(separator: ", ")
           + (others > 0 ? " and \(others) more" : ""))
     }
     if header.trailingBytes > 0 {

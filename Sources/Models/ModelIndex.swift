@@ -21,7 +21,7 @@ struct ModelIndex {
   init(opening path: FilePath) throws(ModelError) {
     let bytes = try SmallFile.bytes(of: path, what: "an index")
     if let offset = firstInvalidUTF8(bytes.span) {
-      throw ModelError(.malformed, path, "the index is not UTF-8 at byte \(offset)")
+      throw ModelError(.malformed, path, "invalid UTF-8 in the index at byte \(offset)")
     }
     do throws(JSONError) {
       try read(bytes.span)
@@ -30,7 +30,7 @@ struct ModelIndex {
       if let foreign = ForeignFormat(prefix: start), foreign != .json, foreign != .index {
         throw ModelError(.malformed, path, foreign.description(of: start))
       }
-      throw ModelError(.malformed, path, "the index is not valid at byte \(error.offset): \(error.problem)")
+      throw ModelError(.malformed, path, "invalid index at byte \(error.offset): \(error.problem)")
     }
   }
 
@@ -54,7 +54,7 @@ struct ModelIndex {
       text.removeSubrange(key.range)
       if isWeightMap {
         guard entries == nil else {
-          throw JSONError(offset: key.offset, problem: "weight_map stands twice")
+          throw JSONError(offset: key.offset, problem: "duplicate weight_map")
         }
         entries = try Self.readWeightMap(&cursor, into: &text)
       } else {
@@ -62,7 +62,7 @@ struct ModelIndex {
       }
     }
     try cursor.expectEnd()
-    guard var entries else { throw cursor.error("it has no weight_map") }
+    guard var entries else { throw cursor.error("no weight_map in it") }
     guard !entries.isEmpty else { throw cursor.error("its weight_map names no tensor") }
 
     entries.sort { compareBytes(text[$0.name], text[$1.name]) < 0 }
@@ -70,7 +70,7 @@ struct ModelIndex {
     where compareBytes(text[left.name], text[right.name]) == 0 {
       let name = TensorName(utf8: text[left.name])
       throw JSONError(
-        offset: max(left.offset, right.offset), problem: "tensor \(name) stands twice in weight_map")
+        offset: max(left.offset, right.offset), problem: "duplicate tensor \(name) in weight_map")
     }
     let names = Set(entries.map { text[$0.file] })
     shards = names.sorted { compareBytes($0, $1) < 0 }.map { Array($0) }

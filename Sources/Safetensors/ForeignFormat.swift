@@ -207,7 +207,7 @@ extension ForeignFormat: CustomStringConvertible {
     switch self {
     case .empty: "this file is empty: download it again"
     case .zeros:
-      "this file holds nothing but zeros so far, as of a download that never came: download it again"
+      "this file holds only zeros: the download did not finish; download it again"
     case .gitLFSPointer: "this is a Git LFS pointer, not the model: run 'git lfs pull' in its repository"
     case .xetPointer: "this is a xet pointer, not the model: download it with 'hf download'"
     case .htmlPage: "this is an HTML page, not a model: the download went to an error or login page"

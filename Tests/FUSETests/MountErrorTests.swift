@@ -34,7 +34,7 @@ import Testing
       expect(
         "fusermount3: option \(option) only allowed if 'user_allow_other' is set in /etc/fuse.conf",
         .notPermitted,
-        "allow_other and allow_root are not for ordinary users on this machine: add the line "
+        "allow_other and allow_root are not permitted for unprivileged users: add the line "
           + "'user_allow_other' to /etc/fuse.conf")
     }
   }
@@ -73,8 +73,8 @@ import Testing
     ] {
       expect(
         message, .notPermitted,
-        "an ordinary user may only mount on a directory that they can write to, and that is theirs where it is "
-          + "sticky, as /tmp is")
+        "unprivileged users can only mount on a directory that they can write to; in a sticky directory such as "
+          + "/tmp, only on their own")
     }
   }
 
@@ -82,7 +82,7 @@ import Testing
   func forbiddenFileSystem() {
     expect(
       "fusermount3: mounting over filesystem type 0x00009fa0 is forbidden", .mountPoint,
-      "an ordinary user may not mount on a directory of this file system; choose one elsewhere")
+      "unprivileged users cannot mount on a directory of this file system; choose one elsewhere")
   }
 
   @Test("A refusal by the system that nothing explains is quoted")
@@ -107,7 +107,7 @@ import Testing
     ] {
       expect(
         message, .notPermitted,
-        "root may not mount here: give the container CAP_SYS_ADMIN "
+        "root is not permitted to mount here: give the container CAP_SYS_ADMIN "
           + "(docker run --cap-add SYS_ADMIN --device /dev/fuse)", root)
     }
   }
@@ -125,13 +125,13 @@ import Testing
     withheld.hasNoNewPrivileges = true
     expect(
       message, .notPermitted,
-      "this process may gain no privileges, so that the setuid fusermount3 cannot mount for it: start it "
+      "this process cannot gain privileges, so the setuid fusermount3 cannot mount for it: start it "
         + "without NoNewPrivileges= (systemd) or no-new-privileges (containers), or mount as root", withheld)
     var lost = Self.user
     lost.isFusermountSetuid = false
     expect(
       message, .notPermitted,
-      "fusermount3 cannot mount for ordinary users: it should be setuid root "
+      "fusermount3 cannot mount for unprivileged users: make it setuid root "
         + "(chown root /usr/bin/fusermount3 and chmod u+s, as root)", lost)
     var filtered = Self.user
     filtered.isFiltered = true
@@ -146,7 +146,7 @@ import Testing
     expect(
       "fusermount3: too many FUSE filesystems mounted; mount_max=N can be set in /etc/fuse.conf",
       .notPermitted,
-      "ordinary users have as many FUSE mounts as this machine allows: raise mount_max in /etc/fuse.conf, "
+      "the limit of FUSE mounts for unprivileged users is reached: raise mount_max in /etc/fuse.conf, "
         + "or unmount some")
   }
 

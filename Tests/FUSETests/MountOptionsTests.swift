@@ -91,7 +91,7 @@ import Testing
       ("io=", "io= is not io=auto, io=mmap or io=copy"),
       ("io=splice", "io=splice is not io=auto, io=mmap or io=copy"),
       ("umask=u+r", "umask=u+r is not an octal number"),
-      ("exec", "'exec' cannot be had: a model from strangers is mounted noexec"),
+      ("exec", "option 'exec' is not supported: mounts are always noexec"),
     ])
   func badValues(list: String, problem: String) {
     #expect(throws: MountOptions.Problem(description: problem)) { try options(list) }
@@ -104,14 +104,14 @@ import Testing
       "max_read=4096", "auto_unmount", "direct_io=1", "io",
     ])
   func unknown(option: String) {
-    #expect(throws: MountOptions.Problem(description: "mount option '\(option)' is not known")) {
+    #expect(throws: MountOptions.Problem(description: "unknown mount option '\(option)'")) {
       try options("ro,\(option)")
     }
   }
 
-  @Test("allow_other and allow_root exclude each other, in one list and over several")
+  @Test("allow_other and allow_root cannot be combined, in one list and over several")
   func exclusive() {
-    let problem = MountOptions.Problem(description: "allow_other and allow_root exclude each other")
+    let problem = MountOptions.Problem(description: "allow_other and allow_root cannot be combined")
     #expect(throws: problem) { try options("allow_other,allow_root") }
     #expect(throws: problem) { try options("allow_root", "allow_other") }
   }

@@ -72,7 +72,7 @@ import Testing
     #expect(error?.kind == .mountPoint)
     #expect(
       error?.description
-        == "mount point 'it' already carries a mount of type proc; unmount it first: umount 'it'")
+        == "mount point 'it' already has a mount of type proc; unmount it first: umount 'it'")
   }
 
   @Test("A directory that this user cannot reach is not permitted")

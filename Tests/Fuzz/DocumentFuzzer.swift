@@ -45,7 +45,7 @@ enum DocumentFuzzer: FuzzTarget {
   /// metadata.json is JSON, and this project's own reader finds the same tensors in it.
   private static func checkDocument(of model: Model) {
     let bytes = MetadataDocument.bytes(of: model)
-    require((try? JSONValue(parsing: bytes)) != nil, "metadata.json is no JSON")
+    require((try? JSONValue(parsing: bytes)) != nil, "metadata.json is not JSON")
     do throws(JSONError) {
       let document = try TensorDocument(reading: bytes.span)
       let tensors = model.places.map { model.tensor(at: $0) }

@@ -100,10 +100,10 @@ import Testing
   @Test(
     "A hole and an overlap are refused, with the tensor and its first element that is wrong",
     arguments: [
-      ([([0, 0], [1, 4]), ([2, 0], [1, 4])], "has a hole: no slice holds its element [1, 0]"),
+      ([([0, 0], [1, 4]), ([2, 0], [1, 4])], "has a gap: no slice holds its element [1, 0]"),
       ([([0, 0], [2, 4]), ([1, 0], [2, 4])], "has slices that overlap, at its element [1, 0]"),
-      ([([0, 0], [3, 2]), ([0, 2], [2, 2])], "has a hole: no slice holds its element [2, 2]"),
-      ([([0, 0], [2, 2]), ([1, 1], [2, 3])], "has a hole: no slice holds its element [0, 2]"),
+      ([([0, 0], [3, 2]), ([0, 2], [2, 2])], "has a gap: no slice holds its element [2, 2]"),
+      ([([0, 0], [2, 2]), ([1, 1], [2, 3])], "has a gap: no slice holds its element [0, 2]"),
       ([([0, 0], [3, 4]), ([0, 0], [3, 4])], "has slices that overlap, at its element [0, 0]"),
     ] as [([([Int], [Int])], String)])
   func wrong(_ boxes: [([Int], [Int])], _ clause: String) throws {

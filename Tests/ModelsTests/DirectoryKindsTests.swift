@@ -66,7 +66,7 @@ import Testing
     #expect(try contents() == [["one"]])
     try write("snapshots/\(two)/model.safetensors", "two")
     let error = #expect(throws: ModelError.self) { try open() }
-    #expect(error?.problem.contains("it has no refs/main; name a snapshot with --revision") == true)
+    #expect(error?.problem.contains("no refs/main in it; name a snapshot with --revision") == true)
     try directory.write("refs/main", text: String(repeating: "3c", count: 20))
     let missing = #expect(throws: ModelError.self) { try open() }
     #expect(missing?.problem.hasPrefix("refs/main names the snapshot '3c3c") == true)

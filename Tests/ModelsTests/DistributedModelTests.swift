@@ -124,7 +124,7 @@ import Testing
   @Test("Holes, slices outside of the shape, other shapes, compressed slices and missing files are refused")
   func contradictions() throws {
     try write([halves[0]], shapes: [("w", [2, 2])])
-    #expect(refusal().contains("has a hole: no slice holds its element [0, 1]"))
+    #expect(refusal().contains("has a gap: no slice holds its element [0, 1]"))
     try write([Chunk(start: [1, 0], shape: [2, 1], data: [1, 3])], shapes: [("w", [2, 1])])
     #expect(refusal().contains("ends outside of its shape"))
     var compressed = halves[0]

@@ -80,7 +80,7 @@ import Testing
   func index() throws {
     let name = "model.safetensors.index.json"
     #expect(try problem(Array("Entry not found".utf8), name).contains("'Entry not found'"))
-    #expect(try problem(Array("{".utf8), name).hasPrefix("the index is not valid at byte 1"))
+    #expect(try problem(Array("{".utf8), name).hasPrefix("invalid index at byte 1"))
   }
 
   @Test(

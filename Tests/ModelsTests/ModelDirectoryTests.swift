@@ -186,14 +186,14 @@ import Testing
   func noModel() throws {
     let empty = #expect(throws: ModelError.self) { try open() }
     #expect(empty?.kind == .noSource)
-    #expect(empty?.problem == "there is no .safetensors file in it, and none of PyTorch's")
+    #expect(empty?.problem == "no .safetensors file and no PyTorch file in it")
     try directory.write("model.gguf", [])
     try write(".hidden.safetensors")
     let other = #expect(throws: ModelError.self) { try open() }
     #expect(other?.kind == .noSource)
     #expect(
       other?.problem
-        == "there is no .safetensors file in it, and none of PyTorch's; 'model.gguf' is of another format")
+        == "no .safetensors file and no PyTorch file in it; 'model.gguf' is of another format")
   }
 
   // MARK: Caches

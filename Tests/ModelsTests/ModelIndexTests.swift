@@ -61,16 +61,16 @@ import Testing
   @Test(
     "An index that is broken is refused",
     arguments: [
-      ("", "expected the index's '{'"), ("[]", "expected the index's '{'"), ("{}", "it has no weight_map"),
+      ("", "expected the index's '{'"), ("[]", "expected the index's '{'"), ("{}", "no weight_map in it"),
       (#"{"weight_map":{}}"#, "names no tensor"),
       (#"{"weight_map":null}"#, "expected an object of file names"),
       (#"{"weight_map":{"a":1}}"#, "expected a shard's file name"),
       (#"{"weight_map":{"a":"f"}"#, "expected ',' or '}'"),
       (#"{"weight_map":{"a":"f"},}"#, "expected a key"),
       (#"{"weight_map":{"a":"f"}}{}"#, "expected nothing more"),
-      (#"{"weight_map":{"a":"f"},"weight_map":{"b":"f"}}"#, "weight_map stands twice"),
-      (#"{"weight_map":{"a":"f","b":"f","a":"g"}}"#, "tensor 'a' stands twice in weight_map"),
-      (#"{"weight_map":{"a":"f","\u0061":"f"}}"#, "tensor 'a' stands twice in weight_map"),
+      (#"{"weight_map":{"a":"f"},"weight_map":{"b":"f"}}"#, "duplicate weight_map"),
+      (#"{"weight_map":{"a":"f","b":"f","a":"g"}}"#, "duplicate tensor 'a' in weight_map"),
+      (#"{"weight_map":{"a":"f","\u0061":"f"}}"#, "duplicate tensor 'a' in weight_map"),
       (#"{"weight_map":{"a":"f"},"x":1e999}"#, "the number is out of range"),
     ])
   func broken(_ json: String, _ problem: String) {
@@ -81,7 +81,7 @@ import Testing
   @Test("The second of two equal names is told by its byte")
   func duplicateOffset() {
     let json = Array(#"{"weight_map":{"a":"f", "b":"f",  "a":"g"}}"#.utf8)
-    #expect(throws: JSONError(offset: 34, problem: "tensor 'a' stands twice in weight_map")) {
+    #expect(throws: JSONError(offset: 34, problem: "duplicate tensor 'a' in weight_map")) {
       try ModelIndex.read(json)
     }
   }

@@ -90,7 +90,7 @@ import Testing
     let path = try directory.write("m.safetensors", file)
     let error = #expect(throws: ModelError.self) { try ModelCollection(opening: [path]) }
     #expect(error?.kind == .malformed)
-    #expect(error?.problem.contains("4 bytes too many") == true)
+    #expect(error?.problem.contains("4 unexpected bytes after the last tensor") == true)
     let model = try open(path, lenient: true)
     #expect(model.warnings == ["\(path.printable): 4 bytes after the last tensor left out"])
   }

@@ -109,7 +109,7 @@ import Testing
     let cases = [
       (
         "{\"weight_map\":[]}",
-        "the index is not valid at byte 14: expected an object of file names, found '['"
+        "invalid index at byte 14: expected an object of file names, found '['"
       ),
       ("version https://git-lfs.github.com/spec/v1\n", "this is a Git LFS pointer"),
       ("<!doctype html>", "this is an HTML page"),
@@ -123,7 +123,7 @@ import Testing
     }
     let path = try directory.write("model.safetensors.index.json", Array("{\"a\":\"".utf8) + [0xFF])
     let error = #expect(throws: ModelError.self) { try ModelCollection(opening: [path]) }
-    #expect(error?.problem == "the index is not UTF-8 at byte 6")
+    #expect(error?.problem == "invalid UTF-8 in the index at byte 6")
   }
 
   @Test("Trailing bytes in a shard are an error, and leniently a warning")

@@ -127,7 +127,7 @@ extension MountTests {
         let outcomes = try await [first, second]
         let said = "round \(round): \(outcomes.map(\.error))"
         try #require(outcomes.map(\.status).sorted() == [0, EX_CANTCREAT], "\(said)")
-        try #require(outcomes.contains { $0.error.contains("already carries a mount") }, "\(said)")
+        try #require(outcomes.contains { $0.error.contains("already has a mount") }, "\(said)")
         try #require(try MountInfo.all(at: mountPoint).count == 1, "\(said)")
         #expect(try OpenFile(mountPoint.appending("a/b")).bytes() == [7], "\(said)")
         try #require(try Daemon(servingAt: mountPoint)).send(SIGTERM)

@@ -291,7 +291,8 @@ extension MountTests {
       let outcome = try await Command.run("\(try Machine.stls)", ["\(source)"])
       #expect(outcome.status == EX_OK)
       #expect(
-        outcome.error.contains("not known, and not run: ultralytics.nn.tasks.DetectionModel"),
+        outcome.error.contains(
+          "unknown classes and functions, not executed: ultralytics.nn.tasks.DetectionModel"),
         "\(outcome.error)")
     }
 

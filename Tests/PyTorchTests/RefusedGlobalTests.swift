@@ -107,7 +107,7 @@ import Testing
       PickledValue.int(1).opcodes, [0x29], [0x4E], PickledValue.list([]).opcodes, [0x43, 1, 0x61],
     ] {
       let error = refusal(of: .raw(operands + PickledValue.string("system").opcodes + [0x93])).error
-      #expect(error?.text == "it makes a global of what is no name")
+      #expect(error?.text == "it makes a global from something that is not a name")
     }
   }
 }

@@ -46,7 +46,7 @@ import Testing
       #expect(
         error
           == .invalidHeaderDeserialization(
-            offset: 22, problem: "'\(name)' is no dtype of the format", tensor: "a"))
+            offset: 22, problem: "'\(name)' is not a safetensors dtype", tensor: "a"))
     }
   }
 }

@@ -21,11 +21,11 @@ import Testing
     #expect(file.dataStart == 125)
     #expect(
       message(Array(file.bytes.dropLast(123)))
-        == "truncated by 123 bytes: the last tensor should end at byte 925, the file ends at byte 802; fetch it again"
+        == "truncated by 123 bytes: the last tensor ends at byte 925, the file ends at byte 802; download it again"
     )
     #expect(
       message(Array(file.bytes.prefix(100)))
-        == "truncated by at least 25 bytes: the header should end at byte 125, the file at byte 100; fetch it again"
+        == "truncated by at least 25 bytes: the header ends at byte 125, the file at byte 100; download it again"
     )
   }
 
@@ -36,7 +36,7 @@ import Testing
     #expect(
       message(file)
         == "4 bytes too many: the last tensor ends at byte \(file.dataStart + 2), the file at byte "
-        + "\(file.dataStart + 6); --lenient ignores them")
+        + "\(file.dataStart + 6); use --lenient to ignore them")
   }
 
   @Test(
@@ -88,39 +88,39 @@ import Testing
   func noise() {
     #expect(
       message([1, 2, 3, 4, 5, 6, 7, 8])
-        == "not a safetensors file: its first 8 bytes give a header of 578437695752307201 bytes, the limit is 100000000"
+        == "not a safetensors file: its first 8 bytes give a header length of 578437695752307201 bytes, the limit is 100000000"
     )
     #expect(
       message([1, 2, 3])
-        == "not a safetensors file: it has 3 bytes, and the header's length alone takes 8")
+        == "not a safetensors file: it has 3 bytes, and the length of the header alone takes 8")
   }
 
   @Test("A header that is not UTF-8 or not JSON is told at its byte in the file")
   func notJSON() {
-    #expect(message(.init(header: Array("{\"a".utf8) + [0xFF])) == "the header is not UTF-8 at byte 11")
+    #expect(message(.init(header: Array("{\"a".utf8) + [0xFF])) == "invalid UTF-8 in the header at byte 11")
     #expect(
       message(.init(header: "{\"a\":7}"))
-        == "the header is not valid at byte 13 in tensor 'a': expected an object with dtype, shape and data_offsets, "
+        == "invalid header at byte 13 in tensor 'a': expected an object with dtype, shape and data_offsets, "
         + "found '7'")
     #expect(
-      message(.init(header: "{} x")) == "the header is not valid at byte 11: expected nothing more, found 'x'"
+      message(.init(header: "{} x")) == "invalid header at byte 11: expected nothing more, found 'x'"
     )
     #expect(
       message(.init(header: "{"))
-        == "the header is not valid at byte 9: expected a key in double quotes, found the end of the text")
+        == "invalid header at byte 9: expected a key in double quotes, found the end of the text")
     #expect(
       message(.init(header: "\u{FEFF}{}"))
-        == "the header is not valid at byte 8: expected the header's '{', found the non-ASCII byte 0xef")
+        == "invalid header at byte 8: expected the header's '{', found the non-ASCII byte 0xef")
     #expect(message(.init(header: #"{"__metadata__":{},  "__metadata__":{}}"#)).contains("at byte 29"))
     #expect(
       message(.init(header: #"{"w": {"dtype":"U8", "dtype":"U8"}}"#))
-        == "the header is not valid at byte 29 in tensor 'w': the field stands twice")
+        == "invalid header at byte 29 in tensor 'w': duplicate field")
     for field in ["dtype", "shape", "data_offsets"] {
       let fields = [#""dtype":"U8""#, #""shape":[0]"#, #""data_offsets":[0,0]"#]
       let rest = fields.filter { !$0.contains(field) }.joined(separator: ",")
       #expect(
         message(.init(header: #"{"w": {\#(rest)}}"#))
-          == "the header is not valid at byte 14 in tensor 'w': it has no \(field)")
+          == "invalid header at byte 14 in tensor 'w': it has no \(field)")
     }
   }
 
@@ -133,10 +133,11 @@ import Testing
     }
     #expect(
       message(tensors(#""shape":[2],"data_offsets":[10,12]"#))
-        == "tensor 'b.w' (header byte 61) leaves a hole before it: it begins at data byte 10, not at 8")
+        == "tensor 'b.w' (header byte 61) leaves a gap after the previous tensor: it begins at data byte 10, not at 8"
+    )
     #expect(
       message(tensors(#""shape":[8],"data_offsets":[4,12]"#))
-        == "tensor 'b.w' (header byte 61) overlaps the tensor before it: it begins at data byte 4, not at 8")
+        == "tensor 'b.w' (header byte 61) overlaps the previous tensor: it begins at data byte 4, not at 8")
     #expect(
       message(tensors(#""shape":[8],"data_offsets":[8,4]"#))
         == "tensor 'b.w' (header byte 61) ends at data byte 4, before its begin 8")
@@ -148,7 +149,7 @@ import Testing
         == "tensor 'b.w' (header byte 61) has a shape whose size does not fit in 64 bits")
     #expect(
       message(.init(header: #"{"q": {"dtype":"F4","shape":[3],"data_offsets":[0,2]}}"#, data: [0, 0]))
-        == "tensor 'q' (header byte 9) takes 12 bits, which is no whole number of bytes")
+        == "tensor 'q' (header byte 9) has 12 bits, which is not a whole number of bytes")
   }
 
   @Test("A name that stands twice is told where it stands the second time")
@@ -156,10 +157,10 @@ import Testing
     let entry = #"{"dtype":"U8","shape":[0],"data_offsets":[0,0]}"#
     #expect(
       message(.init(header: #"{"a":\#(entry), "b":\#(entry),  "\u0061":\#(entry)}"#))
-        == "tensor 'a' stands twice in the header, the second time at byte 116")
+        == "duplicate tensor 'a' (second entry at byte 116)")
     #expect(
       message(.init(header: #"{"__metadata__": {"k":"1", "l":"2", "k":"3"}}"#))
-        == "the key 'k' stands twice in __metadata__, the second time at byte 44")
+        == "duplicate key 'k' in __metadata__ (second entry at byte 44)")
   }
 
   @Test("Every error but our own carries the reference's name")
@@ -169,7 +170,7 @@ import Testing
     #expect(HeaderError.duplicateMetadataKey(offset: 0, key: "a").referenceName == nil)
     #expect(
       HeaderError.metadataIncompleteBuffer(expected: nil, fileSize: 0).description
-        == "truncated: its tensors end past 2^64 bytes")
+        == "truncated: its tensors end beyond 2^64 bytes")
   }
 
   @Test("A hostile name cannot drive the terminal, turn the text around or flood the screen")

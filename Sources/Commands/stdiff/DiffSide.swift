@@ -40,7 +40,7 @@ struct DiffSide: Sendable {
     for (left, right) in zip(entries, entries.dropFirst()) where left.name == right.name {
       throw Failure(
         status: EX_DATAERR,
-        "tensors \(left.tensor.name) and \(right.tensor.name) would both be called \(left.name)")
+        "tensors \(left.tensor.name) and \(right.tensor.name) would both be named \(left.name)")
     }
     self.entries = entries
     files = collection.components.flatMap { $0.model.shards.map(\.file) }

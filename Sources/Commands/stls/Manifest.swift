@@ -54,7 +54,8 @@ struct Manifest {
     where !line.isEmpty {
       guard let line = Self.parse(line) else {
         throw Failure(
-          status: EX_DATAERR, "\(path.printable): line \(number + 1) is none of sha256sum's: DIGEST  PATH")
+          status: EX_DATAERR, "\(path.printable): line \(number + 1) is not a line of sha256sum: DIGEST  PATH"
+        )
       }
       lines.append(line)
     }

@@ -46,7 +46,7 @@ struct Doctor {
     let everybody =
       (try? Stat(FilePath("/dev/fuse")))?.permissions.contains([.otherRead, .otherWrite]) ?? false
     if privileges.isRoot, !everybody {
-      report(.poor, "only root can open /dev/fuse", remedy: "for ordinary users: chmod 666 /dev/fuse")
+      report(.poor, "only root can open /dev/fuse", remedy: "for unprivileged users: chmod 666 /dev/fuse")
     }
   }
 
@@ -65,10 +65,10 @@ struct Doctor {
         remedy: "chown root \(path); chmod 4755 \(path)")
     } else if privileges.hasNoNewPrivileges, !privileges.isRoot {
       report(
-        .bad, "this process may gain no privileges, so that fusermount3 is of no use to it",
+        .bad, "this process cannot gain privileges, so fusermount3 cannot mount for it",
         remedy: "start it without NoNewPrivileges= or no-new-privileges")
     } else {
-      report(.good, "\(path) lets ordinary users mount")
+      report(.good, "\(path) lets unprivileged users mount")
     }
     if privileges.isRoot, !privileges.canMount {
       report(
@@ -82,11 +82,11 @@ struct Doctor {
 
   private func examineConfiguration(_ privileges: Privileges) {
     if FuseConfiguration().allowsOthers {
-      report(.good, "ordinary users may use allow_other")
+      report(.good, "unprivileged users may use allow_other")
     } else {
       report(
         .poor, "only root may use allow_other",
-        remedy: "for ordinary users: echo user_allow_other >>/etc/fuse.conf")
+        remedy: "for unprivileged users: echo user_allow_other >>/etc/fuse.conf")
     }
   }
 
@@ -105,7 +105,7 @@ struct Doctor {
       if trial.features.contains(feature) {
         report(.good, text)
       } else {
-        report(.poor, "not with this kernel: \(text)", remedy: "use a newer kernel")
+        report(.poor, "this kernel lacks: \(text)", remedy: "use a newer kernel")
       }
     }
     feature(.noOpen, "opening a file costs no request (Linux 3.15)")
@@ -114,7 +114,7 @@ struct Doctor {
     let ahead = trial.readAheadKiB.map { "\($0) KiB" }
     if let remedy = trial.readAheadRemedy {
       report(
-        .poor, "the kernel reads only \(ahead ?? "a little") ahead, and this user may not raise that",
+        .poor, "the kernel reads only \(ahead ?? "a little") ahead, and this user cannot raise that",
         remedy: "for a mount, after it is made: \(remedy)")
     } else if let ahead {
       report(.good, "the kernel reads \(ahead) ahead")

@@ -44,7 +44,7 @@ final class Housekeeping: Sendable {
   /// Begins, on a thread of its own. After the mount, and not before the process has forked.
   func start() {
     if !Signals.handle(interval: interval, { [self] event in handle(event) }) {
-      log.warning("no thread for signals can be had: end the mount with umount")
+      log.warning("no thread for signals can be started: end the mount with umount")
     }
   }
 
@@ -112,7 +112,9 @@ final class Housekeeping: Sendable {
   private func keepReadOnly() {
     let problem: Errno?
     do throws(Errno) {
-      if try session.restoreReadOnly() { log.warning("the mount was made writable; it is read-only again") }
+      if try session.restoreReadOnly() {
+        log.warning("the mount was remounted writable; it is read-only again")
+      }
       problem = nil
     } catch {
       problem = error
@@ -138,6 +140,6 @@ final class Housekeeping: Sendable {
   private func unmountIfIdle() {
     let counts = session.counts
     let isIdle = state.withLock { $0.idle?.isIdle(counts) ?? false }
-    if isIdle, session.unmountIfFree() { log.info("nobody has used the mount for long enough") }
+    if isIdle, session.unmountIfFree() { log.info("unmounting: the mount was idle for --idle-timeout") }
   }
 }

@@ -58,7 +58,7 @@ struct Invocation: Sendable {
     case ("clear_dead", nil): clearsDeadMount = true
     case ("log_level", let name?):
       guard let level = Logger.Level(rawValue: name) else {
-        throw MountOptions.Problem(description: "there is no log level '\(name)'")
+        throw MountOptions.Problem(description: "unknown log level '\(name)'")
       }
       logLevel = level
     case ("idle_timeout", let text?):

@@ -62,7 +62,7 @@ struct Stmount: ParsableCommand {
     completion: .list(Logger.Level.allCases.map(\.rawValue)),
     transform: { name in
       guard let level = Logger.Level(rawValue: name) else {
-        throw ValidationError("there is no log level '\(name)'")
+        throw ValidationError("unknown log level '\(name)'")
       }
       return level
     })

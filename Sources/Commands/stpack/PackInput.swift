@@ -79,8 +79,8 @@ struct PackInput {
       throw ModelError(
         .malformed, path,
         "tensor \(omitted.name) \(omitted.reason)"
-          + (others > 0 ? "; so it is with \(PrintableText.counted(others, "more tensor"))" : "")
-          + "; a copy without it would be no copy of the model")
+          + (others > 0 ? "; the same holds for \(PrintableText.counted(others, "more tensor"))" : "")
+          + "; exclude it with --exclude, or pack another form of the model")
     }
     warnings += collection.warnings
     if options.dequantizes {

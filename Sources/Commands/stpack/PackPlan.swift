@@ -102,7 +102,7 @@ struct PackPlan {
       guard left.originalName == right.originalName else {
         throw Failure(
           status: EX_DATAERR,
-          "tensors \(left.originalName) and \(right.originalName) would both be called \(name)")
+          "tensors \(left.originalName) and \(right.originalName) would both be named \(name)")
       }
       throw Failure(
         status: EX_DATAERR,

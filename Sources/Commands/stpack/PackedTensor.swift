@@ -96,6 +96,6 @@ extension FileLayout {
 extension SourceFile {
   /// What to say where it is no longer what was opened.
   var changed: ModelError {
-    ModelError(.malformed, path, "it has changed while it was packed; nothing is written")
+    ModelError(.malformed, path, "it changed while it was packed; nothing was written")
   }
 }

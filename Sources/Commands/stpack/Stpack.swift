@@ -117,7 +117,7 @@ struct Stpack: ParsableCommand {
     // What would be written can be shown without a place for it; only shards are named after that.
     let path = FilePath(argument: output ?? (dryRun ? "model.safetensors" : ""))
     guard let name = path.lastComponent, name.kind == .regular else {
-      throw .usage("say what to write: -o OUT.safetensors", command: "stpack")
+      throw .usage("give an output file: -o OUT.safetensors", command: "stpack")
     }
     let plan = try plan(for: path)
     if let unit = arrangement.unit {

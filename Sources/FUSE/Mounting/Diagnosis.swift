@@ -16,12 +16,12 @@ extension MountError {
     if says("user_allow_other") {
       self.init(
         .notPermitted,
-        "allow_other and allow_root are not for ordinary users on this machine: add the line "
+        "allow_other and allow_root are not permitted for unprivileged users: add the line "
           + "'user_allow_other' to /etc/fuse.conf")
     } else if says("mount_max") {
       self.init(
         .notPermitted,
-        "ordinary users have as many FUSE mounts as this machine allows: raise mount_max in /etc/fuse.conf, "
+        "the limit of FUSE mounts for unprivileged users is reached: raise mount_max in /etc/fuse.conf, "
           + "or unmount some")
     } else if says("exec fusermount3") || says("for fusermount3 failed") {  // until libfuse 3.16, and since
       if privileges.isRoot && !privileges.canMount {
@@ -37,11 +37,12 @@ extension MountError {
     } else if says("no write access to mountpoint") || says("not owned by user") {
       self.init(
         .notPermitted,
-        "an ordinary user may only mount on a directory that they can write to, and that is theirs where it is "
-          + "sticky, as /tmp is")
+        "unprivileged users can only mount on a directory that they can write to; in a sticky directory such as "
+          + "/tmp, only on their own")
     } else if says("mounting over filesystem type") {
       self.init(
-        .mountPoint, "an ordinary user may not mount on a directory of this file system; choose one elsewhere"
+        .mountPoint,
+        "unprivileged users cannot mount on a directory of this file system; choose one elsewhere"
       )
     } else if says("Operation not permitted") || says("Permission denied") {
       self.init(.notPermitted, Self.refusal(privileges, messages))
@@ -53,7 +54,7 @@ extension MountError {
   /// Why the kernel has refused to mount for this process, and what would let it.
   static func refusal(_ privileges: Privileges, _ messages: String) -> String {
     if privileges.isRoot && !privileges.canMount {
-      return "root may not mount here: give the container CAP_SYS_ADMIN "
+      return "root is not permitted to mount here: give the container CAP_SYS_ADMIN "
         + "(docker run --cap-add SYS_ADMIN --device /dev/fuse)"
     }
     if let profile = privileges.profile {
@@ -62,11 +63,11 @@ extension MountError {
     }
     if !privileges.isRoot && privileges.hasNoNewPrivileges {
       return
-        "this process may gain no privileges, so that the setuid fusermount3 cannot mount for it: start it "
+        "this process cannot gain privileges, so the setuid fusermount3 cannot mount for it: start it "
         + "without NoNewPrivileges= (systemd) or no-new-privileges (containers), or mount as root"
     }
     if !privileges.isRoot && !privileges.isFusermountSetuid {
-      return "fusermount3 cannot mount for ordinary users: it should be setuid root "
+      return "fusermount3 cannot mount for unprivileged users: make it setuid root "
         + "(chown root \(privileges.fusermount.map { "\($0)" } ?? "fusermount3") and chmod u+s, as root)"
     }
     if privileges.isFiltered {
@@ -89,15 +90,15 @@ package enum FUSEDevice {
         throw MountError.noDevice
       case .noSuchAddressOrDevice, Errno(rawValue: ENODEV):
         throw MountError(
-          .fuseUnavailable, "/dev/fuse is there, but the kernel has no FUSE: load the module (modprobe fuse)")
+          .fuseUnavailable, "/dev/fuse exists, but the kernel has no FUSE: load the module (modprobe fuse)")
       case .permissionDenied:
         throw MountError(
           .notPermitted,
-          "this user may not open /dev/fuse: it should have mode 0666 (chmod 666 /dev/fuse, as root)")
+          "this user is not permitted to open /dev/fuse: give it mode 0666 (chmod 666 /dev/fuse, as root)")
       case .notPermitted:
         throw MountError(
           .notPermitted,
-          "this container may not open /dev/fuse: start it with --device /dev/fuse (systemd: "
+          "this container is not permitted to open /dev/fuse: start it with --device /dev/fuse (systemd: "
             + "DeviceAllow=/dev/fuse rw)")
       default:
         throw MountError(.fuseUnavailable, "cannot open /dev/fuse: \(error)")

@@ -87,7 +87,7 @@ package struct MountOptions: Sendable, Equatable {
     case ("direct_io", nil): isDirect = true
     case ("io_uring", nil):
       guard stmount_has_io_uring() != 0 else {
-        throw Problem(description: "io_uring needs libfuse 3.18, and this was built with an older one")
+        throw Problem(description: "io_uring needs libfuse 3.18, and this build has an older one")
       }
       passedOn.append(name)
     case ("io", let value?):
@@ -101,13 +101,13 @@ package struct MountOptions: Sendable, Equatable {
     case (_, nil) where Self.ignored.contains(name): break
     case _ where name.hasPrefix("x-") || name == "comment": break
     case ("exec", nil) where !isSloppy:
-      throw Problem(description: "'exec' cannot be had: a model from strangers is mounted noexec")
+      throw Problem(description: "option 'exec' is not supported: mounts are always noexec")
     default:
       if isSloppy { return }
-      throw Problem(description: "mount option '\(option)' is not known")
+      throw Problem(description: "unknown mount option '\(option)'")
     }
     if allowOther, allowRoot {
-      throw Problem(description: "allow_other and allow_root exclude each other")
+      throw Problem(description: "allow_other and allow_root cannot be combined")
     }
   }
 

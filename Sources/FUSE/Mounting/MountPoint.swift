@@ -35,8 +35,8 @@ package struct MountPoint: Sendable {
     MountError(
       .mountPoint,
       other.map {
-        "mount point \(name) already carries a mount of type \($0.type); unmount it first: umount \(name)"
-      } ?? "two mounts came onto \(name) at the same moment, and both were undone; try again")
+        "mount point \(name) already has a mount of type \($0.type); unmount it first: umount \(name)"
+      } ?? "two mounts were made on \(name) at the same moment, and both were undone; try again")
   }
 
   /// True of a FUSE mount whose daemon is gone: ENOTCONN. statvfs(3), because stat(2) of a dead mount still gives what
@@ -83,10 +83,10 @@ package struct MountPoint: Sendable {
       // What the kernel says of a FUSE mount whose daemon is gone: ENOTCONN.
       MountError(
         .mountPoint,
-        "mount point \(name) holds a dead mount, whose daemon is gone; clear it first: umount -l \(name) "
+        "mount point \(name) has a dead mount, whose daemon is gone; clear it first: umount -l \(name) "
           + "(or fusermount3 -u -z \(name))")
     case .permissionDenied, .notPermitted:
-      MountError(.notPermitted, "mount point \(name) is out of reach: \(error)")
+      MountError(.notPermitted, "mount point \(name) cannot be reached: \(error)")
     default:
       MountError(.mountPoint, "mount point \(name) cannot be used: \(error)")
     }

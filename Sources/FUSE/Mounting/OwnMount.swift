@@ -117,7 +117,7 @@ struct OwnMount: Sendable {
       return obstacle(.covered("a mount of type \(other.type) lies on it"))
     }
     guard let root = try? FileDescriptor.openPath(entry.mountPoint) else {
-      return obstacle(.covered("its path leads to it no more"))
+      return obstacle(.covered("its path no longer leads to it"))
     }
     let seen = MountIdentity(root)
     if seen?.device == device, identity == nil || seen == identity {

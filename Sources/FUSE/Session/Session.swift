@@ -131,7 +131,7 @@ package final class Session: Sendable {
     detach()
     guard unsafe fuse_session_exited(handle.pointer) != 0 else {
       throw MountError(
-        .system, "there is no memory left to answer requests with; raise its limit (ulimit -v)")
+        .system, "out of memory for requests; raise its limit (ulimit -v)")
     }
     ready.join()
   }

@@ -54,7 +54,7 @@ enum BoxCover {
     let element = "[\(shown)\(index.count > cutDimensions ? ", …" : "")]"
     throw AssembledTensor.Problem(
       clause: wrong.value < 0
-        ? "has a hole: no slice holds its element \(element); is a file missing?"
+        ? "has a gap: no slice holds its element \(element); is a file missing?"
         : "has slices that overlap, at its element \(element)")
   }
 

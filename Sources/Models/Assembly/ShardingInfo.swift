@@ -20,7 +20,7 @@ struct ShardingInfo {
     } catch {
       throw ModelError(
         .malformed, shard.file.path,
-        "its DCP_SHARDING_INFO is not valid at byte \(error.offset): \(error.problem)")
+        "invalid DCP_SHARDING_INFO at byte \(error.offset): \(error.problem)")
     }
   }
 

@@ -29,10 +29,10 @@ struct HubCache {
     if let revision {
       let found = snapshots.filter { revision.utf8.count >= 4 && $0.starts(with: revision.utf8) }
       if found.count == 1 { return directory(found[0]) }
-      throw error("it has no revision \(PrintableText.quoted(revision))")
+      throw error("no revision \(PrintableText.quoted(revision))")
     }
     if snapshots.count == 1 { return directory(snapshots[0]) }
-    throw error("it has no refs/main" + (snapshots.isEmpty ? "" : "; name a snapshot with --revision"))
+    throw error("no refs/main in it" + (snapshots.isEmpty ? "" : "; name a snapshot with --revision"))
   }
 
   private func directory(_ commit: [UInt8]) -> FilePath {
@@ -41,7 +41,7 @@ struct HubCache {
 
   private func error(_ problem: String) -> ModelError {
     let snapshots =
-      snapshots.isEmpty ? "it has no snapshots: download it again" : "its snapshots are \(list(snapshots))"
+      snapshots.isEmpty ? "no snapshots in it: download it again" : "its snapshots are \(list(snapshots))"
     return ModelError(.noSource, path, "\(problem); \(snapshots)")
   }
 
@@ -53,7 +53,7 @@ struct HubCache {
       let bytes = try SmallFile.bytes(of: file, what: "a reference")
       let commit = bytes.split(whereSeparator: { $0 <= 0x20 }).first.map(Array.init) ?? []
       guard RootDirectory.contains(commit[...]), !commit.contains(UInt8(ascii: "/")) else {
-        throw ModelError(.malformed, file, "it holds no commit's number; download it again")
+        throw ModelError(.malformed, file, "it does not hold a commit hash; download it again")
       }
       return commit
     }

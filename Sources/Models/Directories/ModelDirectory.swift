@@ -52,7 +52,7 @@ struct ModelDirectory {
         let files = Files(self, family) { family.variant(of: $0) == variant }
         if let layout = try layout(of: files, notes: &notes) { return layout }
       }
-      notes.append("\(path.printable): there is no variant \(PrintableText.quoted(variant)) in it")
+      notes.append("\(path.printable): no variant \(PrintableText.quoted(variant)) in it")
     }
     let plain = ModelFamily.all.map { family in
       Files(self, family) { family.variant(of: $0) == nil && !ModelFamily.isAdapter($0) }
@@ -158,7 +158,7 @@ struct ModelDirectory {
 
   /// What to say of a directory in which nothing is a model.
   private var emptyProblem: String {
-    let problem = "there is no .safetensors file in it, and none of PyTorch's"
+    let problem = "no .safetensors file and no PyTorch file in it"
     let foreign = names.filter(ForeignFiles.isWeights)
     if !foreign.isEmpty {
       return problem + "; \(list(foreign, limit: 3)) \(foreign.count == 1 ? "is" : "are") of another format"

@@ -63,7 +63,7 @@ private struct PipelineIndex {
       try read(bytes.span)
     } catch {
       throw ModelError(
-        .malformed, path, "the list of components is not valid at byte \(error.offset): \(error.problem)")
+        .malformed, path, "invalid list of components at byte \(error.offset): \(error.problem)")
     }
   }
 

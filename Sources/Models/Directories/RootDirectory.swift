@@ -70,7 +70,7 @@ package final class RootDirectory: Sendable {
     let error = Errno(rawValue: errno)
     // Of a link, ELOOP; ENOTDIR where a directory was asked for.
     if error == .tooManySymbolicLinkLevels {
-      throw ModelError(.malformed, full, "it is a symbolic link, which could lead anywhere")
+      throw ModelError(.malformed, full, "it is a symbolic link; links in such a directory are not followed")
     }
     if error == .notDirectory {
       throw ModelError(.malformed, full, "\(name.printable) is not a directory, or a symbolic link to one")

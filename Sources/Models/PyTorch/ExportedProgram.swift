@@ -91,9 +91,9 @@ enum ExportedProgram {
   /// A number that could have been a symbol: `{"as_int": 2}`.
   private static func number(_ cursor: inout JSONCursor, _ text: inout [UInt8]) throws(JSONError) -> UInt64 {
     try cursor.beginObject()
-    guard try key(&cursor, &text) == "as_int" else { throw cursor.error("a size is no number") }
+    guard try key(&cursor, &text) == "as_int" else { throw cursor.error("a size is not a number") }
     let number = try cursor.unsignedInteger()
-    guard try key(&cursor, &text) == nil else { throw cursor.error("a size is no number") }
+    guard try key(&cursor, &text) == nil else { throw cursor.error("a size is not a number") }
     return number
   }
 }

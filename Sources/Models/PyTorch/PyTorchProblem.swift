@@ -21,21 +21,21 @@ extension FormatError {
     case .global(let name, let isCalled):
       return
         "this file \(isCalled ? "wants to run" : "names") \(PrintableText.quoted(name))\(place), which no model needs: refused, "
-        + "and nothing was run; do not load it with torch.load"
+        + "nothing was executed; do not load it with torch.load"
     case .compressed(let entry):
       return
-        "entry \(PrintableText.quoted(entry)) of the archive is compressed\(place), so that its bytes are not in the file: "
+        "entry \(PrintableText.quoted(entry)) of the archive is compressed\(place), so its bytes cannot be mapped; repack it: "
         + "unzip FILE -d DIR, then (cd DIR && zip -0 -r ../NEW.pt .); or load it and torch.save it again"
     case .opcode(let byte):
       let name = Self.opcodeNames.first { $0.key == byte }?.value ?? "0x" + String(byte, radix: 16)
       return "its pickle has the opcode \(name)\(place), which PyTorch does not write: refused"
     case .malformed(let subject, let text): return "\(subject.clause) \(text)\(place)"
     case .truncated:
-      return "truncated: it ends at byte \(offset ?? 0), in the midst of things; fetch it again"
+      return "truncated at byte \(offset ?? 0); download it again"
     case .trailing(let count):
       return
-        "\(PrintableText.counted(count, "byte")) too many after the last storage\(place); --lenient ignores them"
-    case .bigEndian: return "its numbers are big-endian\(place): save it anew on a little-endian machine"
+        "\(PrintableText.counted(count, "byte")) too many after the last storage\(place); use --lenient to ignore them"
+    case .bigEndian: return "big-endian numbers\(place): load and save it on a little-endian machine"
     case .unreadable(let errno): return "cannot read it: \(errno)"
     }
   }

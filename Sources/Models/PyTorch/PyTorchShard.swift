@@ -41,7 +41,7 @@ extension Header {
     records.reserveCapacity(file.tensors.count)
     for tensor in file.tensors {
       guard let dtype = DType(tensor.type) else {
-        omitted.append(tensor.name, "is \(tensor.type.rawValue), which safetensors has no name for")
+        omitted.append(tensor.name, "is \(tensor.type.rawValue), which safetensors does not support")
         continue
       }
       // The numbers in a file's description are bounded by its size, at most 100,000,000.
@@ -101,7 +101,7 @@ extension Header {
         end += 1
       }
       if isClash {
-        omitted.append(name, "would be the name of \(end - position) tensors, by keys such as 0 and '0'")
+        omitted.append(name, "would name \(end - position) tensors, by keys such as 0 and '0'")
       } else {
         kept.append(first)
       }

@@ -39,7 +39,7 @@ indirect enum ConfigValue: Sendable {
     do throws(JSONError) {
       try self.init(reading: bytes)
     } catch {
-      throw ModelError(.malformed, path, "it is not valid JSON at byte \(error.offset): \(error.problem)")
+      throw ModelError(.malformed, path, "invalid JSON at byte \(error.offset): \(error.problem)")
     }
   }
 

@@ -232,7 +232,8 @@ private struct ModelRecogniser {
     lines += notes.prefix(Self.namedTensors).map { "\(path): tensor \($0.0): \($0.1)" }
     if notes.count > Self.namedTensors {
       lines.append(
-        "\(path): so it is with \(PrintableText.counted(notes.count - Self.namedTensors, "more tensor"))")
+        "\(path): the same holds for \(PrintableText.counted(notes.count - Self.namedTensors, "more tensor"))"
+      )
     }
     return lines
   }

@@ -78,7 +78,7 @@ struct ZipArchive {
     -> (range: Range<UInt64>, count: UInt64)
   {
     let noEnd = error(
-      at: source.size, "the zip archive has no end: it was cut off, or something follows it; fetch it again")
+      at: source.size, "truncated zip archive, or bytes follow it: no end record; download it again")
     guard source.size >= endCount else { throw noEnd }
     let start = source.size - endCount
     let end = try source.bytes(from: start, count: Int(endCount))

@@ -16,7 +16,7 @@ extension PickleMachine {
       if refusedRows.contains(global) { throw refusal(of: global, isCalled: true) }
       if let known = try call(pickle.globals[Int(global)].meaning, row, isNew: isNew) { return known }
     case .object: break
-    default: throw error("it calls what is no function")
+    default: throw error("it calls something that is not a function")
     }
     pickle.objects.append(object)
     return .object(UInt32(pickle.objects.count - 1))
@@ -50,7 +50,7 @@ extension PickleMachine {
       case .object(let row)?: return .object(row)
       case .external(let row)?: return .external(row)
       case nil: return add(.empty(.float32), arguments)
-      default: throw error("it makes a parameter of what is no tensor")
+      default: throw error("it makes a parameter from something that is not a tensor")
       }
     case .identity: return first(of: arguments) ?? Pickle.Value.none
     case .list: return try copy(first(of: arguments), as: .list, isEmpty: isNew)
@@ -175,7 +175,9 @@ extension PickleMachine {
     _ key: Pickle.Value, _ type: ElementType, _ count: UInt64, start: UInt64 = 0, root: Int32 = -1,
     inArchive: Bool
   ) throws(FormatError) -> Int32 {
-    guard case .text(let text) = key else { throw error("it refers to a storage by what is no key") }
+    guard case .text(let text) = key else {
+      throw error("it refers to a storage by something that is not a key")
+    }
     var row = storageRowsOfTexts[text]
     var bytes: [UInt8] = []
     if row == nil {

@@ -144,7 +144,7 @@ package struct PickleMachine {
     let value = try top()
     // Writers count upwards. A number out of nowhere would only make the table large.
     guard index < Self.limit, index < 1 << 16 + pickle.bytes.count else {
-      throw error("it remembers too many values")
+      throw error("too many memo entries")
     }
     if index >= memo.count { memo += repeatElement(nil, count: index - memo.count + 1) }
     if memo[index] == nil { memoCount += 1 }
@@ -173,7 +173,7 @@ package struct PickleMachine {
     case .global: stack.append(.global(try global(try cursor.line(), try cursor.line())))
     case .stackGlobal:
       guard case .text(let name) = try pop(), case .text(let module) = try pop() else {
-        throw error("it makes a global of what is no name")
+        throw error("it makes a global from something that is not a name")
       }
       // Both may be recalled a million times.
       let texts = UInt64(module) << 32 | UInt64(name)
@@ -208,7 +208,7 @@ package struct PickleMachine {
     case .list: collect(.list, from: try popMark())
     case .dict:
       let mark = try popMark()
-      guard (stack.count - mark).isMultiple(of: 2) else { throw error("a key of a dictionary has no value") }
+      guard (stack.count - mark).isMultiple(of: 2) else { throw error("a dictionary key has no value") }
       internKeys(from: mark)
       collect(.dictionary, from: mark)
     case .emptyTuple: collect(.tuple, from: stack.count)
@@ -293,7 +293,7 @@ package struct PickleMachine {
   private func number(_ line: Pickle.Text) throws(FormatError) -> Int {
     guard line.count <= 10, let number = String(validating: pickle[line], as: UTF8.self).flatMap({ Int($0) }),
       number >= 0
-    else { throw error("it remembers a value under what is no number") }
+    else { throw error("a memo key is not a number") }
     return number
   }
 
@@ -331,7 +331,7 @@ package struct PickleMachine {
         pickle.objects[Int(row)].items < 0 ? pickle.add(.list) : UInt32(pickle.objects[Int(row)].items)
       pickle.objects[Int(row)].items = Int32(list)
       pickle.append(stack[start...], to: list)
-    default: throw error("it adds to what is no list")
+    default: throw error("it appends to something that is not a list")
     }
     stack.removeSubrange(start...)
   }
@@ -351,7 +351,7 @@ package struct PickleMachine {
         ? pickle.add(.dictionary) : UInt32(pickle.objects[Int(row)].entries)
       pickle.objects[Int(row)].entries = Int32(entries)
       pickle.append(stack[start...], to: entries)
-    default: throw error("it sets items of what is no dictionary")
+    default: throw error("it sets items of something that is not a dictionary")
     }
     stack.removeSubrange(start...)
   }

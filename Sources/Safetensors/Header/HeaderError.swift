@@ -54,50 +54,52 @@ extension HeaderError: CustomStringConvertible {
     switch self {
     case .headerTooSmall(let fileSize):
       return
-        "not a safetensors file: it has \(PrintableText.counted(fileSize, "byte")), and the header's length alone takes 8"
+        "not a safetensors file: it has \(PrintableText.counted(fileSize, "byte")), and the length of the header alone takes 8"
     case .foreignFormat(let format):
       return format.description
     case .headerTooLarge(let length):
-      return "not a safetensors file: its first 8 bytes give a header of \(length) bytes, the limit is "
+      return
+        "not a safetensors file: its first 8 bytes give a header length of \(length) bytes; the limit is "
         + "\(HeaderPrefix.maximumLength)"
     case .invalidHeaderLength(let length, let fileSize):
       let missing = length + HeaderPrefix.size - fileSize
-      return "truncated by at least \(PrintableText.counted(missing, "byte")): the header should end at byte "
-        + "\(length + HeaderPrefix.size), the file at byte \(fileSize); fetch it again"
+      return "truncated by at least \(PrintableText.counted(missing, "byte")): the header ends at byte "
+        + "\(length + HeaderPrefix.size), the file at byte \(fileSize); download it again"
     case .invalidHeader(let offset):
-      return "the header is not UTF-8 at byte \(offset)"
+      return "invalid UTF-8 in the header at byte \(offset)"
     case .invalidHeaderDeserialization(let offset, let problem, let tensor):
       let place = tensor.map { " in tensor \($0)" } ?? ""
-      return "the header is not valid at byte \(offset)\(place): \(problem)"
+      return "invalid header at byte \(offset)\(place): \(problem)"
     case .duplicateTensor(let offset, let tensor):
-      return "tensor \(tensor) stands twice in the header, the second time at byte \(offset)"
+      return "duplicate tensor \(tensor) (second entry at byte \(offset))"
     case .duplicateMetadataKey(let offset, let key):
-      return "the key \(key) stands twice in __metadata__, the second time at byte \(offset)"
+      return "duplicate key \(key) in __metadata__ (second entry at byte \(offset))"
     case .invalidOffset(let offset, let tensor, let begin, let end, let expected):
       if end < begin {
-        return "tensor \(tensor) (header byte \(offset)) ends at data byte \(end), before its begin \(begin)"
+        return
+          "tensor \(tensor) (header byte \(offset)) ends at data byte \(end), before it begins at \(begin)"
       }
-      let what = begin < expected ? "overlaps the tensor before it" : "leaves a hole before it"
+      let what = begin < expected ? "overlaps the previous tensor" : "leaves a gap after the previous tensor"
       return "tensor \(tensor) (header byte \(offset)) \(what): it begins at data byte \(begin), "
         + "not at \(expected)"
     case .validationOverflow(let offset, let tensor):
       return "tensor \(tensor) (header byte \(offset)) has a shape whose size does not fit in 64 bits"
     case .misalignedSlice(let offset, let tensor, let bits):
-      return "tensor \(tensor) (header byte \(offset)) takes \(bits) bits, which is no whole number of bytes"
+      return "tensor \(tensor) (header byte \(offset)) has \(bits) bits, which is not a whole number of bytes"
     case .tensorInvalidInfo(let offset, let tensor, let declared, let computed):
       return
         "tensor \(tensor) (header byte \(offset)) has \(PrintableText.counted(declared, "byte")) by its data_offsets, but "
         + "\(computed) by its dtype and shape"
     case .metadataIncompleteBuffer(let expected, let fileSize):
-      guard let expected else { return "truncated: its tensors end past 2^64 bytes" }
+      guard let expected else { return "truncated: its tensors end beyond 2^64 bytes" }
       if expected > fileSize {
         return
-          "truncated by \(PrintableText.counted(expected - fileSize, "byte")): the last tensor should end at byte \(expected), "
-          + "the file ends at byte \(fileSize); fetch it again"
+          "truncated by \(PrintableText.counted(expected - fileSize, "byte")): the last tensor ends at byte \(expected), "
+          + "the file at byte \(fileSize); download it again"
       }
       return
         "\(PrintableText.counted(fileSize - expected, "byte")) too many: the last tensor ends at byte \(expected), the file at "
-        + "byte \(fileSize); --lenient ignores them"
+        + "byte \(fileSize); use --lenient to ignore them"
     }
   }
 }

@@ -79,7 +79,7 @@ private struct HeaderTable {
       while let key = try cursor.nextKey(into: &text) {
         if text[key.range].elementsEqual("__metadata__".utf8) {
           guard !hasMetadata else {
-            throw JSONError(offset: key.offset, problem: "__metadata__ stands twice")
+            throw JSONError(offset: key.offset, problem: "duplicate __metadata__")
           }
           hasMetadata = true
           text.removeSubrange(key.range)
@@ -124,15 +124,15 @@ private struct HeaderTable {
       case .dataOffsets where offsets == nil:
         offsets = try readOffsets(&cursor)
       case .dtype, .shape, .dataOffsets:
-        throw JSONError(offset: key.offset, problem: "the field stands twice")
+        throw JSONError(offset: key.offset, problem: "duplicate field")
       case nil:
         try cursor.skipValue(scratch: &text)
       }
     }
-    guard let dtype else { throw JSONError(offset: objectOffset, problem: "it has no dtype") }
-    guard let shape else { throw JSONError(offset: objectOffset, problem: "it has no shape") }
+    guard let dtype else { throw JSONError(offset: objectOffset, problem: "no dtype") }
+    guard let shape else { throw JSONError(offset: objectOffset, problem: "no shape") }
     guard let offsets else {
-      throw JSONError(offset: objectOffset, problem: "it has no data_offsets")
+      throw JSONError(offset: objectOffset, problem: "no data_offsets")
     }
     // The conversions hold: every one counts bytes of a header of at most 100,000,000.
     records.append(
@@ -164,7 +164,7 @@ private struct HeaderTable {
     let name = Array(text[range])
     text.removeSubrange(range)
     guard let dtype = DType(utf8: name) else {
-      throw JSONError(offset: offset, problem: "\(PrintableText.quoted(name)) is no dtype of the format")
+      throw JSONError(offset: offset, problem: "\(PrintableText.quoted(name)) is not a safetensors dtype")
     }
     return dtype
   }
@@ -180,9 +180,9 @@ private struct HeaderTable {
     -> (begin: UInt64, end: UInt64)
   {
     try cursor.beginArray("an array of two offsets")
-    guard try cursor.nextElement() else { throw cursor.error("data_offsets has no begin") }
+    guard try cursor.nextElement() else { throw cursor.error("data_offsets is empty") }
     let begin = try cursor.unsignedInteger()
-    guard try cursor.nextElement() else { throw cursor.error("data_offsets has no end") }
+    guard try cursor.nextElement() else { throw cursor.error("data_offsets has only one number") }
     let end = try cursor.unsignedInteger()
     guard try !cursor.nextElement() else {
       throw cursor.error("data_offsets has more than two numbers")

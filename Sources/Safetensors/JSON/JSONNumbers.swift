@@ -4,7 +4,7 @@ extension JSONCursor {
   package mutating func unsignedInteger() throws(JSONError) -> UInt64 {
     skipWhitespace()
     let start = offset
-    guard let first = nextDigit() else { throw unexpected("an integer that is not negative") }
+    guard let first = nextDigit() else { throw unexpected("a non-negative integer") }
     var value = UInt64(first)
     while let digit = nextDigit() {
       let (product, overflowed) = value.multipliedReportingOverflow(by: 10)
@@ -15,7 +15,7 @@ extension JSONCursor {
       value = sum
     }
     if first == 0, offset - start > 1 {
-      throw JSONError(offset: start, problem: "an integer may not begin with 0")
+      throw JSONError(offset: start, problem: "an integer must not begin with 0")
     }
     if byte == UInt8(ascii: ".") || byte == UInt8(ascii: "e") || byte == UInt8(ascii: "E") {
       throw JSONError(offset: start, problem: "expected an integer, without fraction or exponent")
@@ -33,7 +33,7 @@ extension JSONCursor {
     magnitude.appendInteger(first)
     while let digit = nextDigit() { magnitude.appendInteger(digit) }
     if first == 0, offset - integer > 1 {
-      throw JSONError(offset: start, problem: "a number may not begin with 0")
+      throw JSONError(offset: start, problem: "a number must not begin with 0")
     }
     if consumeNext(UInt8(ascii: ".")) {
       guard let digit = nextDigit() else { throw unexpected("a digit") }

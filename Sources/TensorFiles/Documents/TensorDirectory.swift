@@ -36,7 +36,8 @@ package struct TensorDirectory: Sendable {
       entries = document.entries
       metadata = document.metadata
     } catch {
-      throw ModelError(.malformed, file.path, "it is not valid at byte \(error.offset): \(error.problem)")
+      throw ModelError(
+        .malformed, file.path, "invalid metadata.json at byte \(error.offset): \(error.problem)")
     }
   }
 
@@ -83,7 +84,7 @@ package struct TensorDocument {
     try cursor.beginObject("the document's '{'")
     while let (key, offset) = try nextKey(&cursor) {
       guard seen.insert(key).inserted else {
-        throw JSONError(offset: offset, problem: "\(PrintableText.quoted(key)) stands twice")
+        throw JSONError(offset: offset, problem: "duplicate key \(PrintableText.quoted(key))")
       }
       switch String(decoding: key, as: UTF8.self) {
       case "metadata": try readMetadata(&cursor)
@@ -92,7 +93,7 @@ package struct TensorDocument {
       }
     }
     try cursor.expectEnd()
-    guard seen.contains(Array("tensors".utf8)) else { throw cursor.error("it has no tensors") }
+    guard seen.contains(Array("tensors".utf8)) else { throw cursor.error("no tensors in it") }
   }
 
   private mutating func nextKey(_ cursor: inout JSONCursor) throws(JSONError) -> ([UInt8], offset: Int)? {
@@ -147,7 +148,7 @@ package struct TensorDocument {
     }
     entries.sort { $0.tensor.name < $1.tensor.name }
     for (left, right) in zip(entries, entries.dropFirst()) where left.tensor.name == right.tensor.name {
-      throw cursor.error("tensor \(left.tensor.name) stands twice")
+      throw cursor.error("duplicate tensor \(left.tensor.name)")
     }
   }
 
@@ -168,7 +169,7 @@ package struct TensorDocument {
       case "nbytes" where byteCount == nil: byteCount = try cursor.unsignedInteger()
       case "path" where path == nil: path = try readPath(&cursor)
       case "dtype", "shape", "nbytes", "path":
-        throw JSONError(offset: offset, problem: "the field stands twice")
+        throw JSONError(offset: offset, problem: "duplicate field")
       default: try cursor.skipValue(scratch: &text)
       }
     }
@@ -188,7 +189,7 @@ package struct TensorDocument {
     let name = try string("a dtype's name", &cursor)
     guard let dtype = DType(utf8: name) else {
       throw JSONError(
-        offset: offset, problem: "\(PrintableText.quoted(name)) is no dtype that safetensors has")
+        offset: offset, problem: "\(PrintableText.quoted(name)) is not a safetensors dtype")
     }
     return dtype
   }

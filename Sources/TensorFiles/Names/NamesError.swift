@@ -13,11 +13,11 @@ package enum NamesError: Error, Equatable, CustomStringConvertible {
   package var description: String {
     switch self {
     case .collision(let component):
-      "two tensors would both be the file \(PrintableText.quoted(component)): their names are long, begin alike and "
-        + "were made to have one hash"
+      "two tensors would both be the file \(PrintableText.quoted(component)): their names are too long for a file name, "
+        + "begin alike and have the same hash"
     case .tooManyDirectories(let tensor):
-      "up to tensor \(tensor) the names have slashes for more than \(TreeBuilder.maximumDirectories) directories; "
-        + "stls and stpack read the model"
+      "the names up to tensor \(tensor) need more than \(TreeBuilder.maximumDirectories) directories; "
+        + "use stls, stcat or stpack"
     }
   }
 }

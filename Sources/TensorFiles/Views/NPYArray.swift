@@ -34,13 +34,14 @@ package struct NPYArray: Sendable {
   package init(size: UInt64, read: (_ offset: UInt64, _ count: Int) throws -> [UInt8]) throws {
     let start = try read(0, Int(min(size, 12)))
     guard start.starts(with: [0x93] + Array("NUMPY".utf8)), start.count == 12 else {
-      throw NPYError("it is no NumPy array: it does not begin as one")
+      throw NPYError("it is not a NumPy array: it does not begin with its magic bytes")
     }
     let lengthCount: Int
     switch (start[6], start[7]) {
     case (1, 0): lengthCount = 2
     case (2, 0), (3, 0): lengthCount = 4
-    default: throw NPYError("it is of version \(start[6]).\(start[7]) of NumPy's format, which is not known")
+    default:
+      throw NPYError("it is of version \(start[6]).\(start[7]) of NumPy's format, which is not supported")
     }
     var length = 0
     for byte in start[8..<8 + lengthCount].reversed() { length = length << 8 | Int(byte) }
@@ -48,7 +49,7 @@ package struct NPYArray: Sendable {
       throw NPYError("its header of \(length) bytes is over the limit of \(Self.maximumHeader)")
     }
     let dataStart = UInt64(8 + lengthCount + length)
-    guard dataStart <= size else { throw NPYError("it is cut off in its header") }
+    guard dataStart <= size else { throw NPYError("truncated in its header") }
     let header = try NPYDictionary(try read(UInt64(8 + lengthCount), length))
 
     dtype = try Self.dtype(header.description)
@@ -87,7 +88,7 @@ package struct NPYArray: Sendable {
       throw NPYError("its elements are big-endian (\(shown))" + remedy)
     case "|" where name.hasPrefix("|O"):
       throw NPYError("its elements are Python objects, which would run code")
-    default: throw NPYError("safetensors has no type for its elements, \(shown)")
+    default: throw NPYError("safetensors has no dtype for its elements, \(shown)")
     }
   }
 }
@@ -137,7 +138,7 @@ package struct NPYDictionary {
     try expect("{")
     while !take("}") {
       let key = try string()
-      guard seen.insert(key).inserted else { throw problem("a key that has not stood before") }
+      guard seen.insert(key).inserted else { throw problem("a new key") }
       try expect(":")
       switch String(decoding: key, as: UTF8.self) {
       case "descr": description = try typeName()
@@ -156,7 +157,7 @@ package struct NPYDictionary {
   }
 
   private func problem(_ wanted: String) -> NPYError {
-    NPYError("its header is not valid at byte \(position): expected \(wanted)")
+    NPYError("invalid NumPy header at byte \(position): expected \(wanted)")
   }
 
   private var next: UInt8? { position < text.count ? text[position] : nil }

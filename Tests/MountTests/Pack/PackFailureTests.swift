@@ -46,7 +46,7 @@ extension MountTests {
         try await Packing.expectFailure(arguments + out, in: files, status: status, says: words)
       }
       try await fails(["\(one)", "\(two)"], "tensor 'b' is in '\(one)' and in '\(two)'")
-      try await fails(["\(one)", "--rename", "s/[ab]/c/"], "tensors 'a' and 'b' would both be called 'c'")
+      try await fails(["\(one)", "--rename", "s/[ab]/c/"], "tensors 'a' and 'b' would both be named 'c'")
       try await fails(["\(one)", "--rename", "s/a/__metadata__/"], "cannot be called '__metadata__'")
       try await fails(["\(two)", "--exclude", "b", "--include", "x*"], status: 66, "--include 'x*'")
     }
@@ -123,7 +123,7 @@ extension MountTests {
       try await fails("none", 66, "cannot open it: No such file")
       try await fails("broken.safetensors", 65, "zip archive")
       try await fails("broken.npy", 65, "no NumPy array")
-      try await fails("empty", 66, "there is no .safetensors file in it")
+      try await fails("empty", 66, "no .safetensors file and no PyTorch file in it")
       try await fails("fifo.npy", 66, "FIFO")
 
       let directory = try TemporaryDirectory()

@@ -104,6 +104,6 @@ extension Failure {
   /// A source that is no longer what was opened.
   init(changed file: SourceFile) {
     self.init(
-      ModelError(.malformed, file.path, "it has changed while it was read; run the command again"))
+      ModelError(.malformed, file.path, "it changed while it was read; run the command again"))
   }
 }

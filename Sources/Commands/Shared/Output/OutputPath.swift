@@ -45,7 +45,7 @@ struct OutputPath {
     // The link of an open file in /proc says what the file was called once.
     let found = try? Stat(file)
     guard found?.inode == replaced.inode, found?.deviceID == replaced.deviceID else {
-      throw Failure(status: EX_CANTCREAT, "\(name): it leads to a file that has no name any more")
+      throw Failure(status: EX_CANTCREAT, "\(name): it leads to a deleted file")
     }
   }
 

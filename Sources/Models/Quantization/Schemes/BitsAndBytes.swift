@@ -37,7 +37,7 @@ enum BitsAndBytes {
     do {
       state = try ConfigValue(reading: try module.key.bytes(limit: 1 << 20))
     } catch let error as JSONError {
-      throw Refusal("its quant_state is not valid JSON at byte \(error.offset)")
+      throw Refusal("invalid JSON in its quant_state at byte \(error.offset)")
     } catch {
       throw (error as? Refusal) ?? Refusal("its quant_state cannot be read")
     }
