@@ -29,13 +29,13 @@ import Testing
     )
   }
 
-  @Test("Bytes too many are counted, with the option that ignores them")
+  @Test("Unexpected bytes at the end are counted, with the option that ignores them")
   func tooLong() {
     var file = SafetensorsFile([.init("a", "U8", [2])], padding: 0)
     file.trailing = [0, 0, 0, 0]
     #expect(
       message(file)
-        == "4 bytes too many: the last tensor ends at byte \(file.dataStart + 2), the file at byte "
+        == "4 unexpected bytes after the last tensor, which ends at byte \(file.dataStart + 2) of "
         + "\(file.dataStart + 6); use --lenient to ignore them")
   }
 
@@ -152,7 +152,7 @@ import Testing
         == "tensor 'q' (header byte 9) has 12 bits, which is not a whole number of bytes")
   }
 
-  @Test("A name that stands twice is told where it stands the second time")
+  @Test("A duplicate name is reported with the byte of its second entry")
   func duplicates() {
     let entry = #"{"dtype":"U8","shape":[0],"data_offsets":[0,0]}"#
     #expect(

@@ -18,7 +18,10 @@ extension ParsableCommand {
     } catch {
       // --help and --version come this way too, and have more than a line to say.
       guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
-      Failure.usage(message(for: error), command: name).end(name, trouble)
+      // The parser's sentences end in a full stop, and a remedy follows.
+      var problem = message(for: error)
+      if problem.hasSuffix(".") { problem.removeLast() }
+      Failure.usage(problem, command: name).end(name, trouble)
     }
     do throws(Failure) {
       try body(command)
@@ -34,7 +37,8 @@ extension FilePath {
 }
 
 extension Failure {
-  fileprivate func end(_ command: String, _ trouble: Int32?) -> Never {
+  /// Prints the message, and ends the command with the status, or with `trouble` in its place.
+  func end(_ command: String, _ trouble: Int32? = nil) -> Never {
     printError(message, command: command)
     Glibc.exit(trouble ?? status)
   }

@@ -164,7 +164,8 @@ extension Stls {
       try checkUnchanged(collection)
       hasNaN = hasNaN || values.contains { $0.statistics.nanCount > 0 }
       if !quiet {
-        try StandardOutput.write(Array(ValueTable.text(values, directory: component.name).utf8))
+        let text = ValueTable.text(values, directory: component.name, isExact: isatty(STDOUT_FILENO) == 0)
+        try StandardOutput.write(Array(text.utf8))
       }
     }
     if failOnNan, hasNaN { Glibc.exit(1) }

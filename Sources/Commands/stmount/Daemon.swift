@@ -84,7 +84,12 @@ struct Daemon: Sendable {
   /// mount.
   private func leave(to child: Int32, _ readiness: Readiness, _ place: MountPoint) throws(Failure) -> Never {
     // Not by returning: what there is belongs to the child now.
-    if readiness.wait(seconds: Self.readySeconds) { _exit(EX_OK) }
+    if readiness.wait(seconds: Self.readySeconds) {
+      if isatty(STDOUT_FILENO) == 1, !invocation.isQuiet {
+        try? StandardOutput.write(Array(mountedLine.utf8))
+      }
+      _exit(EX_OK)
+    }
     var status = ForkedProcess.exitStatus(of: child)
     if status == nil {
       kill(child, SIGKILL)
@@ -112,6 +117,12 @@ struct Daemon: Sendable {
       "\(PrintableText.quoted(invocation.options.source.argumentBytes)): \(tensors) tensors, \(bytes) bytes"
   }
 
+  private var mountedLine: String {
+    MountedLine.text(
+      of: collection, on: invocation.mountPointName, source: invocation.sources[0],
+      isDequantized: dequantized != nil)
+  }
+
   private func makeReadiness() throws(Failure) -> Readiness {
     do throws(Errno) {
       return try Readiness()
@@ -132,7 +143,12 @@ struct Daemon: Sendable {
     do throws(MountError) {
       let path = invocation.mountPoint
       if invocation.clearsDeadMount { MountPoint.clearDead(path, subtypes: invocation.subtypes) }
-      return try MountPoint(checking: path, shownAs: path.printable)
+      let place = try MountPoint(checking: path, shownAs: path.printable)
+      try place.checkAccess()
+      for warning in MountedLine.warnings(place, shownAs: path.printable, sources: invocation.sources) {
+        printError("warning: \(warning)", command: "stmount", priority: LOG_WARNING)
+      }
+      return place
     } catch {
       throw Failure(error)
     }

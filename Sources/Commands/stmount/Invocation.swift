@@ -25,9 +25,12 @@ struct Invocation: Sendable {
   /// How long nobody may have used the mount before it goes; nil for ever.
   var idleLimit: Duration?
   var ready: ReadyDescriptor?
+  /// Nothing is printed once the mount answers, not even on a terminal.
+  var isQuiet = false
 
   /// Sources and a mount point, with the options of each `-o`.
   init(_ paths: [String], mountOptions: [String], isSloppy: Bool = false) throws(Failure) {
+    if let problem = Advice.subcommand(paths.first) { throw Self.usage(problem) }
     guard let mountPoint = paths.last, paths.count >= 2 else {
       throw Self.usage("give at least one source and the directory to mount it on")
     }
@@ -42,10 +45,16 @@ struct Invocation: Sendable {
       do throws(MountOptions.Problem) {
         if try !take(option) { try options.add(option: option) }
       } catch {
-        throw Self.usage(error.description)
+        throw Self.usage(error.description + Advice.nearestMountOption(to: option))
       }
     }
   }
+
+  /// The options that ``take(_:)`` takes.
+  static let ownOptions: [(name: String, hasValue: Bool)] = [
+    ("all", false), ("clear_dead", false), ("idle_timeout", true), ("lenient", false), ("log_level", true),
+    ("revision", true), ("variant", true),
+  ]
 
   /// Takes an option that is not the mount's but this command's, as fstab(5) has no other place for it.
   private mutating func take(_ option: String) throws(MountOptions.Problem) -> Bool {
@@ -62,8 +71,8 @@ struct Invocation: Sendable {
       }
       logLevel = level
     case ("idle_timeout", let text?):
-      guard let limit = Duration(idleSeconds: text) else {
-        throw MountOptions.Problem(description: "idle_timeout=\(text) is not a number of seconds")
+      guard let limit = IdleLimit.parse(text) else {
+        throw MountOptions.Problem(description: "idle_timeout=\(text): \(IdleLimit.problem)")
       }
       idleLimit = limit
     default: return false
@@ -143,14 +152,5 @@ struct Invocation: Sendable {
     guard let directory = unsafe getcwd(nil, 0) else { return path }
     defer { unsafe free(directory) }
     return unsafe FilePath(platformString: directory).pushing(path).lexicallyNormalized()
-  }
-}
-
-extension Duration {
-  /// A positive number of seconds, with or without a fraction; nil for anything else, and for more than ten years.
-  init?(idleSeconds text: String) {
-    let limit = 315_360_000.0
-    guard let seconds = Double(text), seconds > 0, seconds <= limit else { return nil }
-    self = .seconds(seconds)
   }
 }

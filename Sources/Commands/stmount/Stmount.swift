@@ -14,10 +14,14 @@ struct Stmount: ParsableCommand {
     abstract: "Mount a safetensors model as a directory: one file per tensor.",
     usage: "stmount [OPTIONS] SOURCE... MOUNTPOINT\nstmount --doctor",
     discussion: """
-      SOURCE is a .safetensors file or one of PyTorch, several of them, an index of shards \
+      SOURCE is a .safetensors file or a PyTorch checkpoint, several of them, an index of shards \
       (model.safetensors.index.json), or a directory with one of those. The path below MOUNTPOINT is the tensor's \
-      name, and the bytes of the file are the tensor's bytes; metadata.json says the rest. Unmount with \
+      name, and the bytes of the file are the tensor's bytes; metadata.json describes them. Unmount with \
       'umount MOUNTPOINT'.
+
+      Hidden views, which ls does not list: .npy/ (NumPy files), .f32/ (float32), .safetensors/ (one model per \
+      tensor), .model.safetensors (the whole model as one file), and .dequant/ (a quantised model in float32). \
+      Each tensor has extended attributes: getfattr -d FILE shows name, dtype, shape, source and offset.
       """,
     version: "stmount \(stmountVersion) (libfuse \(Session.libraryVersion))")
 
@@ -31,17 +35,18 @@ struct Stmount: ParsableCommand {
   @Option(
     name: .customShort("o", allowingJoined: true),
     help: ArgumentHelp(
-      "Mount options, separated by commas: allow_other, allow_root, uid=, gid=, umask=, fsname=, subtype=, and what "
-        + "fstab passes.", valueName: "OPTIONS"))
+      "Mount options, separated by commas: allow_other, allow_root, uid=, gid=, umask=, fsname=, subtype=, "
+        + "direct_io, io=auto|mmap|copy, and what fstab passes.", valueName: "OPTIONS"),
+    completion: .custom { _, _, prefix in Advice.completions(of: prefix) })
   var mountOptions: [String] = []
 
   @OptionGroup var opening: OpeningArguments
 
   @Option(
-    help: ArgumentHelp("Unmount when nobody has used the mount for that long.", valueName: "SECONDS"),
+    help: ArgumentHelp("Unmount when the mount was idle for that long: 600, 10m, 2h.", valueName: "TIME"),
     transform: { text in
-      guard let limit = Duration(idleSeconds: text) else {
-        throw ValidationError("'\(text)' is not a number of seconds")
+      guard let limit = IdleLimit.parse(text) else {
+        throw ValidationError("--idle-timeout \(text): \(IdleLimit.problem)")
       }
       return limit
     })
@@ -56,6 +61,9 @@ struct Stmount: ParsableCommand {
 
   @Flag(name: .shortAndLong, help: "Log more; the same as --log-level info.")
   var verbose = false
+
+  @Flag(name: .shortAndLong, help: "Do not say on a terminal that the mount was made.")
+  var quiet = false
 
   @Option(
     help: ArgumentHelp("trace, debug, info, notice, warning, error or critical.", valueName: "LEVEL"),
@@ -73,15 +81,22 @@ struct Stmount: ParsableCommand {
 
   static func main() {
     Signals.letQuit()
+    let arguments = arguments
+    if let problem = Advice.mountOption(arguments) {
+      Failure.usage(problem, command: "stmount").end("stmount")
+    }
     run(arguments) { command throws(Failure) in try command.mount() }
   }
 
-  /// The command line with `-oLIST` as `-o LIST`: the parser does not take the joined form where LIST holds `=`.
+  /// The command line with `-oLIST` as `-o LIST`, since the parser does not take the joined form where LIST holds `=`, and with
+  /// `-V`, which is fusermount3's and sshfs's option, as `--version`.
   static var arguments: [String] {
     let all = Arguments.all.dropFirst()
     let options = all.prefix { $0 != "--" }
-    return options.flatMap { $0.hasPrefix("-o") && $0.count > 2 ? ["-o", String($0.dropFirst(2))] : [$0] }
-      + all.dropFirst(options.count)
+    return options.flatMap { option in
+      if option == "-V" { return ["--version"] }
+      return option.hasPrefix("-o") && option.count > 2 ? ["-o", String(option.dropFirst(2))] : [option]
+    } + all.dropFirst(options.count)
   }
 
   /// Mounts, or examines the machine.
@@ -92,6 +107,7 @@ struct Stmount: ParsableCommand {
     invocation.opening.add(opening)
     if clearDead { invocation.clearsDeadMount = true }
     if verbose { invocation.logLevel = .info }
+    invocation.isQuiet = quiet
     if let logLevel { invocation.logLevel = logLevel }
     if let idleTimeout { invocation.idleLimit = idleTimeout }
     invocation.ready = readyFd

@@ -18,7 +18,7 @@ struct MetadataOption {
       let bytes = text.argumentBytes
       let parts = bytes.split(separator: UInt8(ascii: "="), maxSplits: 1, omittingEmptySubsequences: false)
       func usage(_ problem: String) -> Failure {
-        .usage("--metadata \(PrintableText.quoted(bytes)): \(problem)", command: "stpack")
+        .usage("--metadata '\(text)': \(problem)", command: "stpack")
       }
       guard parts.count == 2 else { throw usage("expected KEY=VALUE") }
       guard String(validating: bytes, as: UTF8.self) != nil else {

@@ -63,6 +63,12 @@ package struct MountOptions: Sendable, Equatable {
   /// The kernel's own options that libfuse takes too.
   private static let kernels: Set<String> = ["noatime", "sync", "dirsync"]
 
+  /// The options that change something, for completion and for suggestions.
+  package static let names: [(name: String, hasValue: Bool)] = [
+    ("allow_other", false), ("allow_root", false), ("direct_io", false), ("fsname", true), ("gid", true),
+    ("io", true), ("io_uring", false), ("noatime", false), ("subtype", true), ("uid", true), ("umask", true),
+  ]
+
   /// Adds the options of one `-o`, as ``split(_:)`` reads it. Later ones win.
   package mutating func add(_ list: String) throws(Problem) {
     for option in Self.split(list) { try add(option: option) }

@@ -7,7 +7,7 @@ package struct MountPoint: Sendable {
   /// Its absolute path, without symbolic links.
   package let path: FilePath
   /// The path in a form that is safe to print.
-  private let name: String
+  let name: String
 
   /// Checks that a path is a directory and carries no mount; realpath(3), stat(2), proc_pid_mountinfo(5).
   ///
@@ -92,7 +92,7 @@ package struct MountPoint: Sendable {
     }
   }
 
-  private static func resolve(_ path: FilePath) throws(Errno) -> FilePath {
+  static func resolve(_ path: FilePath) throws(Errno) -> FilePath {
     let resolved = unsafe path.withPlatformString { unsafe realpath($0, nil) }
     guard let resolved = unsafe resolved else { throw Errno(rawValue: errno) }
     defer { unsafe free(resolved) }

@@ -34,7 +34,7 @@ extension FormatError {
       return "truncated at byte \(offset ?? 0); download it again"
     case .trailing(let count):
       return
-        "\(PrintableText.counted(count, "byte")) too many after the last storage\(place); use --lenient to ignore them"
+        "\(PrintableText.counted(count, "unexpected byte")) after the last storage\(place); use --lenient to ignore them"
     case .bigEndian: return "big-endian numbers\(place): load and save it on a little-endian machine"
     case .unreadable(let errno): return "cannot read it: \(errno)"
     }

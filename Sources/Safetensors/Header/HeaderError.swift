@@ -98,8 +98,8 @@ extension HeaderError: CustomStringConvertible {
           + "the file at byte \(fileSize); download it again"
       }
       return
-        "\(PrintableText.counted(fileSize - expected, "byte")) too many: the last tensor ends at byte \(expected), the file at "
-        + "byte \(fileSize); use --lenient to ignore them"
+        "\(PrintableText.counted(fileSize - expected, "unexpected byte")) after the last tensor, which ends at byte \(expected) of "
+        + "\(fileSize); use --lenient to ignore them"
     }
   }
 }

@@ -9,7 +9,24 @@ enum NearestNames {
 
   /// The nearest of some names, the nearest first, as the end of a message; empty where there are none.
   static func suggestion(for name: [UInt8], among candidates: some Sequence<ArraySlice<UInt8>>) -> String {
-    guard name.count <= longest else { return "" }
+    let nearest = nearest(to: name, among: candidates, count)
+    if nearest.isEmpty { return "" }
+    return "; the nearest names are " + nearest.map { PrintableText.quoted($0.name) }.joined(separator: ", ")
+  }
+
+  /// The nearest of some names, and how many edits it is away.
+  static func nearest(to name: [UInt8], among candidates: some Sequence<ArraySlice<UInt8>>) -> (
+    distance: Int, name: ArraySlice<UInt8>
+  )? {
+    nearest(to: name, among: candidates, 1).first
+  }
+
+  private static func nearest(
+    to name: [UInt8], among candidates: some Sequence<ArraySlice<UInt8>>, _ count: Int
+  )
+    -> [(distance: Int, name: ArraySlice<UInt8>)]
+  {
+    guard name.count <= longest else { return [] }
     var nearest: [(distance: Int, name: ArraySlice<UInt8>)] = []
     for candidate in candidates where candidate.count <= longest {
       let worst = nearest.count == count ? nearest[count - 1].distance : .max
@@ -21,8 +38,7 @@ enum NearestNames {
       nearest.insert((distance, candidate), at: place)
       if nearest.count > count { nearest.removeLast() }
     }
-    if nearest.isEmpty { return "" }
-    return "; the nearest names are " + nearest.map { PrintableText.quoted($0.name) }.joined(separator: ", ")
+    return nearest
   }
 
   /// How many bytes must be put in, left out or changed: Levenshtein's distance.

@@ -34,7 +34,7 @@ struct Renaming {
   }
 
   private static func usage(_ text: String, _ problem: String, _ command: String) -> Failure {
-    .usage("--rename \(PrintableText.quoted(text.argumentBytes)): \(problem)", command: command)
+    .usage("--rename '\(text)': \(problem)", command: command)
   }
 
   private static func parts(_ text: String, _ command: String) throws(Failure) -> (

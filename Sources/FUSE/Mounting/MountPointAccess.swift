@@ -1,0 +1,28 @@
+internal import Glibc
+internal import Linux
+package import SystemPackage
+
+extension MountPoint {
+  /// Checks that fusermount3 will let this user mount here: on a directory that the user can write to, and that is the user's own
+  /// where it is sticky. faccessat(2) with AT_EACCESS; fusermount3's check_perm.
+  package func checkAccess(_ privileges: Privileges = Privileges()) throws(MountError) {
+    guard !privileges.isRoot, !privileges.canMount, let status = try? Stat(path) else { return }
+    let isWritable = unsafe path.withPlatformString { unsafe faccessat(AT_FDCWD, $0, W_OK, AT_EACCESS) } == 0
+    let isForeign = status.permissions.contains(.saveText) && status.userID.rawValue != geteuid()
+    if isWritable, !isForeign { return }
+    throw MountError(
+      .notPermitted,
+      "mount point \(name) belongs to \(Self.userName(status.userID.rawValue)), and this user cannot mount on it: make a "
+        + "directory of your own (mkdir -p ~/m), or have root run: chown \(geteuid()) \(name)")
+  }
+
+  /// True of a path that leads into the mount point, so that the mount will hide what is there: realpath(3).
+  package func contains(_ source: FilePath) -> Bool {
+    (try? Self.resolve(source))?.starts(with: path) == true
+  }
+
+  private static func userName(_ id: uid_t) -> String {
+    if id == 0 { return "root" }
+    return "user \(id)"
+  }
+}
