@@ -68,9 +68,9 @@ struct Selection {
         "\(source): there is no tensor \(PrintableText.quoted(word.argumentBytes))"
           + NearestNames.suggestion(for: word.argumentBytes, among: entries.lazy.map(\.name.utf8)))
     }
-    let pattern = NamePatterns(including: [word], excluding: [])
-    let matching = entries.filter {
-      pattern.contains($0.name) || pattern.contains(TensorName(utf8: $0.path[...]))
+    let pattern = NamePattern(word.argumentBytes)
+    let matching = entries.filter { entry in
+      [entry.name, TensorName(utf8: entry.path[...])].contains { pattern.matches(NamePattern.text(of: $0)) }
     }
     guard !matching.isEmpty else {
       throw Failure(

@@ -50,7 +50,7 @@ struct Stunpack: ParsableCommand {
       throw .usage("give a source and a directory", command: "stunpack")
     }
     let collection = try ModelCollection.open([source], opening.options, command: "stunpack")
-    let kept = try NamePatterns(including: include, excluding: exclude).filter(collection)
+    let kept = try NameSelection(including: include, excluding: exclude).filter(collection)
     let plan = try UnpackPlan(kept.files(), form: form, to: FilePath(argument: directory), replaces: force)
     try plan.check()
     let writer = UnpackWriter(plan)

@@ -40,6 +40,17 @@ final class NameSelection {
     return false
   }
 
+  /// The models with the tensors that are chosen. A pattern that includes nothing, and nothing that is left, are errors.
+  func filter(_ collection: ModelCollection) throws(Failure) -> ModelCollection {
+    if included.isEmpty, excluded.isEmpty { return collection }
+    let chosen = collection.keeping(contains)
+    try checkUse()
+    guard !chosen.components.isEmpty else {
+      throw Failure(status: EX_NOINPUT, "--include and --exclude leave no tensor")
+    }
+    return chosen
+  }
+
   /// Throws where a pattern has included nothing: it is a mistake then.
   func checkUse() throws(Failure) {
     guard let position = unused.min() else { return }
