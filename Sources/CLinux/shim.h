@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <malloc.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
@@ -15,6 +16,7 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 // Swift hides fork(2), which is unsafe once a thread has been started. Its only caller forks before that.
@@ -136,6 +138,41 @@ static inline int stmount_get_space(const char *path, struct stmount_space *spac
   const unsigned type = (unsigned)status.f_type;
   space->shares_blocks = type == 0x9123683E || type == 0x58465342 || type == 0xCA451A4E;
   return 0;
+}
+
+// Asks the file system that holds an open file for an answer: fstatfs(2). 0 or an errno; ETIMEDOUT if none has come within
+// some milliseconds.
+//
+// A process of its own asks. A thread that waits for a file system in a program can outlast SIGKILL, and its process with
+// it. That process keeps no other file open, and allocates no memory, so that this one may have threads.
+static inline int stmount_ask_file_system(int file, int milliseconds) {
+  int ends[2];
+  if (pipe(ends) != 0) return errno;
+  const pid_t child = fork();
+  if (child == 0) {
+    struct statfs status;
+    const long close_range = 436;
+    const int asked = fcntl(file, F_DUPFD, 3), answer = fcntl(ends[1], F_DUPFD, 3);
+    dup2(asked, 0);
+    dup2(answer, 1);
+    if (syscall(close_range, 2, ~0U, 0) != 0)
+      for (int other = 2; other < 1024; other++) close(other);
+    const unsigned char error = fstatfs(0, &status) == 0 ? 0 : (unsigned char)errno;
+    _exit(write(1, &error, 1) == 1 ? 0 : 1);
+  }
+  const int failure = child < 0 ? errno : 0;
+  close(ends[1]);
+  unsigned char error = 0;
+  struct pollfd request = {ends[0], POLLIN, 0};
+  int ready;
+  do ready = poll(&request, 1, milliseconds); while (ready < 0 && errno == EINTR);
+  const int has_answered = ready > 0 && read(ends[0], &error, 1) == 1;
+  close(ends[0]);
+  if (failure) return failure;
+  kill(child, SIGKILL);
+  // If it cannot be killed, it ends when the file system answers. Nobody waits for it then.
+  waitpid(child, NULL, has_answered ? 0 : WNOHANG);
+  return has_answered ? error : ETIMEDOUT;
 }
 
 // prctl(2) is variadic.

@@ -99,6 +99,23 @@ extension MountTests {
       }
     }
 
+    @Test(
+      "A mount point whose daemon does not answer is refused within seconds, with --clear-dead too, and its mount stays",
+      arguments: [[], ["--clear-dead"]])
+    func hanging(options: [String]) async throws {
+      try await withMount(source) { mount in
+        mount.daemon.send(SIGSTOP)
+        defer { mount.daemon.send(SIGCONT) }
+        let outcome = try await Command.run(
+          "timeout", ["20", "\(try Machine.stmount)"] + options + ["\(source)", "\(mount.path)"])
+        #expect(outcome.status == EX_CANTCREAT, "\(outcome.error)")
+        #expect(
+          outcome.errorLines.count == 1 && outcome.error.contains("does not answer"), "\(outcome.error)")
+        mount.daemon.send(SIGCONT)
+        expectSame(try mount.bytes("w"), Self.model.tensors[0].data, "w")
+      }
+    }
+
     @Test("A source on a dead mount is refused, and nothing hangs")
     func sourceOnDeadMount() async throws {
       try await withMount(source) { mount in

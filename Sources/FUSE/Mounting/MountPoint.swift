@@ -11,22 +11,35 @@ package struct MountPoint: Sendable {
 
   /// Checks that a path is a directory and carries no mount; realpath(3), stat(2), proc_pid_mountinfo(5).
   ///
-  /// `name` is the path in a form that is safe to print, for the errors.
+  /// A mount that is there is not asked for anything that it could keep to itself for ever. `name` is the path in a form that
+  /// is safe to print, for the errors.
   package init(checking path: FilePath, shownAs name: String) throws(MountError) {
     self.name = name
     let entry: MountTable.Entry?
     let type: FileType
+    var liveness = MountLiveness.alive
     do throws(Errno) {
       self.path = try Self.resolve(path)
-      type = try Stat(self.path).type
       entry = try MountTable().topmost(at: self.path)
+      type = try entry == nil ? Stat(self.path).type : .directory
+      if let entry, entry.isFUSE {
+        let root = try FileDescriptor.openPath(self.path)
+        defer { try? root.close() }
+        liveness = root.liveness
+      }
     } catch {
       throw Self.translate(error, name)
     }
     guard type == .directory else { throw Self.translate(.notDirectory, name) }
-    if let entry {
-      if Self.isDead(self.path) { throw Self.translate(.socketNotConnected, name) }
-      throw isTaken(by: entry)
+    guard let entry else { return }
+    switch liveness {
+    case .alive: throw isTaken(by: entry)
+    case .dead: throw Self.translate(.socketNotConnected, name)
+    case .hanging:
+      throw MountError(
+        .mountPoint,
+        "mount point \(name) already has a mount of type \(entry.type), which does not answer; "
+          + "if its daemon never will, unmount it: umount -l \(name)")
     }
   }
 
@@ -39,33 +52,27 @@ package struct MountPoint: Sendable {
       } ?? "two mounts were made on \(name) at the same moment, and both were undone; try again")
   }
 
-  /// True of a FUSE mount whose daemon is gone: ENOTCONN. statvfs(3), because stat(2) of a dead mount still gives what
-  /// the kernel remembers.
-  static func isDead(_ path: FilePath) -> Bool {
-    var status = statvfs()
-    return unsafe path.withPlatformString { unsafe statvfs($0, &status) } != 0
-      && Errno(rawValue: errno) == .socketNotConnected
-  }
-
   /// Unmounts what is mounted at a path if it is dead (ENOTCONN) and a FUSE mount of one of these subtypes, as `fuse.SUBTYPE`
-  /// tells it: umount2(2).
+  /// tells it: umount2(2). A mount that does not answer is not dead.
   package static func clearDead(_ path: FilePath, subtypes: Set<String> = ["stmount"]) {
     // A dead mount cannot be resolved itself, but the directory it is in can.
     guard let name = path.lastComponent, let parent = try? resolve(parent(of: path)) else { return }
     let path = parent.appending(name)
     guard let table = try? MountTable(), let entry = table.topmost(at: path),
-      subtypes.contains(where: { entry.type == "fuse.\($0)" }), isDead(path),
+      subtypes.contains(where: { entry.type == "fuse.\($0)" }),
       // What is mounted below it would go too.
-      !table.entries.contains(where: { $0.parent == entry.id })
+      !table.entries.contains(where: { $0.parent == entry.id }),
+      let root = try? FileDescriptor.openPath(path)
     else { return }
-    // By what was found dead, should the path lead to another mount by now.
-    guard let root = try? FileDescriptor.openPath(path) else { return }
     defer { try? root.close() }
-    let link = FilePath("/proc/self/fd/\(root.rawValue)")
-    guard isDead(link) else { return }
-    if unsafe link.withPlatformString({ unsafe umount2($0, Int32(MNT_DETACH)) }) != 0 {
-      _ = runFusermount(unmounting: path, lazily: true)
-    }
+    guard root.liveness == .dead else { return }
+    // By what was found dead, should the path lead to another mount by now: another command may clear it too, and mount.
+    let result = unsafe umount2("/proc/self/fd/\(root.rawValue)", Int32(MNT_DETACH))
+    guard result != 0, Errno(rawValue: errno) == .notPermitted else { return }
+    // fusermount3 goes by the path.
+    guard let again = try? FileDescriptor.openPath(path) else { return }
+    defer { try? again.close() }
+    if MountIdentity(again) == MountIdentity(root) { _ = runFusermount(unmounting: path, lazily: true) }
   }
 
   private static func parent(of path: FilePath) -> FilePath {

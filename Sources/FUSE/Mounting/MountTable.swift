@@ -22,6 +22,9 @@ package struct MountTable: Sendable {
     package var type: String
     /// What is mounted, as findmnt(8) shows it.
     package var source: String
+
+    /// The file system is in a program, which may be gone or not answer.
+    var isFUSE: Bool { type == "fuse" || type == "fuseblk" || type.hasPrefix("fuse.") }
   }
 
   /// The mounts in the order in which they cover each other: later ones on top.

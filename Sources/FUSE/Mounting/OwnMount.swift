@@ -122,7 +122,7 @@ struct OwnMount: Sendable {
     let seen = MountIdentity(root)
     if seen?.device == device, identity == nil || seen == identity {
       // Its number may be another's by now, and the device's too, where the kernel knows no better ones.
-      if isConnected || seen?.isUnique == true || MountPoint.isDead(entry.mountPoint) {
+      if isConnected || seen?.isUnique == true || root.liveness == .dead {
         return .success((entry, root))
       }
     }

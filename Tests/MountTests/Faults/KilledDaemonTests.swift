@@ -66,6 +66,45 @@ extension MountTests {
       #expect(try await eventually { try Daemon(servingAt: mountPoint) == nil })
     }
 
+    /// A library that has the first unmounting of a process wait as long as there is a file, which it makes: `$GATE`.
+    private static let gate = """
+      #include <fcntl.h>
+      #include <stdlib.h>
+      #include <sys/syscall.h>
+      #include <unistd.h>
+      int umount2(const char *target, int flags) {
+        const char *gate = getenv("GATE");
+        if (gate) close(open(gate, O_CREAT | O_WRONLY, 0600));
+        while (gate && access(gate, F_OK) == 0) usleep(1000);
+        unsetenv("GATE");
+        return (int)syscall(SYS_umount2, target, flags);
+      }
+      """
+
+    @Test("Of two commands with --clear-dead the slower one leaves alone what the faster one has mounted")
+    func clearedTwice() async throws {
+      let code = try files.write("gate.c", text: Self.gate)
+      let library = files.path.appending("gate.so")
+      try await Command.output(of: "cc", "-shared", "-fPIC", "-o", "\(library)", "\(code)")
+      let gate = files.path.appending("gate")
+      try await withMount(source) { mount in
+        mount.daemon.send(SIGKILL)
+        #expect(try await eventually { !mount.daemon.isRunning })
+        let arguments = ["\(try Machine.stmount)", "--clear-dead", "\(source)", "\(mount.path)"]
+        async let slower = Command.run("env", ["LD_PRELOAD=\(library)", "GATE=\(gate)"] + arguments)
+        try #require(try await eventually { (try? Stat(gate)) != nil })
+        let faster = try await Command.run("env", arguments)
+        #expect(faster.status == 0, "\(faster.error)")
+        try #require(unsafe unlink("\(gate)") == 0)
+        let refused = try await slower
+        #expect(refused.status == EX_CANTCREAT, "\(refused.error)")
+        expectSame(try mount.bytes("w"), Self.tensor.data, "w")
+        let daemon = try #require(try Daemon(servingAt: mount.path))
+        try await Command.output(of: "umount", "\(mount.path)")
+        #expect(try await eventually { !daemon.isRunning })
+      }
+    }
+
     @Test(
       "A file system that holds the mount point and is unmounted lazily takes the mount along, and the daemon ends"
     )
