@@ -75,11 +75,16 @@ public enum HarmlessAct: String, CaseIterable, Sendable {
 /// Ways in which the contents of a file become others, of the same number of bytes.
 public enum Rewriting: String, CaseIterable, Sendable {
   case inPlace, truncatedAndRefilled, truncatedAndExtended, punched
-  /// Through a shared mapping, which nobody reports.
+  /// Through a shared mapping.
   case mapped
+  /// By io_submit(2).
+  case submitted
 
-  /// Sets the last `count` bytes to others, and puts the modification time back.
-  public func apply(to path: FilePath, last count: Int) throws(Errno) {
+  /// True if inotify(7) reports it.
+  public var isReported: Bool { self != .mapped && self != .submitted }
+
+  /// Sets the last `count` bytes to others, calls `whileOpen`, closes the file, and puts the modification time back.
+  public func apply(to path: FilePath, last count: Int, whileOpen: () -> Void = {}) throws(Errno) {
     var before = stat()
     try check(unsafe stat("\(path)", &before))
     let start = Int(before.st_size) - count
@@ -100,7 +105,9 @@ public enum Rewriting: String, CaseIterable, Sendable {
         guard let address = unsafe address, unsafe address != MAP_FAILED else { throw Errno(rawValue: errno) }
         unsafe memset(address + start, 0xA5, count)
         unsafe munmap(address, size)
+      case .submitted: try submit(bytes, to: file, at: start)
       }
+      whileOpen()
     }
     let times = [before.st_atim, before.st_mtim]
     try check(unsafe utimensat(AT_FDCWD, "\(path)", times, 0))
@@ -123,6 +130,37 @@ private func punchHole(_ file: CInt, from start: Int, count: Int) throws(Errno) 
   typealias Allocate = @convention(c) (CInt, CInt, off_t, off_t) -> CInt
   guard let symbol = unsafe dlsym(nil, "fallocate") else { throw .noFunction }
   try check(unsafe unsafeBitCast(symbol, to: Allocate.self)(file, 3, off_t(start), off_t(count)))
+}
+
+/// Writes bytes to a file by io_setup(2) and io_submit(2), which Glibc does not have.
+private func submit(_ bytes: [UInt8], to file: CInt, at offset: Int) throws(Errno) {
+  typealias Call = @convention(c) (Int, Int, Int, Int, Int, Int) -> Int
+  guard let symbol = unsafe dlsym(nil, "syscall") else { throw .noFunction }
+  let call = unsafe unsafeBitCast(symbol, to: Call.self)
+  #if arch(x86_64)
+    let (setup, destroy, getEvents, submit) = (206, 207, 208, 209)
+  #else
+    let (setup, destroy, submit, getEvents) = (0, 1, 2, 4)
+  #endif
+  var context = 0
+  try check(
+    CInt(unsafe withUnsafeMutablePointer(to: &context) { call(setup, 1, Int(bitPattern: $0), 0, 0, 0) }))
+  defer { _ = call(destroy, context, 0, 0, 0, 0) }
+  var event: [Int] = [0, 0, 0, 0]
+  unsafe bytes.withUnsafeBytes { bytes in
+    // struct iocb: data, key and flags, IOCB_CMD_PWRITE and the descriptor, the buffer, its size, the offset, two more.
+    let request = [0, 0, 1 | Int(file) << 32, Int(bitPattern: bytes.baseAddress), bytes.count, offset, 0, 0]
+    unsafe request.withUnsafeBytes { request in
+      unsafe withUnsafePointer(to: Int(bitPattern: request.baseAddress)) { list in
+        _ = call(submit, context, 1, Int(bitPattern: list), 0, 0)
+      }
+      unsafe event.withUnsafeMutableBytes { event in
+        _ = call(getEvents, context, 1, 1, Int(bitPattern: event.baseAddress), 0)
+      }
+    }
+  }
+  // struct io_event: data, the request, the result.
+  if event[2] != bytes.count { throw .ioError }
 }
 
 extension FilePath {

@@ -88,6 +88,20 @@ enum MappedReader {
     sys.stdout.buffer.write(mapping[:])
     """
 
+  /// Each file is mapped by a process of its own, which SIGBUS ends.
+  private static let comparison = """
+    import mmap, os, signal, sys
+    expected = open(sys.argv[1], 'rb').read()
+    for path in sys.argv[2:]:
+        child = os.fork()
+        if child == 0:
+            file = open(path, 'rb')
+            bytes = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)[:]
+            os._exit(0 if bytes.endswith(expected) else 1)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        print({0: 'same', 1: 'other', -signal.SIGBUS: 'gone'}.get(status, status))
+    """
+
   /// The bytes, or nil where touching them raised SIGBUS. The program has a process of its own, which that ends.
   static func bytes(of path: FilePath) async throws -> [UInt8]? {
     let outcome = try await Command.run("python3", ["-c", program, "\(path)"])
@@ -96,5 +110,12 @@ enum MappedReader {
       throw CommandFailure(command: ["python3", "\(path)"], outcome: outcome)
     }
     return outcome.output
+  }
+
+  /// Of each of some files `same` where it ends with the bytes of `reference`, `other` where it does not, and `gone` where
+  /// touching its bytes raised SIGBUS.
+  static func compare(_ paths: [FilePath], with reference: FilePath) async throws -> [Substring] {
+    let arguments = ["-c", comparison, "\(reference)"] + paths.map { "\($0)" }
+    return try await Command.output(of: "python3", arguments: arguments).split(separator: "\n")
   }
 }

@@ -10,77 +10,158 @@ extension MountTests {
     private static let bytes = TensorData.bytes("F32", [count / 4], seed: 3) + [1]
 
     private let files: TemporaryDirectory
+    private let reference: FilePath
 
-    init() throws { files = try TemporaryDirectory() }
+    init() throws {
+      files = try TemporaryDirectory()
+      reference = try files.write("reference", Self.bytes)
+    }
 
-    /// A shard whose one tensor has a name that no other has.
+    /// Where the sources are.
+    enum Place: String { case disk, overlay }
+
+    /// One source, whose one tensor has a name that no other has, and what happens to it.
+    private struct Cell {
+      let rewriting: Rewriting?
+      let act: HarmlessAct
+      var name: String { "\(rewriting.map { "\($0)-" } ?? "")\(act)" }
+      /// A file of each kind that shows the tensor.
+      var paths: [String] { [name, ".npy/\(name).npy", ".safetensors/\(name).safetensors"] }
+    }
+
+    /// Every harmless act alone.
+    private static let acts = HarmlessAct.allCases.map { Cell(rewriting: nil, act: $0) }
+    /// Every rewriting, and every act that it can hide behind.
+    private static let rewritings = Rewriting.allCases.flatMap { rewriting in
+      HarmlessAct.allCases.filter { $0 != .renamed }.map { Cell(rewriting: rewriting, act: $0) }
+    }
+
     private func shard(_ name: String) throws -> FilePath {
       try files.write(
         "\(name).safetensors", SafetensorsFile(.init(name, "U8", [Self.count], data: Self.bytes)))
     }
 
-    private func paths(_ name: String) -> [String] {
-      [name, ".npy/\(name).npy", ".safetensors/\(name).safetensors"]
+    /// Calls `body` with the source of each cell in a place, ready to be mounted.
+    private func withSources(
+      of cells: [Cell], at place: Place, _ body: ([FilePath]) async throws -> Void
+    ) async throws {
+      guard place == .overlay else { return try await body(cells.map { try shard($0.name) }) }
+      // Layers of a file system that can have them, whatever holds the tests' files.
+      let layers = try files.makeDirectory("layers")
+      try await Command.output(of: "mount", "-t", "tmpfs", "tmpfs", "\(layers)")
+      defer { _ = unsafe umount2("\(layers)", Int32(MNT_DETACH)) }
+      let names = ["lower", "upper", "work", "merged"]
+      let (lower, upper, work) = ("\(layers)/lower", "\(layers)/upper", "\(layers)/work")
+      for name in names { try files.makeDirectory("layers/\(name)") }
+      for cell in cells { _ = try shard("layers/lower/\(cell.name)") }
+      let merged = layers.appending("merged")
+      try await Command.output(
+        of: "mount", "-t", "overlay", "overlay", "-o", "lowerdir=\(lower),upperdir=\(upper),workdir=\(work)",
+        "\(merged)")
+      defer { _ = unsafe umount2("\(merged)", Int32(MNT_DETACH)) }
+      try await body(cells.map { merged.appending("\($0.name).safetensors") })
     }
 
-    /// Reads that no cache answers: O_DIRECT at the beginning, and most of the file.
-    private func expectRight(_ mount: ForegroundMount, _ name: String, _ what: String) async throws {
-      for path in paths(name) {
-        let file = try OpenFile(mount.file(path), OpenFile.direct)
-        let end = try file.alignedBytes(1 << 18, at: 1 << 17)
-        expectSame(end, Self.bytes.suffix(end.count), "\(what), \(path)")
-        #expect(end.count > 100_000)
+    /// Reads that no cache answers, and mappings: right but for the last `changed` bytes.
+    private func expectRight(
+      _ mount: ForegroundMount, _ cells: [Cell], exceptLast changed: Int = 0, _ when: String
+    ) async throws {
+      for cell in cells {
+        for path in cell.paths {
+          let file = try OpenFile(mount.file(path), OpenFile.direct)
+          let end = try file.alignedBytes(1 << 18, at: 1 << 17)
+          #expect(end.count > 100_000)
+          expectSame(
+            Array(end.dropLast(changed)), Self.bytes.suffix(end.count).dropLast(changed), "\(when), \(path)")
+        }
       }
-      let mapped = try await MappedReader.bytes(of: mount.file(name))
-      #expect(mapped == Self.bytes, "\(what), mapped")
+      let paths = cells.flatMap(\.paths)
+      let mapped = try await MappedReader.compare(paths.map(mount.file), with: reference)
+      for (path, finding) in zip(paths, mapped) {
+        #expect(
+          finding == "same" || changed > 0 && finding == "other", "\(when), \(path), mapped: \(finding)")
+      }
     }
 
-    private func expectGone(_ mount: ForegroundMount, _ name: String, _ what: String) async throws {
-      for path in paths(name) {
-        #expect(throws: Errno.ioError, "\(what), \(path)") {
+    private func expectGone(_ mount: ForegroundMount, _ cells: [Cell]) async throws {
+      let paths = cells.flatMap(\.paths)
+      for path in paths {
+        #expect(throws: Errno.ioError, "\(path)") {
           try OpenFile(mount.file(path), OpenFile.direct).alignedBytes(4096, at: 4096)
         }
         let isDropped = try await eventually { (try? OpenFile(mount.file(path)).bytes(1, at: 0)) == nil }
-        #expect(isDropped, "\(what), \(path): what was read before is still there")
+        #expect(isDropped, "\(path): what was read before is still there")
       }
+      let mapped = try await MappedReader.compare(paths.map(mount.file), with: reference)
+      for (path, finding) in zip(paths, mapped) { #expect(finding == "gone", "\(path), mapped: \(finding)") }
     }
 
     @Test(
       "No act that leaves a source's contents alone makes a read fail, and the log has no line",
-      arguments: ["auto", "mmap", "copy"])
-    func harmless(io: String) async throws {
-      let acts = HarmlessAct.allCases
-      let shards = try acts.map { try shard("\($0)") }
-      let status = try await withForegroundMount(shards, options: ["-o", "io=\(io)"]) { mount in
-        for act in acts { try await expectRight(mount, "\(act)", "before \(act)") }
-        for (act, shard) in zip(acts, shards) { try act.apply(to: shard) }
-        for act in acts { try await expectRight(mount, "\(act)", "after \(act)") }
-        #expect(try mount.log.isEmpty)
-        mount.send(SIGTERM)
+      arguments: [("auto", .disk), ("mmap", .disk), ("copy", .disk), ("auto", .overlay)] as [(String, Place)])
+    func harmless(io: String, place: Place) async throws {
+      try await withSources(of: Self.acts, at: place) { sources in
+        let status = try await withForegroundMount(sources, options: ["-o", "io=\(io)"]) { mount in
+          try await expectRight(mount, Self.acts, "before")
+          for (cell, source) in zip(Self.acts, sources) { try cell.act.apply(to: source) }
+          try await expectRight(mount, Self.acts, "after")
+          #expect(try mount.log.isEmpty)
+          mount.send(SIGTERM)
+        }
+        #expect(status == 0)
       }
-      #expect(status == 0)
     }
 
     @Test(
-      "No rewriting hides behind another act: reads fail with EIO, and the log has one line for each source")
-    func rewritten() async throws {
-      let cases = Rewriting.allCases.flatMap { rewriting in
-        HarmlessAct.allCases.filter { $0 != .renamed && (rewriting != .mapped || !$0.isSeenByStatus) }
-          .map { (name: "\(rewriting)-\($0)", rewriting: rewriting, act: $0) }
-      }
-      let shards = try cases.map { try shard($0.name) }
-      let status = try await withForegroundMount(shards) { mount in
-        for one in cases { #expect(try OpenFile(mount.file(one.name)).bytes(1, at: 0) == [Self.bytes[0]]) }
-        for (one, shard) in zip(cases, shards) {
-          try one.rewriting.apply(to: shard, last: 10)
-          try one.act.apply(to: shard)
+      "No rewriting hides behind another act: reads fail with EIO, mappings with SIGBUS, and the log has one line for each source",
+      arguments: [.disk, .overlay] as [Place])
+    func rewritten(place: Place) async throws {
+      let cells = Self.rewritings.filter { $0.rewriting?.isReported != false || !$0.act.isSeenByStatus }
+      try await withSources(of: cells, at: place) { sources in
+        let status = try await withForegroundMount(sources) { mount in
+          for cell in cells {
+            #expect(try OpenFile(mount.file(cell.name)).bytes(1, at: 0) == [Self.bytes[0]])
+          }
+          for (cell, source) in zip(cells, sources) {
+            try cell.rewriting?.apply(to: source, last: 10)
+            try cell.act.apply(to: source)
+          }
+          try await expectGone(mount, cells)
+          let log = try mount.log
+          #expect(log.count == cells.count && log.allSatisfy { $0.contains("has changed since") }, "\(log)")
+          mount.send(SIGTERM)
         }
-        for one in cases { try await expectGone(mount, one.name, one.name) }
-        let log = try mount.log
-        #expect(log.count == cases.count && log.allSatisfy { $0.contains("has changed since") }, "\(log)")
-        mount.send(SIGTERM)
+        #expect(status == 0)
       }
-      #expect(status == 0)
+    }
+
+    @Test(
+      "Without inotify every act and every rewriting, alone and together, is a change unless stat shows an act that explains it"
+    )
+    func unwatched() async throws {
+      let cells = Self.acts + Self.rewritings
+      let gone = cells.filter {
+        !$0.act.isSeenByStatus && ($0.rewriting != nil || $0.act.setsChangeTime)
+      }
+      let shown = cells.filter { cell in !gone.contains { $0.name == cell.name } }
+      try await withSources(of: cells, at: .disk) { sources in
+        let status = try await withForegroundMount(sources, hasInotify: false) { mount in
+          try await expectRight(mount, Self.acts, "before")
+          for (cell, source) in zip(cells, sources) {
+            try cell.rewriting?.apply(to: source, last: 10)
+            try cell.act.apply(to: source)
+          }
+          try await expectRight(mount, shown.filter { $0.rewriting == nil }, "after")
+          // The limit of this rule: docs/SEMANTICS.md.
+          try await expectRight(mount, shown.filter { $0.rewriting != nil }, exceptLast: 10, "after")
+          try await expectGone(mount, gone)
+          let log = try mount.log
+          #expect(log.first?.contains("max_user_instances") == true, "\(log)")
+          #expect(log.count { $0.contains("has changed since") } == gone.count, "\(log)")
+          mount.send(SIGTERM)
+        }
+        #expect(status == 0)
+      }
     }
 
     @Test("Where a user has no inotify instance left, one line says which rule holds, and it does")

@@ -6,10 +6,15 @@ import Testing
 
 /// A model that the built command serves from the foreground, so that its log and its end can be seen.
 struct ForegroundMount {
-  /// The mount point.
-  let path: FilePath
+  /// The mount point as the daemon sees it.
+  fileprivate let ownPath: FilePath
+  /// True if the daemon has a mount namespace of its own.
+  fileprivate let isApart: Bool
   let daemon: Int32
   fileprivate let logFile: FilePath
+
+  /// The mount point.
+  var path: FilePath { isApart ? FilePath("/proc/\(daemon)/root\(ownPath)") : ownPath }
 
   /// The path of a name below the mount point.
   func file(_ name: String) -> FilePath { path.appending(name) }
@@ -21,7 +26,7 @@ struct ForegroundMount {
 
   /// True while the path leads to the mount.
   var isMounted: Bool {
-    get throws { try !MountInfo.all(at: path).isEmpty }
+    get throws { try !MountInfo.all(at: ownPath, of: isApart ? "\(daemon)" : "self").isEmpty }
   }
 
   func send(_ signal: CInt) { _ = kill(daemon, signal) }
@@ -35,9 +40,11 @@ func withForegroundMount(
   try await withForegroundMount(sources, options: options, body)
 }
 
-/// The same with a list of sources.
+/// The same with a list of sources. Without `hasInotify` the daemon is in a user namespace whose users may have no instance of
+/// inotify(7), and which has mounts of its own.
 func withForegroundMount(
-  _ sources: [FilePath], options: [String] = [], _ body: (ForegroundMount) async throws -> Void
+  _ sources: [FilePath], options: [String] = [], hasInotify: Bool = true,
+  _ body: (ForegroundMount) async throws -> Void
 ) async throws -> Int32 {
   try Machine.check()
   let directory = try TemporaryDirectory()
@@ -46,13 +53,18 @@ func withForegroundMount(
   let log = try FileDescriptor.open(logFile, .writeOnly, options: [.append, .closeOnExec])
   defer { _ = unsafe umount2("\(path)", Int32(MNT_DETACH)) }
 
+  var command = ["\(try Machine.stmount)"]
+  if !hasInotify {
+    let script = #"echo 0 >/proc/sys/user/max_inotify_instances; exec "$0" "$@""#
+    command = ["/usr/bin/unshare", "--user", "--map-root-user", "--mount", "sh", "-euc", script] + command
+  }
+  command += ["--log-level", "warning"] + options + ["-f"] + sources.map { "\($0)" } + ["\(path)"]
   let result = try await Subprocess.run(
-    .path(Machine.stmount),
-    arguments: Arguments(
-      ["--log-level", "warning"] + options + ["-f"] + sources.map { "\($0)" } + ["\(path)"]),
+    .path(FilePath(command[0])), arguments: Arguments(Array(command.dropFirst())),
     input: .none, output: .discarded, error: .fileDescriptor(log, closeAfterSpawningProcess: true)
   ) { execution in
-    let mount = ForegroundMount(path: path, daemon: execution.processIdentifier.value, logFile: logFile)
+    let mount = ForegroundMount(
+      ownPath: path, isApart: !hasInotify, daemon: execution.processIdentifier.value, logFile: logFile)
     do {
       let isMounted = try await eventually { try mount.isMounted }
       let log = try mount.log

@@ -20,9 +20,9 @@ struct MountInfo: Sendable {
     fileSystemOptions = Set(rest[2].split(separator: ","))
   }
 
-  /// What is mounted at a path, the topmost last.
-  static func all(at path: FilePath) throws -> [MountInfo] {
-    let text = String(decoding: try OpenFile("/proc/self/mountinfo").bytes(), as: UTF8.self)
+  /// What is mounted at a path, the topmost last, as this process or another one sees it.
+  static func all(at path: FilePath, of process: String = "self") throws -> [MountInfo] {
+    let text = String(decoding: try OpenFile(FilePath("/proc/\(process)/mountinfo")).bytes(), as: UTF8.self)
     return text.split(separator: "\n").compactMap(MountInfo.init).filter { $0.mountPoint == path }
   }
 }
