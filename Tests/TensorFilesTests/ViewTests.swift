@@ -170,6 +170,20 @@ import Testing
     }
   }
 
+  @Test(
+    "Reading the header of twice and four times as many dimensions piece by piece takes twice and four times as long"
+  )
+  func manyPieces() throws {
+    let costs = try Costs(from: 20_000) { rank in
+      let file = SafetensorsFile(.init("t", "U8", Array(repeating: 1, count: rank - 1) + [0], data: []))
+      let layout = try #require(try layouts(.safetensors, file)["t"])
+      for start in stride(from: 0, to: layout.byteCount, by: 4096) {
+        _ = try layout.bytes(start..<min(start + 4096, layout.byteCount))
+      }
+    }
+    #expect(costs.areProportional, "\(costs)")
+  }
+
   // MARK: - Windows
 
   @Test("Any window of a file is that part of the whole", arguments: View.all.map(\.number))

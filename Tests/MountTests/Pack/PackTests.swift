@@ -153,11 +153,8 @@ extension MountTests {
         #expect(try OpenFile(files.path.appending("out")).bytes()[10..<10 + count].allSatisfy { $0 == 0x2E })
         return try #require(Double(text), "\(text)")
       }
-      let once = try await seconds(50_000)
-      _ = try await seconds(100_000)
-      let fourTimes = try await seconds(200_000)
-      // Four times as much, or sixteen times if it were quadratic; the start of the command is in both.
-      #expect(fourTimes < 8 * once + 0.5, "\(once) s, then \(fourTimes) s")
+      let costs = Costs([try await seconds(50_000), try await seconds(100_000), try await seconds(200_000)])
+      #expect(costs.areProportional, "\(costs)")
     }
 
     @Test(

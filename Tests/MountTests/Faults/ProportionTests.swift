@@ -1,0 +1,181 @@
+import Fixtures
+import Glibc
+import SystemPackage
+import Testing
+
+extension MountTests {
+  /// What the worst headers, pickles and indexes cost the built command, at a size, at twice that and at four times that: seconds
+  /// of a processor, and the peak of its memory.
+  @Suite struct ProportionTests {
+    /// Files of about so many bytes that ask for much, and what to open of them.
+    struct Sample: Sendable, CustomTestStringConvertible {
+      let testDescription: String
+      /// Writes the files, and returns what to open and how many bytes describe its tensors.
+      fileprivate let write: @Sendable (TemporaryDirectory, Int) throws -> (source: FilePath, size: Int)
+
+      fileprivate init(
+        _ description: String,
+        write: @escaping @Sendable (TemporaryDirectory, Int) throws -> (source: FilePath, size: Int)
+      ) {
+        testDescription = description
+        self.write = write
+      }
+
+      /// A header of so many pieces of text, as one of JSON.
+      fileprivate init(header description: String, _ text: @escaping @Sendable (Int) -> String) {
+        self.init(description) { directory, size in
+          let file = SafetensorsFile(header: text(size))
+          return (try directory.write("m.safetensors", file), file.header.count)
+        }
+      }
+    }
+
+    private static let empty = #"{"dtype":"U8","shape":[0],"data_offsets":[0,0]}"#
+
+    private static func named(_ name: String) -> String { "{\"\(name)\":\(empty)}" }
+
+    private static func repeated(_ text: String, bytes: Int) -> String {
+      String(repeating: text, count: bytes / text.utf8.count)
+    }
+
+    /// Entries of an object, of about so many bytes.
+    private static func entries(_ value: String, bytes: Int) -> String {
+      (0..<bytes / (value.utf8.count + 9)).map { "\"\($0)\":\(value)" }.joined(separator: ",")
+    }
+
+    static let samples: [Sample] =
+      [
+        Sample(header: "tensors") { "{\(entries(empty, bytes: $0))}" },
+        Sample(header: "dimensions") {
+          #"{"t":{"dtype":"U8","shape":[\#(repeated("1,", bytes: $0))0],"data_offsets":[0,0]}}"#
+        },
+        Sample(header: "a long name") { named(repeated("n", bytes: $0)) },
+        Sample(header: "escapes in a name") { named(repeated("\\u0001", bytes: $0)) },
+        Sample(header: "directories in a name") { named("a" + repeated("/a", bytes: $0)) },
+        Sample(header: "empty directories in a name") { named(repeated("/", bytes: $0)) },
+        Sample(header: "metadata") { #"{"__metadata__":{\#(entries(#""""#, bytes: $0))}}"# },
+        Sample("an index of tensors that are left out") { directory, size in
+          var file = TorchFile()
+          let wide = file.addStorage("ComplexDouble", count: 1)
+          let names = (0..<size / 200).map { "t\($0)" }
+          file.object = .pairs(names.map { (.string($0), file.view(of: wide, [1])) })
+          try directory.write("pytorch_model-00001-of-00001.bin", file)
+          let index = ShardIndex(names.map { ($0, "pytorch_model-00001-of-00001.bin") })
+          let path = try directory.write("pytorch_model.bin.index.json", index)
+          return (path, file.object.pickle.count + index.bytes.count)
+        },
+      ]
+      + WorstPickle.all.map { pickle in
+        Sample("pickle: \(pickle)") { directory, size in
+          let file = pickle.file(size)
+          return (try directory.write("m.pt", file), file.object.pickle.count)
+        }
+      }
+
+    /// What a command takes for a source, accepted or refused.
+    private func usage(_ program: FilePath, _ command: [String]) async throws -> (seconds: Double, bytes: Int)
+    {
+      let text = try await Command.output(of: "\(program)", arguments: command)
+      let words = text.split(separator: " ")
+      try #require(
+        words.count == 3 && (words[2] == "0" || words[2] == "\(EX_DATAERR)"), "\(command): \(text)")
+      return (try #require(Double(words[0])), try #require(Int(words[1])) << 10)
+    }
+
+    @Test(
+      "Twice and four times a header, pickle or index take twice and four times the time, and 64 bytes of memory for each of its bytes at most",
+      arguments: samples)
+    func proportion(sample: Sample) async throws {
+      let files = try TemporaryDirectory()
+      let program = try await CProgram("Usage").compile(in: files)
+      let mountPoint = "\(try files.makeDirectory("mnt"))"
+      // What mount.stmount does with -f: everything, but it mounts nothing.
+      let commands: [(String, (FilePath) -> [String])] = [
+        ("stls", { ["\($0)"] }), ("mount.stmount", { ["\($0)", mountPoint, "-f"] }),
+      ]
+      for (name, arguments) in commands {
+        let command = "\(try Machine.link(name))"
+        let small = try files.write("small.safetensors", SafetensorsFile(.init("w", "U8", [1])))
+        let base = try await usage(program, [command] + arguments(small))
+        var seconds: [Double] = []
+        var row = "| \(name) | \(sample.testDescription) |"
+        for size in [60_000, 120_000, 240_000] {
+          let directory = try TemporaryDirectory()
+          let (source, described) = try sample.write(directory, size)
+          let usage = try await usage(program, [command] + arguments(source))
+          seconds.append(usage.seconds)
+          let grown = Double(usage.bytes - base.bytes) / Double(described)
+          row += " \(described) B, \(usage.seconds) s, \(grown) |"
+          // Pages that an allocator has for itself.
+          let slack = 2 << 20
+          #expect(
+            usage.bytes - base.bytes < 64 * described + slack,
+            "\(name): \(usage.bytes - base.bytes) bytes of memory for \(described)")
+        }
+        let costs = Costs(seconds)
+        #expect(costs.areProportional, "\(name): \(costs)")
+        try Self.report(row)
+      }
+    }
+
+    /// Adds a row to the file that `PROPORTION_TABLE` names: bytes, seconds and bytes of memory for a byte, of each size.
+    private static func report(_ row: String) throws {
+      guard let path = unsafe getenv("PROPORTION_TABLE").map({ unsafe FilePath(platformString: $0) }) else {
+        return
+      }
+      let file = try FileDescriptor.open(
+        path, .writeOnly, options: [.create, .append], permissions: [.ownerReadWrite, .groupRead, .otherRead])
+      try file.closeAfter { _ = try file.writeAll((row + "\n").utf8) }
+    }
+
+    @Test(
+      "The view of a tensor of twice and four times as many dimensions takes the daemon twice and four times the time, and 64 bytes of memory for each byte of the header at most"
+    )
+    func giantShapes() async throws {
+      let files = try TemporaryDirectory()
+      var (seconds, base): ([Double], Int?) = ([], nil)
+      for count in [1, 50_000, 100_000, 200_000] {
+        let file = SafetensorsFile(.init("w", "U8", Array(repeating: 1, count: count - 1) + [0], data: []))
+        let source = try files.write("\(count).safetensors", file)
+        let status = try await withForegroundMount(source) { mount in
+          let view = try OpenFile(mount.file(".safetensors/w.safetensors"), OpenFile.direct)
+          let size = try Stat(view.descriptor).size
+          for offset in stride(from: 0, to: Int(size), by: 4096) {
+            _ = try view.alignedBytes(4096, at: offset)
+          }
+          expectSame(Array(try view.alignedBytes(4096, at: 0)[8..<14]), "{\"w\":{".utf8, "the header")
+          #expect(try OpenFile(mount.file("metadata.json")).bytes().last == UInt8(ascii: "\n"))
+          let (used, memory) = try mount.usage
+          if let base {
+            seconds.append(used)
+            #expect(
+              memory - base < 64 * file.header.count + 2 << 20, "\(count) dimensions: \(memory - base) bytes")
+          } else {
+            base = memory
+          }
+          mount.send(SIGTERM)
+        }
+        #expect(status == 0)
+      }
+      let costs = Costs(seconds)
+      #expect(costs.areProportional, "\(costs)")
+    }
+  }
+}
+
+extension ForegroundMount {
+  /// The daemon's seconds of a processor, and the peak of its memory in bytes: proc_pid_stat(5), proc_pid_status(5).
+  fileprivate var usage: (seconds: Double, memory: Int) {
+    get throws {
+      func text(_ name: String) throws -> String {
+        String(decoding: try OpenFile(FilePath("/proc/\(daemon)/\(name)")).bytes(), as: UTF8.self)
+      }
+      // After the name in parentheses, which may hold anything: utime and stime are the 12th and 13th from there.
+      let fields = try text("stat").split(separator: ") ").last?.split(separator: " ") ?? []
+      let ticks = try #require(fields.count > 13 ? (Int(fields[11]), Int(fields[12])) : nil)
+      let peak = try text("status").split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+      let memory = try #require(peak?.split(separator: " ").dropLast().last.flatMap { Int($0) })
+      return (Double((ticks.0 ?? 0) + (ticks.1 ?? 0)) / Double(sysconf(CInt(_SC_CLK_TCK))), memory << 10)
+    }
+  }
+}
