@@ -119,10 +119,10 @@ struct Invocation: Sendable {
 
   /// Says so where the mount point comes first, as mount points of other commands do.
   private func refuseSwapped() throws(Failure) {
-    guard sources.count == 1, let target = try? Stat(mountPoint), let source = try? Stat(sources[0]) else {
-      return
-    }
-    guard source.type == .directory, (try? sources[0].entries().isEmpty) == true else { return }
+    // A mount that is there already may not answer, so the mount point comes last.
+    guard sources.count == 1, let source = try? Stat(sources[0]), source.type == .directory,
+      (try? sources[0].entries().isEmpty) == true, let target = try? Stat(mountPoint)
+    else { return }
     let isModel = target.type == .regular || (try? ModelCollection(opening: [mountPoint], opening)) != nil
     guard isModel else { return }
     throw Self.usage(
