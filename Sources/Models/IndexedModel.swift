@@ -1,10 +1,9 @@
-internal import Glibc
 internal import Safetensors
 internal import SystemPackage
 
 extension Model {
-  /// A model of a sharded set, as its index names it; the shards are beside the path given, wherever symbolic links
-  /// to files lead. `others` are files beside it that may belong to it.
+  /// A model of a sharded set, as its index names it; the shards are beside the path given. `others` are files beside it
+  /// that may belong to it.
   init(
     index path: FilePath, beside others: [FilePath], _ options: OpeningOptions,
     _ isChosen: (TensorName) -> Bool = { _ in true }
@@ -39,10 +38,11 @@ private struct IndexedShards {
 
   mutating func open(lenient: Bool, _ isChosen: (TensorName) -> Bool) throws(ModelError) {
     let directory = path.removingLastComponent()
+    let boundary = try SourceBoundary(directory)
     for (position, name) in index.shards.enumerated() {
       let shardPath = directory.pushing(FilePath(bytes: name))
       do throws(ModelError) {
-        if name.contains(UInt8(ascii: "/")) { try refuseLinks(out: directory, to: shardPath) }
+        try boundary.check(shardPath)
         shards.append(try Shard(opening: shardPath, lenient: lenient, isChosen))
       } catch {
         guard error.kind == .noSource, error.path == shardPath else { throw error }
@@ -54,23 +54,6 @@ private struct IndexedShards {
             + PrintableText.counted(users.count, "tensor") + " into it"
             + example + "; \(error.problem)")
       }
-    }
-  }
-
-  /// Refuses a shard in a subfolder that is a symbolic link out of the index's directory: realpath(3). The index comes from
-  /// strangers, and a link could lead it anywhere.
-  private func refuseLinks(out directory: FilePath, to shard: FilePath) throws(ModelError) {
-    func real(_ path: FilePath) throws(Errno) -> FilePath {
-      let path = path.isEmpty ? "." : path
-      return try path.withRealPath()
-    }
-    let isInside = try ModelError.translating("open", shard) {
-      try real(shard.removingLastComponent()).starts(with: real(directory))
-    }
-    guard isInside else {
-      throw ModelError(
-        .malformed, shard,
-        "a symbolic link leads its directory out of that of the index \(path.printable): refused")
     }
   }
 
@@ -161,15 +144,5 @@ private struct IndexedShards {
 
   private func name(of place: Model.Place) -> TensorName {
     shards[Int(place.shard)].header.name(at: Int(place.index))
-  }
-}
-
-extension FilePath {
-  /// The path without symbolic links: realpath(3).
-  fileprivate func withRealPath() throws(Errno) -> FilePath {
-    let result = unsafe withPlatformString { unsafe realpath($0, nil) }
-    guard let result = unsafe result else { throw Errno(rawValue: errno) }
-    defer { unsafe free(result) }
-    return unsafe FilePath(platformString: result)
   }
 }

@@ -116,7 +116,7 @@ extension Shard {
   /// How many classes and functions that are not known are named.
   private static let namedGlobals = 40
 
-  /// A line about bytes that were accepted leniently, and some about tensors that are not shown.
+  /// A line about bytes that were accepted leniently, and some about names and about tensors that are not shown.
   var warnings: [String] {
     var lines = omitted.prefix(Self.namedOmissions).map {
       "\(file.path.printable): tensor \($0.name) \($0.reason); left out"
@@ -125,6 +125,7 @@ extension Shard {
     if others > 0 {
       lines.append("\(file.path.printable): \(PrintableText.counted(others, "more tensor")) left out")
     }
+    lines += notes.map { "\(file.path.printable): \($0)" }
     if !unknownGlobals.isEmpty {
       let names = unknownGlobals.prefix(Self.namedGlobals).map { PrintableText.plain($0) }
       let others = unknownGlobals.count - names.count

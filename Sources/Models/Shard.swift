@@ -26,6 +26,8 @@ package struct Shard: Sendable {
   /// The full names of the classes and functions that a file of PyTorch names and that are not known, in the
   /// file's order. Nothing was made of them. Not necessarily UTF-8, nor safe to print.
   package let unknownGlobals: [[UInt8]]
+  /// What a person should know of its names; safe to print.
+  private(set) var notes: [String] = []
   /// What the tensors are computed from, where that is not the bytes of ``file``: those of ``header``, one for each.
   package let computed: ComputedTensors?
   /// What the tensors are put together from, where that is slices in several files: those of ``header``, one for each.
@@ -55,7 +57,7 @@ package struct Shard: Sendable {
     }
     if let form = try PyTorchFile.form(of: start, in: file, path) {
       format = .pyTorch
-      (header, omitted, unknownGlobals) = try Self.readPyTorch(file, form, path, lenient: lenient)
+      (header, omitted, unknownGlobals, notes) = try Self.readPyTorch(file, form, path, lenient: lenient)
     } else {
       format = .safetensors
       omitted = []
@@ -67,7 +69,7 @@ package struct Shard: Sendable {
   private static func readPyTorch(
     _ file: SourceFile, _ form: PyTorchFile.Form, _ path: FilePath, lenient: Bool
   )
-    throws(ModelError) -> (Header, [OmittedTensor], [[UInt8]])
+    throws(ModelError) -> (Header, [OmittedTensor], [[UInt8]], [String])
   {
     try ModelError.translating("read", path) {
       do {
@@ -76,8 +78,8 @@ package struct Shard: Sendable {
         guard contents.trailingBytes == 0 || lenient else {
           throw FormatError(trailing: contents.trailingBytes, fileSize: file.size)
         }
-        let (header, omitted) = try Header.pyTorch(contents, path)
-        return (header, omitted, contents.unknownGlobals)
+        let (header, omitted, notes) = try Header.pyTorch(contents, path)
+        return (header, omitted, contents.unknownGlobals, notes)
       } catch let error as FormatError {
         // Whose archive it is says more than what PyTorch's reader stumbled over.
         guard form == .archive else { throw error }

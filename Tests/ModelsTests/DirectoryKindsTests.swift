@@ -1,4 +1,5 @@
 import Fixtures
+import Glibc
 import SystemPackage
 import Testing
 
@@ -174,23 +175,59 @@ import Testing
     #expect(model.warnings.contains { $0.contains("that the index names: 'b'") })
   }
 
-  @Test("A shard in a subfolder is found, and one behind a link out of the directory is refused")
-  func subfolders() throws {
+  @Test(
+    "A shard in a subfolder is found; a link out of the directory is refused, unless it leads to a blob of the cache"
+  )
+  func links() throws {
     try write("model/weights/1.safetensors", "a")
     try write("elsewhere/1.safetensors", "b")
+    try write("hub/models--a--b/blobs/\(one)", "a")
     try directory.makeLink("model/inside", to: "weights")
     try directory.makeLink("model/outside", to: "../elsewhere")
-    for (folder, isInside) in [("weights", true), ("inside", true), ("outside", false)] {
+    try directory.makeLink("model/in.safetensors", to: "weights/1.safetensors")
+    try directory.makeLink("model/out.safetensors", to: "../elsewhere/1.safetensors")
+    try directory.makeLink("model/far.safetensors", to: "\(directory.path)/elsewhere/1.safetensors")
+    try directory.makeLink("model/chain.safetensors", to: "outside/1.safetensors")
+    try directory.makeLink("model/blob.safetensors", to: "../hub/models--a--b/blobs/\(one)")
+    let files = [
+      ("weights/1.safetensors", true), ("inside/1.safetensors", true), ("in.safetensors", true),
+      ("blob.safetensors", true), ("outside/1.safetensors", false), ("out.safetensors", false),
+      ("far.safetensors", false), ("chain.safetensors", false),
+    ]
+    for (file, isInside) in files {
       let index = try directory.write(
-        "model/model.safetensors.index.json",
-        ShardIndex([(tensor: isInside ? "a" : "b", file: "\(folder)/1.safetensors")]))
+        "model/model.safetensors.index.json", ShardIndex([(tensor: isInside ? "a" : "b", file: file)]))
       if isInside {
-        #expect(try ModelCollection(opening: [index]).components[0].model.contents == ["a"])
+        #expect(try ModelCollection(opening: [index]).components[0].model.contents == ["a"], "\(file)")
       } else {
-        let error = #expect(throws: ModelError.self) { try ModelCollection(opening: [index]) }
-        #expect(error?.problem.contains("a symbolic link leads its directory out") == true)
+        let error = #expect(throws: ModelError.self, "\(file)") { try ModelCollection(opening: [index]) }
+        #expect(error?.kind == .malformed && error?.path.fileName == FilePath(file).fileName)
+        #expect(
+          error?.problem.contains("/elsewhere/1.safetensors', out of the directory ") == true, "\(file)")
       }
     }
+  }
+
+  @Test(
+    "The shards and the index of a snapshot may be links to blobs of their repository, and to no other files")
+  func snapshotLinks() throws {
+    let snapshot = "models--a--b/snapshots/\(one)"
+    try write("models--a--b/blobs/\(two)", "a")
+    try directory.write(
+      "models--a--b/blobs/index", ShardIndex([(tensor: "a", file: "sub/1.safetensors")]))
+    try directory.makeLink("\(snapshot)/model.safetensors.index.json", to: "../../blobs/index")
+    try directory.makeLink("\(snapshot)/sub/1.safetensors", to: "../../../blobs/\(two)")
+    try directory.write("models--a--b/refs/main", text: one)
+    let repository = directory.path.appending("models--a--b")
+    #expect(try ModelCollection(opening: [repository]).components[0].model.contents == ["a"])
+    // The whole cache may be behind a link.
+    let link = try directory.makeLink("link", to: "models--a--b/snapshots/\(one)")
+    #expect(try ModelCollection(opening: [link]).components[0].model.contents == ["a"])
+    try write("elsewhere", "a")
+    #expect(unsafe unlink("\(directory.path)/\(snapshot)/sub/1.safetensors") == 0)
+    try directory.makeLink("\(snapshot)/sub/1.safetensors", to: "../../../../elsewhere")
+    let error = #expect(throws: ModelError.self) { try ModelCollection(opening: [repository]) }
+    #expect(error?.problem.contains("out of the directory") == true)
   }
 
   // MARK: Distributed checkpoints

@@ -113,7 +113,8 @@ import Testing
     #expect(try model.shards[0].read(tensor, 0..<6) == Array(data[0..<3] + data[6..<9]))
   }
 
-  @Test("Two tensors of one name are left out and named; the same one twice, and all the others, are shown")
+  @Test(
+    "Two tensors of one name get names of their own, which a warning tells; one that is there twice is one")
   func clashes() throws {
     var file = TorchFile()
     let storage = file.addStorage("Float", count: 4)
@@ -122,11 +123,40 @@ import Testing
       (.string("a.b"), first), (.string("a"), .dictionary(["b": other])), (.int(0), first),
       (.string("0"), first),
       (.bool(true), first), (.string("True"), file.view(of: storage, [2, 1])), (.string("w"), other),
+      // A name that is taken is nobody else's.
+      (.string("a.b~1"), first),
     ])
     let model = try open(try directory.write("m.pt", file))
-    #expect(model.contents == ["0", "w"])
-    #expect(model.omitted.map { "\($0.name)" } == ["'True'", "'a.b'"])
-    #expect(model.warnings.first?.contains("tensor 'True' would be the name of 2 tensors") == true)
+    #expect(model.contents == ["0", "True~1", "True~2", "a.b~1", "a.b~2", "a.b~3", "w"])
+    #expect(model.omitted.isEmpty)
+    #expect(
+      model.warnings.map { $0.split(separator: "m.pt': ").last ?? "" } == [
+        "2 tensors have the name 'True', by keys such as 0 and '0'; shown as 'True~1' and so on",
+        "2 tensors have the name 'a.b', by keys such as 0 and '0'; shown as 'a.b~2' and so on",
+      ])
+    for (index, bytes) in [(4, file.storages[storage].data[..<8]), (5, file.storages[storage].data[8...])] {
+      let place = model.places[index]
+      #expect(try model.shard(at: place).read(model.tensor(at: place), 0..<8) == Array(bytes))
+    }
+  }
+
+  @Test("Of many names that several tensors have, ten are named and the others counted")
+  func manyClashes() throws {
+    var file = TorchFile()
+    let storage = file.addStorage("Float", count: 2)
+    file.object = .pairs(
+      (0..<30).map { (.string("\($0 / 2)"), file.view(of: storage, offset: $0 % 2, [1])) }
+        + (0..<15).map { (.int($0), file.view(of: storage, offset: 1, [1])) })
+    let model = try open(try directory.write("m.pt", file))
+    // A key that is there twice has its last value, the same as that of the number.
+    #expect(model.places.count == 15 && model.warnings.isEmpty)
+    file.object = .pairs(
+      (0..<30).map {
+        ($0 % 2 == 0 ? .int($0 / 2) : .string("\($0 / 2)"), file.view(of: storage, offset: $0 % 2, [1]))
+      })
+    let other = try open(try directory.write("n.pt", file))
+    #expect(other.places.count == 30 && other.warnings.count == 11)
+    #expect(other.warnings.last?.hasSuffix("5 more names of several tensors each") == true)
   }
 
   @Test("Classes that are not known are one warning that names them, forty at most, escaped")

@@ -78,6 +78,19 @@ extension MountTests {
       #expect(version.status == 0 && version.error.isEmpty && version.text.hasPrefix("stmount "))
     }
 
+    @Test("Swapped arguments are 64: the message names both and says which comes last")
+    func swapped() async throws {
+      try files.write("model/model.safetensors", SafetensorsFile(.init("w", "U8", [1])))
+      for model in ["m.safetensors", "model"] {
+        try await expectFailure(
+          EX_USAGE, ["mnt", model],
+          saying: "'mnt' is an empty directory, and '\(model)' a model: the mount point comes last")
+      }
+      // A directory without a model is a mount point like any other, and its own message.
+      try files.makeDirectory("other")
+      try await expectFailure(EX_NOINPUT, ["mnt", "other"], saying: "no .safetensors file")
+    }
+
     @Test("A source that is not there, or is nothing to mount, is 66")
     func noSource() async throws {
       try await expectFailure(EX_NOINPUT, ["nowhere.safetensors", "mnt"], saying: "'nowhere.safetensors'")

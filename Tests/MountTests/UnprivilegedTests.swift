@@ -149,6 +149,28 @@ extension MountTests {
       }
     }
 
+    @Test(
+      "With allow_other, a warning names a source that only its owner may read, as safetensors 0.8 writes files"
+    )
+    func closedSource() async throws {
+      let files = try TemporaryDirectory()
+      let path = try files.write("m.safetensors", Self.model)
+      let mountPoint = try files.makeDirectory("mnt")
+      defer { _ = unsafe umount2("\(mountPoint)", Int32(MNT_DETACH)) }
+      let cases: [(mode: mode_t, options: String, isSaid: Bool)] = [
+        (0o600, "allow_other", true), (0o640, "allow_other", true), (0o644, "allow_other", false),
+        (0o600, "allow_other,umask=022", false), (0o600, "ro", false),
+      ]
+      for (mode, options, isSaid) in cases {
+        try #require(unsafe chmod("\(path)", mode) == 0)
+        let outcome = try await Command.stmount(["-o", options, "\(path)", "\(mountPoint)"])
+        #expect(outcome.status == 0)
+        #expect(outcome.errorLines.count == (isSaid ? 1 : 0), "\(mode) \(options): \(outcome.error)")
+        #expect(outcome.error.contains("allow_other shows other users nothing of '\(path)'") == isSaid)
+        try await Command.output(of: "umount", "\(mountPoint)")
+      }
+    }
+
     @Test("With allow_other the source's owner and mode decide who reads")
     func modesDecide() async throws {
       let files = try TemporaryDirectory()

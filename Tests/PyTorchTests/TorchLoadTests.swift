@@ -57,6 +57,20 @@ import Testing
       try shapes(.call(.global("collections", "deque"), [.list([a, b]), .int(9)])) == ["0": [2], "1": [3]])
   }
 
+  @Test("A deque keeps the last items up to its maxlen, of those that it is made of and those that are added")
+  func limits() throws {
+    func deque(_ items: [PickledValue], _ limit: PickledValue, adding more: [PickledValue] = [])
+      -> PickledValue
+    {
+      let made = PickledValue.call(.global("collections", "deque"), [.list(items), limit])
+      return .raw(made.opcodes + [0x28] + more.flatMap(\.opcodes) + [0x65])
+    }
+    #expect(try shapes(deque([a, b], .int(1))) == ["0": [3]])
+    #expect(try shapes(deque([a], .int(2), adding: [a, b])) == ["0": [2], "1": [3]])
+    #expect(try shapes(deque([a], .int(0), adding: [b])) == [:])
+    #expect(try shapes(deque([a], .none, adding: [b])) == ["0": [2], "1": [3]])
+  }
+
   private func metadata(_ entries: [(PickledValue, PickledValue)]) -> PickledValue {
     .call(
       .global("torch._utils", "_rebuild_tensor_v2"),

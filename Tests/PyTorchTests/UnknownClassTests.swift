@@ -57,6 +57,8 @@ import Testing
     #expect(
       try names(.state(object(), .tuple([.dictionary(["d": a]), .dictionary(["s": b])]))) == ["d", "s"])
     #expect(try names(.state(object(), .tuple([.int(1), .none, a]))) == ["2"])
+    #expect(
+      try names(.state(object(), .list([.dictionary(["d": a]), .dictionary(["s": b])]))) == ["0.d", "1.s"])
     #expect(try names(.dictionary(["x": .state(object(), a)])) == ["x"])
     #expect(try names(.state(.state(object(), .dictionary(["p": a])), .dictionary(["q": b]))) == ["p", "q"])
   }

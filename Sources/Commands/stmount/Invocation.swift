@@ -134,7 +134,7 @@ struct Invocation: Sendable {
   /// safetensors 0.8 writes files with mode 0600.
   private func warnOfModes(_ collection: ModelCollection) {
     guard options.allowOther, options.umask == nil else { return }
-    let files = collection.components.flatMap(\.model.shards).map(\.file)
+    let files = collection.components.flatMap(\.model.storedShards).map(\.file)
     let closed = files.filter { !$0.status.permissions.contains(.otherRead) }
     guard let first = closed.first else { return }
     let others = closed.count == 1 ? "" : " and \(closed.count - 1) more"

@@ -9,17 +9,23 @@ struct DistributedMetadata {
   struct Chunk {
     let name: TensorName
     /// The index of its first element in the whole.
-    let start: [UInt64]
+    private(set) var start: [UInt64]
     let shape: [UInt64]
     /// The file below the checkpoint's directory.
     let file: [UInt8]
     let range: Range<UInt64>
+
+    /// Counts elements along the last dimension in place of PyTorch's float4_e2m1fn_x2, which are pairs; false where there is
+    /// no such dimension or number.
+    mutating func unpack() -> Bool { DistributedMetadata.unpack(&start) }
   }
 
   private(set) var chunks: [Chunk] = []
   /// The tensors' whole shapes.
   private(set) var shapes: [TensorName: [UInt64]] = [:]
   private(set) var unknownGlobals: [[UInt8]] = []
+  /// The tensors whose shapes count elements and no longer pairs.
+  private var unpacked: Set<TensorName> = []
 
   private struct Key: Hashable {
     var name: ArraySlice<UInt8>
@@ -82,6 +88,24 @@ struct DistributedMetadata {
           Chunk(name: tensor, start: start, shape: shape, file: Array(file), range: offset..<end))
       }
     }
+  }
+
+  /// Counts elements in the whole shape of a tensor of pairs, as ``Chunk/unpack()``.
+  mutating func unpackShape(of name: TensorName, _ path: FilePath) throws(ModelError) {
+    guard unpacked.insert(name).inserted, var shape = shapes[name] else { return }
+    guard Self.unpack(&shape) else {
+      throw ModelError(
+        .malformed, path,
+        "tensor \(name) of the distributed checkpoint (DCP) has a shape whose size does not fit in 64 bits")
+    }
+    shapes[name] = shape
+  }
+
+  private static func unpack(_ numbers: inout [UInt64]) -> Bool {
+    guard let last = numbers.indices.last else { return false }
+    let (count, overflow) = numbers[last].multipliedReportingOverflow(by: 2)
+    numbers[last] = count
+    return !overflow
   }
 
   private static func numbers(_ value: Pickle.Value?, _ pickle: Pickle) -> [UInt64]? {

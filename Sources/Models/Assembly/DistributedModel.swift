@@ -23,14 +23,17 @@ extension Model {
     let chosen = metadata.chunks.filter { isChosen($0.name) }
     var shards: [Shard] = []
     var slices: [Assembler.Slice] = []
+    let boundary = try SourceBoundary(path)
     for (file, chunks) in Dictionary(grouping: chosen, by: \.file).sorted(by: {
       compareBytes($0.key[...], $1.key[...]) < 0
     }) {
       let chunks = chunks.sorted { $0.name < $1.name }
+      try boundary.check(path.pushing(FilePath(bytes: file)))
       let shard = try DistributedFile(opening: path.pushing(FilePath(bytes: file)), chunks)
       for (index, chunk) in shard.chunks.enumerated() {
         let place = Place(shard: Int32(shards.count), index: Int32(index))
         slices.append(Assembler.Slice(name: chunk.name, place: place, start: chunk.start))
+        if shard.header[index].dtype == .f4 { try metadata.unpackShape(of: chunk.name, path) }
       }
       shards.append(
         Shard(
@@ -68,15 +71,25 @@ private struct DistributedFile {
     var text: [UInt8] = []
     var dimensions: [UInt64] = []
     var records: [Header.Record] = []
-    for chunk in all {
+    for var chunk in all {
       let tensor = try Self.tensor(chunk, file, path)
-      guard let dtype = DType(tensor.type), dtype != .f4 else {
-        omitted.append(
-          OmittedTensor(name: chunk.name, reason: "is \(tensor.type.rawValue), which has no name in slices"))
-        continue
-      }
       guard tensor.shape.elementsEqual(chunk.shape) else {
         throw Self.problem(chunk, path, "has another shape than .metadata says")
+      }
+      guard let dtype = DType(tensor.type) else {
+        omitted.append(
+          OmittedTensor(
+            name: chunk.name, reason: "is \(tensor.type.rawValue), which safetensors does not support"))
+        continue
+      }
+      var numbers = Array(tensor.shape) + (tensor.isContiguous ? [] : Array(tensor.strides))
+      if dtype == .f4 {
+        guard let unpacked = Header.unpacked(tensor), chunk.unpack() else {
+          omitted.append(
+            OmittedTensor(name: chunk.name, reason: "holds pairs of elements that do not follow each other"))
+          continue
+        }
+        numbers = unpacked
       }
       guard let nameStart = UInt32(exactly: text.count), let shapeStart = UInt32(exactly: dimensions.count)
       else {
@@ -90,8 +103,7 @@ private struct DistributedFile {
           begin: chunk.range.lowerBound + tensor.range.lowerBound,
           end: chunk.range.lowerBound + tensor.range.upperBound))
       text += chunk.name.utf8
-      dimensions += tensor.shape
-      if !tensor.isContiguous { dimensions += tensor.strides }
+      dimensions += numbers
       chunks.append(chunk)
     }
     header = Header(

@@ -30,10 +30,10 @@ package final class RootDirectory: Sendable {
   /// Opens a file, each component of its path by itself: openat(2) with O_NOFOLLOW.
   package func open(_ relative: [UInt8]) throws(ModelError) -> SourceFile {
     let full = path.pushing(FilePath(bytes: relative))
-    guard Self.contains(relative[...]) else {
+    let components = relative.split(separator: UInt8(ascii: "/")).map { FilePath(bytes: $0) }
+    guard Self.contains(relative[...]), let name = components.last else {
       throw ModelError(.malformed, full, "it is not the path of a file below \(path.printable)")
     }
-    let components = relative.split(separator: UInt8(ascii: "/")).map { FilePath(bytes: $0) }
     var directory = descriptor
     defer { if directory != descriptor { try? directory.close() } }
     for component in components.dropLast() {
@@ -41,7 +41,6 @@ package final class RootDirectory: Sendable {
       if directory != descriptor { try? directory.close() }
       directory = next
     }
-    guard let name = components.last else { throw ModelError(.malformed, full, "it has no name") }
     return try SourceFile(adopting: try openFile(name, in: directory, full), openedBy: full)
   }
 

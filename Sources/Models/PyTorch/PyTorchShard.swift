@@ -30,8 +30,11 @@ extension PyTorchFile {
 }
 
 extension Header {
-  /// The header of a file of PyTorch: its tensors, and those that this format has no place for.
-  static func pyTorch(_ file: PyTorchFile, _ path: FilePath) throws(ModelError) -> (Header, [OmittedTensor]) {
+  /// The header of a file of PyTorch: its tensors, and those that this format has no place for; and what a person should
+  /// know, safe to print.
+  static func pyTorch(_ file: PyTorchFile, _ path: FilePath) throws(ModelError)
+    -> (Header, [OmittedTensor], notes: [String])
+  {
     var omitted = OmittedTensor.list(of: file)
     var text: [UInt8] = []
     var dimensions: [UInt64] = []
@@ -68,52 +71,19 @@ extension Header {
       text += tensor.name
     }
     records.sort { compareBytes($0.name(in: text), $1.name(in: text)) < 0 }
+    guard let clashes = renameClashes(&records, &text, dimensions) else {
+      throw ModelError(.malformed, path, "its tensors' names and shapes are too long")
+    }
     let header = Header(
-      dataStart: 0, trailingBytes: file.trailingBytes, text: text, dimensions: dimensions,
-      records: withoutClashes(records, text, dimensions, &omitted), metadataRanges: [])
-    return (header, omitted.tensors)
-  }
-
-  /// The records without those of one name that are not the same tensor: which of them is meant would be a
-  /// guess.
-  private static func withoutClashes(
-    _ records: [Record], _ text: [UInt8], _ dimensions: [UInt64], _ omitted: inout OmittedTensor.List
-  ) -> [Record] {
-    func isSame(_ left: Record, _ right: Record) -> Bool {
-      func numbers(_ record: Record) -> ArraySlice<UInt64> {
-        let count = Int(record.shapeCount) * (record.isStrided ? 2 : 1)
-        return dimensions[Int(record.shapeStart)..<Int(record.shapeStart) + count]
-      }
-      return left.dtype == right.dtype && left.begin == right.begin && left.end == right.end
-        && left.shapeCount == right.shapeCount && left.isStrided == right.isStrided
-        && numbers(left) == numbers(right)
-    }
-    var kept: [Record] = []
-    kept.reserveCapacity(records.count)
-    var position = 0
-    while position < records.count {
-      let first = records[position]
-      let name = first.name(in: text)
-      var end = position + 1
-      var isClash = false
-      while end < records.count, records[end].name(in: text) == name {
-        if !isSame(first, records[end]) { isClash = true }
-        end += 1
-      }
-      if isClash {
-        omitted.append(name, "would name \(end - position) tensors, by keys such as 0 and '0'")
-      } else {
-        kept.append(first)
-      }
-      position = end
-    }
-    return kept
+      dataStart: 0, trailingBytes: file.trailingBytes, text: text, dimensions: dimensions, records: records,
+      metadataRanges: [])
+    return (header, omitted.tensors, NameClash.notes(of: clashes))
   }
 
   /// The shape, and the strides where there are any, of elements in place of the pairs that PyTorch's
   /// float4_e2m1fn_x2 has in a byte; nil where pairs do not come in a row. As in safetensors, the last
   /// dimension is the one that grows.
-  private static func unpacked(_ tensor: StoredTensor) -> [UInt64]? {
+  static func unpacked(_ tensor: StoredTensor) -> [UInt64]? {
     var (shape, strides) = (Array(tensor.shape), Array(tensor.strides))
     return unpack(&shape, &strides) ? shape + (tensor.isContiguous ? [] : strides) : nil
   }

@@ -12,8 +12,10 @@ enum Global: Equatable, Sendable {
   case tensorClass(ElementType)
   /// A class whose instances are dictionaries.
   case dictionary
-  /// `list`, `set` and `deque`, which copy what their first argument holds.
+  /// `list` and `set`, which copy what their first argument holds.
   case list
+  /// `deque`: as ``list``, with a greatest length as a second argument.
+  case deque
   /// `tuple`, `frozenset` and `torch.Size`: as ``list``, for good.
   case tuple
   /// A function that gives its first argument.

@@ -16,7 +16,7 @@ extension Global {
       add(.tensorClass(type), ["torch." + name.replacing("Storage", with: "Tensor")])
     }
     add(.dictionary, ["collections.OrderedDict", "collections.defaultdict", "collections.Counter"])
-    add(.list, ["collections.deque"])
+    add(.deque, ["collections.deque"])
     add(.tuple, ["torch.Size"])
     for name in ["intlist", "doublelist", "boollist", "tensorlist"] {
       add(.identity, ["torch.jit._pickle.build_\(name)"])

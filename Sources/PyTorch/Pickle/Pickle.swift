@@ -113,6 +113,8 @@ package struct Pickle: Sendable {
   var externals: [Value] = []
   /// The states of containers, which are attributes of their instances: rows of ``containers``, lists.
   var attributes: [UInt32: UInt32] = [:]
+  /// How many of its items a deque keeps, the last ones: `maxlen`, by rows of ``containers``.
+  var limits: [UInt32: Int] = [:]
   /// What the pickle describes.
   package var root = Value.none
   /// Where the pickle ends in ``bytes``, behind STOP; what follows is not looked at.

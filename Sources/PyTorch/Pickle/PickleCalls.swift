@@ -54,6 +54,15 @@ extension PickleMachine {
       }
     case .identity: return first(of: arguments) ?? Pickle.Value.none
     case .list: return try copy(first(of: arguments), as: .list, isEmpty: isNew)
+    case .deque:
+      let deque = try copy(first(of: arguments), as: .list, isEmpty: isNew)
+      // None is no limit.
+      if !isNew, case .container(let row)? = deque, pickle.containers[Int(arguments)].count == 2,
+        let limit = pickle.count(pickle.items(of: arguments)[1])
+      {
+        pickle.limits[row] = Int(clamping: limit)
+      }
+      return deque
     case .tuple: return try copy(first(of: arguments), as: .tuple, isEmpty: false)
     case .dictionary: return try copy(first(of: arguments), as: .dictionary, isEmpty: isNew)
     case .getattr:

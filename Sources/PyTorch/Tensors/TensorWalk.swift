@@ -127,7 +127,9 @@ struct TensorWalk {
     if pickle.containers[Int(row)].kind == .dictionary {
       return try visit(dictionary: row, depth: depth) || holds
     }
-    return try visit(items: pickle.items(of: row), depth: depth) || holds
+    var items = pickle.items(of: row)
+    if let limit = pickle.limits[row] { items.removeFirst(max(0, items.count - limit)) }
+    return try visit(items: items, depth: depth) || holds
   }
 
   private mutating func visit(items: [Pickle.Value], depth: Int) throws(FormatError) -> Bool {
@@ -185,10 +187,11 @@ struct TensorWalk {
     for state in pickle.items(of: row) {
       try step(1)
       var parts = [state]
-      if let pair = pickle.sequence(state), pair.count == 2,
-        pair.allSatisfy({ $0 == .none || isDictionary($0) })
+      if case .container(let row) = state, pickle.containers[Int(row)].kind == .tuple,
+        pickle.containers[Int(row)].count == 2
       {
-        parts = pair
+        let pair = pickle.items(of: row)
+        if pair.allSatisfy({ $0 == .none || isDictionary($0) }) { parts = pair }
       }
       for part in parts where try visit(part, depth: depth + 1) { holds = true }
     }

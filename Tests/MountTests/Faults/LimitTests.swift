@@ -57,6 +57,38 @@ extension MountTests {
         lines.count == 2 && !output.contains("mounted: 0") && !output.contains("failed: 0"), "\(output)")
     }
 
+    @Test("More shards than the soft limit of open files mount; more than the hard one are a message")
+    func manyShards() async throws {
+      let directory = try TemporaryDirectory()
+      let count = 1500
+      func digits(_ number: Int) -> String {
+        String(repeating: "0", count: 5 - String(number).count) + String(number)
+      }
+      for number in 1...count {
+        let bytes = [UInt8(number & 0xFF), UInt8(number >> 8)]
+        try directory.write(
+          "model/model-\(digits(number))-of-\(digits(count)).safetensors",
+          SafetensorsFile(.init("t\(number)", "U8", [2], data: bytes)))
+      }
+      let mountPoint = try directory.makeDirectory("mnt")
+      defer { _ = unsafe umount2("\(mountPoint)", Int32(MNT_DETACH)) }
+      func mount(_ limits: String) async throws -> Outcome {
+        let script = "\(limits) && exec \"$@\""
+        return try await Command.run(
+          "sh", ["-c", script, "sh", "\(try Machine.stmount)", "\(directory.path)/model", "\(mountPoint)"])
+      }
+      let outcome = try await mount("ulimit -S -n 1024")
+      #expect(outcome.status == 0 && outcome.error.isEmpty, "\(outcome.error)")
+      for number in [1, 1024, count] {
+        let bytes = try OpenFile(mountPoint.appending("t\(number)")).bytes()
+        #expect(bytes == [UInt8(number & 0xFF), UInt8(number >> 8)])
+      }
+      try await Command.output(of: "umount", "\(mountPoint)")
+      let refused = try await mount("ulimit -S -n 1024 && ulimit -H -n 1024")
+      #expect(refused.status == EX_OSERR && refused.errorLines.count == 1, "\(refused.error)")
+      #expect(refused.error.contains("raise the hard limit"))
+    }
+
     @Test("Where a user may have no more processes: a mount, or one line")
     func processes() async throws {
       let space = try PrivateNamespace(model: Self.model)

@@ -1,0 +1,108 @@
+internal import Safetensors
+
+/// A name that several tensors of a file of PyTorch have, by keys such as 0 and '0'.
+struct NameClash {
+  let name: [UInt8]
+  /// How many tensors there are of it.
+  let count: Int
+  /// What the first of them is called.
+  let first: [UInt8]
+
+  /// How many are named one by one.
+  private static let named = 10
+
+  /// Lines for a person; safe to print.
+  static func notes(of clashes: [NameClash]) -> [String] {
+    var lines = clashes.prefix(named).map { clash in
+      "\(clash.count) tensors have the name \(PrintableText.quoted(clash.name)), by keys such as 0 and '0'; shown as "
+        + "\(PrintableText.quoted(clash.first)) and so on"
+    }
+    if clashes.count > named {
+      lines.append("\(PrintableText.counted(clashes.count - named, "more name")) of several tensors each")
+    }
+    return lines
+  }
+}
+
+extension Header {
+  /// Gives tensors that share a name one of their own each, since it would be a guess which of them the name means: `NAME~1`,
+  /// `NAME~2` in the order of `records`. One tensor that is there twice is one.
+  ///
+  /// `records` are in the order of their names, and are so again. Nil where the names are too long together.
+  static func renameClashes(_ records: inout [Record], _ text: inout [UInt8], _ dimensions: [UInt64])
+    -> [NameClash]?
+  {
+    var clashes: [NameClash] = []
+    var kept: [Record] = []
+    kept.reserveCapacity(records.count)
+    var position = 0
+    while position < records.count {
+      let start = position
+      position += 1
+      while position < records.count, records[position].name(in: text) == records[start].name(in: text) {
+        position += 1
+      }
+      if position == start + 1 {
+        kept.append(records[start])
+        continue
+      }
+      var seen: Set<Identity> = []
+      let different = records[start..<position].filter {
+        seen.insert(Identity($0, dimensions)).inserted
+      }
+      if different.count == 1 {
+        kept += different
+        continue
+      }
+      let name = Array(records[start].name(in: text))
+      var number = 0
+      var first: [UInt8] = []
+      for var record in different {
+        var own: [UInt8]
+        repeat {
+          number += 1
+          own = name + Array("~\(number)".utf8)
+        } while contains(own[...], records, text)
+        guard let nameStart = UInt32(exactly: text.count), let nameCount = UInt32(exactly: own.count) else {
+          return nil
+        }
+        (record.nameStart, record.nameCount) = (nameStart, nameCount)
+        text += own
+        kept.append(record)
+        if first.isEmpty { first = own }
+      }
+      clashes.append(NameClash(name: name, count: different.count, first: first))
+    }
+    if !clashes.isEmpty { kept.sort { compareBytes($0.name(in: text), $1.name(in: text)) < 0 } }
+    records = kept
+    return clashes
+  }
+
+  /// Whether one of the records, which are in the order of their names, has this one.
+  private static func contains(_ name: ArraySlice<UInt8>, _ records: [Record], _ text: [UInt8]) -> Bool {
+    var low = 0
+    var high = records.count
+    while low < high {
+      let middle = (low + high) / 2
+      if compareBytes(records[middle].name(in: text), name) < 0 { low = middle + 1 } else { high = middle }
+    }
+    return low < records.count && records[low].name(in: text) == name
+  }
+}
+
+/// What makes a tensor the same as another one.
+private struct Identity: Hashable {
+  private let dtype: DType
+  private let bytes: Range<UInt64>
+  /// The shape, and the strides where they are not those of rows.
+  private let numbers: ArraySlice<UInt64>
+  private let rank: UInt32
+
+  init(_ record: Header.Record, _ dimensions: [UInt64]) {
+    dtype = record.dtype
+    bytes = record.begin..<record.end
+    rank = record.shapeCount
+    let count = Int(record.shapeCount) * (record.isStrided ? 2 : 1)
+    numbers = dimensions[Int(record.shapeStart)..<Int(record.shapeStart) + count]
+  }
+}

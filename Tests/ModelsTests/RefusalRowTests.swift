@@ -1,0 +1,184 @@
+import SystemPackage
+import Testing
+
+@testable import Models
+@testable import PyTorch
+@testable import Safetensors
+
+/// docs/TROUBLESHOOTING.md has a row for each refusal of a source.
+@Suite("Rows of docs/TROUBLESHOOTING.md") struct RefusalRowTests {
+  private static let repository = FilePath(#filePath).removingLastComponent().removingLastComponent()
+    .removingLastComponent()
+
+  private static func text(_ path: FilePath) throws -> String {
+    let file = try SourceFile(opening: path)
+    return String(decoding: try file.read(from: 0, count: Int(file.size)), as: UTF8.self)
+  }
+
+  /// The messages of the tables, each as the words that are fixed in it.
+  private static func rows() throws -> [[Substring]] {
+    var rows: [[Substring]] = []
+    for row in try text(repository.appending("docs/TROUBLESHOOTING.md")).split(separator: "\n") {
+      guard row.hasPrefix("| `"), let cell = row.split(separator: " | ", maxSplits: 1).first else { continue }
+      // Between every other two backquotes.
+      let parts = cell.split(separator: "`", omittingEmptySubsequences: false)
+      for index in stride(from: 1, to: parts.count, by: 2) {
+        let words = parts[index].split(separator: "…").map { $0.trimming(" ':") }.filter { !$0.isEmpty }
+        if !words.isEmpty { rows.append(words) }
+      }
+    }
+    return rows
+  }
+
+  private static func expectRow(_ message: String, _ rows: [[Substring]]) {
+    let isThere = rows.contains { words in
+      var rest = message[...]
+      for word in words {
+        guard let range = rest.firstRange(of: word) else { return false }
+        rest = rest[range.upperBound...]
+      }
+      return true
+    }
+    #expect(isThere, "\(message)")
+  }
+
+  @Test("What is wrong with a header, or what a file is in place of a model, has a row")
+  func headers() throws {
+    let rows = try Self.rows()
+    let name = TensorName(utf8: Array("w".utf8)[...])
+    let errors: [HeaderError] = [
+      .headerTooSmall(fileSize: 1), .headerTooLarge(length: 1 << 40),
+      .invalidHeaderLength(length: 100, fileSize: 10), .invalidHeader(offset: 8),
+      .invalidHeaderDeserialization(offset: 8, problem: "x", tensor: name),
+      .duplicateTensor(offset: 8, tensor: name), .duplicateMetadataKey(offset: 8, key: name),
+      .invalidOffset(offset: 8, tensor: name, begin: 1, end: 2, expected: 0),
+      .invalidOffset(offset: 8, tensor: name, begin: 1, end: 2, expected: 3),
+      .invalidOffset(offset: 8, tensor: name, begin: 2, end: 1, expected: 2),
+      .validationOverflow(offset: 8, tensor: name), .misalignedSlice(offset: 8, tensor: name, bits: 4),
+      .tensorInvalidInfo(offset: 8, tensor: name, declared: 1, computed: 2),
+      .metadataIncompleteBuffer(expected: 9, fileSize: 8),
+      .metadataIncompleteBuffer(expected: 8, fileSize: 9),
+      .metadataIncompleteBuffer(expected: nil, fileSize: 8),
+    ]
+    for error in errors + ForeignFormat.allCases.map({ .foreignFormat($0) }) {
+      Self.expectRow(error.description, rows)
+    }
+  }
+
+  @Test("What is wrong with a file of PyTorch has a row")
+  func pyTorch() throws {
+    let rows = try Self.rows()
+    let name = Array("n".utf8)
+    let problems: [FormatError.Problem] = [
+      .noPickle, .foreign(.package), .foreign(.exported), .foreign(.oldTorchScript),
+      .global(name: name, isCalled: true), .global(name: name, isCalled: false), .compressed(entry: name),
+      .opcode(0x82), .malformed(.file, "x"), .malformed(.entry(name), "x"), .malformed(.pickle, "x"),
+      .truncated,
+      .trailing(count: 1), .trailing(count: 2), .bigEndian,
+    ]
+    for problem in problems { Self.expectRow(FormatError(at: 1, problem).clause, rows) }
+    // What a problem is about comes before it.
+    let subjects: KeyValuePairs<String, String> = [
+      ".malformed(.file, ": "the file is broken: ", ".malformed(.entry(": "entry … of the archive ",
+      ".malformed(.storage(": "storage … ", ".malformed(.tensor(": "tensor … ",
+      "throw error(row, ": "tensor … ",
+    ]
+    var count = 0
+    for path in try Self.sources(below: Self.repository.appending("Sources/PyTorch")) {
+      let source = try Self.text(path)
+      for (call, subject) in subjects {
+        for message in source.literals(after: call) {
+          Self.expectRow(subject + message, rows)
+          count += 1
+        }
+      }
+    }
+    #expect(count > 20)
+  }
+
+  @Test("Every message with which a model is refused has a row")
+  func models() throws {
+    let rows = try Self.rows()
+    var count = 0
+    for path in try Self.sources(below: Self.repository.appending("Sources/Models")) {
+      for kind in ["malformed", "noSource"] {
+        for message in try Self.text(path).literals(after: "ModelError(.\(kind), ") {
+          // Of a message that is computed somewhere else nothing is left.
+          if message.allSatisfy({ " …:;".contains($0) }) { continue }
+          Self.expectRow(message, rows)
+          count += 1
+        }
+      }
+    }
+    #expect(count > 30)
+  }
+
+  private static func sources(below directory: FilePath) throws -> [FilePath] {
+    try directory.entries().flatMap { name -> [FilePath] in
+      let path = directory.pushing(FilePath(bytes: name))
+      if try Stat(path).type == .directory { return try sources(below: path) }
+      return name.hasSuffix(ignoringCase: ".swift") ? [path] : []
+    }
+  }
+}
+
+extension String {
+  /// The texts of the calls that begin like `start`, which ends in their first arguments: the literals in them as one, with
+  /// "…" for what is computed.
+  fileprivate func literals(after start: String) -> [String] {
+    // Calls may stand in several lines.
+    let source = split(whereSeparator: { " \n".contains($0) }).joined(separator: " ").replacing(
+      "( .", with: "(.")
+    let depth = start.count { $0 == "(" }
+    return source.ranges(of: start).map { source[$0.upperBound...].firstLiterals(depth) }
+      .filter { !$0.isEmpty }
+  }
+}
+
+extension Substring {
+  fileprivate func trimming(_ set: String) -> Substring {
+    var text = drop { set.contains($0) }
+    while let last = text.last, set.contains(last) { text.removeLast() }
+    return text
+  }
+
+  /// The literals up to the end of as many parentheses as have been opened before.
+  fileprivate func firstLiterals(_ opened: Int) -> String {
+    var (text, rest, depth) = ("", self, opened)
+    while depth > 0, let character = rest.popFirst() {
+      switch character {
+      case "(": depth += 1
+      case ")": depth -= 1
+      case "\"": text += rest.popLiteral()
+      default: break
+      }
+    }
+    return text
+  }
+
+  /// A literal whose first quotation mark is gone.
+  private mutating func popLiteral() -> String {
+    var text = ""
+    while let character = popFirst(), character != "\"" {
+      guard character == "\\", let escaped = popFirst() else {
+        text.append(character)
+        continue
+      }
+      guard escaped == "(" else {
+        text.append(escaped)
+        continue
+      }
+      text += "…"
+      var depth = 1
+      while depth > 0, let character = popFirst() {
+        switch character {
+        case "(": depth += 1
+        case ")": depth -= 1
+        case "\"": _ = popLiteral()
+        default: break
+        }
+      }
+    }
+    return text
+  }
+}
