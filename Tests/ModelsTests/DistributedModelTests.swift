@@ -48,11 +48,20 @@ import Testing
     #expect(!collection.warnings.contains { $0.contains("not known") })
   }
 
-  @Test("What each rank has described by itself is one checkpoint")
+  @Test("What each rank has described by itself is one checkpoint; what all of them have is there once")
   func ranks() throws {
-    try write([halves[0]], shapes: ["w": [2, 2]], metadata: "__0.metadata")
-    try write([halves[1]], shapes: ["w": [2, 2]], metadata: "__1.metadata")
-    #expect(try open().components[0].model.contents == ["w"])
+    for rank in 0..<2 {
+      let replicated = Chunk("r", start: [0], shape: [1], data: [9], file: "__\(rank)_0.distcp")
+      try write(
+        [halves[rank], replicated], shapes: ["w": [2, 2], "r": [1]], metadata: "__\(rank).metadata")
+    }
+    #expect(try open().components[0].model.contents == ["r", "w"])
+    // Twice in one file it is an error.
+    let twice = Chunk("r", start: [0], shape: [1], data: [9])
+    let alone = try TemporaryDirectory()
+    try DistributedCheckpoint([twice, twice], shapes: ["r": [1]]).write(to: alone)
+    let error = #expect(throws: ModelError.self) { try ModelCollection(opening: [alone.path]) }
+    #expect(error?.problem.contains("has slices that overlap") == true)
   }
 
   @Test("A file that is missing or was cut off, and .metadata that is missing, are errors that name it")

@@ -27,6 +27,15 @@ struct DistributedMetadata {
   /// The tensors whose shapes count elements and no longer pairs.
   private var unpacked: Set<TensorName> = []
 
+  /// The slices of the files that have been read: each rank's own metadata lists replicated tensors, too.
+  private var known: Set<Box> = []
+
+  private struct Box: Hashable {
+    var name: TensorName
+    var start: [UInt64]
+    var shape: [UInt64]
+  }
+
   private struct Key: Hashable {
     var name: ArraySlice<UInt8>
     var start: [UInt64]
@@ -53,6 +62,8 @@ struct DistributedMetadata {
       else { continue }
       places[Key(name: name, start: start)] = value
     }
+    // Of one file's own, two of one place overlap.
+    let earlier = known
     for (key, value) in tensors {
       // What is no tensor has no size.
       guard let name = pickle.string(key),
@@ -84,6 +95,9 @@ struct DistributedMetadata {
         guard !overflow, RootDirectory.contains(file) else {
           throw refuse("has a slice outside of the checkpoint")
         }
+        let box = Box(name: tensor, start: start, shape: shape)
+        known.insert(box)
+        if earlier.contains(box) { continue }
         self.chunks.append(
           Chunk(name: tensor, start: start, shape: shape, file: Array(file), range: offset..<end))
       }
