@@ -7,6 +7,10 @@ import tempfile
 import time
 
 
+# What daemons and readers are started with: see --realtime.
+PREFIX = []
+
+
 class Failure(Exception):
     """Something that ends one row, or the run, with one sentence."""
 
@@ -60,7 +64,7 @@ class Mount(Place):
         device = os.stat(self.directory).st_dev
         self.log = tempfile.TemporaryFile()
         self.daemon = subprocess.Popen(
-            column.command(model, self.directory, True), stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+            [*PREFIX, *column.command(model, self.directory, True)], stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.pid = self.daemon.pid
         self.read_ahead = None
         deadline = time.monotonic() + 120

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 
+import mounts
 import tools
 from mounts import Failure, unmount
 
@@ -30,7 +31,7 @@ def reader(bench, mount, mode, indices, state, *options):
     with open(listing, "w") as file:
         for piece in places(indices):
             file.write("%s\t%d\t%d\n" % piece)
-    command = [bench.reader, mode, *map(str, options)]
+    command = [*mounts.PREFIX, bench.reader, mode, *map(str, options)]
     if state:
         command += ["-s", state]
     if not mount.is_plain:

@@ -89,21 +89,6 @@ static inline ssize_t stmount_read_cached(int file, void *buffer, size_t length,
   return syscall(SYS_preadv2, file, &target, 1, offset, 0, nowait);
 }
 
-// Moves bytes of a file into a pipe without copying them: splice(2), which needs _GNU_SOURCE. Waits for the disk, but not
-// for room in the pipe.
-static inline ssize_t stmount_splice(int file, off_t offset, int pipe, size_t length) {
-  const unsigned nonblock = 2;  // SPLICE_F_NONBLOCK
-  return syscall(SYS_splice, file, &offset, pipe, NULL, length, nonblock);
-}
-
-// F_SETPIPE_SZ, which needs _GNU_SOURCE too. Returns the size that the pipe has then, or -1.
-static inline int stmount_set_pipe_size(int pipe, int size) { return fcntl(pipe, 1031, size); }
-
-static inline int stmount_pipe_is_empty(int pipe) {
-  int count = 0;
-  return ioctl(pipe, FIONREAD, &count) == 0 && count == 0;
-}
-
 // Copies bytes of a file to where another one is to be written next: copy_file_range(2), declared with _GNU_SOURCE alone.
 ssize_t copy_file_range(int, off_t *, int, off_t *, size_t, unsigned);
 static inline ssize_t stmount_copy_range(int source, off_t offset, int target, size_t length) {

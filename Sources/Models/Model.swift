@@ -32,6 +32,16 @@ package struct Model: Sendable {
   /// The name of the tensor at `place`.
   package func name(at place: Place) -> TensorName { shard(at: place).header.name(at: Int(place.index)) }
 
+  /// Where the bytes of the tensor at `place` are, if they are in a file one after the other.
+  package func storedRange(at place: Place) -> FileRange? {
+    let shard = Int(place.shard)
+    guard shards[shard].isStored, let range = shards[shard].header.contiguousRange(at: Int(place.index))
+    else {
+      return nil
+    }
+    return FileRange(range, of: shards[shard].file)
+  }
+
   /// The tensors that the sources name and the model does not show; a conversion without them would lose
   /// something.
   package let omitted: [OmittedTensor]

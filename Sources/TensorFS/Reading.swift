@@ -7,9 +7,17 @@ internal import TensorFiles
 extension TensorFileSystem {
   /// Finds the file's layout, and answers with the part of it that is asked for.
   package func read(_ file: InodeNumber, at offset: UInt64, count: Int) throws(Errno) -> ReadAnswer {
-    let place = try place(file)
-    guard let layout = layout(of: place) else {
-      throw tree.node(place).kind == .directory ? .isDirectory : .noSuchFileOrDirectory
+    let entry = try entry(file)
+    // What nearly every read asks for, without making a layout.
+    if let stored = fileTree.storedRange(of: entry) {
+      let start = min(offset, stored.byteCount)
+      let part = stored.part(start..<start + min(UInt64(max(0, count)), stored.byteCount - start))
+      if part.range.isEmpty { return .bytes([]) }
+      readAhead.noteRead(part.range, of: stored.range, in: part.file)
+      return .source(served(part.file), part.range)
+    }
+    guard let layout = layout(of: entry) else {
+      throw tree.node(entry).kind == .directory ? .isDirectory : .noSuchFileOrDirectory
     }
     let range = layout.clamp(offset, count)
     let parts = layout.parts(of: range)
@@ -17,7 +25,7 @@ extension TensorFileSystem {
     if parts.isEmpty { return .bytes([]) }
     if parts.count == 1 {
       switch parts[0].segment {
-      case .memory(let bytes) where tree.node(place).kind == .metadata:
+      case .memory(let bytes) where tree.node(entry).kind == .metadata:
         return .bytes(bytes.dropFirst(Int(range.lowerBound)).prefix(range.count))
       case .file(let source):
         return .source(served(source.file), source.part(parts[0].range).range)
@@ -26,16 +34,16 @@ extension TensorFileSystem {
     }
     let sources = layout.sources(of: range)
     // A view's header is not to be had of a source that has changed, either.
-    let files = sources.isEmpty ? files(of: layout, at: place) : Self.files(of: sources)
+    let files = sources.isEmpty ? files(of: layout, at: entry) : Self.files(of: sources)
     return .computed(
       count: range.count, from: files.map(served), reading: sources.map { ($0.file.descriptor, $0.range) }
     ) { target throws(Errno) in try layout.fill(&target, from: range.lowerBound) }
   }
 
   /// The files that a layout's bytes come from.
-  private func files(of layout: FileLayout, at place: ViewedTree.Place) -> [SourceFile] {
-    place.isModelFile
-      ? models[Int(tree.node(place).model)].storedShards.map(\.file)
+  private func files(of layout: FileLayout, at entry: ViewedTree.Entry) -> [SourceFile] {
+    entry.isModelFile
+      ? models[Int(tree.node(entry).model)].storedShards.map(\.file)
       : Self.files(of: layout.sources(of: 0..<layout.byteCount))
   }
 
@@ -46,18 +54,18 @@ extension TensorFileSystem {
   }
 
   /// What a file holds; nil for directories, and where the view does not have the file.
-  func layout(of place: ViewedTree.Place) -> FileLayout? {
-    if place.isModelFile { return layouts.model(place.inode) { fileTree.layout(of: place) } }
+  func layout(of entry: ViewedTree.Entry) -> FileLayout? {
+    if entry.isModelFile { return layouts.model(entry.inode) { fileTree.layout(of: entry) } }
     // Nothing is gained by keeping what is one segment.
-    if place.view.number == View.raw.number { return fileTree.layout(of: place) }
-    return layouts.layout(of: place.inode) { fileTree.layout(of: place) }
+    if entry.isRaw { return fileTree.layout(of: entry) }
+    return layouts.layout(of: entry.inode) { fileTree.layout(of: entry) }
   }
 
   /// The size of a file; nil for directories, and where the view does not have the file.
-  func size(of place: ViewedTree.Place) -> UInt64? {
-    let node = tree.node(place)
-    guard node.kind == .tensor, place.view.number == View.raw.number else {
-      return layout(of: place)?.byteCount
+  func size(of entry: ViewedTree.Entry) -> UInt64? {
+    let node = tree.node(entry)
+    guard node.kind == .tensor, entry.isRaw else {
+      return layout(of: entry)?.byteCount
     }
     // Of each file of a listing, without making a layout.
     let size = source(node).0.byteCount

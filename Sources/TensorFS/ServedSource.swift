@@ -44,7 +44,7 @@ extension TensorFileSystem {
       for (index, node) in tree.tree.nodes.enumerated() where Int(node.model) == model {
         if root == nil { root = index }
         guard node.kind == .tensor, shards[source(node).1.shard] else { continue }
-        for place in tree.places(of: index) { body(number(of: place)) }
+        for entry in tree.entries(of: index) { body(number(of: entry)) }
       }
       if let root, let whole = tree.modelFile(above: root) { body(number(of: whole)) }
     }

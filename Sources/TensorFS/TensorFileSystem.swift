@@ -73,16 +73,16 @@ package final class TensorFileSystem: FileSystem {
   /// the kernel asks for them where an NFS server has kept a file's number for longer than the kernel has.
   package func lookup(_ name: Span<UInt8>, in directory: InodeNumber) throws(Errno) -> Attributes? {
     if name.count <= 2, name.indices.allSatisfy({ name[$0] == UInt8(ascii: ".") }) {
-      let place = try place(directory)
-      return attributes(name.count == 1 ? place : tree.parent(of: place))
+      let entry = try entry(directory)
+      return attributes(name.count == 1 ? entry : tree.parent(of: entry))
     }
-    let parent = try directoryPlace(directory)
+    let parent = try directoryEntry(directory)
     return tree.child(name, of: parent).flatMap(attributes)
   }
 
   /// The source's attributes, with the size of what is in the file.
   package func attributes(of inode: InodeNumber) throws(Errno) -> Attributes {
-    guard let attributes = attributes(try place(inode)) else { throw .staleNFSFileHandle }
+    guard let attributes = attributes(try entry(inode)) else { throw .staleNFSFileHandle }
     return attributes
   }
 
@@ -90,15 +90,15 @@ package final class TensorFileSystem: FileSystem {
   package func list(_ directory: InodeNumber, from position: UInt64, into buffer: inout DirectoryBuffer)
     throws(Errno)
   {
-    let place = try directoryPlace(directory)
-    let node = tree.node(place)
+    let entry = try directoryEntry(directory)
+    let node = tree.node(entry)
     // "." and ".." at positions 0 and 1, then the children; what follows an entry is one further.
     for position in position..<max(position, UInt64(node.count) + 2) {
       let (entry, name) =
         switch position {
-        case 0: (place, Self.dot)
-        case 1: (tree.parent(of: place), Self.dotDot)
-        default: child(place.at(Int(node.first) + Int(position - 2)))
+        case 0: (entry, Self.dot)
+        case 1: (tree.parent(of: entry), Self.dotDot)
+        default: child(entry.at(Int(node.first) + Int(position - 2)))
         }
       // Not every file is in every view.
       guard let attributes = attributes(entry) else { continue }
@@ -109,46 +109,46 @@ package final class TensorFileSystem: FileSystem {
   private static let dot = Array(".".utf8)[...]
   private static let dotDot = Array("..".utf8)[...]
 
-  private func child(_ place: ViewedTree.Place) -> (ViewedTree.Place, ArraySlice<UInt8>) {
-    (place, tree.name(of: place))
+  private func child(_ entry: ViewedTree.Entry) -> (ViewedTree.Entry, ArraySlice<UInt8>) {
+    (entry, tree.name(of: entry))
   }
 
   /// The sum of all files, without views.
   package func statistics() -> Statistics { totals }
 
-  func place(_ inode: InodeNumber) throws(Errno) -> ViewedTree.Place {
-    guard let place = tree.place(inode: inode.number ^ tag) else { throw .staleNFSFileHandle }
-    return place
+  func entry(_ inode: InodeNumber) throws(Errno) -> ViewedTree.Entry {
+    guard let entry = tree.entry(inode: inode.number ^ tag) else { throw .staleNFSFileHandle }
+    return entry
   }
 
-  /// The number of a place.
-  func number(of place: ViewedTree.Place) -> InodeNumber { InodeNumber(number: place.inode | tag) }
+  /// The number of an entry.
+  func number(of entry: ViewedTree.Entry) -> InodeNumber { InodeNumber(number: entry.inode | tag) }
 
   /// The root directory.
   var root: InodeNumber { InodeNumber(number: InodeNumber.root.number | tag) }
 
   /// The name of a model's root directory, empty where the mount has one model; nil of any other inode.
   func modelName(root inode: InodeNumber) -> ArraySlice<UInt8>? {
-    guard let place = tree.place(inode: inode.number ^ tag), place.isModelRoot, tree.isModel(place.position)
+    guard let entry = tree.entry(inode: inode.number ^ tag), entry.isModelRoot, tree.isModel(entry.position)
     else { return nil }
-    return tree.name(of: place)
+    return tree.name(of: entry)
   }
 
-  private func directoryPlace(_ inode: InodeNumber) throws(Errno) -> ViewedTree.Place {
-    let place = try place(inode)
-    guard tree.node(place).kind == .directory, !place.isModelFile else { throw .notDirectory }
-    return place
+  private func directoryEntry(_ inode: InodeNumber) throws(Errno) -> ViewedTree.Entry {
+    let entry = try entry(inode)
+    guard tree.node(entry).kind == .directory, !entry.isModelFile else { throw .notDirectory }
+    return entry
   }
 
-  /// The attributes of a place; nil where the view does not have the file.
-  private func attributes(_ place: ViewedTree.Place) -> Attributes? {
-    let node = tree.node(place)
+  /// The attributes of an entry; nil where the view does not have the file.
+  private func attributes(_ entry: ViewedTree.Entry) -> Attributes? {
+    let node = tree.node(entry)
     var attributes: Attributes
-    if node.kind == .directory, !place.isModelFile {
+    if node.kind == .directory, !entry.isModelFile {
       attributes = directoryAttributes[min(Int(node.model), models.count)]
       attributes.linkCount = UInt64(node.directories) + 2
     } else {
-      guard let size = size(of: place) else { return nil }
+      guard let size = size(of: entry) else { return nil }
       if node.kind == .tensor {
         let (_, shard) = source(node)
         attributes = fileAttributes[shard.model][shard.shard]
@@ -159,7 +159,7 @@ package final class TensorFileSystem: FileSystem {
     }
     // Without the page cache every read is a request, and few large ones are best.
     if isDirect { attributes.ioSize = 1 << 20 }
-    attributes.inode = number(of: place)
+    attributes.inode = number(of: entry)
     return attributes
   }
 
@@ -170,7 +170,7 @@ package final class TensorFileSystem: FileSystem {
 
   /// What metadata.json says of a tensor.
   package func extendedAttribute(_ name: [UInt8], of inode: InodeNumber) throws(Errno) -> [UInt8] {
-    let node = tree.node(try place(inode))
+    let node = tree.node(try entry(inode))
     guard node.kind == .tensor else { throw .noData }
     let (tensor, shard) = source(node)
     guard let value = ExtendedAttributes.value(of: name, tensor, models[shard.model].shards[shard.shard])
@@ -180,7 +180,7 @@ package final class TensorFileSystem: FileSystem {
 
   /// Those of a tensor; directories and metadata.json have none.
   package func extendedAttributeNames(of inode: InodeNumber) throws(Errno) -> [[UInt8]] {
-    let node = tree.node(try place(inode))
+    let node = tree.node(try entry(inode))
     guard node.kind == .tensor else { return [] }
     let (tensor, shard) = source(node)
     return ExtendedAttributes.names(of: tensor, models[shard.model].shards[shard.shard])

@@ -44,16 +44,23 @@ private final class ManualClock {
 @Suite("Back-off of polling") struct BackOffTests {
   private var backOff = BackOff()
 
-  @Test("It doubles with each failure, up to 256 requests")
-  mutating func grow() {
-    for requests in [2, 4, 8, 16, 32, 64, 128, 256, 256] { #expect(backOff.grow() == requests) }
+  @Test("It doubles with each poll in vain, up to 256 requests")
+  mutating func vain() {
+    for requests in [4, 8, 16, 32, 64, 128, 256, 256] { #expect(backOff.double() == requests) }
   }
 
-  @Test("Each success takes one request off, down to none")
+  @Test("Requests that overlap add 4")
+  mutating func overlap() {
+    for requests in [4, 8, 12] { #expect(backOff.grow() == requests) }
+    for _ in 0..<100 { _ = backOff.grow() }
+    #expect(backOff.grow() == 256)
+  }
+
+  @Test("Each success takes 8 off, down to none")
   mutating func shrink() {
-    for _ in 0..<5 { _ = backOff.grow() }
+    for _ in 0..<6 { _ = backOff.double() }
     for _ in 0..<10 { backOff.shrink() }
-    #expect(backOff.grow() == 44)
+    #expect(backOff.grow() == 52)
     for _ in 0..<100 { backOff.shrink() }
     #expect(backOff == BackOff())
   }

@@ -61,7 +61,7 @@ private final class OtherWorker: Sendable {
   /// One request; true if the worker still receives alone after its answer.
   private func answer(anotherWaits: Bool = false, nextIsFound: Bool = true) -> Bool {
     receiver.wait()
-    receiver.receive { anotherWaits }
+    receiver.begin { anotherWaits }
     receiver.poll { nextIsFound }
     return receiver.isHeld
   }
@@ -78,7 +78,7 @@ private final class OtherWorker: Sendable {
   @Test("A worker that passes on lets others receive before it has answered")
   func passedOn() throws {
     receiver.wait()
-    receiver.receive { false }
+    receiver.begin { false }
     let other = OtherWorker(of: receiver)
     #expect(try !other.isReceiving)
     receiver.passOn()
@@ -103,19 +103,36 @@ private final class OtherWorker: Sendable {
   @Test("A request that waits behind the one received lets others receive")
   func overlap() throws {
     receiver.wait()
-    receiver.receive { true }
+    receiver.begin { true }
     #expect(!receiver.isHeld)
     let other = OtherWorker(of: receiver)
     other.join()
   }
 
-  @Test("After polling in vain all workers receive: 2 requests, then 4, then 8")
+  @Test("After polling in vain all workers receive: 4 requests, then 8, then 16")
   func backOff() {
-    for requests in [2, 4, 8] {
+    for requests in [4, 8, 16] {
       #expect(!answer(nextIsFound: false))
       for _ in 0..<requests { #expect(!answer()) }
     }
     #expect(answer())
+    receiver.release()
+  }
+
+  @Test("A worker does not poll while another one is still receiving, since that one gets the request")
+  func notAlone() {
+    receiver.wait()
+    // Whoever was let in once comes back later.
+    let received = receiver.receive {
+      receiver.begin { false }
+      receiver.poll {
+        Issue.record("it polls")
+        return false
+      }
+      return 1
+    }
+    #expect(received == 1)
+    #expect(receiver.isHeld)
     receiver.release()
   }
 
@@ -124,7 +141,7 @@ private final class OtherWorker: Sendable {
     receiver.wait()
     // Both others wait, and each lets the next one in as soon as it has received.
     let others = (0..<2).map { _ in
-      OtherWorker(of: receiver) { [receiver] in receiver.receive { false } }
+      OtherWorker(of: receiver) { [receiver] in receiver.begin { false } }
     }
     for other in others { #expect(try !other.isReceiving) }
     receiver.passOn()

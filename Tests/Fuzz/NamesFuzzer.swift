@@ -82,25 +82,25 @@ enum NamesFuzzer: FuzzTarget {
   private static func checkNames(_ tree: ViewedTree, _ view: View) {
     for (position, node) in tree.tree.nodes.enumerated().dropFirst()
     where node.kind != .metadata || view.number == View.raw.number {
-      let place = ViewedTree.Place(position: position, view: view, isInComponent: false)
-      let name = Array(tree.name(of: place))
+      let entry = ViewedTree.Entry(position: position, view: view, isInComponent: false)
+      let name = Array(tree.name(of: entry))
       let shown = PrintableText.quoted(name)
       require((1...255).contains(name.count), "\(shown) is too short or too long")
       require(!name.elementsEqual(".".utf8) && !name.elementsEqual("..".utf8), "a file is called \(shown)")
       require(
         !name.contains(UInt8(ascii: "/")) && name.allSatisfy { $0 >= 0x20 && $0 != 0x7F }, "as \(shown)")
       require(String(validating: name, as: UTF8.self) != nil, "\(shown) is not UTF-8")
-      let parent = tree.parent(of: place)
+      let parent = tree.parent(of: entry)
       let found = tree.child(
         name.span, of: view.number == View.raw.number ? parent : parent.at(Int(node.parent), view))
       require(
         found?.position == position, "\(shown) leads to another node in the view of number \(view.number)")
-      require(tree.place(inode: place.inode)?.position == position, "\(shown) has another's inode")
+      require(tree.entry(inode: entry.inode)?.position == position, "\(shown) has another's inode")
     }
   }
 }
 
-extension ViewedTree.Place {
+extension ViewedTree.Entry {
   /// A directory in a view, also where that is the view's own.
   fileprivate func at(_ position: Int, _ view: View) -> Self {
     Self(position: position, view: view, isInComponent: false)
@@ -122,7 +122,7 @@ extension ViewedTree {
     var position = position
     while position != 0 {
       components.append(
-        Array(name(of: Place(position: position, view: view, isInComponent: false))))
+        Array(name(of: Entry(position: position, view: view, isInComponent: false))))
       position = Int(tree.nodes[position].parent)
     }
     return Array(components.reversed().joined(separator: [UInt8(ascii: "/")]))

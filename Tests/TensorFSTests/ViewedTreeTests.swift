@@ -6,7 +6,7 @@ import Testing
 @testable import FUSE
 @testable import Linux
 @testable import Models
-@testable import Safetensors
+import Safetensors
 @testable import TensorFiles
 @testable import TensorFS
 
@@ -54,25 +54,25 @@ import Testing
       [("rank0.safetensors", Self.file), ("rank1.safetensors", Self.file)], asDirectory: true)
     let tree = try ViewedTree(sample.tree, models: sample.collection.components.map(\.model))
     var seen: Set<UInt64> = []
-    func visit(_ place: ViewedTree.Place) throws {
-      #expect(seen.insert(place.inode).inserted, "\(place) has the inode number of another")
-      #expect(tree.place(inode: place.inode)?.inode == place.inode)
-      let node = tree.node(place)
+    func visit(_ entry: ViewedTree.Entry) throws {
+      #expect(seen.insert(entry.inode).inserted, "\(entry) has the inode number of another")
+      #expect(tree.entry(inode: entry.inode)?.inode == entry.inode)
+      let node = tree.node(entry)
       guard node.kind == .directory else { return }
       for position in Int(node.first)..<Int(node.first) + Int(node.count) {
-        let child = place.at(position)
-        #expect(tree.parent(of: child).inode == place.inode)
-        #expect(tree.child(tree.name(of: child).span, of: place)?.inode == child.inode)
+        let child = entry.at(position)
+        #expect(tree.parent(of: child).inode == entry.inode)
+        #expect(tree.child(tree.name(of: child).span, of: entry)?.inode == child.inode)
         try visit(child)
       }
       for view in View.inDirectories {
-        if let child = tree.child(view.directory.span, of: place) {
-          #expect(tree.parent(of: child).inode == place.inode)
+        if let child = tree.child(view.directory.span, of: entry) {
+          #expect(tree.parent(of: child).inode == entry.inode)
           try visit(child)
         }
       }
     }
-    try visit(try #require(tree.place(inode: 1)))
+    try visit(try #require(tree.entry(inode: 1)))
     // The tree, the mount's own views of it, and each rank's views of that rank.
     let rank = 6
     #expect(seen.count == (1 + 2 * rank) * 4 + 2 * rank * 3)

@@ -14,7 +14,7 @@ struct Selection {
     /// The path below the mount point.
     let path: [UInt8]
     /// Its place among the raw files.
-    let place: ViewedTree.Place
+    let place: ViewedTree.Entry
   }
 
   private let source: String

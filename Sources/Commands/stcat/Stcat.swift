@@ -74,7 +74,7 @@ struct Stcat: ParsableCommand {
     if form == .safetensors, entries.count > 1 { return [try model(of: entries, in: files)] }
     var layouts: [FileLayout] = []
     for entry in entries {
-      guard let layout = files.layout(of: files.tree.place(entry.place, in: form.view)) else {
+      guard let layout = files.layout(of: files.tree.entry(entry.place, in: form.view)) else {
         throw Failure(
           status: EX_DATAERR,
           "tensor \(entry.name) has no form \(form.rawValue): \(files.source(of: files.tree.node(entry.place)).tensor.dtype.name)"

@@ -16,6 +16,7 @@ final class SessionContext: Sendable {
   let needsNoOpendir = Atomic<Bool>(false)
   let counters = RequestCounters()
   let requestsUnderWay = RequestsUnderWay()
+  let buffers = ReplyBuffers()
   /// Which of the workers receives.
   let receiver = Receiver()
   private let features = Atomic<UInt>(0)

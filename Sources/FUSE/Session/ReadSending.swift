@@ -20,22 +20,17 @@ extension SessionContext {
     case .computed(let count, let sources, let ranges, let fill):
       if !sources.isEmpty { receiver.passOn() }
       for (file, range) in ranges { CachedPages.announce(range, of: file) }
-      let bytes = try compute(count, from: sources, fill)
+      var buffer = buffers.take(count)
+      do throws(Errno) {
+        var target = buffer.mutableBytes
+        try fill(&target)
+      } catch {
+        // Which of them has failed is not known; one that has changed says so itself.
+        if sources.allSatisfy({ $0.isUnchanged() }) { sources.first?.failed(error) }
+        throw .ioError
+      }
       guard sources.allSatisfy({ $0.isUnchanged() }) else { throw .ioError }
-      unsafe reply.bytes(bytes.span.bytes)
-    }
-  }
-
-  private func compute(
-    _ count: Int, from sources: [any ReplySource],
-    _ fill: (inout MutableRawSpan) throws(Errno) -> Void
-  ) throws(Errno) -> [UInt8] {
-    do throws(Errno) {
-      return try [UInt8](filling: count, fill)
-    } catch {
-      // Which of them has failed is not known; one that has changed says so itself.
-      if sources.allSatisfy({ $0.isUnchanged() }) { sources.first?.failed(error) }
-      throw .ioError
+      reply.bytes(buffer.bytes)
     }
   }
 
@@ -54,25 +49,26 @@ extension SessionContext {
       }
       return
     }
-    let bytes = try copy(range, of: source)
+    let buffer = try copy(range, of: source)
     guard source.isUnchanged() else { throw .ioError }
-    unsafe reply.bytes(bytes.span.bytes)
+    reply.bytes(buffer.bytes)
   }
 
   /// Bytes of a source in memory of their own.
-  private func copy(_ range: Range<UInt64>, of source: some ReplySource) throws(Errno) -> [UInt8] {
-    if let cached = CachedPages.read(range, of: source.descriptor) { return cached }
+  private func copy(_ range: Range<UInt64>, of source: some ReplySource) throws(Errno) -> ReplyBuffer {
+    var buffer = buffers.take(range.count)
+    var target = buffer.mutableBytes
+    if CachedPages.read(from: range.lowerBound, of: source.descriptor, into: &target) { return buffer }
     receiver.passOn()
     // Reading a short part from a disk would bring more than is asked for.
     if range.count < Self.longAnswer { CachedPages.announce(range, of: source.descriptor) }
     do throws(Errno) {
-      return try [UInt8](filling: range.count) { target throws(Errno) in
-        try source.read(from: range.lowerBound, into: &target)
-      }
+      try source.read(from: range.lowerBound, into: &target)
     } catch {
       if source.isUnchanged() { source.failed(error) }
       throw .ioError
     }
+    return buffer
   }
 
   private func maps(_ range: Range<UInt64>) -> Bool {

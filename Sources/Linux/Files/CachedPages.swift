@@ -2,34 +2,27 @@ internal import CLinux
 internal import Glibc
 package import SystemPackage
 
-/// What can be had of a file without waiting for its disk.
+/// What can be had of a file without waiting for its disk, where its file system can tell: RWF_NOWAIT of preadv2(2). ext4, XFS and
+/// Btrfs can. Those of a network cannot as a rule; there even fstat(2) may have to wait.
 package enum CachedPages {
-  /// True if the file's system can tell: RWF_NOWAIT of preadv2(2). ext4, XFS and Btrfs can. Those of a network cannot as a rule;
-  /// there even fstat(2) may have to wait.
-  package static func canTell(of file: FileDescriptor) -> Bool {
-    var byte: UInt8 = 0
-    return unsafe stmount_read_cached(file.rawValue, &byte, 1, 0) >= 0 || errno == EAGAIN
-  }
-
-  /// Bytes `range` of the file if all of them are in memory, and nil otherwise.
-  package static func read(_ range: Range<UInt64>, of file: FileDescriptor) -> [UInt8]? {
-    let bytes = unsafe [UInt8](unsafeUninitializedCapacity: range.count) { buffer, initialized in
-      let got = unsafe stmount_read_cached(
-        file.rawValue, buffer.baseAddress, buffer.count, off_t(clamping: range.lowerBound))
-      initialized = max(0, got)
+  /// Reads as many bytes as `target` has if all of them are in memory. False if they are not; what `target` holds then is not
+  /// known.
+  package static func read(
+    from offset: UInt64, of file: FileDescriptor, into target: inout MutableRawSpan
+  ) -> Bool {
+    unsafe target.withUnsafeMutableBytes { buffer in
+      unsafe stmount_read_cached(file.rawValue, buffer.baseAddress, buffer.count, off_t(clamping: offset))
+        == buffer.count
     }
-    return bytes.count == range.count ? bytes : nil
   }
 
   /// True if bytes `range` of the file are in memory, as far as that can be told at little cost: all pages are there, or are
-  /// expected, and the first and the last have arrived.
+  /// expected, and the last has arrived.
   package static func areResident(_ range: Range<UInt64>, of file: FileDescriptor) -> Bool {
-    guard let first = range.first, let last = range.last else { return true }
+    guard let last = range.last else { return true }
     if hold(range, of: file) == false { return false }
-    return [first, last].allSatisfy { offset in
-      var byte: UInt8 = 0
-      return unsafe stmount_read_cached(file.rawValue, &byte, 1, off_t(clamping: offset)) == 1
-    }
+    var byte: UInt8 = 0
+    return unsafe stmount_read_cached(file.rawValue, &byte, 1, off_t(clamping: last)) == 1
   }
 
   /// Whether all pages of a range are in memory or on their way there: cachestat(2). Nil where the kernel does not have it,

@@ -107,6 +107,12 @@ package struct Header: Sendable {
   /// The name of the tensor at `index`, without the rest of it.
   package func name(at index: Int) -> TensorName { name(of: records[index]) }
 
+  /// Where the bytes of the tensor at `index` are in the file, without the rest of it; nil where it has strides.
+  package func contiguousRange(at index: Int) -> Range<UInt64>? {
+    let record = records[index]
+    return record.isStrided ? nil : dataStart + record.begin..<dataStart + record.end
+  }
+
   private func name(of record: Record) -> TensorName { TensorName(utf8: record.name(in: text)) }
 
   /// The index of the tensor of this name, or nil. Takes time logarithmic in ``count``.

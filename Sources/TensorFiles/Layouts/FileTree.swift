@@ -29,37 +29,45 @@ package struct FileTree: Sendable {
     return (model.tensor(at: place), (Int(node.model), Int(place.shard)))
   }
 
+  /// The bytes of a tensor's file that are one segment of a source, as nearly all are. Nil where ``layout(of:)`` has to be asked.
+  package func storedRange(of entry: ViewedTree.Entry) -> FileRange? {
+    let node = tree.node(entry)
+    guard node.kind == .tensor, entry.isRaw, !entry.isModelFile else { return nil }
+    let model = Int(node.model)
+    return models[model].storedRange(at: models[model].places[Int(node.first)])
+  }
+
   /// What a file holds; nil for directories, and where the view does not have the file. Made anew with each call.
-  package func layout(of place: ViewedTree.Place) -> FileLayout? {
-    let node = tree.node(place)
-    if place.isModelFile { return FileLayout(wholeModel: models[Int(node.model)]) }
+  package func layout(of entry: ViewedTree.Entry) -> FileLayout? {
+    let node = tree.node(entry)
+    if entry.isModelFile { return FileLayout(wholeModel: models[Int(node.model)]) }
     switch node.kind {
     case .directory: return nil
-    case .metadata: return place.view.number == View.raw.number ? FileLayout(documents[Int(node.model)]) : nil
+    case .metadata: return entry.isRaw ? FileLayout(documents[Int(node.model)]) : nil
     case .tensor:
       let (tensor, position) = source(of: node)
       guard let raw = FileLayout(of: tensor, in: models[position.model].shards[position.shard]) else {
         return nil
       }
-      return place.view.layout(of: tensor, raw: raw, writer: headers[position.model][position.shard])
+      return entry.view.layout(of: tensor, raw: raw, writer: headers[position.model][position.shard])
     }
   }
 
   /// The files of a view with their paths below its directory: a directory's own in the order of their names, and below
   /// each directory its files where its name stands. Files that the view does not have are among them.
-  package func files(in view: View) -> [(path: [UInt8], place: ViewedTree.Place)] {
+  package func files(in view: View) -> [(path: [UInt8], entry: ViewedTree.Entry)] {
     guard let root = tree.root(of: view) else { return [] }
-    var files: [(path: [UInt8], place: ViewedTree.Place)] = []
+    var files: [(path: [UInt8], entry: ViewedTree.Entry)] = []
     /// What is still to be looked at, the next one last. A stack of its own: a name can have thousands of slashes.
-    var open: [(path: [UInt8], place: ViewedTree.Place)] = [([], root)]
-    while let (path, place) = open.popLast() {
-      let node = tree.node(place)
+    var open: [(path: [UInt8], entry: ViewedTree.Entry)] = [([], root)]
+    while let (path, entry) = open.popLast() {
+      let node = tree.node(entry)
       guard node.kind == .directory else {
-        files.append((path, place))
+        files.append((path, entry))
         continue
       }
       for position in (Int(node.first)..<Int(node.first) + Int(node.count)).reversed() {
-        let child = place.at(position)
+        let child = entry.at(position)
         open.append((path + (path.isEmpty ? [] : [UInt8(ascii: "/")]) + tree.name(of: child), child))
       }
     }

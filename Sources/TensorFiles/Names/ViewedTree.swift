@@ -6,34 +6,40 @@ internal import Safetensors
 /// Nothing is stored for a view. Its inodes have the numbers of the tree's with the view's above them.
 package struct ViewedTree: Sendable {
   /// A file or directory: a node of the tree, seen through a view.
-  package struct Place: Sendable {
+  package struct Entry: Sendable {
     package let position: Int
-    package let view: View
+    /// The view's number.
+    private let viewNumber: UInt8
     /// True below the view of one component of several, false below that of the mount's own root. A directory
-    /// would otherwise be in two places.
+    /// would otherwise have two parents.
     package let isInComponent: Bool
     /// True of the file that is the whole model: the position is that of the model's root.
     package let isModelFile: Bool
 
     init(position: Int, view: View, isInComponent: Bool, isModelFile: Bool = false) {
       self.position = position
-      self.view = view
+      viewNumber = view.number
       self.isInComponent = isInComponent
       self.isModelFile = isModelFile
     }
 
+    package var view: View { View.all[Int(viewNumber)] }
+
+    /// True of what is in no view's directory.
+    package var isRaw: Bool { viewNumber == View.raw.number }
+
     /// Bits 0 to 47: the position, plus one. Bits 48 to 55: the view. Bit 56: in a component's. Bit 57: the whole model.
     package var inode: UInt64 {
-      UInt64(position) + 1 | UInt64(view.number) << 48 | (isInComponent ? 1 << 56 : 0)
+      UInt64(position) + 1 | UInt64(viewNumber) << 48 | (isInComponent ? 1 << 56 : 0)
         | (isModelFile ? 1 << 57 : 0)
     }
 
     /// True of what can be a model's root: neither seen through a view nor the model as one file.
-    package var isModelRoot: Bool { view.number == View.raw.number && !isModelFile }
+    package var isModelRoot: Bool { isRaw && !isModelFile }
 
     /// Another node through the same view.
-    package func at(_ position: Int) -> Place {
-      Place(position: position, view: view, isInComponent: isInComponent)
+    package func at(_ position: Int) -> Entry {
+      Entry(position: position, view: view, isInComponent: isInComponent)
     }
   }
 
@@ -50,42 +56,42 @@ package struct ViewedTree: Sendable {
     names = try ViewNames(tree, models: models)
   }
 
-  /// The node of a place.
-  package func node(_ place: Place) -> Tree.Node { tree.nodes[place.position] }
+  /// The node of an entry.
+  package func node(_ entry: Entry) -> Tree.Node { tree.nodes[entry.position] }
 
   /// What an inode number stands for; nil where nothing has it.
-  package func place(inode: UInt64) -> Place? {
+  package func entry(inode: UInt64) -> Entry? {
     let position = Int(inode & (1 << 48 - 1)) - 1
     let view = Int(inode >> 48 & 0xFF)
     guard tree.nodes.indices.contains(position), View.all.indices.contains(view) else { return nil }
     switch inode >> 56 {
-    case 0, 1: return Place(position: position, view: View.all[view], isInComponent: inode >> 56 == 1)
+    case 0, 1: return Entry(position: position, view: View.all[view], isInComponent: inode >> 56 == 1)
     case 2 where view == 0 && isModel(position): return modelFile(position)
     default: return nil
     }
   }
 
   /// The directory of a view of all models.
-  package func root(of view: View) -> Place? {
-    let root = Place(position: 0, view: .raw, isInComponent: false)
+  package func root(of view: View) -> Entry? {
+    let root = Entry(position: 0, view: .raw, isInComponent: false)
     return view.directory.isEmpty ? root : child(view.directory.span, of: root)
   }
 
   /// The same node through a view of all models.
-  package func place(_ place: Place, in view: View) -> Place {
-    Place(position: place.position, view: view, isInComponent: false)
+  package func entry(_ entry: Entry, in view: View) -> Entry {
+    Entry(position: entry.position, view: view, isInComponent: false)
   }
 
-  private func modelFile(_ root: Int) -> Place {
-    Place(position: root, view: .raw, isInComponent: false, isModelFile: true)
+  private func modelFile(_ root: Int) -> Entry {
+    Entry(position: root, view: .raw, isInComponent: false, isModelFile: true)
   }
 
   /// The child of this name, or nil. A model's root has the directories of the views too, and so has a root above
   /// several models.
-  package func child(_ name: Span<UInt8>, of parent: Place) -> Place? {
-    if parent.view.number == View.raw.number, isRoot(parent.position) {
+  package func child(_ name: Span<UInt8>, of parent: Entry) -> Entry? {
+    if parent.isRaw, isRoot(parent.position) {
       for view in View.inDirectories where view.directory.span.isEqual(name) {
-        return Place(position: parent.position, view: view, isInComponent: parent.position != 0)
+        return Entry(position: parent.position, view: view, isInComponent: parent.position != 0)
       }
       if Self.modelFile.span.isEqual(name), isModel(parent.position) { return modelFile(parent.position) }
     }
@@ -93,7 +99,7 @@ package struct ViewedTree: Sendable {
   }
 
   /// The whole model that a node belongs to.
-  package func modelFile(above position: Int) -> Place? {
+  package func modelFile(above position: Int) -> Entry? {
     var root = position
     while !isModel(root) {
       guard root != 0 else { return nil }
@@ -102,26 +108,26 @@ package struct ViewedTree: Sendable {
     return modelFile(root)
   }
 
-  /// All places of a node: in the tree, and in the views of the mount and of its component.
-  package func places(of position: Int) -> [Place] {
-    let raw = Place(position: position, view: .raw, isInComponent: false)
+  /// All entries of a node: in the tree, and in the views of the mount and of its component.
+  package func entries(of position: Int) -> [Entry] {
+    let raw = Entry(position: position, view: .raw, isInComponent: false)
     let hasComponents = tree.nodes[0].model == Tree.noModel
     return [raw]
       + View.inDirectories.flatMap { view in
         (hasComponents ? [false, true] : [false]).map {
-          Place(position: position, view: view, isInComponent: $0)
+          Entry(position: position, view: view, isInComponent: $0)
         }
       }
   }
 
-  /// The name of a place in its directory.
-  package func name(of place: Place) -> ArraySlice<UInt8> { names.name(of: place.position, in: place.view) }
+  /// The name of an entry in its directory.
+  package func name(of entry: Entry) -> ArraySlice<UInt8> { names.name(of: entry.position, in: entry.view) }
 
-  /// The directory that a place is in; the mount's root is in itself.
-  package func parent(of place: Place) -> Place {
-    let isTop = place.isInComponent ? isRoot(place.position) : place.position == 0
-    if isTop { return Place(position: place.position, view: .raw, isInComponent: false) }
-    return place.at(Int(node(place).parent))
+  /// The directory that an entry is in; the mount's root is in itself.
+  package func parent(of entry: Entry) -> Entry {
+    let isTop = entry.isInComponent ? isRoot(entry.position) : entry.position == 0
+    if isTop { return Entry(position: entry.position, view: .raw, isInComponent: false) }
+    return entry.at(Int(node(entry).parent))
   }
 
   /// True of each model's root.

@@ -40,21 +40,24 @@ struct Polling {
   }
 }
 
-/// For how many requests all workers receive after polling did not pay.
-///
-/// Twice as many as the time before, and one less for each time that polling paid in between.
+/// For how many requests all workers receive, once the one that received alone has let them.
 struct BackOff: Equatable {
   /// The most requests. More would keep a reader that comes after a busy time waiting for its speed.
   static let limit = 256
 
-  private var requests = 1
+  private var requests = 0
 
   /// Polling paid.
-  mutating func shrink() { requests = max(1, requests - 1) }
+  mutating func shrink() { requests = max(0, requests - 8) }
 
-  /// Polling did not pay. Returns for how many requests it stops.
-  mutating func grow() -> Int {
-    requests = min(2 * requests, Self.limit)
+  /// Two requests overlapped, as they do where a reader opens a file or several read. Returns for how many requests all receive.
+  mutating func grow() -> Int { grow(to: requests + 4) }
+
+  /// Polling was in vain, or the answer has to wait. Returns for how many requests all receive.
+  mutating func double() -> Int { grow(to: max(4, 2 * requests)) }
+
+  private mutating func grow(to new: Int) -> Int {
+    requests = min(new, Self.limit)
     return requests
   }
 }

@@ -5,7 +5,8 @@ internal import Synchronization
 /// Decides which workers receive: one at a time while polling for the next request pays, otherwise all of them.
 ///
 /// The one that receives alone polls after each answer, and so saves two wake-ups for each request. It passes on before it
-/// does anything that takes long. Then all workers receive, as in a plain loop, for as many requests as ``BackOff`` says.
+/// does anything that takes long, where another request waits already, and where polling was in vain. Then all workers
+/// receive, as in a plain loop, for as many requests as ``BackOff`` says.
 @safe final class Receiver: @unchecked Sendable {
   /// Held by the worker that receives alone, and unlocked by the same one: pthread_mutex_lock(3). `Mutex` cannot be held
   /// beyond a closure.
@@ -14,6 +15,9 @@ internal import Synchronization
   private let holder = Atomic<UInt>(0)
   /// How many of the next requests all workers receive. Below 1 none.
   private let sharedRequests = Atomic<Int>(0)
+
+  /// How many workers are in read(2), or about to be.
+  private let receiving = Atomic<Int>(0)
 
   /// Only the holder uses these two.
   private var backOff = BackOff()
@@ -42,26 +46,38 @@ internal import Synchronization
     holder.store(UInt(pthread_self()), ordering: .relaxed)
   }
 
+  /// Receives a request by `body`.
+  func receive(_ body: () -> Int32) -> Int32 {
+    receiving.wrappingAdd(1, ordering: .relaxed)
+    defer { receiving.wrappingSubtract(1, ordering: .relaxed) }
+    return body()
+  }
+
   /// The calling thread has received a request. Another one is waiting if `isRequestWaiting` says so.
-  func receive(_ isRequestWaiting: () -> Bool) {
+  func begin(_ isRequestWaiting: () -> Bool) {
     if isShared {
       sharedRequests.wrappingSubtract(1, ordering: .relaxed)
       release()
     } else if isHeld, isRequestWaiting() {
-      passOn()
+      passOn(for: backOff.grow())
     }
   }
 
   /// Lets others receive, for the calling thread may be busy for a while: it waits for a disk, say. To be called before.
   func passOn() {
     guard isHeld else { return }
-    sharedRequests.store(backOff.grow(), ordering: .relaxed)
+    passOn(for: backOff.double())
+  }
+
+  private func passOn(for requests: Int) {
+    sharedRequests.store(requests, ordering: .relaxed)
     release()
   }
 
-  /// The calling thread has answered its request: it polls for the next one, unless others receive.
+  /// The calling thread has answered its request: it polls for the next one, unless others receive. As long as some have not
+  /// come back from read(2), the kernel gives requests to them, and polling would be in vain.
   func poll(_ isRequestWaiting: () -> Bool) {
-    guard isHeld else { return }
+    guard isHeld, receiving.load(ordering: .relaxed) == 0 else { return }
     if polling.finds(isRequestWaiting) { backOff.shrink() } else { passOn() }
   }
 

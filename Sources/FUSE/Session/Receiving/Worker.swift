@@ -23,11 +23,11 @@ internal import Linux
       receiver.wait()
       // Perhaps while this one waited.
       guard unsafe fuse_session_exited(session) == 0 else { return }
-      let received = unsafe fuse_session_receive_buf(session, &request)
+      let received = receiver.receive { unsafe fuse_session_receive_buf(session, &request) }
       if received == -EINTR { continue }
       // The end, or no memory for libfuse's buffer: what this one had is of more use to the others.
       if received <= 0 { return }
-      receiver.receive { isRequestWaiting }
+      receiver.begin { isRequestWaiting }
       unsafe fuse_session_process_buf(session, &request)
       receiver.poll { isRequestWaiting }
     }
