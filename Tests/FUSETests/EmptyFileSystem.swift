@@ -1,7 +1,7 @@
 import SystemPackage
 
 @testable import FUSE
-@testable import Linux
+import Linux
 
 /// A file system of nothing but its root.
 struct EmptyFileSystem: FileSystem {

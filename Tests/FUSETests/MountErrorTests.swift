@@ -2,7 +2,7 @@ import SystemPackage
 import Testing
 
 @testable import FUSE
-@testable import Linux
+import Linux
 
 /// The messages on the left are those of libfuse and fusermount3, 3.10 to 3.17.
 @Suite("Why mounting failed, in plain words") struct MountErrorTests {

@@ -1,7 +1,7 @@
 import Testing
 
 @testable import FUSE
-@testable import Linux
+import Linux
 
 @Suite("What -o can say") struct MountOptionsTests {
   private func options(_ lists: String...) throws -> MountOptions {

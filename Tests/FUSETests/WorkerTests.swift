@@ -5,7 +5,7 @@ import SystemPackage
 import Testing
 
 @testable import FUSE
-@testable import Linux
+import Linux
 
 /// A file system whose file `0` can be read at any time, and whose others, `1` to `7`, only once that has been read.
 private final class WaitingFileSystem: FileSystem {

@@ -1,7 +1,7 @@
 import Fixtures
 import Testing
 
-@testable import Linux
+import Linux
 
 @Suite("Arguments") struct ArgumentsTests {
   @Test(

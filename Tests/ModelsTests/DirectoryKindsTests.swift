@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 @testable import Models
-@testable import Safetensors
+import Safetensors
 
 @Suite("Directories as people have them") struct DirectoryKindsTests {
   private let directory: TemporaryDirectory

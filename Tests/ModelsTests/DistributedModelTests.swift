@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 @testable import Models
-@testable import Safetensors
+import Safetensors
 
 @Suite("Checkpoints of torch.distributed") struct DistributedModelTests {
   private let directory: TemporaryDirectory

@@ -3,7 +3,7 @@ import SystemPackage
 import Testing
 
 @testable import Models
-@testable import Safetensors
+import Safetensors
 
 @Suite("What is no model") struct ForeignFileTests {
   private let directory: TemporaryDirectory

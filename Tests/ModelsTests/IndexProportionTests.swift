@@ -3,7 +3,7 @@ import SystemPackage
 import Testing
 
 @testable import Models
-@testable import Safetensors
+import Safetensors
 
 @Suite("Time in proportion to an index", .serialized) struct IndexProportionTests {
   @Test("Twice and four times as many tensors that cannot be shown take twice and four times as long")

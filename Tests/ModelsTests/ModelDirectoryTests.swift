@@ -3,7 +3,7 @@ import SystemPackage
 import Testing
 
 @testable import Models
-@testable import Safetensors
+import Safetensors
 
 @Suite("A directory as a source") struct ModelDirectoryTests {
   private let directory: TemporaryDirectory

@@ -3,7 +3,7 @@ import SystemPackage
 import Testing
 
 @testable import Models
-@testable import Safetensors
+import Safetensors
 
 @Suite("An index") struct ModelIndexTests {
   @Test("Tensors come by name, shards by theirs")

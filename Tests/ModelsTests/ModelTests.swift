@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 @testable import Models
-@testable import Safetensors
+import Safetensors
 
 @Suite("A model of files") struct ModelTests {
   private let directory: TemporaryDirectory

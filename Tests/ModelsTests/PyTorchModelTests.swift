@@ -3,7 +3,7 @@ import SystemPackage
 import Testing
 
 @testable import Models
-@testable import Safetensors
+import Safetensors
 
 @Suite("A model of PyTorch's files") struct PyTorchModelTests {
   private let directory: TemporaryDirectory

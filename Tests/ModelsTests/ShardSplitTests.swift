@@ -1,7 +1,7 @@
 import Testing
 @testable import Models
 
-@testable import Safetensors
+import Safetensors
 
 @Suite("Splitting into shards") struct ShardSplitTests {
   @Test(

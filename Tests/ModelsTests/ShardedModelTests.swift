@@ -3,7 +3,7 @@ import SystemPackage
 import Testing
 
 @testable import Models
-@testable import Safetensors
+import Safetensors
 
 @Suite("A model of an index") struct ShardedModelTests {
   private let directory: TemporaryDirectory

@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 @testable import Models
-@testable import Safetensors
+import Safetensors
 
 @Suite("A file that is held open") struct MappedFileTests {
   private let directory: TemporaryDirectory

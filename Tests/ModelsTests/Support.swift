@@ -1,7 +1,7 @@
 import SystemPackage
 
 @testable import Models
-@testable import Safetensors
+import Safetensors
 
 extension TensorName: ExpressibleByStringLiteral {
   init(stringLiteral value: String) { self.init(value) }

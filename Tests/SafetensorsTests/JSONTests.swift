@@ -2,7 +2,7 @@ import Conformance
 import Fixtures
 import Testing
 
-@testable import Safetensors
+import Safetensors
 
 /// What the reference's JSON library, serde_json, accepts, we accept, and nothing else. The verdicts were
 /// measured with the reference package.

@@ -1,9 +1,9 @@
 import SystemPackage
 
 @testable import FUSE
-@testable import Linux
+import Linux
 @testable import Models
-@testable import Safetensors
+import Safetensors
 @testable import TensorFiles
 @testable import TensorFS
 

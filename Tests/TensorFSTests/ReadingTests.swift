@@ -4,9 +4,9 @@ import SystemPackage
 import Testing
 
 @testable import FUSE
-@testable import Linux
+import Linux
 @testable import Models
-@testable import Safetensors
+import Safetensors
 @testable import TensorFiles
 @testable import TensorFS
 

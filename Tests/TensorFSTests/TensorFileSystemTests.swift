@@ -6,7 +6,7 @@ import Testing
 @testable import FUSE
 @testable import Linux
 @testable import Models
-@testable import Safetensors
+import Safetensors
 @testable import TensorFiles
 @testable import TensorFS
 

@@ -2,9 +2,9 @@ import Fixtures
 import SystemPackage
 import Testing
 
-@testable import Linux
+import Linux
 @testable import Models
-@testable import Safetensors
+import Safetensors
 @testable import TensorFiles
 
 @Suite("Layouts of files") struct FileLayoutTests {

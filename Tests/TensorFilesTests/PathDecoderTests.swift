@@ -2,7 +2,7 @@ import Fixtures
 import Testing
 
 @testable import Models
-@testable import Safetensors
+import Safetensors
 @testable import TensorFiles
 
 @Suite("Names from paths") struct PathDecoderTests {

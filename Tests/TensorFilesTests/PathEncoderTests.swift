@@ -1,7 +1,7 @@
 import Testing
 
 @testable import Models
-@testable import Safetensors
+import Safetensors
 @testable import TensorFiles
 
 @Suite("The path of a name") struct PathEncoderTests {

@@ -1,5 +1,5 @@
 @testable import Models
-@testable import Safetensors
+import Safetensors
 @testable import TensorFiles
 
 /// The rules for names in docs/SEMANTICS.md once more, written to be obviously right: slow, a whole set at once.

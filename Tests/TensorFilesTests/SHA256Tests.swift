@@ -1,7 +1,7 @@
 import Testing
 
 @testable import Models
-@testable import Safetensors
+import Safetensors
 @testable import TensorFiles
 
 /// The examples of FIPS 180-4, as NIST published them.

@@ -3,7 +3,7 @@ import SystemPackage
 import Testing
 
 @testable import Models
-@testable import Safetensors
+import Safetensors
 @testable import TensorFiles
 
 @Suite("A directory of tensors with metadata.json") struct TensorDirectoryTests {
