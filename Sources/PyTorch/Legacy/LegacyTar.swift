@@ -39,7 +39,7 @@ struct LegacyTar {
   }
 
   /// A number, or its digits.
-  private static func key(_ value: Pickle.Value, in pickle: Pickle) -> Int64? {
+  fileprivate static func key(_ value: Pickle.Value, in pickle: Pickle) -> Int64? {
     if let text = pickle.string(value) {
       return text.count > 20 ? nil : String(validating: text, as: UTF8.self).flatMap { Int64($0) }
     }
@@ -55,20 +55,15 @@ struct LegacyTar {
       FormatError(at: position, .malformed(.entry(Array("storages".utf8)), text))
     }
     var file = PickleSequence(source, range)
-    let number = try file.next()
-    var left = number.count(number.root) ?? 0
-    while left > 0 {
-      left -= 1
+    for _ in 0..<(try file.rowCount()) {
       let position = file.position
-      let pickle = try file.next()
-      guard let items = pickle.sequence(pickle.root), items.count == 3,
-        let key = Self.key(items[0], in: pickle),
-        case .storage(let type)? = pickle.meaning(items[2])
-      else { throw error(position, "holds what describes no storage") }
+      guard let row = try file.row(), case .storage(let type)? = row.pickle.meaning(row.items[2]) else {
+        throw error(position, "holds what describes no storage")
+      }
       let count = try file.number(8)
       let (size, isLarge) = count.multipliedReportingOverflow(by: type.byteCount)
       guard !isLarge, let bytes = file.take(size) else { throw FormatError(at: range.upperBound, .truncated) }
-      objects[key] = .storage(type, bytes)
+      objects[row.key] = .storage(type, bytes)
     }
     let position = file.position
     let views = try file.next()
@@ -92,15 +87,10 @@ struct LegacyTar {
     _ source: some ByteSource, _ range: Range<UInt64>, into objects: inout [Int64: External]
   ) throws(FormatError) {
     var file = PickleSequence(source, range)
-    let number = try file.next()
-    var left = number.count(number.root) ?? 0
-    while left > 0 {
-      left -= 1
+    for _ in 0..<(try file.rowCount()) {
       let position = file.position
-      let pickle = try file.next()
-      guard let items = pickle.sequence(pickle.root), items.count == 3,
-        let key = Self.key(items[0], in: pickle),
-        let storage = Self.key(items[1], in: pickle), case .storage(let type, let bytes)? = objects[storage]
+      guard let row = try file.row(), let storage = Self.key(row.items[1], in: row.pickle),
+        case .storage(let type, let bytes)? = objects[storage]
       else {
         throw FormatError(
           at: position, .malformed(.entry(Array("tensors".utf8)), "holds what describes no tensor"))
@@ -113,7 +103,7 @@ struct LegacyTar {
       var numbers: [UInt64] = []
       for _ in 0..<2 * rank { numbers.append(try file.number(8)) }
       let offset = try file.number(8)
-      objects[key] = .tensor(
+      objects[row.key] = .tensor(
         type, bytes, offset: offset, shape: Array(numbers[..<rank]), strides: Array(numbers[rank...]),
         position: position)
     }
@@ -154,6 +144,21 @@ private struct PickleSequence<Source: ByteSource> {
       }
       count *= 8
     }
+  }
+
+  /// The next pickle, which is the number of rows that follow.
+  mutating func rowCount() throws(FormatError) -> UInt64 {
+    let number = try next()
+    return number.count(number.root) ?? 0
+  }
+
+  /// The next pickle as a row: a key and two more items. Nil where it is something else.
+  mutating func row() throws(FormatError) -> (pickle: Pickle, key: Int64, items: [Pickle.Value])? {
+    let pickle = try next()
+    guard let items = pickle.sequence(pickle.root), items.count == 3,
+      let key = LegacyTar.key(items[0], in: pickle)
+    else { return nil }
+    return (pickle, key, items)
   }
 
   /// The next number, little-endian.
