@@ -12,12 +12,12 @@ struct Stmount: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "stmount",
     abstract: "Mount a safetensors model as a directory: one file per tensor.",
-    usage: "stmount [OPTIONS] SOURCE... MOUNTPOINT\nstmount --doctor",
+    usage: "stmount [OPTIONS] SOURCE... MOUNTPOINT\nstmount --list\nstmount -u MOUNTPOINT\nstmount --doctor",
     discussion: """
       SOURCE is a .safetensors file or a PyTorch checkpoint, several of them, an index of shards \
       (model.safetensors.index.json), or a directory with one of those. The path below MOUNTPOINT is the tensor's \
       name, and the bytes of the file are the tensor's bytes; metadata.json describes them. Unmount with \
-      'umount MOUNTPOINT'.
+      'stmount -u MOUNTPOINT' or 'umount MOUNTPOINT'.
 
       Hidden views, which ls does not list: .npy/ (NumPy files), .f32/ (float32), .safetensors/ (one model per \
       tensor), .model.safetensors (the whole model as one file), and .dequant/ (a quantised model in float32). \
@@ -76,6 +76,15 @@ struct Stmount: ParsableCommand {
     })
   var logLevel: Logger.Level?
 
+  @Flag(help: "List the mounts of stmount: source, mount point, process ID of the daemon, state.")
+  var list = false
+
+  @Option(
+    name: [.customShort("u"), .customLong("unmount")],
+    help: ArgumentHelp("Unmount MOUNTPOINT, unless it is in use.", valueName: "MOUNTPOINT"),
+    completion: .directory)
+  var unmounted: String?
+
   @Flag(help: "Check whether this machine can mount, and how well; mount nothing that stays.")
   var doctor = false
 
@@ -101,6 +110,13 @@ struct Stmount: ParsableCommand {
 
   /// Mounts, or examines the machine.
   private func mount() throws(Failure) {
+    let modes = [list, unmounted != nil, doctor].count { $0 }
+    guard modes == 0 || modes == 1 && paths.isEmpty else {
+      throw .usage(
+        "--list, --unmount and --doctor stand alone: mount with another command", command: "stmount")
+    }
+    if list { return try MountListing.print() }
+    if let unmounted { return try MountListing.unmount(unmounted) }
     if doctor { Glibc.exit(Doctor().examine() ? EX_OK : EX_UNAVAILABLE) }
     var invocation = try Invocation(paths, mountOptions: mountOptions)
     invocation.isForeground = foreground

@@ -22,9 +22,17 @@ package struct MountTable: Sendable {
     package var type: String
     /// What is mounted, as findmnt(8) shows it.
     package var source: String
+    /// Who has mounted it, of a FUSE mount: the options `user_id` and `group_id`, numbers of this user namespace.
+    package var owner: Owner?
 
     /// The file system is in a program, which may be gone or not answer.
     var isFUSE: Bool { type == "fuse" || type == "fuseblk" || type.hasPrefix("fuse.") }
+  }
+
+  /// The user and group whose processes may use a FUSE mount: mount.fuse3(8).
+  package struct Owner: Sendable, Equatable {
+    package var user: UInt32
+    package var group: UInt32
   }
 
   /// The mounts in the order in which they cover each other: later ones on top.
@@ -74,7 +82,19 @@ package struct MountTable: Sendable {
         $0.split(separator: UInt8(ascii: ",")).contains { $0.elementsEqual("ro".utf8) }
       },
       type: String(decoding: unescape(fields[hyphen + 1]), as: UTF8.self),
-      source: String(decoding: unescape(fields[hyphen + 2]), as: UTF8.self))
+      source: String(decoding: unescape(fields[hyphen + 2]), as: UTF8.self),
+      owner: fields.count > hyphen + 3 ? owner(fields[hyphen + 3]) : nil)
+  }
+
+  private static func owner(_ options: ArraySlice<UInt8>) -> Owner? {
+    let options = options.split(separator: UInt8(ascii: ","))
+    func value(_ name: String) -> UInt32? {
+      options.first { $0.starts(with: name.utf8) }.flatMap {
+        UInt32(String(decoding: $0.dropFirst(name.utf8.count), as: UTF8.self))
+      }
+    }
+    guard let user = value("user_id="), let group = value("group_id=") else { return nil }
+    return Owner(user: user, group: group)
   }
 
   private static func number(_ field: ArraySlice<UInt8>) -> Int? {

@@ -50,9 +50,7 @@ struct OwnMount: Sendable {
 
   /// The device number of the file system behind a connection: proc_pid_fdinfo(5), Linux 6.16.
   private static func device(of connection: FileDescriptor) -> String? {
-    let lines = TextFile.lines(FilePath("/proc/self/fdinfo/\(connection.rawValue)"))
-    let words = lines.map { $0.split(whereSeparator: \.isWhitespace) }
-    return words.first { $0.count == 2 && $0[0] == "fuse_connection:" }.map { "0:\($0[1])" }
+    DaemonProcess.fuseDevice(in: TextFile.lines(FilePath("/proc/self/fdinfo/\(connection.rawValue)")))
   }
 
   /// The mount that this one has covered; nil where there is none. A mount point is checked first and mounted on later, and

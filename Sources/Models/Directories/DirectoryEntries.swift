@@ -1,31 +1,11 @@
-internal import Glibc
+internal import Linux
 internal import Safetensors
 package import SystemPackage
 
 extension FilePath {
-  /// The names of what is in this directory, hidden ones too, in the order of their bytes: opendir(3), readdir(3).
+  /// The names of what is in this directory, hidden ones too, in the order of their bytes.
   package func entries() throws(ModelError) -> [[UInt8]] {
-    try ModelError.translating("list", self) { try entryNames() }
-  }
-
-  private func entryNames() throws(Errno) -> [[UInt8]] {
-    guard let directory = unsafe withPlatformString({ unsafe opendir($0) }) else {
-      throw Errno(rawValue: errno)
-    }
-    defer { unsafe closedir(directory) }
-    var names: [[UInt8]] = []
-    while true {
-      // readdir(3) tells its end from an error by errno alone.
-      errno = 0
-      guard let entry = unsafe readdir(directory) else {
-        if errno != 0 { throw Errno(rawValue: errno) }
-        break
-      }
-      let name = unsafe withUnsafeBytes(of: &entry.pointee.d_name) { bytes in
-        unsafe Array(bytes.prefix { $0 != 0 })
-      }
-      if name != Array(".".utf8), name != Array("..".utf8) { names.append(name) }
-    }
+    let names = try ModelError.translating("list", self) { () throws(Errno) in try entryNames() }
     return names.sorted { compareBytes($0[...], $1[...]) < 0 }
   }
 }

@@ -1,0 +1,64 @@
+internal import Glibc
+internal import Linux
+package import SystemPackage
+
+/// Unmounts a mount of this program at a user's wish.
+package enum Unmounting {
+  /// Why a mount is still there.
+  package enum Problem: Error {
+    /// No mount is at the path.
+    case notMounted
+    /// It is a mount of another program, of this type.
+    case foreign(String)
+    /// An open file, a mapping or a working directory holds it.
+    case inUse
+    /// Another mount is in it.
+    case covered(FilePath)
+    /// Another user, of this number, has made it.
+    case notOwner(UInt32)
+    /// What the system says.
+    case failed(String)
+  }
+
+  /// Unmounts what is topmost at a path, if nobody uses it: umount2(2), or fusermount3(1) for those who may not. Neither a dead nor
+  /// a hanging mount is asked anything.
+  package static func unmount(_ path: FilePath) throws(Problem) {
+    let table: MountTable
+    do throws(Errno) {
+      table = try MountTable()
+    } catch {
+      throw .failed("cannot read /proc/self/mountinfo: \(error)")
+    }
+    guard let mount = find(path, in: table) else { throw .notMounted }
+    let isOwn =
+      mount.isOwnType || DaemonProcess.all().contains { $0.devices.contains(mount.device) }
+    guard isOwn else { throw .foreign(mount.type) }
+    if let inner = table.entries.first(where: { $0.parent == mount.id }) { throw .covered(inner.mountPoint) }
+    let result = unsafe mount.mountPoint.withPlatformString {
+      unsafe umount2($0, Int32(UMOUNT_NOFOLLOW))
+    }
+    if result == 0 { return }
+    switch Errno(rawValue: errno) {
+    case .resourceBusy: throw .inUse
+    case .notPermitted:
+      if let owner = mount.owner, owner.user != geteuid() { throw .notOwner(owner.user) }
+      guard Privileges().fusermount != nil else { throw .failed("fusermount3 is not installed") }
+      if runFusermount(unmounting: mount.mountPoint, lazily: false) != nil { throw .inUse }
+    case let error: throw .failed("umount: \(error)")
+    }
+  }
+
+  /// The mount at a path. The directory that it is in is resolved and not the mount point itself, which a dead mount does not allow,
+  /// unless it is a symbolic link.
+  private static func find(_ path: FilePath, in table: MountTable) -> MountTable.Entry? {
+    if let name = path.lastComponent, name.kind == .regular {
+      let parent = path.removingLastComponent()
+      if let directory = try? MountPoint.resolve(parent.isEmpty ? "." : parent),
+        let mount = table.topmost(at: directory.appending(name))
+      {
+        return mount
+      }
+    }
+    return (try? MountPoint.resolve(path)).flatMap { table.topmost(at: $0) }
+  }
+}

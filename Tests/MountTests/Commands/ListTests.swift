@@ -1,0 +1,121 @@
+import Fixtures
+import Glibc
+import SystemPackage
+import Testing
+
+extension MountTests {
+  /// `stmount --list` and `stmount -u`.
+  @Suite struct ListTests {
+    private let files: TemporaryDirectory
+    private let source: FilePath
+
+    init() throws {
+      files = try TemporaryDirectory()
+      source = try files.write("m.safetensors", SafetensorsFile(.init("w", "U8", [10])))
+    }
+
+    /// What `--list` prints of a mount point: source, mount point, process, state.
+    private func fields(of mount: FilePath) async throws -> [Substring] {
+      let outcome = try await Command.stmount(["--list"])
+      #expect(outcome.status == 0 && outcome.error.isEmpty, "\(outcome.error)")
+      let lines = outcome.text.split(separator: "\n").map { $0.split(separator: " ") }
+      return lines.first { $0.count == 4 && $0[1] == "\(mount)" } ?? []
+    }
+
+    @Test("--list shows source, mount point, daemon and state, whatever the mount's subtype")
+    func alive() async throws {
+      for options in [[], ["-o", "subtype=other"]] {
+        try await withMount(source, options: options) { mount in
+          let found = try await fields(of: mount.path)
+          #expect(found == ["\(source)", "\(mount.path)", "\(mount.daemon.id)", "alive"])
+          #expect(try await Command.stmount(["-u", "\(mount.path)"]).status == 0)
+          #expect(try await fields(of: mount.path).isEmpty)
+        }
+      }
+    }
+
+    @Test("A mount whose daemon was killed is dead, and -u takes it away")
+    func dead() async throws {
+      try await withMount(source) { mount in
+        mount.daemon.send(SIGKILL)
+        #expect(try await eventually { !mount.daemon.isRunning })
+        #expect(try await fields(of: mount.path) == ["\(source)", "\(mount.path)", "-", "dead"])
+        let outcome = try await Command.stmount(["--unmount", "\(mount.path)"])
+        #expect(outcome.status == 0 && outcome.error.isEmpty, "\(outcome.error)")
+        #expect(try MountInfo.all(at: mount.path).isEmpty)
+      }
+    }
+
+    @Test("A mount that does not answer holds neither --list nor -u up")
+    func hanging() async throws {
+      try await withMount(source) { mount in
+        mount.daemon.send(SIGSTOP)
+        defer { mount.daemon.send(SIGCONT) }
+        let found = try await fields(of: mount.path)
+        #expect(found == ["\(source)", "\(mount.path)", "\(mount.daemon.id)", "hanging"])
+        #expect(try await Command.stmount(["-u", "\(mount.path)"]).status == 0)
+        #expect(try MountInfo.all(at: mount.path).isEmpty)
+      }
+    }
+
+    @Test("-u refuses what is in use, covered, somebody else's or no mount, and says which")
+    func refusals() async throws {
+      func refusal(_ path: FilePath, _ status: Int32, _ words: String) async throws {
+        let outcome = try await Command.stmount(["-u", "\(path)"])
+        #expect(outcome.status == status && outcome.errorLines.count == 1, "\(outcome.error)")
+        #expect(outcome.error.contains(words), "\(outcome.error)")
+      }
+      try await refusal(files.path, 66, "nothing is mounted there")
+      try await refusal(files.path.appending("none"), 66, "nothing is mounted there")
+      try await refusal("/proc", 64, "this is a mount of type proc, not of stmount")
+      try await withMount(source) { mount in
+        let file = try OpenFile(mount.file("w"))
+        try await refusal(mount.path, 75, "it is in use")
+        #expect(try file.bytes().count == 10)
+        // By another path, and from the directory that it is in.
+        let link = files.path.appending("link")
+        #expect(unsafe symlink("\(mount.path)", "\(link)") == 0)
+        try await refusal(link, 75, "it is in use")
+      }
+      try await withMount(source) { mount in
+        try await Command.output(
+          of: "mount", "--bind", "\(files.path)", "\(mount.file("w").removingLastComponent())")
+        try await refusal(mount.path, 64, "not of stmount")
+        try await Command.output(of: "umount", "\(mount.path)")
+      }
+      for arguments in [
+        ["--list", "-u", "x"], ["--list", "x"], ["-u", "x", "y"], ["--doctor", "--list"], ["-u", ""],
+      ] {
+        #expect(try await Command.stmount(arguments).status == 64, "\(arguments)")
+      }
+    }
+
+    @Test("A user unmounts their own mounts and nobody else's; root sees and unmounts all")
+    func users() async throws {
+      let space = try PrivateNamespace(model: SafetensorsFile(.init("w", "U8", [10])))
+      let output = try await space.run(
+        """
+        state() { sed -n "s|^$model  $mnt  *||p"; }
+        as_nobody "$stmount" "$model" "$mnt"
+        pid=$(daemon)
+        for who in "" as_nobody; do [ "$($who "$stmount" --list | state)" = "$pid  alive" ] && echo alive; done
+        setpriv --reuid 1234 --regid 1234 --clear-groups "$stmount" -u "$mnt" 2>&1 | sed 's/.*: user/user/'
+        as_nobody sh -c 'exec 3<"$1/w"; "$2" -u "$1"; echo $?' sh "$mnt" "$stmount" 2>/dev/null
+        as_nobody "$stmount" -u "$mnt" && ends $pid
+        as_nobody "$stmount" "$model" "$mnt"; pid=$(daemon)
+        "$stmount" -u "$mnt" && ends $pid
+        chown root "$mnt"; "$stmount" "$model" "$mnt"
+        as_nobody "$stmount" -u "$mnt" 2>&1 | sed 's/.*: user/user/'
+        "$stmount" -u "$mnt"; "$stmount" --list
+        """)
+      #expect(
+        output == """
+          alive
+          alive
+          user 65534 has mounted it; only that user and root may unmount it
+          75
+          user 0 has mounted it; only that user and root may unmount it
+          """, "\(output)")
+    }
+  }
+}
