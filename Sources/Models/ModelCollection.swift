@@ -46,7 +46,7 @@ package struct ModelCollection: Sendable {
     return ModelCollection(components: chosen.filter { !$0.model.places.isEmpty }, notes: notes)
   }
 
-  private init(components: [Component], notes: [String]) {
+  init(components: [Component], notes: [String]) {
     self.components = components
     self.notes = notes
   }

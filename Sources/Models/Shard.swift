@@ -13,6 +13,8 @@ package struct Shard: Sendable {
     case pyTorch = "pytorch"
     /// A file of a distributed checkpoint of PyTorch, of which each slice is a file of torch.save.
     case distributed = "dcp"
+    /// A mount or a copy of one: a file for each tensor.
+    case directory
   }
 
   /// The file.
@@ -32,11 +34,15 @@ package struct Shard: Sendable {
   package let computed: ComputedTensors?
   /// What the tensors are put together from, where that is slices in several files: those of ``header``, one for each.
   package let assembly: Assembly?
+  /// The file of each tensor of ``header``, where each has one of its own; ``file`` describes them then.
+  private let separate: [SourceFile]?
   /// What it is called in metadata.json: its file name, or its path where two sources share that.
   package internal(set) var name: String
 
   /// The files that the tensors come from.
-  package var files: [SourceFile] { computed?.files ?? assembly?.shards.map(\.file) ?? [file] }
+  package var files: [SourceFile] {
+    computed?.files ?? assembly?.shards.map(\.file) ?? separate ?? [file]
+  }
 
   /// True of a file: its tensors' bytes are there.
   package var isStored: Bool { computed == nil && assembly == nil }
@@ -51,6 +57,7 @@ package struct Shard: Sendable {
     self.file = file
     computed = nil
     assembly = nil
+    separate = nil
     name = String(decoding: path.fileName, as: UTF8.self)
     let start = try ModelError.translating("read", path) {
       try file.read(from: 0, count: Int(min(file.size, UInt64(ForeignFormat.prefixSize))))
@@ -121,7 +128,21 @@ package struct Shard: Sendable {
     unknownGlobals = []
     self.computed = computed
     assembly = nil
+    separate = nil
     name = shard.name
+  }
+
+  /// Tensors that are whole files, one for each of the header's, which `document` describes.
+  init(_ files: [SourceFile], described header: Header, by document: SourceFile) {
+    file = document
+    format = .directory
+    self.header = header
+    omitted = []
+    unknownGlobals = []
+    computed = nil
+    assembly = nil
+    separate = files
+    name = String(decoding: document.path.fileName, as: UTF8.self)
   }
 
   /// A file of a distributed checkpoint, as its checkpoint describes it.
@@ -133,6 +154,7 @@ package struct Shard: Sendable {
     self.unknownGlobals = unknownGlobals
     computed = nil
     assembly = nil
+    separate = nil
     name = String(decoding: file.path.fileName, as: UTF8.self)
   }
 
@@ -145,14 +167,22 @@ package struct Shard: Sendable {
     unknownGlobals = []
     computed = nil
     self.assembly = assembly
+    separate = nil
     name = assembly.shards[0].name
   }
 
-  /// Where a tensor's bytes are in the file; those that it reaches, where they are not contiguous. `tensor`
+  /// The file that a tensor's bytes are in: ``file``, or one of the tensor's own. `tensor` is one of this shard's.
+  package func file(of tensor: Tensor) -> SourceFile {
+    guard let separate, let index = header.index(of: tensor.name) else { return file }
+    return separate[index]
+  }
+
+  /// Where a tensor's bytes are in its file; those that it reaches, where they are not contiguous. `tensor`
   /// is one of this shard's.
   package func fileRange(of tensor: Tensor) -> Range<UInt64> {
+    if separate != nil { return 0..<tensor.byteCount }
     // Cannot overflow: the header was checked against the file's size.
-    header.dataStart + tensor.dataRange.lowerBound..<header.dataStart + tensor.dataRange.upperBound
+    return header.dataStart + tensor.dataRange.lowerBound..<header.dataStart + tensor.dataRange.upperBound
   }
 
   // MARK: - Contents
@@ -176,7 +206,7 @@ package struct Shard: Sendable {
     }
     let start = fileRange(of: tensor).lowerBound
     if tensor.isContiguous {
-      try file.read(from: start + offset, into: &target)
+      try file(of: tensor).read(from: start + offset, into: &target)
     } else {
       try StridedReader(tensor, at: start).read(from: offset, of: file, into: &target)
     }

@@ -1,15 +1,23 @@
 import Models
+import Safetensors
 import SystemPackage
 import TensorFiles
 
 extension ModelCollection {
-  /// Opens what the command line names, and prints the warnings.
-  static func open(_ sources: [String], _ options: OpeningOptions, command: String) throws(Failure)
-    -> ModelCollection
-  {
+  /// Opens what the command line names, a mount or a copy of one too, and prints the warnings. Tensors whose names are not chosen
+  /// are not looked at.
+  static func open(
+    _ sources: [String], _ options: OpeningOptions, command: String,
+    choosing isChosen: (TensorName) -> Bool = { _ in true }
+  ) throws(Failure) -> ModelCollection {
+    let paths = sources.map { FilePath(argument: $0) }
     let collection: ModelCollection
     do throws(ModelError) {
-      collection = try ModelCollection(opening: sources.map { FilePath(argument: $0) }, options)
+      if paths.count == 1, let mounted = try mounted(at: paths[0], choosing: isChosen) {
+        collection = mounted
+      } else {
+        collection = try ModelCollection(opening: paths, options, choosing: isChosen)
+      }
     } catch {
       throw Failure(error)
     }

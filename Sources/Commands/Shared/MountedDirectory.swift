@@ -1,4 +1,5 @@
 import Models
+import Safetensors
 import SystemPackage
 import TensorFiles
 
@@ -6,18 +7,57 @@ extension TensorDirectory {
   /// The mount at a path, or the copy of one; nil where the path is neither. A metadata.json that is somebody else's does not
   /// hide a model of the usual kind beside it.
   static func found(at path: FilePath) throws(ModelError) -> TensorDirectory? {
-    guard (try? Stat(path.appending(documentName)).type) == .regular else { return nil }
+    guard isDescribed(path) else { return nil }
     do throws(ModelError) {
       return try TensorDirectory(opening: path)
     } catch {
-      let notOurs = error
-      do throws(ModelError) {
-        _ = try ModelCollection(opening: [path], OpeningOptions(lenient: true))
-      } catch {
-        // A model that is there and broken has more to say than a document that is not looked for.
-        if error.kind == .noSource { throw notOurs }
-      }
+      // A model that is there and broken has more to say than a document that is not looked for.
+      if !holdsModel(path) { throw error }
       return nil
     }
+  }
+
+  /// The models of a mount or of a copy of one, each with the name of its directory where there are several; none where the path
+  /// is neither.
+  static func all(at path: FilePath) throws(ModelError) -> [(name: [UInt8]?, directory: TensorDirectory)] {
+    if let directory = try found(at: path) { return [(nil, directory)] }
+    guard (try? Stat(path).type) == .directory else { return [] }
+    let names = try path.entries().filter { name in
+      let child = path.pushing(FilePath(bytes: name))
+      return (try? Stat(child, followTargetSymlink: false).type) == .directory && isDescribed(child)
+    }
+    if names.isEmpty || holdsModel(path) { return [] }
+    var models: [(name: [UInt8]?, directory: TensorDirectory)] = []
+    for name in names {
+      models.append((name, try TensorDirectory(opening: path.pushing(FilePath(bytes: name)))))
+    }
+    return models
+  }
+
+  private static func isDescribed(_ path: FilePath) -> Bool {
+    (try? Stat(path.appending(documentName)).type) == .regular
+  }
+
+  /// False of a directory in which there is no model of the usual kind. One that is broken is there.
+  private static func holdsModel(_ path: FilePath) -> Bool {
+    do throws(ModelError) {
+      _ = try ModelCollection(opening: [path], OpeningOptions(lenient: true))
+    } catch {
+      return error.kind != .noSource
+    }
+    return true
+  }
+}
+
+extension ModelCollection {
+  /// The tensors that are chosen of a mount or a copy of one; nil where the path is neither.
+  static func mounted(at path: FilePath, choosing isChosen: (TensorName) -> Bool) throws(ModelError)
+    -> ModelCollection?
+  {
+    var models: [(name: [UInt8]?, tensors: SeparateTensors)] = []
+    for (name, directory) in try TensorDirectory.all(at: path) {
+      models.append((name, try directory.tensors(choosing: isChosen)))
+    }
+    return models.isEmpty ? nil : try ModelCollection(models, notes: [])
   }
 }

@@ -43,7 +43,7 @@ struct DiffSide: Sendable {
         "tensors \(left.tensor.name) and \(right.tensor.name) would both be named \(left.name)")
     }
     self.entries = entries
-    files = collection.components.flatMap { $0.model.shards.map(\.file) }
+    files = collection.components.flatMap { $0.model.shards.flatMap(\.files) }
   }
 }
 

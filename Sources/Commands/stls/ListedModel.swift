@@ -19,8 +19,12 @@ struct ListedModel {
   static func models(
     in sources: [FilePath], _ options: OpeningOptions, order: Order, _ selection: NameSelection
   ) throws(ModelError) -> (models: [ListedModel], warnings: [String]) {
-    if sources.count == 1, let source = sources.first, let directory = try TensorDirectory.found(at: source) {
-      return ([try ListedModel(directory, order, selection)], [])
+    if sources.count == 1 {
+      var models: [ListedModel] = []
+      for (name, directory) in try TensorDirectory.all(at: sources[0]) {
+        models.append(try ListedModel(name, directory, order, selection))
+      }
+      if !models.isEmpty { return (models, []) }
     }
     let collection = try ModelCollection(
       opening: sources, options, choosing: selection.contains)
@@ -33,7 +37,7 @@ struct ListedModel {
       let model = component.model
       return ListedModel(
         name: component.name, tensors: order.places(of: model).map(model.tensor),
-        fileCount: model.storedShards.count,
+        fileCount: model.storedShards.reduce(0) { $0 + $1.files.count },
         document: { () throws(ModelError) in MetadataDocument.bytes(of: model) })
     }
   }
@@ -48,12 +52,14 @@ struct ListedModel {
   }
 
   /// A mount or a copy of one, each of whose files must have its size.
-  private init(_ directory: TensorDirectory, _ order: Order, _ selection: NameSelection) throws(ModelError) {
+  private init(
+    _ name: [UInt8]?, _ directory: TensorDirectory, _ order: Order, _ selection: NameSelection
+  ) throws(ModelError) {
     let entries = directory.entries.filter { selection.contains($0.tensor.name) }
     for entry in entries { _ = try directory.open(entry) }
     let tensors = entries.map(\.tensor)
     self.init(
-      name: nil, tensors: order.tensors(of: tensors), fileCount: tensors.count,
+      name: name, tensors: order.tensors(of: tensors), fileCount: tensors.count,
       document: entries.count < directory.entries.count
         ? nil : { () throws(ModelError) in try directory.document() })
   }

@@ -8,26 +8,32 @@ import TensorFiles
 struct ManifestCheck {
   /// A line for each of the manifest's; with `quiet`, for those alone that do not match.
   let text: String
-  /// How many lines do not match.
+  /// How many lines were compared.
+  let lines: Int
+  /// How many of them do not match.
   let failures: Int
   /// How many tensors are in no line.
   let unlisted: Int
 
-  /// Reads all tensors that the manifest names, on all processors.
-  init(_ manifest: Manifest, of files: [HashedFile], quiet: Bool) throws {
+  /// Reads those of `files` that the manifest names, on all processors. A line with another path counts if that path is chosen.
+  init(
+    _ manifest: Manifest, of files: [HashedFile], quiet: Bool, choosing isChosen: ([UInt8]) -> Bool
+  ) throws {
     let byPath = Dictionary(uniqueKeysWithValues: files.enumerated().map { ($0.element.path, $0.offset) })
     let named = Set(manifest.lines.compactMap { byPath[$0.path] })
     let digests = try Manifest.lines(of: named.sorted().map { files[$0] })
     let digestByPath = Dictionary(uniqueKeysWithValues: digests.map { ($0.path, $0.digest) })
     var text = ""
     var failures = 0
-    for line in manifest.lines {
+    let lines = manifest.lines.filter { digestByPath[$0.path] != nil || isChosen($0.path) }
+    for line in lines {
       let digest = digestByPath[line.path]
       if digest != line.digest { failures += 1 }
       let verdict = digest == line.digest ? "OK" : digest == nil ? "FAILED, no such tensor" : "FAILED"
       if !quiet || digest != line.digest { text += "\(PrintableText.plain(line.path)): \(verdict)\n" }
     }
     self.text = text
+    self.lines = lines.count
     self.failures = failures
     unlisted = files.count - named.count
   }

@@ -80,26 +80,41 @@ struct Stls: ParsableCommand {
       throw .usage("--json, --stats, --hash and --check print different things: give one", command: "stls")
     }
     let readsAll = stats || failOnNan || hash != nil || check != nil
-    guard include.isEmpty && exclude.isEmpty || !readsAll && !dequant else {
-      throw .usage(
-        "--include and --exclude choose what is listed by name, dtype and size alone", command: "stls")
-    }
     let models: [ListedModel]
+    let selection = NameSelection(including: include, excluding: exclude)
     if readsAll || dequant {
-      var collection = try ModelCollection.open(sources, opening.options, command: "stls")
-      if dequant { collection = try collection.dequantized(for: "stls") }
-      if readsAll { return try readAll(collection) }
+      let collection = try self.collection(selection)
+      if readsAll { return try readAll(collection, selection) }
       models = ListedModel.models(of: collection, sort)
     } else {
-      models = try listed()
+      models = try listed(selection)
     }
     if quiet { return }
     for model in models { try write(model) }
   }
 
+  /// The models of the sources, open for reading, with the tensors that are chosen.
+  private func collection(_ selection: NameSelection) throws(Failure) -> ModelCollection {
+    var collection: ModelCollection
+    if dequant {
+      // A quantised tensor needs others, which have names of their own.
+      collection = try ModelCollection.open(sources, opening.options, command: "stls").dequantized(
+        for: "stls")
+    } else {
+      collection = try ModelCollection.open(
+        sources, opening.options, command: "stls", choosing: selection.contains)
+    }
+    if include.isEmpty, exclude.isEmpty { return collection }
+    collection = collection.keeping(selection.contains)
+    try selection.checkUse()
+    guard !collection.components.isEmpty else {
+      throw Failure(status: EX_NOINPUT, "--include and --exclude leave no tensor")
+    }
+    return collection
+  }
+
   /// The models of the sources, with the tensors that are chosen.
-  private func listed() throws(Failure) -> [ListedModel] {
-    let selection = NameSelection(including: include, excluding: exclude)
+  private func listed(_ selection: NameSelection) throws(Failure) -> [ListedModel] {
     let found: (models: [ListedModel], warnings: [String])
     do throws(ModelError) {
       found = try ListedModel.models(
@@ -113,10 +128,12 @@ struct Stls: ParsableCommand {
   }
 
   /// Reads all tensors, for what the options ask.
-  private func readAll(_ collection: ModelCollection) throws(Failure) {
+  private func readAll(_ collection: ModelCollection, _ selection: NameSelection) throws(Failure) {
     do {
       if stats || failOnNan { return try listValues(collection) }
-      if let check { return try compare(collection, with: Manifest(reading: FilePath(argument: check))) }
+      if let check {
+        return try compare(collection, selection, with: Manifest(reading: FilePath(argument: check)))
+      }
       let lines = try Manifest.lines(of: HashedFile.all(in: collection.files()))
       try checkUnchanged(collection)
       if !quiet { try StandardOutput.write(Manifest(lines: lines).text) }
@@ -171,8 +188,19 @@ extension Stls {
     if failOnNan, hasNaN { Glibc.exit(1) }
   }
 
-  private func compare(_ collection: ModelCollection, with manifest: Manifest) throws {
-    let check = try ManifestCheck(manifest, of: HashedFile.all(in: collection.files()), quiet: quiet)
+  private func compare(
+    _ collection: ModelCollection, _ selection: NameSelection, with manifest: Manifest
+  ) throws {
+    let directories = collection.components.compactMap(\.name)
+    let check = try ManifestCheck(manifest, of: HashedFile.all(in: collection.files()), quiet: quiet) {
+      path in
+      // Of a line about no tensor that was chosen, only its path tells the name.
+      var path = path[...]
+      if let directory = directories.first(where: { path.starts(with: $0 + [UInt8(ascii: "/")]) }) {
+        path = path.dropFirst(directory.count + 1)
+      }
+      return selection.contains((try? PathDecoder.name(of: path)) ?? TensorName(utf8: path))
+    }
     try checkUnchanged(collection)
     try StandardOutput.write(Array(check.text.utf8))
     if check.unlisted > 0 {
@@ -182,14 +210,14 @@ extension Stls {
     if check.failures > 0 {
       throw Failure(
         status: 1,
-        "\(check.failures) of \(PrintableText.counted(manifest.lines.count, "line")) of the manifest did not match"
+        "\(check.failures) of \(PrintableText.counted(check.lines, "line")) of the manifest did not match"
       )
     }
   }
 
   private func checkUnchanged(_ collection: ModelCollection) throws(Failure) {
-    for shard in collection.components.flatMap(\.model.shards) where !shard.file.isUnchanged() {
-      throw Failure(changed: shard.file)
+    for file in collection.components.flatMap(\.model.shards).flatMap(\.files) where !file.isUnchanged() {
+      throw Failure(changed: file)
     }
   }
 }

@@ -27,7 +27,8 @@ package final class RootDirectory: Sendable {
       }
   }
 
-  /// Opens a file, each component of its path by itself: openat(2) with O_NOFOLLOW.
+  /// Opens a file, each component of its path by itself: openat(2) with O_NOFOLLOW. It is not mapped: there may be more of them
+  /// than a process may have mappings.
   package func open(_ relative: [UInt8]) throws(ModelError) -> SourceFile {
     let full = path.pushing(FilePath(bytes: relative))
     let components = relative.split(separator: UInt8(ascii: "/")).map { FilePath(bytes: $0) }
@@ -41,7 +42,7 @@ package final class RootDirectory: Sendable {
       if directory != descriptor { try? directory.close() }
       directory = next
     }
-    return try SourceFile(adopting: try openFile(name, in: directory, full), openedBy: full)
+    return try SourceFile(adopting: try openFile(name, in: directory, full), openedBy: full, isMapped: false)
   }
 
   private func openFile(_ name: FilePath, in directory: FileDescriptor, _ full: FilePath)

@@ -41,7 +41,7 @@ extension Model {
     else { return nil }
     var files: [SourceFile] = []
     for source in Set(quantization.tensors.flatMap { $0.sources.map(\.shard) }).sorted() {
-      files.append(model.shards[Int(source)].file)
+      files += model.shards[Int(source)].files
     }
     let computed = ComputedTensors(tensors: quantization.tensors, files: files, cache: StripeCache())
     let shards = model.shards + [Shard(computed, described: header, beside: first)]

@@ -21,7 +21,7 @@ package struct TensorView: Sendable {
 
   /// A tensor's elements as they are. `tensor` is contiguous and one of the shard's.
   package init(_ tensor: Tensor, of shard: Shard) {
-    file = shard.file
+    file = shard.file(of: tensor)
     start = shard.fileRange(of: tensor).lowerBound
     dtype = tensor.dtype
     shape = Array(tensor.shape)

@@ -26,8 +26,9 @@ package final class SourceFile: Sendable {
     try self.init(adopting: FileDescriptor.openRegularFile(path), openedBy: path)
   }
 
-  /// Takes over a descriptor that is open for reading, and maps its file; closes it where that fails.
-  init(adopting descriptor: FileDescriptor, openedBy path: FilePath) throws(ModelError) {
+  /// Takes over a descriptor that is open for reading, and maps its file if `isMapped`; closes it where that fails.
+  init(adopting descriptor: FileDescriptor, openedBy path: FilePath, isMapped: Bool = true) throws(ModelError)
+  {
     let status = try ModelError.translating("open", path) {
       do {
         let status = try Stat(descriptor)
@@ -42,7 +43,7 @@ package final class SourceFile: Sendable {
     self.descriptor = descriptor
     self.status = status
     changes = ChangeDetector(descriptor, status)
-    mapping = SourceMapping(descriptor, count: Int(status.size))
+    mapping = isMapped ? SourceMapping(descriptor, count: Int(status.size)) : nil
   }
 
   deinit { try? descriptor.close() }

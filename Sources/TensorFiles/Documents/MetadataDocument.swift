@@ -106,8 +106,9 @@ package enum MetadataDocument {
       let shard = Int(place.shard)
       let tensor = shards[shard].header[Int(place.index)]
       json.string(tensor.name.utf8)
+      let path = encoder.encode(tensor.name).bytes
       json.raw(": {\"path\": ")
-      json.string(encoder.encode(tensor.name).bytes[...])
+      json.string(path[...])
       json.raw(", \"dtype\": \"")
       json.raw(tensor.dtype.name.utf8)
       json.raw("\", \"shape\": ")
@@ -129,7 +130,14 @@ package enum MetadataDocument {
           json.raw("}")
         }
       } else {
-        append(tensor, of: shards[shard], named: sources[shard], to: &json)
+        var source = sources[shard]
+        if shards[shard].format == .directory {
+          // A file of its own, which has the same path.
+          var text = JSONWriter()
+          text.string(path[...])
+          source = text.bytes
+        }
+        append(tensor, of: shards[shard], named: source, to: &json)
       }
       json.raw("}")
     }

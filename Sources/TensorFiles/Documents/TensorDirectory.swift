@@ -25,12 +25,15 @@ package struct TensorDirectory: Sendable {
   /// The `__metadata__` of each file that the model was in.
   package let metadata: [[(key: ArraySlice<UInt8>, value: ArraySlice<UInt8>)]]
 
+  /// The document, as it was read.
+  private let documentFile: SourceFile
   private let root: RootDirectory
 
   /// Reads the directory's document. No tensor's file is looked at.
   package init(opening path: FilePath) throws(ModelError) {
     root = try RootDirectory(opening: path)
     let (bytes, file) = try Self.document(in: root)
+    documentFile = file
     do throws(JSONError) {
       let document = try TensorDocument(reading: bytes.span)
       entries = document.entries
@@ -66,6 +69,17 @@ package struct TensorDirectory: Sendable {
           + "\(entry.tensor.name) \(entry.tensor.byteCount)")
     }
     return file
+  }
+
+  /// The tensors that are chosen, each with its file, which is held open and has its size. Of the entries of `__metadata__`
+  /// those that contradict each other are left out.
+  package func tensors(choosing isChosen: (TensorName) -> Bool) throws(ModelError) -> SeparateTensors {
+    var tensors: [(tensor: Tensor, file: SourceFile)] = []
+    for entry in entries where isChosen(entry.tensor.name) { tensors.append((entry.tensor, try open(entry))) }
+    let merged = try? MergedMetadata(metadata.map { (documentFile.path, $0) })
+    return SeparateTensors(
+      tensors, metadata: (merged?.entries ?? []).map { (Array($0.key), Array($0.value)) },
+      describedBy: documentFile)
   }
 }
 

@@ -148,7 +148,7 @@ extension FileLayout {
       self.init(segments)
       return
     }
-    let part = FileRange(shard.fileRange(of: tensor), of: shard.file)
+    let part = FileRange(shard.fileRange(of: tensor), of: shard.file(of: tensor))
     self.init(
       CollectionOfOne(tensor.isContiguous ? .file(part) : .computed(StridedElements(tensor, in: shard))))
   }

@@ -1,0 +1,43 @@
+package import Safetensors
+
+/// A model whose tensors are files of their own, as a mount shows one and a copy of a mount has it.
+package struct SeparateTensors: Sendable {
+  /// The tensors in the order of their names, which are unique, each with its file, of which it is the whole.
+  package let tensors: [(tensor: Tensor, file: SourceFile)]
+  /// The entries of `__metadata__`.
+  package let metadata: [(key: [UInt8], value: [UInt8])]
+  /// The file that describes them.
+  package let document: SourceFile
+
+  package init(
+    _ tensors: [(tensor: Tensor, file: SourceFile)], metadata: [(key: [UInt8], value: [UInt8])],
+    describedBy document: SourceFile
+  ) {
+    self.tensors = tensors
+    self.metadata = metadata
+    self.document = document
+  }
+
+  /// The same as a model. Nil where the names are longer than a header's table can be.
+  fileprivate var model: Model? {
+    guard let header = Header(computed: tensors.map(\.tensor), metadata: metadata) else { return nil }
+    return Model(
+      shards: [Shard(tensors.map(\.file), described: header, by: document)],
+      places: tensors.indices.map { Model.Place(shard: 0, index: Int32($0)) }, warnings: [], omitted: [])
+  }
+}
+
+extension ModelCollection {
+  /// Models of separate tensors, each under the name of its directory; a lone one may have none.
+  package init(_ models: [(name: [UInt8]?, tensors: SeparateTensors)], notes: [String]) throws(ModelError) {
+    var components: [Component] = []
+    for (name, tensors) in models {
+      guard let model = tensors.model else {
+        throw ModelError(
+          .malformed, tensors.document.path, "its names are longer than those of a model can be")
+      }
+      components.append(Component(name: name, model: model))
+    }
+    self.init(components: components, notes: notes)
+  }
+}
