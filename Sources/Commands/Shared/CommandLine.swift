@@ -17,7 +17,18 @@ extension ParsableCommand {
       command = try parse(arguments)
     } catch {
       // --help and --version come this way too, and have more than a line to say.
-      guard exitCode(for: error) == .validationFailure else { exit(withError: error) }
+      guard exitCode(for: error) == .validationFailure else {
+        guard arguments.contains(where: { $0.hasPrefix(CompletionScript.option) }) else {
+          exit(withError: error)
+        }
+        let script = CompletionScript.corrected(fullMessage(for: error))
+        do throws(Failure) {
+          try StandardOutput.write(Array((script + "\n").utf8))
+        } catch {
+          error.end(name, trouble)
+        }
+        Glibc.exit(EX_OK)
+      }
       // The parser's sentences end in a full stop, and a remedy follows.
       var problem = message(for: error)
       if problem.hasSuffix(".") { problem.removeLast() }
