@@ -108,8 +108,8 @@ PYTHON = .build/python
 test-deps:
 	@$(call INSTALL,$(TEST_TOOLS) /usr/lib/openssh/sftp-server,$(TEST_PACKAGES))
 	@python3 -c 'import ensurepip, venv' 2>/dev/null || { $(call APT,python3-venv); }
-	@$(PYTHON)/bin/python3 -c 'import huggingface_hub, ml_dtypes, numpy, safetensors' 2>/dev/null || { \
-	  echo "Installing NumPy, ml_dtypes, safetensors and huggingface_hub into $(PYTHON)"; \
+	@$(PYTHON)/bin/python3 -c 'import huggingface_hub, ml_dtypes, model_signing, numpy, safetensors' 2>/dev/null || { \
+	  echo "Installing NumPy, ml_dtypes, safetensors, huggingface_hub and model_signing into $(PYTHON)"; \
 	  python3 -m venv $(PYTHON) && \
 	  $(PYTHON)/bin/pip install -q --disable-pip-version-check -r Tests/Reference/requirements.txt; \
 	}

@@ -14,11 +14,15 @@ import numpy
 import safetensors
 import safetensors.numpy
 
+from views import WIDTHS, array as unpacked
+
 WIDE = {"F64": numpy.float64, "F32": numpy.float32, "F16": numpy.float16, "BF16": ml_dtypes.bfloat16}
 NARROW = {
     "F8_E5M2": ml_dtypes.float8_e5m2, "F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E8M0": ml_dtypes.float8_e8m0fnu,
     "F8_E4M3FNUZ": ml_dtypes.float8_e4m3fnuz, "F8_E5M2FNUZ": ml_dtypes.float8_e5m2fnuz,
 }
+# Elements narrower than a byte: every pattern of them, and more than are converted at a time.
+PACKED = {name: bytes(range(256)) * 3 * 9 for name in WIDTHS}
 TARGETS = {"f16": ("F16", numpy.float16), "bf16": ("BF16", ml_dtypes.bfloat16), "f32": ("F32", numpy.float32)}
 
 
@@ -81,14 +85,15 @@ def converted(array, target, largest):
 
 def types(directory):
     count = 0
-    for name, dtype in {**WIDE, **NARROW}.items():
-        array = values(name, dtype)
+    for name, dtype in {**WIDE, **NARROW, **dict.fromkeys(PACKED)}.items():
+        raw = PACKED.get(name) or values(name, dtype).tobytes()
+        size = len(raw) * 8 // WIDTHS[name] if name in WIDTHS else len(raw) // numpy.dtype(dtype).itemsize
+        array = unpacked(raw, name, [size])
         source = os.path.join(directory, "source.safetensors")
-        tensor = {"dtype": name.lower(), "shape": list(array.shape), "data": array.tobytes()}
-        header = '{"w":{"dtype":"%s","shape":[%d],"data_offsets":[0,%d]}}' % (name, array.size, array.nbytes)
+        header = '{"w":{"dtype":"%s","shape":[%d],"data_offsets":[0,%d]}}' % (name, size, len(raw))
         header = header.encode().ljust((len(header) + 7) // 8 * 8)
         with open(source, "wb") as file:
-            file.write(len(header).to_bytes(8, "little") + header + array.tobytes())
+            file.write(len(header).to_bytes(8, "little") + header + raw)
         for option, (target_name, target) in TARGETS.items():
             if target_name == name:
                 continue

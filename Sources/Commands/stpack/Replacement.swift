@@ -29,7 +29,9 @@ struct Replacement {
   /// input. Returns what a person should know; safe to print.
   func apply(to tensors: inout [PackedTensor]) throws(Failure) -> [String] {
     guard let former = tensors.first(where: { $0.originalName == name })?.tensor else {
-      throw Failure(status: EX_NOINPUT, "--replace: no input has a tensor \(name)")
+      let suggestion = NearestNames.suggestion(
+        for: Array(name.utf8), among: tensors.lazy.map(\.originalName.utf8))
+      throw Failure(status: EX_NOINPUT, "--replace: no input has a tensor \(name)\(suggestion)")
     }
     let input: PackInput
     do throws(ModelError) {
@@ -39,7 +41,9 @@ struct Replacement {
       throw Failure(error)
     }
     guard let replacement = input.tensors.first(where: { input.isArray || $0.originalName == name }) else {
-      throw Failure(status: EX_NOINPUT, "--replace: \(path.printable) has no tensor \(name)")
+      let suggestion = NearestNames.suggestion(
+        for: Array(name.utf8), among: input.tensors.lazy.map(\.originalName.utf8))
+      throw Failure(status: EX_NOINPUT, "--replace: \(path.printable) has no tensor \(name)\(suggestion)")
     }
     tensors.removeAll { $0.originalName == name }
     tensors.append(replacement.called(name))

@@ -114,7 +114,7 @@ extension MountTests {
         #expect(outcome.status == status && outcome.error.contains(words), "\(outcome)")
         #expect(outcome.errorLines.count == 1, "\(outcome)")
       }
-      try await fails("c=\(files.path)/new.npy", 66, "no input has a tensor 'c'")
+      try await fails("c=\(files.path)/new.npy", 66, "no input has a tensor 'c'; the nearest names are '")
       try await fails("a=\(files.path)/none.npy", 66, "cannot open it")
       try await fails("a", 64, "expected NAME=PATH")
       try files.write("lacks.safetensors", SafetensorsFile(.init("c", "U8", [1])))
