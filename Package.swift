@@ -67,9 +67,12 @@ let package = Package(
       name: "Models", dependencies: ["Linux", "PyTorch", "Safetensors", systemPackage],
       swiftSettings: settings),
 
+    // The processor's instructions for SHA-256.
+    .systemLibrary(name: "CSHA256"),
+
     // Tensors as files: names and paths, layouts, views, metadata.json.
     .target(
-      name: "TensorFiles", dependencies: ["Linux", "Models", "Safetensors", systemPackage],
+      name: "TensorFiles", dependencies: ["CSHA256", "Linux", "Models", "Safetensors", systemPackage],
       swiftSettings: settings),
 
     // The kernel's side: session, requests, replies, mounting. Knows nothing of tensors.

@@ -1,9 +1,11 @@
+internal import CSHA256
 internal import Models
 internal import Safetensors
 
 /// SHA-256 (FIPS 180-4), for names that are too long to be shown and for manifests.
 ///
-/// Written out here because a cryptography library would be a large part of the program.
+/// Written out here because a cryptography library would be a large part of the program: docs/internals/DESIGN.md. With the
+/// processor's instructions where it has them.
 package struct SHA256 {
   private typealias State = InlineArray<8, UInt32>
 
@@ -13,11 +15,12 @@ package struct SHA256 {
   /// What does not fill a block yet.
   private var pending: [UInt8] = []
   private var byteCount: UInt64 = 0
+  private let usesInstructions: Bool
 
   private static let blockSize = 64
 
-  /// A digest of nothing yet.
-  package init() {}
+  /// A digest of nothing yet; unless `isPortable`, with the processor's instructions where it has them.
+  package init(isPortable: Bool = false) { usesInstructions = Self.hasInstructions && !isPortable }
 
   /// Adds bytes to the message.
   package mutating func add(_ bytes: RawSpan) {
@@ -30,10 +33,10 @@ package struct SHA256 {
       guard pending.count == Self.blockSize else { return }
       let block = pending
       pending = []
-      unsafe Self.compress(block.span.bytes, into: &state)
+      unsafe compress(block.span.bytes)
     }
     let whole = rest.byteCount / Self.blockSize * Self.blockSize
-    Self.compress(rest.extracting(first: whole), into: &state)
+    compress(rest.extracting(first: whole))
     for index in whole..<rest.byteCount {
       pending.append(unsafe rest.unsafeLoad(fromByteOffset: index, as: UInt8.self))
     }
@@ -47,7 +50,7 @@ package struct SHA256 {
     for shift in stride(from: 56, through: 0, by: -8) {
       tail.append(UInt8(truncatingIfNeeded: bitCount >> UInt64(shift)))
     }
-    unsafe Self.compress(tail.span.bytes, into: &state)
+    unsafe compress(tail.span.bytes)
     return state.indices.flatMap { index in
       [24, 16, 8, 0].map { UInt8(truncatingIfNeeded: state[index] >> UInt32($0)) }
     }
@@ -71,16 +74,26 @@ package struct SHA256 {
     Array(hex(digest(message.span)).prefix(digits))
   }
 
+  /// Whether the processor has instructions for this.
+  private static let hasInstructions = stmount_has_sha256() != 0
+
   /// Takes in whole blocks. Pointers rather than spans, whose checks would take a third of the time.
-  private static func compress(_ blocks: RawSpan, into state: inout State) {
-    unsafe roundConstants.withUnsafeBufferPointer { constants in
+  private mutating func compress(_ blocks: RawSpan) {
+    unsafe Self.roundConstants.withUnsafeBufferPointer { constants in
       unsafe withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 64) { schedule in
         unsafe blocks.withUnsafeBytes { blocks in
           guard let source = blocks.baseAddress, let words = schedule.baseAddress,
             let constants = constants.baseAddress
           else { return }
-          for start in stride(from: 0, to: blocks.count, by: blockSize) {
-            unsafe compress(source + start, words, constants, &state)
+          if usesInstructions {
+            var words = state.mutableSpan
+            unsafe words.withUnsafeMutableBufferPointer { words in
+              unsafe stmount_sha256(words.baseAddress, source, blocks.count / Self.blockSize, constants)
+            }
+            return
+          }
+          for start in stride(from: 0, to: blocks.count, by: Self.blockSize) {
+            unsafe Self.compress(source + start, words, constants, &state)
           }
         }
       }
