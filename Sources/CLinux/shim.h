@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
+#include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
@@ -87,6 +88,20 @@ static inline ssize_t stmount_read_cached(int file, void *buffer, size_t length,
   const struct iovec target = {buffer, length};
   const int nowait = 8;  // RWF_NOWAIT
   return syscall(SYS_preadv2, file, &target, 1, offset, 0, nowait);
+}
+
+// Moves bytes of a file into a pipe, a socket or another file: sendfile(2). A pipe then holds the file's pages, not copies of
+// them.
+static inline ssize_t stmount_send(int file, off_t offset, int target, size_t length) {
+  return sendfile(target, file, &offset, length);
+}
+
+// F_SETPIPE_SZ, which needs _GNU_SOURCE too. Returns the size that the pipe has then, or -1.
+static inline int stmount_set_pipe_size(int pipe, int size) { return fcntl(pipe, 1031, size); }
+
+static inline int stmount_pipe_is_empty(int pipe) {
+  int count = 0;
+  return ioctl(pipe, FIONREAD, &count) == 0 && count == 0;
 }
 
 // Copies bytes of a file to where another one is to be written next: copy_file_range(2), declared with _GNU_SOURCE alone.

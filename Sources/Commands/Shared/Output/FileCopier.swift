@@ -8,8 +8,9 @@ import TensorFiles
 /// Writes a file from its beginning to its end, out of bytes and parts of other files.
 ///
 /// Long parts that lie alike in the pages of both files are copied by the kernel, with copy_file_range(2): it shares
-/// blocks where the file system can. All else goes through buffers, so that small parts become large writes at even
-/// places, of which each is written while the next buffer is filled.
+/// blocks where the file system can. To standard output the kernel can send long parts, with sendfile(2). All else goes
+/// through buffers, so that small parts become large writes at even places, of which each is written while the next buffer
+/// is filled.
 struct FileCopier {
   /// Why copying failed.
   enum Problem: Error {
@@ -23,8 +24,9 @@ struct FileCopier {
 
   /// How many bytes the kernel copies at once: between two pieces, a signal is heeded and progress is shown.
   private static let pieceSize: UInt64 = 4 << 20
-  /// Parts that are shorter cost more calls than they save copies.
+  /// Parts that are shorter cost more calls than they save copies, where they are copied and where they are sent.
   private static let minimumPiece: UInt64 = 1 << 20
+  private static let minimumSent: UInt64 = 64 << 10
   private static let pageSize = UInt64(getpagesize())
   /// Large enough that passing a buffer on costs nothing beside writing it, and small enough for the processor's cache.
   private static let largestBuffer = 1 << 20
@@ -39,10 +41,19 @@ struct FileCopier {
   private var queue: WriteQueue?
   /// The file that the kernel does not copy from.
   private var refused: FileDescriptor?
+  /// The file that the kernel does not send.
+  private var unsendable: FileDescriptor?
+  /// The kernel sends long parts of files.
+  private let sends: Bool
+  /// It sends them to a pipe, which holds pages of the source then.
+  private let isPipe: Bool
 
-  /// A writer of a file that is empty yet. One that will have at most `capacity` bytes takes no more memory than that.
-  init(to output: OutputFile, capacity: UInt64 = .max) {
+  /// A writer of a file that is empty yet. One that will have at most `capacity` bytes takes no more memory than that. With `sends`,
+  /// the kernel sends long parts, and ``finish()`` has to be called at the end.
+  init(to output: OutputFile, capacity: UInt64 = .max, sends: Bool = false) {
     self.output = output
+    self.sends = sends
+    isPipe = sends && output.descriptor.enlargePipe()
     // One more than fits, so that a small file is written at the end and needs no thread.
     bufferSize = capacity < Self.largestBuffer ? Int(capacity) + 1 : Self.largestBuffer
     buffer = [UInt8](repeating: 0, count: bufferSize)
@@ -68,8 +79,27 @@ struct FileCopier {
     if range.count >= Self.minimumPiece, isAlike, refused != file.descriptor {
       try flush()
       let count = Int(min(UInt64(range.count), Self.pieceSize))
-      if let copied = try copy(count, from: range.lowerBound, of: file.descriptor) { return copied }
+      let copied = try Self.transfer { () throws(Errno) in
+        try output.descriptor.copy(count, from: range.lowerBound, of: file.descriptor)
+      }
+      if let copied {
+        output.descriptor.beginWriteback(of: written..<written + copied)
+        written += copied
+        return copied
+      }
       refused = file.descriptor
+    }
+    if sends, range.count >= Self.minimumSent, unsendable != file.descriptor {
+      try flush()
+      let count = Int(min(UInt64(range.count), Self.pieceSize))
+      let sent = try Self.transfer { () throws(Errno) in
+        try output.descriptor.send(count, from: range.lowerBound, of: file.descriptor)
+      }
+      if let sent {
+        written += sent
+        return sent
+      }
+      unsendable = file.descriptor
     }
     return try append(upTo: range.count) { piece throws(Errno) in
       try file.read(from: range.lowerBound, into: &piece)
@@ -116,7 +146,14 @@ struct FileCopier {
     filled = 0
   }
 
-  /// Writes what is in the buffers: write(2). To be called at the end.
+  /// Writes what is in the buffers, and waits until a pipe has been read, so that a source which is the same then was so all the time.
+  /// To be called at the end. False where the pipe's reader is gone.
+  mutating func finish() throws(Problem) -> Bool {
+    try flush()
+    return !isPipe || output.descriptor.waitUntilRead()
+  }
+
+  /// Writes what is in the buffers: write(2).
   mutating func flush() throws(Problem) {
     do {
       try queue?.drain()
@@ -127,25 +164,20 @@ struct FileCopier {
     filled = 0
   }
 
-  /// Has the kernel copy bytes, and returns how many; nil where it cannot, between these files or at all. No bytes
+  /// Has the kernel move bytes, and returns how many; nil where it cannot, between these files or at all. No bytes
   /// where there should be some are for read(2) to understand.
-  private mutating func copy(_ count: Int, from offset: UInt64, of source: FileDescriptor) throws(Problem)
-    -> UInt64?
-  {
+  private static func transfer(_ body: () throws(Errno) -> Int) throws(Problem) -> UInt64? {
     while true {
       do throws(Errno) {
-        let copied = UInt64(try output.descriptor.copy(count, from: offset, of: source))
-        guard copied > 0 else { return nil }
-        output.descriptor.beginWriteback(of: written..<written + copied)
-        written += copied
-        return copied
+        let count = UInt64(try body())
+        return count > 0 ? count : nil
       } catch {
         switch error {
         case .interrupted: continue
         case .improperLink, .invalidArgument, .notSupported, .noFunction, .badFileDescriptor, .notPermitted,
           .overflow:
           return nil
-        case .noSpace, .diskQuotaExceeded, .fileTooLarge: throw .target(error)
+        case .noSpace, .diskQuotaExceeded, .fileTooLarge, .brokenPipe: throw .target(error)
         default: throw .either(error)
         }
       }

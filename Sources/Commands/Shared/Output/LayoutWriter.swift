@@ -9,11 +9,13 @@ struct LayoutWriter {
   private var copier: FileCopier
   private let output: OutputFile
   private let signals: BlockedSignals?
+  /// The sources of what was written to standard output, without repetitions in a row.
+  private var sources: [SourceFile] = []
 
   /// A writer to a file that will have at most `capacity` bytes, or to standard output. Between two pieces, `signals` are
   /// looked for.
   init(to output: OutputFile, capacity: UInt64 = .max, heeding signals: BlockedSignals? = nil) {
-    copier = FileCopier(to: output, capacity: capacity)
+    copier = FileCopier(to: output, capacity: capacity, sends: output.isStream)
     self.output = output
     self.signals = signals
   }
@@ -26,6 +28,9 @@ struct LayoutWriter {
     for (segment, part) in layout.parts(of: range) {
       try write(segment, part, note)
       try Self.check(segment.sources)
+      if output.isStream {
+        for source in segment.sources where source.file !== sources.last { sources.append(source.file) }
+      }
     }
   }
 
@@ -62,13 +67,17 @@ struct LayoutWriter {
     }
   }
 
-  /// Writes what is not written yet. To be called at the end.
+  /// Writes what is not written yet, and waits until a pipe's reader has taken it. To be called at the end. A source that has changed
+  /// meanwhile is an error; a reader that is gone ends the command, as a write to it would.
   mutating func flush() throws(Failure) {
+    let isRead: Bool
     do throws(FileCopier.Problem) {
-      try copier.flush()
+      isRead = try copier.finish()
     } catch {
       throw failure(error, nil)
     }
+    if !isRead { raise(SIGPIPE) }
+    for source in sources where !source.isUnchanged() { throw Failure(changed: source) }
   }
 
   private static func check(_ sources: [FileRange]) throws(Failure) {

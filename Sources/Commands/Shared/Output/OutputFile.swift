@@ -18,6 +18,9 @@ final class OutputFile {
   /// What it is called meanwhile; nil where it has no name, or its own.
   private var hidden: FilePath?
 
+  /// True of standard output.
+  var isStream: Bool { path == nil }
+
   /// Standard output, to which bytes go at once.
   init() {
     name = "standard output"
