@@ -408,7 +408,8 @@ extension QuantizedSample {
   private static func table(_ type: String) -> [Float] {
     if type == "fp4" {
       let positive = [0, 0.0625, 8, 12, 4, 6, 2, 3].map { (value: Float) in value / 12 }
-      return positive + positive.map { -$0 }
+      // The reference writes -0, an integer of Python.
+      return positive + positive.map { $0 == 0 ? 0 : -$0 }
     }
     return [
       -1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,

@@ -43,15 +43,30 @@ enum QuantizationFuzzer: FuzzTarget {
       var bytes = [UInt8](repeating: 0, count: count)
       var span = bytes.mutableSpan
       var target = unsafe span.mutableBytes
-      do throws(Errno) {
-        try elements.fill(&target, from: start)
-      } catch {
-        fatalError("\(tensor.name) cannot be read: \(error)")
+      fill(&target, from: start, of: elements)
+      // A number's bytes are the same whatever is read with it.
+      let middle = Int.random(in: 0...count, using: &generator)
+      for part in [0..<middle, middle..<count] where !part.isEmpty {
+        var again = [UInt8](repeating: 0xA5, count: part.count)
+        var span = again.mutableSpan
+        var target = unsafe span.mutableBytes
+        fill(&target, from: start + UInt64(part.lowerBound), of: elements)
+        require(again == Array(bytes[part]), "\(tensor.name) depends on what is read")
       }
       for source in elements.sources(of: start..<start + UInt64(count)) {
         require(source.range.upperBound <= source.file.size, "\(tensor.name) has a source beyond its file")
       }
     }
     _ = Model(dequantizing: model, quantization).map { MetadataDocument.bytes(of: $0) }
+  }
+
+  private static func fill(
+    _ target: inout MutableRawSpan, from offset: UInt64, of elements: DequantizedElements
+  ) {
+    do throws(Errno) {
+      try elements.fill(&target, from: offset)
+    } catch {
+      fatalError("a quantised tensor cannot be read: \(error)")
+    }
   }
 }

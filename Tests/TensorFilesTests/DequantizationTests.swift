@@ -10,17 +10,40 @@ extension QuantizedSample: CustomTestStringConvertible {
 }
 
 /// A sample in a directory, opened and recognised.
-private struct OpenSample {
+struct OpenSample {
   let directory: TemporaryDirectory
   let model: Model
   let quantization: Quantization
 
   init(_ sample: QuantizedSample) throws {
+    try self.init(sample) { directory in try directory.write("model.safetensors", sample.file) }
+  }
+
+  /// The sample in files of another kind, which `write` makes.
+  init(_ sample: QuantizedSample, _ write: (TemporaryDirectory) throws -> FilePath) throws {
     directory = try TemporaryDirectory()
-    let path = try directory.write("model.safetensors", sample.file)
+    let path = try write(directory)
     if let config = sample.config { _ = try directory.write("config.json", Array(config.utf8)) }
     model = try #require(try ModelCollection(opening: [path]).components.first).model
     quantization = Quantization(of: model)
+  }
+
+  /// Expects the numbers of a sample, bit for bit.
+  func expectNumbers(of sample: QuantizedSample) throws {
+    #expect(quantization.warnings == [])
+    #expect(quantization.tensors.map { "\($0.name)" } == sample.expected.map { "'\($0.name)'" })
+    for (tensor, expected) in zip(quantization.tensors, sample.expected) {
+      #expect(tensor.shape == expected.shape.map { UInt64($0) })
+      let elements = DequantizedElements(of: tensor, cache: StripeCache())
+      try #require(elements.byteCount == UInt64(expected.values.count * 4))
+      let bytes = try elements.bytes(0..<expected.values.count * 4)
+      let wrong = expected.values.indices.first { index in
+        let bits = bytes[4 * index..<4 * index + 4].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
+        let value = Float(bitPattern: bits)
+        return expected.values[index].isNaN ? !value.isNaN : bits != expected.values[index].bitPattern
+      }
+      #expect(wrong == nil, "element \(wrong ?? 0)")
+    }
   }
 }
 
@@ -44,21 +67,7 @@ extension ComputedElements {
 struct DequantizationTests {
   @Test("A quantised tensor is the numbers of its formula, bit for bit", arguments: QuantizedSample.all)
   func values(_ sample: QuantizedSample) throws {
-    let open = try OpenSample(sample)
-    #expect(open.quantization.warnings == [])
-    #expect(open.quantization.tensors.map { "\($0.name)" } == sample.expected.map { "'\($0.name)'" })
-    for (tensor, expected) in zip(open.quantization.tensors, sample.expected) {
-      #expect(tensor.shape == expected.shape.map { UInt64($0) })
-      let elements = DequantizedElements(of: tensor, cache: StripeCache())
-      try #require(elements.byteCount == UInt64(expected.values.count * 4))
-      let bytes = try elements.bytes(0..<expected.values.count * 4)
-      let wrong = expected.values.indices.first { index in
-        let bits = bytes[4 * index..<4 * index + 4].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-        let value = Float(bitPattern: bits)
-        return expected.values[index].isNaN ? !value.isNaN : bits != expected.values[index].bitPattern
-      }
-      #expect(wrong == nil, "element \(wrong ?? 0)")
-    }
+    try OpenSample(sample).expectNumbers(of: sample)
   }
 
   @Test("Any part of a quantised tensor is that part of the whole", arguments: QuantizedSample.all)

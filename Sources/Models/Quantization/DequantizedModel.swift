@@ -41,7 +41,9 @@ extension Model {
     else { return nil }
     var files: [SourceFile] = []
     for source in Set(quantization.tensors.flatMap { $0.sources.map(\.shard) }).sorted() {
-      files += model.shards[Int(source)].files
+      for file in model.shards[Int(source)].files where !files.contains(where: { $0 === file }) {
+        files.append(file)
+      }
     }
     let computed = ComputedTensors(tensors: quantization.tensors, files: files, cache: StripeCache())
     let shards = model.shards + [Shard(computed, described: header, beside: first)]
@@ -67,20 +69,24 @@ extension Model {
 }
 
 extension ModelCollection {
-  /// The same models dequantised, without those of which nothing is; nil where that is none. What is not dequantised, and
-  /// why, is in the warnings.
-  package func dequantized() -> (collection: ModelCollection?, warnings: [String]) {
+  /// The same models dequantised; nil where none is. Models of which nothing is dequantised are left out, or, with
+  /// `keepingOthers`, stay as they are. What is not dequantised, and why, is in the warnings.
+  package func dequantized(keepingOthers: Bool = false) -> (collection: ModelCollection?, warnings: [String])
+  {
     var warnings: [String] = []
     var models: [Component] = []
-    // Slices are put together when they are read, and a format's parts are looked at in their files.
-    for component in components where component.model.shards.allSatisfy({ $0.assembly == nil }) {
+    var isAny = false
+    for component in components {
       let quantization = Quantization(of: component.model)
       warnings += quantization.warnings
       if let model = Model(dequantizing: component.model, quantization) {
         models.append(Component(name: component.name, model: model))
+        isAny = true
+      } else if keepingOthers {
+        models.append(component)
       }
     }
-    return (models.isEmpty ? nil : ModelCollection(models), warnings)
+    return (isAny ? ModelCollection(models) : nil, warnings)
   }
 }
 

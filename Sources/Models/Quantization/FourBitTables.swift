@@ -8,9 +8,9 @@ package enum FourBitTables {
     1.0,
   ]
 
-  /// The values of FP4's codes: twelfths.
+  /// The values of FP4's codes: twelfths. The code of negative zero is 0, as in the reference's table.
   package static let bitsAndBytesFloats: [Float] = {
     let positive = [0, 0.0625, 8, 12, 4, 6, 2, 3].map { (value: Float) in value / 12 }
-    return positive + positive.map { -$0 }
+    return positive + positive.map { $0 == 0 ? 0 : -$0 }
   }()
 }

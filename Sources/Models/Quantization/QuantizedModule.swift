@@ -48,11 +48,26 @@ struct TensorPart {
   /// The shape as messages have it, such as "128x64".
   var size: String { shape.isEmpty ? "a scalar" : shape.map(String.init).joined(separator: "x") }
 
-  /// The elements, for reading later. Refuses what is empty or scattered over the file.
+  /// The elements, for reading later. Refuses what is empty.
   func view() throws(Refusal) -> TensorView {
-    guard tensor.isContiguous else { throw Refusal("the elements of \(label) do not follow each other") }
     guard !shape.contains(0) else { throw Refusal("\(label) is empty") }
     return TensorView(tensor, of: shard)
+  }
+
+  /// As ``view()``, with the last two dimensions exchanged. Refuses slices, which are read row by row.
+  func transposedView() throws(Refusal) -> TensorView {
+    guard let view = try view().transposed else {
+      throw Refusal("\(label) is put together from slices, and its columns are needed")
+    }
+    return view
+  }
+
+  /// The bytes, for reading later. Refuses those that do not follow each other.
+  func bytesView() throws(Refusal) -> TensorView {
+    guard let view = try view().bytes else {
+      throw Refusal("the elements of \(label) do not follow each other")
+    }
+    return view
   }
 
   /// The tensor's bytes; at most `limit`, above which it is refused.

@@ -1,19 +1,22 @@
-internal import Safetensors
+package import Safetensors
 internal import Synchronization
 package import SystemPackage
 
 /// What was read for one request and will be needed by the next, within a bounded budget: parts of tensors that are read
 /// across their rows, and zero points that were unpacked.
 package final class StripeCache: Sendable {
-  /// A part of a tensor.
+  /// What a part of a quantised tensor is.
+  package enum Role: Sendable { case codes, scales, outerScales, zeros, groupIndex }
+
+  /// A stripe of a part of a tensor. A model's tensors share a cache, and their names are unique.
   package struct Key: Hashable, Sendable {
-    private let file: ObjectIdentifier
-    private let start: UInt64
+    private let tensor: TensorName
+    private let role: Role
     private let stripe: UInt64
 
-    package init(_ view: TensorView, _ stripe: UInt64) {
-      file = ObjectIdentifier(view.file)
-      start = view.start
+    package init(_ tensor: TensorName, _ role: Role, _ stripe: UInt64) {
+      self.tensor = tensor
+      self.role = role
       self.stripe = stripe
     }
   }
@@ -63,22 +66,24 @@ extension TensorView {
   private static let stripeSize: UInt64 = 1 << 20
 
   /// As many bytes as `target` has, from `offset` of the view; through the cache where the file has them in another order.
-  package func read(from offset: UInt64, into target: inout MutableRawSpan, through cache: StripeCache)
-    throws(Errno)
-  {
-    guard !isContiguous else {
+  /// `key` names each stripe.
+  package func read(
+    from offset: UInt64, into target: inout MutableRawSpan, through cache: StripeCache,
+    _ key: (_ stripe: UInt64) -> StripeCache.Key
+  ) throws(Errno) {
+    guard isScattered else {
       try read(from: offset, into: &target)
       return
     }
     // Whole rows of the view, so that every read of the file brings as many neighbours as possible.
     let rowBytes = columns * dtype.bitSize / 8
-    let stripe = max(1, Self.stripeSize / rowBytes) * rowBytes
+    let stripe = rowBytes < Self.stripeSize ? Self.stripeSize / rowBytes * rowBytes : Self.stripeSize
     var position: UInt64 = 0
     let count = UInt64(target.byteCount)
     while position < count {
       let index = (offset + position) / stripe
       let start = index * stripe
-      let bytes = try cache.bytes(StripeCache.Key(self, index)) { () throws(Errno) in
+      let bytes = try cache.bytes(key(index)) { () throws(Errno) in
         try read(start..<min(start + stripe, byteCount))
       }
       let first = offset + position - start

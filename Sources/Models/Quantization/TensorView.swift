@@ -2,92 +2,122 @@ internal import Linux
 package import Safetensors
 package import SystemPackage
 
-/// Elements of one tensor of a file, in an order of their own: the tensor itself, or one transposed.
+/// Elements of one tensor, in an order of their own: the tensor itself, or one transposed.
 ///
-/// Holds the file, so that it can be read without the model.
+/// Holds the files, so that it can be read without the model.
 package struct TensorView: Sendable {
-  /// The file.
-  package let file: SourceFile
-  /// Where the first element is in the file, in bytes.
-  package let start: UInt64
+  private enum Storage {
+    /// Bytes of a file, from `start` on. `strides` are how many elements lie between neighbours; nil where they follow
+    /// each other.
+    case file(SourceFile, start: UInt64, strides: [UInt64]?)
+    /// Slices in several files.
+    case slices(AssembledTensor, of: [Shard])
+  }
+
+  private let storage: Storage
   /// How the elements are stored.
   package let dtype: DType
   /// The dimensions as they are read, outermost first.
   package let shape: [UInt64]
   /// The size in bytes.
   package let byteCount: UInt64
-  /// How many elements lie between neighbours in the file; nil where they follow each other.
-  private let strides: [UInt64]?
 
-  /// A tensor's elements as they are. `tensor` is contiguous and one of the shard's.
+  /// A tensor's elements as they are. `tensor` is one of the shard's, and not a computed one.
   package init(_ tensor: Tensor, of shard: Shard) {
-    file = shard.file(of: tensor)
-    start = shard.fileRange(of: tensor).lowerBound
+    if let assembled = shard.assembled(tensor), let assembly = shard.assembly {
+      storage = .slices(assembled, of: assembly.shards)
+    } else {
+      storage = .file(
+        shard.file(of: tensor), start: shard.fileRange(of: tensor).lowerBound,
+        strides: tensor.strides.map { Array($0) })
+    }
     dtype = tensor.dtype
     shape = Array(tensor.shape)
     byteCount = tensor.byteCount
-    strides = nil
   }
 
-  private init(_ other: TensorView, dtype: DType, shape: [UInt64], strides: [UInt64]?) {
-    file = other.file
-    start = other.start
+  private init(_ other: TensorView, _ storage: Storage, dtype: DType, shape: [UInt64]) {
+    self.storage = storage
     self.dtype = dtype
     self.shape = shape
     byteCount = other.byteCount
-    self.strides = strides
   }
 
-  /// The same bytes with the last two dimensions exchanged; of a matrix, its transpose.
-  package var transposed: TensorView {
+  /// The same bytes with the last two dimensions exchanged; of a matrix, its transpose. Nil of slices, which are read row by
+  /// row, and of less than two dimensions.
+  package var transposed: TensorView? {
     let count = shape.count
-    guard count >= 2, isContiguous else { return self }
-    var shape = shape
-    shape.swapAt(count - 1, count - 2)
-    // Cannot overflow: the products are at most the tensor's number of elements.
-    var strides = [UInt64](repeating: 1, count: count)
-    strides[count - 1] = shape[count - 2]
-    var step = shape[count - 1] * shape[count - 2]
-    for index in (0..<(count - 2)).reversed() {
-      strides[index] = step
-      step *= shape[index]
+    guard count >= 2, case .file(let file, let start, let strides) = storage else { return nil }
+    var transposed = shape
+    transposed.swapAt(count - 1, count - 2)
+    var steps = strides ?? []
+    if strides == nil {
+      // Cannot overflow: the products are at most the tensor's number of elements.
+      var step: UInt64 = 1
+      for dimension in shape.reversed() {
+        steps.append(step)
+        step *= dimension
+      }
+      steps.reverse()
     }
-    return TensorView(self, dtype: dtype, shape: shape, strides: strides)
+    steps.swapAt(count - 1, count - 2)
+    return TensorView(self, .file(file, start: start, strides: steps), dtype: dtype, shape: transposed)
   }
 
-  /// The same bytes with two inner dimensions made one.
-  package var joiningLastDimensions: TensorView {
-    guard shape.count >= 2, isContiguous else { return self }
+  /// The same bytes with two inner dimensions made one; nil where they do not follow each other.
+  package var joiningLastDimensions: TensorView? {
+    guard shape.count >= 2 else { return nil }
+    if isScattered { return nil }
     let joined = shape.dropLast(2) + [shape[shape.count - 2] * shape[shape.count - 1]]
-    return TensorView(self, dtype: dtype, shape: Array(joined), strides: nil)
+    return TensorView(self, storage, dtype: dtype, shape: Array(joined))
   }
 
   /// The same bytes as elements of another type of the same width.
-  package func read(as dtype: DType) -> TensorView {
-    TensorView(self, dtype: dtype, shape: shape, strides: strides)
+  package func read(as dtype: DType) -> TensorView { TensorView(self, storage, dtype: dtype, shape: shape) }
+
+  /// The bytes themselves, a row of them; nil where they do not follow each other.
+  package var bytes: TensorView? {
+    if isScattered { return nil }
+    return TensorView(self, storage, dtype: .u8, shape: [byteCount])
   }
-
-  /// True if the bytes follow each other in the file.
-  package var isContiguous: Bool { strides == nil }
-
-  /// The bytes of the file that the view reaches.
-  package var fileRange: Range<UInt64> { start..<start + byteCount }
 
   /// The number of elements in a row: the last dimension.
   package var columns: UInt64 { shape.last ?? 1 }
 
+  /// True where the elements lie across those of the file, so that reading a part reads much else.
+  var isScattered: Bool { if case .file(_, _, .some) = storage { true } else { false } }
+
+  /// The parts of files that bytes `range` of the view come from; of a file in which they are scattered, an empty part.
+  package func sources(of range: Range<UInt64>) -> [FileRange] {
+    switch storage {
+    case .file(let file, let start, nil):
+      return [FileRange(start + range.lowerBound..<start + range.upperBound, of: file)]
+    case .file(let file, _, _): return [FileRange(0..<0, of: file)]
+    case .slices(let tensor, let shards):
+      return tensor.pieces(in: range).map { piece in
+        let shard = shards[Int(piece.place.shard)]
+        let slice = shard.header[Int(piece.place.index)]
+        guard slice.isContiguous else { return FileRange(0..<0, of: shard.file) }
+        let start = shard.fileRange(of: slice).lowerBound
+        let bytes = piece.bytes(in: range)
+        return FileRange(start + bytes.lowerBound..<start + bytes.upperBound, of: shard.file)
+      }
+    }
+  }
+
   /// As many bytes as `target` has, from `offset` of the view: pread(2).
   ///
-  /// Throws ESTALE where the file has become too short.
+  /// Throws ESTALE where a file has become too short.
   package func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) {
-    guard let strides else {
-      try file.read(from: start + offset, into: &target)
-      return
+    switch storage {
+    case .file(let file, let start, nil): try file.read(from: start + offset, into: &target)
+    case .file(let file, let start, let strides?):
+      var tensor = Tensor(
+        name: TensorName(utf8: []), dtype: dtype, shape: shape[...], writtenTo: 0..<byteCount)
+      tensor.strides = strides[...]
+      try StridedReader(tensor, at: start).read(from: offset, of: file, into: &target)
+    case .slices(let tensor, let shards): try tensor.read(from: offset, of: shards, into: &target)
     }
-    var tensor = Tensor(
-      name: TensorName(utf8: []), dtype: dtype, shape: shape[...], writtenTo: 0..<byteCount)
-    tensor.strides = strides[...]
-    try StridedReader(tensor, at: start).read(from: offset, of: file, into: &target)
   }
 
   /// `range` of the view's bytes, in memory of their own.

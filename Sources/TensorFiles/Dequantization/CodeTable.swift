@@ -44,7 +44,8 @@ struct CodeTable: Sendable {
       case .normalFloat4: FourBitTables.normalFloats
       case .bitsAndBytesFloat4: FourBitTables.bitsAndBytesFloats
       }
-    let values = (0..<256).map { own[$0 % own.count] }
+    // One NaN; see ``BlockParts/read(_:)``.
+    let values = (0..<256).map { own[$0 % own.count].isNaN ? .nan : own[$0 % own.count] }
     self.values = values
     let isNibble = key.width == 4
     lowFirst = isNibble ? (0..<256).map { SIMD2(values[$0 & 15], values[$0 >> 4]) } : []

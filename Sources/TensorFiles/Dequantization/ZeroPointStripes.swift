@@ -1,4 +1,5 @@
 internal import Models
+internal import Safetensors
 internal import SystemPackage
 
 /// Packed zero points, unpacked to a byte for each row of numbers and group of columns.
@@ -6,6 +7,8 @@ struct ZeroPointStripes {
   let zeros: ZeroPoints
   /// How many rows of numbers there are.
   let rows: UInt64
+  /// The tensor that they are of.
+  let name: TensorName
   let cache: StripeCache
 
   /// How many zero points are unpacked at once.
@@ -24,7 +27,7 @@ struct ZeroPointStripes {
     while position < range.upperBound {
       let stripe = position / zeros.groups / stripeRows
       let start = stripe * stripeRows * zeros.groups
-      let bytes = try cache.bytes(StripeCache.Key(zeros.view, stripe)) { () throws(Errno) in
+      let bytes = try cache.bytes(StripeCache.Key(name, .zeros, stripe)) { () throws(Errno) in
         try unpack(stripe * stripeRows..<min((stripe + 1) * stripeRows, rows))
       }
       let end = min(range.upperBound, start + UInt64(bytes.count))

@@ -72,7 +72,7 @@ enum BitsAndBytes {
       arithmetic: DequantizationArithmetic(
         count: count, columns: count,
         codes: QuantizedCodes(
-          view: try packed.view().read(as: .u8), rowBytes: packed.tensor.byteCount, width: 4,
+          view: try packed.bytesView(), rowBytes: packed.tensor.byteCount, width: 4,
           packing: .highNibbleFirst, values: isNormal ? .normalFloat4 : .bitsAndBytesFloat4),
         scales: scales))
   }

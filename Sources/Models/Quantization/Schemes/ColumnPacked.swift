@@ -69,10 +69,10 @@ struct ColumnPacked {
     var arithmetic = DequantizationArithmetic(
       count: try product([inputs, outputs]), columns: inputs,
       codes: QuantizedCodes(
-        view: try weight.view().transposed, rowBytes: words * 4, width: Int(bits), packing: .stream,
+        view: try weight.transposedView(), rowBytes: words * 4, width: Int(bits), packing: .stream,
         values: .unsigned),
       scales: ScaleGrid(
-        view: try scales.view().transposed,
+        view: try scales.transposedView(),
         blocks: BlockGrid(
           matrixRows: outputs, rowBlock: 1, columnBlock: groupSize, rows: outputs, columns: groups)))
     arithmetic.groupIndex = try groupIndex(inputs, groups, groupSize)
@@ -186,10 +186,10 @@ struct ColumnPacked {
       arithmetic: DequantizationArithmetic(
         count: try product([inputs, outputs]), columns: inputs,
         codes: QuantizedCodes(
-          view: try weight.view().transposed, rowBytes: try product([inputs, 4]), width: 4,
+          view: try weight.transposedView(), rowBytes: try product([inputs, 4]), width: 4,
           packing: .wordPlanes, values: .unsigned),
         scales: ScaleGrid(
-          view: try scales.view().transposed,
+          view: try scales.transposedView(),
           blocks: BlockGrid(
             matrixRows: outputs, rowBlock: 1, columnBlock: size, rows: outputs, columns: groups)),
         zeros: ZeroPoints(view: try zeros.view(), packing: .alongColumnsAWQ, width: 4, groups: groups)))

@@ -27,17 +27,18 @@ enum ExpertBlocks {
     let stack = Array(shape.dropLast(3))
     let matrices = try product(stack)
     let count = try product(stack + [rows, columns])
-    let codes = try blocks.view().joiningLastDimensions
-    let powers = try scales.view().read(as: .f8e8m0)
+    guard let codes = try blocks.view().joiningLastDimensions else {
+      throw Refusal("the elements of \(blocks.label) do not follow each other")
+    }
     let values = QuantizedCodes.Values.float(.f4)
     let arithmetic =
       isTransposed
       ? DequantizationArithmetic(
         count: count, columns: rows,
         codes: QuantizedCodes(
-          view: codes.transposed, rowBytes: rows, width: 4, packing: .bytePlanes, values: values),
+          view: try transposed(codes, blocks), rowBytes: rows, width: 4, packing: .bytePlanes, values: values),
         scales: ScaleGrid(
-          view: powers.transposed,
+          view: try scales.transposedView().read(as: .f8e8m0),
           blocks: BlockGrid(
             matrixRows: columns, rowBlock: blockSize, columnBlock: 1, rows: columns / blockSize, columns: rows
           )))
@@ -46,7 +47,7 @@ enum ExpertBlocks {
         codes: QuantizedCodes(
           view: codes, rowBytes: columns / 2, width: 4, packing: .stream, values: values),
         scales: ScaleGrid(
-          view: powers,
+          view: try scales.view().read(as: .f8e8m0),
           blocks: BlockGrid(
             matrixRows: try product([matrices, rows]), rowBlock: 1, columnBlock: blockSize,
             rows: try product([matrices, rows]), columns: columns / blockSize)))
@@ -54,5 +55,12 @@ enum ExpertBlocks {
       name: TensorName(utf8: module.prefix.dropLast()),
       shape: stack + (isTransposed ? [columns, rows] : [rows, columns]), format: .microscaledFloat4,
       sources: [blocks.place, scales.place], arithmetic: arithmetic)
+  }
+
+  private static func transposed(_ codes: TensorView, _ blocks: TensorPart) throws(Refusal) -> TensorView {
+    guard let view = codes.transposed else {
+      throw Refusal("\(blocks.label) is put together from slices, and its columns are needed")
+    }
+    return view
   }
 }
