@@ -33,6 +33,9 @@ struct Stcat: ParsableCommand {
     help: ArgumentHelp("Write only bytes A to B of a tensor's file, B excluded.", valueName: "A:B"))
   var range: ByteRange?
 
+  @Flag(help: "Write quantised tensors as the numbers that they stand for, in float32.")
+  var dequant = false
+
   @Flag(name: .shortAndLong, help: "Write to a terminal too.")
   var force = false
 
@@ -53,7 +56,9 @@ struct Stcat: ParsableCommand {
         "standard output is a terminal, which binary data would garble: redirect it, or give --force",
         command: "stcat")
     }
-    let files = try ModelCollection.open([source], opening.options, command: "stcat").files()
+    var collection = try ModelCollection.open([source], opening.options, command: "stcat")
+    if dequant { collection = try collection.dequantized(for: "stcat") }
+    let files = try collection.files()
     let layouts = try self.layouts(of: Selection(files, of: source).entries(named: names), in: files)
     if range != nil, layouts.count != 1 {
       throw .usage("--range is about one tensor, and the names stand for several", command: "stcat")

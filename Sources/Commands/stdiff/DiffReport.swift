@@ -70,7 +70,7 @@ extension Distance {
   /// For a person.
   fileprivate var text: String {
     "\(differing) of \(PrintableText.counted(count, "element")) differ\(differing == 1 ? "s" : ""), largest absolute \(Self.text(absolute)), "
-      + "relative \(Self.text(relative)), cosine \(Self.text(cosine))"
+      + "relative \(Self.text(relative)), rms \(Self.text(rootMeanSquare)), cosine \(Self.text(cosine))"
   }
 
   /// A number as text; NaN without a sign, which means nothing.
@@ -85,6 +85,8 @@ extension Distance {
     json.number(absolute)
     json.raw(", \"max_relative\": ")
     json.number(relative)
+    json.raw(", \"rms\": ")
+    json.number(rootMeanSquare)
     json.raw(", \"cosine\": ")
     json.number(cosine)
   }

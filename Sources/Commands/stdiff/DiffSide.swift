@@ -19,9 +19,8 @@ struct DiffSide: Sendable {
   /// All files that the tensors are in.
   let files: [SourceFile]
 
-  /// Opens a source. Its tensors are called what `renamings` make of their names.
-  init(opening source: String, _ options: OpeningOptions, renamedBy renamings: [Renaming]) throws(Failure) {
-    let collection = try ModelCollection.open([source], options, command: "stdiff")
+  /// The tensors of a source, called what `renamings` make of their names.
+  init(_ collection: ModelCollection, renamedBy renamings: [Renaming]) throws(Failure) {
     var entries: [Entry] = []
     for component in collection.components {
       let model = component.model

@@ -21,7 +21,12 @@ struct Distance: Sendable {
   var absolute = 0.0
   var relative = 0.0
   private var product = 0.0
-  private var squares = (first: 0.0, second: 0.0)
+  private var squares = (first: 0.0, second: 0.0, difference: 0.0)
+  /// How many numbers were measured: of complex elements, two each.
+  private var measured: UInt64 = 0
+
+  /// The root of the mean square of all differences; NaN where a number stands beside a NaN.
+  var rootMeanSquare: Double { measured == 0 ? 0 : (squares.difference / Double(measured)).squareRoot() }
 
   /// The cosine of the angle between both, as vectors; NaN where one of them is zero.
   var cosine: Double { product / (squares.first.squareRoot() * squares.second.squareRoot()) }
@@ -35,6 +40,8 @@ struct Distance: Sendable {
     product += other.product
     squares.first += other.squares.first
     squares.second += other.squares.second
+    squares.difference += other.squares.difference
+    measured += other.measured
   }
 
   private static func larger(_ left: Double, _ right: Double) -> Double {
@@ -43,6 +50,7 @@ struct Distance: Sendable {
 
   /// Adds the differences of numbers, without counting any.
   mutating func measure(_ first: [Double], _ second: [Double], _ count: Int) {
+    measured += UInt64(count)
     for index in 0..<count {
       let (left, right) = (first[index], second[index])
       product += left * right
@@ -50,6 +58,7 @@ struct Distance: Sendable {
       squares.second += right * right
       if left == right || left.isNaN && right.isNaN { continue }
       let difference = (left - right).magnitude
+      squares.difference += difference * difference
       absolute = Self.larger(absolute, difference)
       relative = Self.larger(relative, difference / max(left.magnitude, right.magnitude))
     }

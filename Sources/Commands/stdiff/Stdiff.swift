@@ -31,6 +31,9 @@ struct Stdiff: ParsableCommand {
   @Flag(help: "Say for each changed tensor how far its values are apart.")
   var stat = false
 
+  @Flag(help: "Compare quantised models as the numbers that they stand for, in float32.")
+  var dequant = false
+
   @Flag(help: "Print a JSON document.")
   var json = false
 
@@ -58,8 +61,12 @@ struct Stdiff: ParsableCommand {
     }
     var renamings: [Renaming] = []
     for text in rename { renamings.append(try Renaming(text, command: "stdiff")) }
-    let first = try DiffSide(opening: sources[0], opening.options, renamedBy: renamings)
-    let second = try DiffSide(opening: sources[1], opening.options, renamedBy: [])
+    var models = try sources.map { source throws(Failure) in
+      try ModelCollection.open([source], opening.options, command: "stdiff")
+    }
+    if dequant { models = try dequantized(models) }
+    let first = try DiffSide(models[0], renamedBy: renamings)
+    let second = try DiffSide(models[1], renamedBy: [])
     let report: DiffReport
     do {
       report = try self.report(first, second)
@@ -79,6 +86,18 @@ struct Stdiff: ParsableCommand {
       try StandardOutput.write(Array("\(names[0]) and \(names[1]) differ\n".utf8))
     }
     return isSame
+  }
+
+  /// Those of both models that are quantised, dequantised. Fails where neither is.
+  private func dequantized(_ models: [ModelCollection]) throws(Failure) -> [ModelCollection] {
+    let others = models.map { $0.dequantizedIfQuantized(for: "stdiff") }
+    guard others.contains(where: { $0 != nil }) else {
+      throw Failure(
+        status: EX_DATAERR,
+        "nothing to dequantise: no tensor of either model is quantised in a way that is known; leave out --dequant"
+      )
+    }
+    return zip(models, others).map { $1 ?? $0 }
   }
 
   private func report(_ first: DiffSide, _ second: DiffSide) throws -> DiffReport {

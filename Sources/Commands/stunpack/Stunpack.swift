@@ -35,6 +35,9 @@ struct Stunpack: ParsableCommand {
   @Option(help: ArgumentHelp("Leave out tensors whose whole name matches; repeatable.", valueName: "GLOB"))
   var exclude: [String] = []
 
+  @Flag(help: "Write quantised models as the numbers that they stand for, in float32.")
+  var dequant = false
+
   @Flag(name: .shortAndLong, help: "Replace files that exist.")
   var force = false
 
@@ -49,7 +52,8 @@ struct Stunpack: ParsableCommand {
     guard let source, !source.isEmpty, let directory, !directory.isEmpty else {
       throw .usage("give a source and a directory", command: "stunpack")
     }
-    let collection = try ModelCollection.open([source], opening.options, command: "stunpack")
+    var collection = try ModelCollection.open([source], opening.options, command: "stunpack")
+    if dequant { collection = try collection.dequantized(for: "stunpack") }
     let kept = try NameSelection(including: include, excluding: exclude).filter(collection)
     let plan = try UnpackPlan(kept.files(), form: form, to: FilePath(argument: directory), replaces: force)
     try plan.check()

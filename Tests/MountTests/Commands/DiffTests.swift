@@ -113,15 +113,16 @@ extension MountTests {
       let paths = [try files.write("1.safetensors", first), try files.write("2.safetensors", second)]
       let outcome = try await stdiff("--stat", "\(paths[0])", "\(paths[1])")
       let cosine = 34 / (30.0.squareRoot() * 39.0.squareRoot())
+      let apart = 2.5.squareRoot()
       let turned = 12 / (3 * 20.0.squareRoot())
       #expect(outcome.status == 1)
       #expect(
         outcome.text == """
-          | a  F32 [4]  1 of 4 elements differs, largest absolute 1.0, relative 0.2, cosine \(cosine)
-          | b  F32 [2] | BF16 [2]  2 of 2 elements differ, largest absolute 2.0, relative 1.0, cosine \(turned)
-          | i  I64 [1]  1 of 1 element differs, largest absolute 0.0, relative 0.0, cosine 1.0
-          | n  F32 [2]  1 of 2 elements differs, largest absolute nan, relative nan, cosine nan
-          | z  F32 [1]  1 of 1 element differs, largest absolute 0.0, relative 0.0, cosine nan
+          | a  F32 [4]  1 of 4 elements differs, largest absolute 1.0, relative 0.2, rms 0.5, cosine \(cosine)
+          | b  F32 [2] | BF16 [2]  2 of 2 elements differ, largest absolute 2.0, relative 1.0, rms \(apart), cosine \(turned)
+          | i  I64 [1]  1 of 1 element differs, largest absolute 0.0, relative 0.0, rms 0.0, cosine 1.0
+          | n  F32 [2]  1 of 2 elements differs, largest absolute nan, relative nan, rms nan, cosine nan
+          | z  F32 [1]  1 of 1 element differs, largest absolute 0.0, relative 0.0, rms 0.0, cosine nan
           """, "\(outcome.text)")
       let json = try await stdiff("--stat", "--json", "\(paths[0])", "\(paths[1])")
       try files.write("d.json", json.output)

@@ -32,8 +32,11 @@ extension MountTests {
       """
 
     /// Runs a recipe where its models are, then `check`, and returns what both wrote.
-    private func run(_ name: String, before: String = "", check: String = "") async throws -> String {
+    private func run(
+      _ name: String, files: [String: [UInt8]] = [:], before: String = "", check: String = ""
+    ) async throws -> String {
       let directory = try PrivateNamespace(model: Self.base)
+      for (name, bytes) in files { try directory.directory.write(name, bytes) }
       try directory.directory.write("base.safetensors", Self.base)
       try directory.directory.write("tuned.safetensors", Self.tuned)
       let (zero, nan): ([UInt8], [UInt8]) = ([0, 0], [1, 0x7C])
@@ -62,6 +65,32 @@ extension MountTests {
       let lines = try await run("changed").split(separator: "\n")
       #expect(lines.map { $0.prefix(8) } == ["| b  F32", "< c/tied", "> new  U"], "\(lines)")
       #expect(lines.first?.contains("3 of 3 elements differ, largest absolute ") == true, "\(lines)")
+    }
+
+    @Test("stdiff --dequant shows how far a 4-bit model is from its original")
+    func quantised() async throws {
+      let sample = try #require(QuantizedSample.all.first { $0.name == "bitsandbytes nf4" })
+      let (name, shape, values) = sample.expected[0]
+      // The upper halves, which are BF16.
+      let data = values.flatMap { value in
+        [UInt8(truncatingIfNeeded: value.bitPattern >> 16), UInt8(value.bitPattern >> 24)]
+      }
+      let norm = try #require(sample.tensors.last)
+      let lines = try await run(
+        "quantised",
+        files: [
+          "llama.safetensors": SafetensorsFile([.init(name, "BF16", shape, data: data), norm]).bytes,
+          "4bit.safetensors": sample.file.bytes, "config.json": Array((sample.config ?? "{}").utf8),
+        ],
+        before: """
+          mkdir models/llama-4bit
+          cp "$directory/llama.safetensors" models
+          cp "$directory/config.json" "$directory/4bit.safetensors" models/llama-4bit
+
+          """
+      ).split(separator: "\n")
+      #expect(lines.count == 1 && lines[0].hasPrefix("| \(name)  BF16 [") == true, "\(lines)")
+      #expect(lines.first?.contains(", rms ") == true, "\(lines)")
     }
 
     @Test("A copy that is the same matches the manifest, and another model does not")
