@@ -20,7 +20,10 @@ extension MountTests {
 
     @Test(
       "Every message that a table of failures explains is one that the commands print",
-      arguments: [("Mounting fails", 15), ("Packing fails", 15), ("Working without a mount fails", 10)])
+      arguments: [
+        ("Mounting fails", 15), ("Packing fails", 15), ("Working without a mount fails", 10),
+        ("A quantised weight is not dequantised", 30),
+      ])
     func messages(title: String, least: Int) async throws {
       let document = try text(Machine.repository.appending("docs/TROUBLESHOOTING.md"))
       let table = try #require(document.split(separator: "\n## ").first { $0.hasPrefix(title) })
