@@ -62,11 +62,11 @@ test-valgrind: deps test-deps
 	$(SWIFT) build --product stmount
 	$(SUDO) Tests/Sanitizers/valgrind .build/debug/stmount
 
-## test-torch: what PyTorch itself saves, mounted and packed, OBJECTS=300 random ones in both forms
+## test-torch: what PyTorch itself saves, mounted and packed, OBJECTS=300 random ones in both forms; what transformers loads
 OBJECTS ?= 300
 TORCH = .build/torch
 define INSTALL_TORCH
-$(TORCH)/bin/python3 -c 'import numpy, safetensors, torch' 2>/dev/null || { \
+$(TORCH)/bin/python3 -c 'import numpy, safetensors, torch, transformers' 2>/dev/null || { \
   echo "Installing PyTorch into $(TORCH)"; python3 -m venv $(TORCH) && \
   $(TORCH)/bin/pip install -q --disable-pip-version-check -r Tests/Reference/torch.txt; \
 }
@@ -74,6 +74,7 @@ endef
 test-torch: all
 	@$(INSTALL_TORCH)
 	$(SUDO) $(TORCH)/bin/python3 Tests/Reference/torch_saves.py $(BUILD)/stmount $(BUILD)/stpack $(OBJECTS) $(SEED)
+	$(SUDO) $(TORCH)/bin/python3 Tests/Reference/transformers_loads.py $(BUILD)/stmount
 
 ## differential-torch: this reader against torch.load, on FILES=20000 changed files from chance's SEED=1
 FILES ?= 20000

@@ -157,6 +157,12 @@ extension MountTests {
       #expect(refused.error.contains("nothing to dequantise"))
     }
 
+    @Test("Quantised models of chance are the numbers that NumPy makes of them, bit for bit")
+    func reference() async throws {
+      let output = try await Reference.run("dequantizing.py", "\(Machine.stpack)", "39", "7")
+      #expect(output.hasSuffix("quantised tensors the same, 0 models different"), "\(output)")
+    }
+
     @Test("A module that does not fit is a warning when it is mounted, and its parts stay")
     func refused() async throws {
       let files = try TemporaryDirectory()
