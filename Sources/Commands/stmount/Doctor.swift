@@ -55,7 +55,9 @@ struct Doctor {
     let finding = privileges.canMount ? Finding.poor : .bad
     guard let path = privileges.fusermount else {
       report(
-        finding, "fusermount3 is not installed: only root can mount",
+        finding,
+        "fusermount3 is not installed\(privileges.hasOldFusermount ? ", only the fusermount of FUSE 2" : ""): "
+          + "only root can mount",
         remedy: "apt install fuse3 (or the like)")
       return
     }

@@ -31,7 +31,9 @@ extension MountError {
       }
       // The reason is not always that it is missing: a directory of PATH out of reach counts more for execvp(3).
       self.init(
-        .fuseUnavailable, "fusermount3 is not installed, and only root can mount without it: install fuse3")
+        .fuseUnavailable,
+        "fusermount3 is not installed, and only root can mount without it: install fuse3"
+          + (privileges.hasOldFusermount ? "; the fusermount that is here belongs to FUSE 2" : ""))
     } else if says("device not found") {
       self = .noDevice
     } else if says("no write access to mountpoint") || says("not owned by user") {

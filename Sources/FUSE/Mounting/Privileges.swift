@@ -18,6 +18,8 @@ package struct Privileges: Sendable, Equatable {
   package var fusermount: FilePath?
   /// fusermount3 belongs to root and is setuid.
   package var isFusermountSetuid: Bool
+  /// PATH has the fusermount of FUSE 2, which cannot stand in for fusermount3.
+  package var hasOldFusermount = false
 
   /// The privileges of this process: proc_pid_status(5), getenv(3), stat(2).
   package init() {
@@ -36,6 +38,7 @@ package struct Privileges: Sendable, Equatable {
       ?? TextFile.lines("/proc/self/attr/current").first
     profile = confinement.flatMap { $0.hasSuffix(" (enforce)") ? String($0.dropLast(10)) : nil }
     fusermount = Self.find("fusermount3")
+    hasOldFusermount = Self.find("fusermount") != nil
     let file = fusermount.flatMap { try? Stat($0) }
     isFusermountSetuid = file.map { $0.userID.rawValue == 0 && $0.permissions.contains(.setUserID) } ?? false
   }
