@@ -40,7 +40,7 @@ internal import Linux
     // fuse_add_direntry wants a terminated string; components of a path have at most NAME_MAX bytes.
     let length = min(name.count, 255)
     let needed = unsafe withUnsafeTemporaryAllocation(of: CChar.self, capacity: length + 1) { terminated in
-      for index in 0..<length { unsafe terminated[index] = CChar(bitPattern: name[index]) }
+      for index in 0..<length { unsafe terminated[index] = CChar(truncatingIfNeeded: name[index]) }
       unsafe terminated[length] = 0
       let target = unsafe free.baseAddress?.assumingMemoryBound(to: CChar.self)
       if withAttributes {

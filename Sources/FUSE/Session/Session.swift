@@ -38,7 +38,7 @@ package final class Session: Sendable {
     defer { unsafe fuse_opt_free_args(&arguments) }
     for argument in ["stmount", "-o", options.kernelOptions] {
       // The source is a path, of any bytes.
-      unsafe fuse_opt_add_arg(&arguments, argument.argumentBytes.map { CChar(bitPattern: $0) } + [0])
+      unsafe fuse_opt_add_arg(&arguments, argument.argumentBytes.map { CChar(truncatingIfNeeded: $0) } + [0])
     }
     var operations = sessionOperations()
     let size = MemoryLayout<fuse_lowlevel_ops>.size

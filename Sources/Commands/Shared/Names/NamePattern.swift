@@ -11,12 +11,12 @@ struct NamePattern {
   init(_ bytes: [UInt8]) {
     TextEncoding.choose()
     self.bytes = bytes
-    terminated = bytes.map { CChar(bitPattern: $0) } + [0]
+    terminated = bytes.map { CChar(truncatingIfNeeded: $0) } + [0]
   }
 
   /// A name as ``matches(_:)`` takes it. A NUL, which would end it, is another control character there.
   static func text(of name: TensorName) -> [CChar] {
-    name.utf8.map { CChar(bitPattern: $0 == 0 ? 1 : $0) } + [0]
+    name.utf8.map { CChar(truncatingIfNeeded: $0 == 0 ? 1 : $0) } + [0]
   }
 
   /// True if the pattern matches a name: see ``text(of:)``.

@@ -12,7 +12,8 @@ import Glibc
   /// Compiles an expression: regcomp(3).
   init(_ expression: [UInt8]) throws(Problem) {
     TextEncoding.choose()
-    let status = unsafe regcomp(&compiled, expression.map { CChar(bitPattern: $0) } + [0], REG_EXTENDED)
+    let status = unsafe regcomp(
+      &compiled, expression.map { CChar(truncatingIfNeeded: $0) } + [0], REG_EXTENDED)
     guard status == 0 else {
       var message = [CChar](repeating: 0, count: 200)
       _ = unsafe regerror(status, &compiled, &message, message.count)
@@ -34,7 +35,7 @@ import Glibc
     /// NUL is a byte like any other.
     init(_ bytes: [UInt8]) {
       // With one more byte, so that there is an address where there is no other.
-      self.bytes = bytes.map { CChar(bitPattern: $0) } + [0]
+      self.bytes = bytes.map { CChar(truncatingIfNeeded: $0) } + [0]
     }
   }
 
