@@ -5,12 +5,12 @@ import SystemPackage
 ///
 /// A statically linked Swift program is 16 MB, so that the commands share one, as those of busybox(1) do.
 @main enum Main {
-  /// Runs the command that `argv[0]` names; a name that is not known is stmount.
+  /// Runs the command that this process was called by; a name that is not known is stmount.
   static func main() {
     // No file of a model may get the number of standard error, for messages to be written into.
     StandardStreams.openClosed()
     OpenFileLimit.raise()
-    switch FilePath(argument: Arguments.all.first ?? "").lastComponent?.string {
+    switch CalledCommand.name {
     case "stcat": Stcat.main()
     case "stdiff": Stdiff.main()
     case "stls": Stls.main()

@@ -8,7 +8,7 @@ extension ParsableCommand {
   /// Parses the command line and runs `body`; every failure is one line on standard error, and the exit status: `trouble`
   /// in place of its own where that is given.
   static func run(
-    _ arguments: [String] = Array(Arguments.all.dropFirst()), trouble: Int32? = nil,
+    _ arguments: [String] = Array(CalledCommand.arguments), trouble: Int32? = nil,
     _ body: (Self) throws(Failure) -> Void
   ) {
     let name = configuration.commandName ?? ""

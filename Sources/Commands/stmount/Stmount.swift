@@ -100,7 +100,7 @@ struct Stmount: ParsableCommand {
   /// The command line with `-oLIST` as `-o LIST`, since the parser does not take the joined form where LIST holds `=`, and with
   /// `-V`, which is fusermount3's and sshfs's option, as `--version`.
   static var arguments: [String] {
-    let all = Arguments.all.dropFirst()
+    let all = CalledCommand.arguments
     let options = all.prefix { $0 != "--" }
     return options.flatMap { option in
       if option == "-V" { return ["--version"] }
