@@ -1,15 +1,34 @@
-# stmount: what a person does with it. Each target installs what it needs first.
+# What a person does with stmount. `make` alone lists the targets; each installs what it needs first.
 
 SWIFT ?= swift
 PREFIX ?= /usr/local
+# Not every shell expands the tilde of PREFIX=~/.local.
+override PREFIX := $(patsubst ~/%,$(HOME)/%,$(PREFIX))
 BUILD = .build/release
-# Root needs no sudo, and a container often has none.
-SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+STAGE = .build/stage
+DIST = dist
+VERSION := $(shell sed -n 's/.*stmountVersion = "\(.*\)"/\1/p' Sources/Commands/Shared/Version.swift)
+# The date of every file in packages, so that a commit always gives the same bytes.
+export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
 
-.PHONY: all demo check test load fuzz differential differential-torch test-asan test-tsan test-valgrind test-torch lint format deps test-deps \
-  install uninstall deb check-install clean
+# Root needs no sudo, and a container often has none. What sudo starts should find the same programs as before it.
+IS_ROOT := $(filter 0,$(shell id -u))
+SUDO := $(if $(IS_ROOT),,sudo)
+AS_ROOT := $(if $(IS_ROOT),,sudo env "PATH=$(PATH)")
+# `sudo make` in a user's clone: sudo hides their Swift, and root's files in .build would be in the user's way.
+IN_ANOTHERS := $(and $(IS_ROOT),$(filter-out 0,$(filter $(SUDO_UID),$(shell stat -c %u .))))
 
-# The Swift runtime and libfuse are in the executable, so that it runs where there are neither. STATIC_FUSE=no leaves libfuse out.
+.DEFAULT_GOAL := help
+.PHONY: help all build toolchain demo check test load fuzz differential differential-torch test-asan test-tsan test-valgrind test-torch lint \
+  format deps test-deps install uninstall deb packages check-install check-packages clean
+
+help:
+	@echo 'usage: make TARGET [VARIABLE=VALUE]'; echo
+	@sed -n 's/^## \([^:]*\): \(.*\)/\1\t\2/p' Makefile | while IFS="$$(printf '\t')" read -r name text; do \
+	  printf '  %-20s %s\n' "$$name" "$$text"; done
+
+# The Swift runtime, libfuse, libstdc++ and libgcc are in the executable, so that it needs libc and libm and nothing else.
+# STATIC_FUSE=no links the system's libfuse3, libstdc++ and libgcc_s.
 STATIC_FUSE ?= yes
 ifneq ($(STATIC_FUSE),yes)
 export STMOUNT_DYNAMIC_FUSE = 1
@@ -19,25 +38,40 @@ endif
 COMMANDS = stmount stls stcat stdiff stpack stunpack
 LINKS = $(filter-out stmount,$(COMMANDS))
 
-all: deps
-	$(SWIFT) build -c release --static-swift-stdlib --disable-local-rpath -Xlinker -s --product stmount
+# What a release is compiled and linked with, beside Package.swift. Paths in it are relative to the clone, so that every clone gives
+# the same bytes. Not stripped: packaging/stage takes the symbols apart.
+RELEASE = -c release --static-swift-stdlib --disable-local-rpath \
+  -Xswiftc -file-prefix-map -Xswiftc $(CURDIR)=. -Xcc -ffile-prefix-map=$(CURDIR)=.
+# Package.swift has the linker look here first; there is no shared libstdc++ here.
+STATIC = .build/static
+
+## build: build a release, in .build/stage
+all build: deps
+	@mkdir -p $(STATIC)
+	@archive=$$(PATH="$$(dirname "$$(command -v $(SWIFT))"):$$PATH" clang -print-file-name=libstdc++.a) && \
+	  ln -sf "$$archive" $(STATIC)/libstdc++.a
+	$(SWIFT) build $(RELEASE) --product stmount
 	@for name in $(LINKS); do ln -sf stmount $(BUILD)/$$name || exit; done
+	@packaging/stage $(BUILD) $(STAGE) $(VERSION)
 
 ## demo: build a release, mount a small model, look at it, unmount
-demo: all
+demo: build
 	@docs/demo.sh $(BUILD)/stmount
 
-## check: the unit tests, which need neither root nor FUSE
-check: deps
-	$(SWIFT) test --disable-xctest --skip MountTests
+## check: the tests that need neither root nor FUSE; without libfuse3-dev, those of what does not mount
+check: toolchain
+	@if pkg-config --exists fuse3; then $(SWIFT) test --disable-xctest --skip MountTests; else \
+	  echo "There is no libfuse3-dev: testing what does not mount."; \
+	  STMOUNT_WITHOUT_FUSE=1 $(SWIFT) test --disable-xctest --scratch-path .build-without-fuse; fi
 
-## test: build and run every test, real mounts included (as root, since some tests need other users)
+## test: every test, real mounts included, as root: some need other users
 test: deps test-deps
-	$(SUDO) $(SWIFT) test --disable-xctest
+	$(SWIFT) build --build-tests
+	$(AS_ROOT) .build/debug/stmountPackageTests.xctest --testing-library swift-testing
 
 ## load: 64 readers of two mounts of a large model, for MINUTES=10, every byte verified; prints what the daemons held
 MINUTES ?= 10
-load: all
+load: build
 	$(SUDO) Tests/Load/run $(BUILD)/stmount $(MINUTES)
 
 ## fuzz: each reader of hostile bytes under libFuzzer, for FUZZ_SECONDS=20
@@ -54,11 +88,11 @@ differential: deps test-deps
 
 ## test-asan, test-tsan: the tests under AddressSanitizer and ThreadSanitizer, daemons included
 test-asan test-tsan: test-%: deps test-deps
-	$(SUDO) Tests/Sanitizers/run $*
+	$(AS_ROOT) Tests/Sanitizers/run $*
 
 ## test-valgrind: a daemon under valgrind's memcheck, while the oracle asks it everything
 test-valgrind: deps test-deps
-	@$(call INSTALL,valgrind,valgrind)
+	@packaging/need valgrind valgrind
 	$(SWIFT) build --product stmount
 	$(SUDO) Tests/Sanitizers/valgrind .build/debug/stmount
 
@@ -71,7 +105,7 @@ $(TORCH)/bin/python3 -c 'import numpy, safetensors, torch, transformers' 2>/dev/
   $(TORCH)/bin/pip install -q --disable-pip-version-check -r Tests/Reference/torch.txt; \
 }
 endef
-test-torch: all
+test-torch: build
 	@$(INSTALL_TORCH)
 	$(SUDO) $(TORCH)/bin/python3 Tests/Reference/torch_saves.py $(BUILD)/stmount $(BUILD)/stpack $(OBJECTS) $(SEED)
 	$(SUDO) $(TORCH)/bin/python3 Tests/Reference/transformers_loads.py $(BUILD)/stmount
@@ -90,27 +124,28 @@ lint:
 format:
 	$(SWIFT) format --in-place --recursive Package.swift Sources Tests Benchmarks
 
+toolchain:
+	@if [ -n "$(IN_ANOTHERS)" ]; then echo "make: run this without sudo: make calls sudo itself where it needs root" >&2; exit 1; fi
+	@command -v $(SWIFT) >/dev/null || { echo "make: there is no $(SWIFT) in PATH: install Swift 6.2 or later from https://www.swift.org/install/linux/" >&2; exit 1; }
+
 # What is needed beside a Swift toolchain, on Debian and Ubuntu.
-PACKAGES = libfuse3-dev fuse3 pkg-config jq util-linux dpkg-dev
-TOOLS = fusermount3 jq findmnt dpkg-shlibdeps pkg-config
-deps:
-	@$(call INSTALL,$(TOOLS),$(PACKAGES))
-	@pkg-config --exists fuse3 || { $(call APT,$(PACKAGES)); }
+deps: toolchain
+	@packaging/need "fusermount3 pkg-config objcopy findmnt /usr/include/fuse3/fuse_lowlevel.h" \
+	  "fuse3 libfuse3-dev pkg-config binutils util-linux"
 
 # What the tests run beside that: the tools that views are for, Python with what views are compared with, and the system's
 # own programs that mounts have to get on with.
-TEST_TOOLS = cc getfattr gfortran gnuplot octave-cli python3 Rscript sox soxi xxd \
+TEST_TOOLS = busybox cc cpio getfattr gfortran gnuplot jq octave-cli python3 Rscript sox soxi xxd \
   automount bindfs debootstrap fish fuser ganesha.nfsd lsof man mandoc nfs-cat nginx rclone rsync socat sshfs \
-  systemd-analyze zsh
-TEST_PACKAGES = attr gcc gfortran gnuplot-nox octave python3-venv r-base-core sox xxd \
+  rpmbuild systemd-analyze zsh
+TEST_PACKAGES = attr busybox-static cpio gcc gfortran gnuplot-nox jq octave python3-venv r-base-core sox xxd \
   autofs bindfs debian-archive-keyring debootstrap fish libnfs-utils lsof man-db mandoc nfs-ganesha-vfs nginx-light \
-  openssh-sftp-server psmisc rclone rsync socat sshfs systemd zsh
+  openssh-sftp-server psmisc rclone rpm rsync socat sshfs systemd zsh
 PYTHON = .build/python
-test-deps:
-	@$(call INSTALL,$(TEST_TOOLS) /usr/lib/openssh/sftp-server,$(TEST_PACKAGES))
-	@python3 -c 'import ensurepip, venv' 2>/dev/null || { $(call APT,python3-venv); }
-	@$(PYTHON)/bin/python3 -c 'import huggingface_hub, ml_dtypes, model_signing, numpy, safetensors' 2>/dev/null || { \
-	  echo "Installing NumPy, ml_dtypes, safetensors, huggingface_hub and model_signing into $(PYTHON)"; \
+test-deps: toolchain
+	@packaging/need "$(TEST_TOOLS) /usr/lib/openssh/sftp-server /usr/lib/python3*/ensurepip" "$(TEST_PACKAGES)"
+	@$(PYTHON)/bin/python3 -c 'import auditwheel, huggingface_hub, ml_dtypes, model_signing, numpy, safetensors, yaml' 2>/dev/null || { \
+	  echo "Installing the Python packages of Tests/Reference/requirements.txt into $(PYTHON)"; \
 	  python3 -m venv $(PYTHON) && \
 	  $(PYTHON)/bin/pip install -q --disable-pip-version-check -r Tests/Reference/requirements.txt; \
 	}
@@ -119,65 +154,45 @@ test-deps:
 	  $(PYTHON)/bin/pip install -q --disable-pip-version-check --no-deps -r Tests/Reference/models.txt; \
 	}
 
-APT = echo "Installing $(1)"; $(SUDO) apt-get update -qq && \
-	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(1) >/dev/null
-# $(call INSTALL,PROGRAMS,PACKAGES): installs all of the packages if one of the programs is missing.
-INSTALL = for tool in $(1); do PATH="$$PATH:/usr/sbin:/sbin" command -v $$tool >/dev/null && continue; \
-	  echo "There is no $$tool."; { $(call APT,$(2)); } || exit; break; done
-
 # mount(8) looks for helpers here and nowhere else, whatever PREFIX is.
 HELPERDIR ?= /usr/sbin
 ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
-ROOT = $(DESTDIR)$(PREFIX)
-UNITS = system/stmount@.service user/stmount@.service
-EXAMPLES = instance.conf mnt-llama.mount mnt-llama.automount
+# Only where it cannot be written otherwise does root install.
+INSTALL_AS = $(if $(DESTDIR),,$(if $(filter $(HOME)/%,$(PREFIX)),,$(SUDO)))
+INSTALL_SCRIPT = $(INSTALL_AS) env HOME="$(HOME)" PREFIX="$(PREFIX)" DESTDIR="$(DESTDIR)" HELPERDIR="$(HELPERDIR)" ZSHDIR="$(ZSHDIR)" \
+  $(STAGE)/install.sh
 
-## install: put commands, mount helper, manual, services and completions into $(DESTDIR)$(PREFIX)
-install: all
-	install -d $(ROOT)/bin $(ROOT)/share/man/man1 $(ROOT)/share/man/man8 $(DESTDIR)$(HELPERDIR) $(DESTDIR)$(ZSHDIR) \
-	  $(ROOT)/share/bash-completion/completions $(ROOT)/share/fish/vendor_completions.d \
-	  $(ROOT)/lib/systemd/system $(ROOT)/lib/systemd/user $(ROOT)/share/doc/stmount/examples
-	install -m 755 $(BUILD)/stmount $(ROOT)/bin
-	for name in $(LINKS); do ln -sf stmount $(ROOT)/bin/$$name || exit; done
-	for type in stmount fuse.stmount; do \
-	  ln -sf $(PREFIX)/bin/stmount $(DESTDIR)$(HELPERDIR)/mount.$$type || exit; done
-	install -m 644 $(COMMANDS:%=docs/man/%.1) $(ROOT)/share/man/man1
-	install -m 644 docs/man/mount.stmount.8 $(ROOT)/share/man/man8
-	for unit in $(UNITS); do \
-	  sed 's|@PREFIX@|$(PREFIX)|g' systemd/$$unit >$(ROOT)/lib/systemd/$$unit && \
-	  chmod 644 $(ROOT)/lib/systemd/$$unit || exit; done
-	for command in $(COMMANDS); do \
-	  $(BUILD)/$$command --generate-completion-script bash \
-	    >$(ROOT)/share/bash-completion/completions/$$command && \
-	  $(BUILD)/$$command --generate-completion-script zsh >$(DESTDIR)$(ZSHDIR)/_$$command && \
-	  $(BUILD)/$$command --generate-completion-script fish \
-	    >$(ROOT)/share/fish/vendor_completions.d/$$command.fish || exit; done
-	install -m 644 README.md CHANGELOG.md docs/SEMANTICS.md docs/VIEWS.md docs/RECIPES.md \
-	  docs/MIGRATING.md docs/SECURITY.md docs/TROUBLESHOOTING.md $(ROOT)/share/doc/stmount
-	install -m 644 LICENSE $(ROOT)/share/doc/stmount/copyright
-	install -m 644 $(EXAMPLES:%=systemd/examples/%) $(ROOT)/share/doc/stmount/examples
+## install: install commands, mount helper, manual, services and completions below PREFIX=/usr/local (or ~/.local)
+install: $(if $(IN_ANOTHERS),,build)
+	@[ -x $(STAGE)/install.sh ] || { echo "make: nothing is built yet: run 'make build' first, without sudo" >&2; exit 1; }
+	@$(INSTALL_SCRIPT)
 
 ## uninstall: take all of that away again
 uninstall:
-	rm -f $(COMMANDS:%=$(ROOT)/bin/%) $(UNITS:%=$(ROOT)/lib/systemd/%) \
-	  $(DESTDIR)$(HELPERDIR)/mount.stmount $(DESTDIR)$(HELPERDIR)/mount.fuse.stmount \
-	  $(COMMANDS:%=$(ROOT)/share/man/man1/%.1) $(ROOT)/share/man/man8/mount.stmount.8
-	for command in $(COMMANDS); do \
-	  rm -f $(ROOT)/share/bash-completion/completions/$$command $(DESTDIR)$(ZSHDIR)/_$$command \
-	    $(ROOT)/share/fish/vendor_completions.d/$$command.fish; done
-	rm -rf $(ROOT)/share/doc/stmount
+	@[ -x $(STAGE)/install.sh ] || { echo "make: run 'make build' first: it lists what was installed" >&2; exit 1; }
+	@$(INSTALL_SCRIPT) --uninstall
 
-## deb: build a Debian package that needs no Swift where it is installed
-VERSION = $(shell sed -n 's/.*stmountVersion = "\(.*\)"/\1/p' Sources/Commands/Shared/Version.swift)
-DEB = $(CURDIR)/.build/deb
-deb:
-	rm -rf $(DEB)
-	$(MAKE) install PREFIX=/usr DESTDIR=$(DEB)/root ZSHDIR=/usr/share/zsh/vendor-completions
-	@packaging/build-deb $(DEB) $(VERSION)
+## deb: build a Debian package, in dist; it needs no Swift where it is installed
+deb: build
+	@packaging/build $(STAGE) $(DIST) $(VERSION) deb
 
-## check-install: install, uninstall and the Debian package, in directories of their own and in a clean Debian
-check-install: deb
-	$(SUDO) packaging/check $(DEB)/stmount_$(VERSION)_*.deb
+## packages: build all packages, in dist: .deb, .rpm, .tar.gz, a wheel for pip, debugging symbols, checksums
+packages: build
+	@packaging/need "rpmbuild dpkg-deb python3 gzip" "rpm dpkg python3 gzip"
+	@rm -rf $(DIST)
+	@packaging/build $(STAGE) $(DIST) $(VERSION) deb rpm tar wheel symbols
 
+## check-install: look into the packages, and use the .deb, the .tar.gz and the wheel on this machine's own system, in an overlay
+check-install: packages
+	@packaging/need "bash fish zsh" "bash fish zsh"
+	@$(PYTHON)/bin/python3 -c 'import auditwheel' 2>/dev/null || $(MAKE) test-deps
+	$(AS_ROOT) packaging/check $(DIST) $(VERSION)
+
+## check-packages: use every package in clean Debians and Ubuntus, and the services under a systemd; downloads 1 GB
+check-packages: check-install
+	$(AS_ROOT) packaging/check-roots $(DIST) $(VERSION)
+
+## clean: remove what was built
 clean:
 	$(SWIFT) package clean
+	rm -rf $(STAGE) $(DIST)

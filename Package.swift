@@ -22,6 +22,20 @@ let linksFUSE: [LinkerSetting] =
   Context.environment["STMOUNT_DYNAMIC_FUSE"] != nil
   ? [.linkedLibrary("fuse3")] : [.unsafeFlags(["-Xlinker", "-l:libfuse3.a"])]
 
+/// A release is linked by LLVM's linker: GNU's keeps unused code of the runtime, which wants glibc 2.36, and warns of it.
+///
+/// It has the C++ library and GCC's, which Swift's runtime needs, from archives too. .build/static has a link to libstdc++.a and no
+/// shared library: see Makefile. A debug build uses the toolchain's shared runtime, and with it the system's libraries.
+let linksRuntime: [LinkerSetting] =
+  [.unsafeFlags(["-use-ld=lld"], .when(configuration: .release))]
+  + (Context.environment["STMOUNT_DYNAMIC_FUSE"] != nil
+    ? []
+    : [
+      .unsafeFlags(
+        ["-L", "\(Context.packageDirectory)/.build/static", "-Xclang-linker", "-static-libgcc"],
+        .when(configuration: .release))
+    ])
+
 /// Every function of a library is found when a command starts, so that what leads to them is read-only from then on (full RELRO).
 let bindsNow: [LinkerSetting] = [.unsafeFlags(["-Xlinker", "-z", "-Xlinker", "now"])]
 
@@ -92,7 +106,8 @@ let package = Package(
         "FUSE", "Linux", "Models", "Safetensors", "TensorFS", "TensorFiles", argumentParser, logging,
         systemPackage,
       ],
-      path: "Sources/Commands", swiftSettings: settings, linkerSettings: linksFUSE + bindsNow + linksSmall),
+      path: "Sources/Commands", swiftSettings: settings,
+      linkerSettings: linksFUSE + linksRuntime + bindsNow + linksSmall),
 
     // What all tests share: files made in memory, seeded chance, directories that go away.
     .target(
@@ -168,6 +183,13 @@ if isFuzzing {
       path: "Tests/Fuzz", exclude: ["run"],
       swiftSettings: settings,
       linkerSettings: [.unsafeFlags(["-sanitize=fuzzer", "-use-ld=lld"])]))
+}
+
+// For a machine without libfuse3-dev: what does not mount.
+if Context.environment["STMOUNT_WITHOUT_FUSE"] != nil {
+  let mounting: Set = ["CFuse", "FUSE", "TensorFS", "stmount", "FUSETests", "TensorFSTests", "MountTests"]
+  package.targets.removeAll { mounting.contains($0.name) }
+  package.products = []
 }
 
 // Benchmarks/views calls the loops from Python.

@@ -1,0 +1,122 @@
+import Fixtures
+import SystemPackage
+import Testing
+
+extension MountTests {
+  /// What packages are made with. That they work is tried by packaging/check.
+  @Suite struct PackagingTests {
+    private func python(_ program: String, _ arguments: String...) async throws -> Outcome {
+      let interpreter = Machine.repository.appending(".build/python/bin/python3")
+      return try await Command.run(
+        "\(interpreter)", ["-c", program] + arguments, directory: Machine.repository)
+    }
+
+    @Test("--command=NAME runs the command of that name, and another name is refused")
+    func calledCommand() async throws {
+      let files = try TemporaryDirectory()
+      let model = "\(try files.write("m.safetensors", SafetensorsFile(.init("w", "U8", [3]))))"
+      for command in ["stls", "stcat", "stdiff", "stpack", "stunpack"] {
+        let help = try await Command.stmount(["--command=\(command)", "--help"])
+        #expect(help.status == 0 && help.text.contains("USAGE: \(command) "), "\(help)")
+      }
+      let list = try await Command.stmount(["--command=stls", model])
+      let same = try await Command.run("\(Machine.stls)", [model])
+      #expect(list.status == 0 && list.output == same.output)
+      // Only the first argument, so that a file can have such a name.
+      let missing = try await Command.stmount(["--command=stls", "--", "--command=stls"])
+      #expect(missing.status == 66 && missing.error.contains("--command=stls"), "\(missing)")
+      let unknown = try await Command.stmount(["--command=ls", model])
+      #expect(unknown.status == 64 && unknown.error.contains("--command"), "\(unknown)")
+    }
+
+    @Test("The workflows are YAML with the keys that GitHub asks for, and run scripts that are there")
+    func workflows() async throws {
+      let outcome = try await python(
+        """
+        import os, re, sys, yaml
+        for name in "ci", "release":
+            workflow = yaml.safe_load(open(f".github/workflows/{name}.yml"))
+            # YAML 1.1 reads `on` as true.
+            assert set(workflow) <= {"name", True, "permissions", "concurrency", "jobs"}, workflow
+            for job in workflow["jobs"].values():
+                assert set(job) <= {"runs-on", "container", "timeout-minutes", "steps", "strategy", "needs", "permissions"}, job
+                for step in job["steps"]:
+                    assert ("uses" in step) != ("run" in step), step
+                    assert set(step) <= {"uses", "run", "with", "name", "env"}, step
+                    for script in re.findall(r"(?:packaging|[.]ci)/[a-z-]+", step.get("run", "")):
+                        assert os.access(script, os.X_OK), script
+        jobs = yaml.safe_load(open(".github/workflows/release.yml"))["jobs"]
+        machines = {row["architecture"] for row in jobs["packages"]["strategy"]["matrix"]["include"]}
+        assert machines == {"x86_64", "aarch64"}, machines
+        """)
+      #expect(outcome.status == 0, "\(outcome.error)")
+    }
+
+    @Test("The pod of Kubernetes is the one of RECIPES.md, and mounts in a privileged sidecar")
+    func kubernetes() async throws {
+      let outcome = try await python(
+        """
+        import re, yaml
+        pod = yaml.safe_load(open("packaging/kubernetes.yaml"))
+        assert pod["apiVersion"] == "v1" and pod["kind"] == "Pod", pod
+        recipe = re.search(r"```yaml\\n(.*?)```", open("docs/RECIPES.md").read(), re.S)[1]
+        assert yaml.safe_load(recipe)["spec"] == pod["spec"]
+        [sidecar] = pod["spec"]["initContainers"]
+        [worker] = pod["spec"]["containers"]
+        assert sidecar["restartPolicy"] == "Always" and sidecar["securityContext"] == {"privileged": True}
+        assert "securityContext" not in worker
+        volumes = {volume["name"] for volume in pod["spec"]["volumes"]}
+        mounted = {(use["name"], use.get("mountPropagation")) for c in (sidecar, worker) for use in c["volumeMounts"]}
+        assert mounted == {("models", None), ("tensors", "Bidirectional"), ("tensors", "HostToContainer")}, mounted
+        assert {name for name, _ in mounted} == volumes
+        """)
+      #expect(outcome.status == 0, "\(outcome.error)")
+    }
+
+    @Test("The Containerfile copies the package that 'make packages' writes")
+    func containerfile() throws {
+      let lines = try Documentation.text("packaging/Containerfile").split(separator: "\n").filter {
+        !$0.hasPrefix("#")
+      }
+      let instructions = lines.filter { !$0.hasPrefix(" ") }.compactMap { $0.split(separator: " ").first }
+      #expect(instructions == ["FROM", "COPY", "RUN", "ENTRYPOINT", "CMD"])
+      #expect(lines.contains("COPY dist/stmount_*.deb /tmp/"))
+      #expect(try Documentation.text("Makefile").contains("\nDIST = dist\n"))
+    }
+
+    @Test("'make' alone explains the targets, and every target that the documents name is one")
+    func help() async throws {
+      let help = try await Command.output(of: "make", "-s", "-C", "\(Machine.repository)")
+      #expect(help.hasPrefix("usage: make TARGET"))
+      let makefile = try Documentation.text("Makefile")
+      for document in ["README.md", "CONTRIBUTING.md", "docs/INSTALL.md", "docs/internals/RELEASING.md"] {
+        for match in try Documentation.text(document).matches(of: /(?:`|    )make ([a-z-]+)/) {
+          let target = match.output.1
+          #expect(
+            makefile.contains(try Regex("(?m)^([a-z -]+ )?\(target)( [a-z -]+)?:")),
+            "\(document): make \(target)")
+          #expect(
+            help.contains(target) || target == "deps" || target == "test-deps", "\(target) is not explained")
+        }
+      }
+    }
+
+    @Test("A release needs its version in the source and its section in CHANGELOG.md")
+    func release() async throws {
+      let copy = try TemporaryDirectory()
+      let script = try copy.write(
+        "packaging/check-release", text: Documentation.text("packaging/check-release"))
+      try copy.write("Sources/Commands/Shared/Version.swift", text: "let stmountVersion = \"1.2.3\"\n")
+      try copy.write(
+        "CHANGELOG.md",
+        text: "# Changelog\n\n## Unreleased\n\n- c\n\n## 1.2.3 - today\n\n- b\n\n## 1.2.2 - then\n\n- a\n")
+      let ready = try await Command.run("sh", ["\(script)", "1.2.3"])
+      #expect(ready.status == 0 && ready.text.contains("- b") && !ready.text.contains("- a"), "\(ready)")
+      let wrong = try await Command.run("sh", ["\(script)", "1.2.4"])
+      #expect(wrong.status == 1 && wrong.error.contains("Version.swift says 1.2.3"), "\(wrong)")
+      try copy.write("CHANGELOG.md", text: "# Changelog\n\n## Unreleased\n\n- b\n")
+      let silent = try await Command.run("sh", ["\(script)", "1.2.3"])
+      #expect(silent.status == 1 && silent.error.contains("CHANGELOG.md has no section"), "\(silent)")
+    }
+  }
+}
