@@ -86,7 +86,7 @@ private func exitStatus(of child: Int32) -> Int32? {
       let child = try ForkedProcess.start {
         ForkedProcess.leaveTerminal()
         var path = [CChar](repeating: 0, count: 2)
-        let isAtRoot = unsafe getcwd(&path, path.count) != nil && path == [CChar(truncatingIfNeeded: 0x2F), 0]
+        let isAtRoot = unsafe getcwd(&path, path.count) != nil && path == [0x2F, 0]
         return getsid(0) == getpid() && isAtRoot ? 42 : 1
       }
       #expect(exitStatus(of: child) == 42)
