@@ -40,11 +40,9 @@ let linksRuntime: [LinkerSetting] =
 let bindsNow: [LinkerSetting] = [.unsafeFlags(["-Xlinker", "-z", "-Xlinker", "now"])]
 
 /// What makes the released executable half a megabyte smaller: functions that are the same are there once, unless somebody compares
-/// their addresses, and no name is exported. Swift's toolchain brings this linker.
+/// their addresses, and no name is exported.
 let linksSmall: [LinkerSetting] = [
-  .unsafeFlags(
-    ["-use-ld=lld", "-Xlinker", "--icf=safe", "-Xlinker", "--no-export-dynamic"],
-    .when(configuration: .release))
+  .unsafeFlags(["-Xlinker", "--icf=safe", "-Xlinker", "--no-export-dynamic"], .when(configuration: .release))
 ]
 
 let argumentParser = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
