@@ -140,15 +140,15 @@ deps: toolchain
 # What the tests run beside that: the tools that views are for, Python with what views are compared with, and the system's
 # own programs that mounts have to get on with.
 TEST_TOOLS = busybox cc cpio getfattr gfortran gnuplot jq octave-cli python3 Rscript sox soxi xxd \
-  automount bindfs debootstrap fish fuser ganesha.nfsd lsof man mandoc nfs-cat nginx rclone rsync socat sshfs \
+  automount bindfs debootstrap fish fuser ganesha.nfsd lsof man mandoc nfs-cat nginx rclone rsync s3fs socat sshfs \
   rpmbuild systemd-analyze zsh
 TEST_PACKAGES = attr busybox-static cpio gcc gfortran gnuplot-nox jq octave python3-venv r-base-core sox xxd \
   autofs bindfs debian-archive-keyring debootstrap fish libnfs-utils lsof man-db mandoc nfs-ganesha-vfs nginx-light \
-  openssh-sftp-server psmisc rclone rpm rsync socat sshfs systemd zsh
+  openssh-sftp-server psmisc rclone rpm rsync s3fs socat sshfs systemd zsh
 PYTHON = .build/python
 test-deps: toolchain
 	@packaging/need "$(TEST_TOOLS) /usr/lib/openssh/sftp-server /usr/lib/python3*/ensurepip" "$(TEST_PACKAGES)"
-	@$(PYTHON)/bin/python3 -c 'import auditwheel, huggingface_hub, ml_dtypes, model_signing, numpy, safetensors, yaml' 2>/dev/null || { \
+	@$(PYTHON)/bin/python3 -c 'import auditwheel, huggingface_hub, ml_dtypes, model_signing, moto.server, numpy, safetensors, yaml' 2>/dev/null || { \
 	  echo "Installing the Python packages of Tests/Reference/requirements.txt into $(PYTHON)"; \
 	  python3 -m venv $(PYTHON) && \
 	  $(PYTHON)/bin/pip install -q --disable-pip-version-check -r Tests/Reference/requirements.txt; \

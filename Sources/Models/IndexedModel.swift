@@ -39,11 +39,14 @@ private struct IndexedShards {
   mutating func open(lenient: Bool, _ isChosen: (TensorName) -> Bool) throws(ModelError) {
     let directory = path.removingLastComponent()
     let boundary = try SourceBoundary(directory)
-    for (position, name) in index.shards.enumerated() {
-      let shardPath = directory.pushing(FilePath(bytes: name))
+    let paths = index.shards.map { directory.pushing(FilePath(bytes: $0)) }
+    let results = Shard.opening(paths, lenient: lenient) { shard throws(ModelError) in
+      try boundary.check(shard)
+    }
+    for (position, result) in results.enumerated() {
+      let shardPath = paths[position]
       do throws(ModelError) {
-        try boundary.check(shardPath)
-        shards.append(try Shard(opening: shardPath, lenient: lenient, isChosen))
+        shards.append(try result.get().choosing(isChosen))
       } catch {
         guard error.kind == .noSource, error.path == shardPath else { throw error }
         let users = index.tensors.filter { $0.shard == position }
@@ -114,8 +117,8 @@ private struct IndexedShards {
       }
       return
     }
-    for file in others {
-      shards.append(try Shard(opening: file, lenient: lenient, isChosen))
+    for result in Shard.opening(others, lenient: lenient) {
+      shards.append(try result.get().choosing(isChosen))
       omitted += shards[shards.count - 1].omitted
       let position = Int32(shards.count - 1)
       extras += (0..<shards[shards.count - 1].header.count).map {

@@ -77,7 +77,9 @@ extension Model {
     files paths: [FilePath], _ options: OpeningOptions, _ isChosen: (TensorName) -> Bool = { _ in true }
   ) throws(ModelError) {
     var shards: [Shard] = []
-    for path in paths { shards.append(try Shard(opening: path, lenient: options.isLenient, isChosen)) }
+    for result in Shard.opening(paths, lenient: options.isLenient) {
+      shards.append(try result.get().choosing(isChosen))
+    }
     shards.makeNamesUnique()
     var slices: [Assembler.Slice] = []
     for position in shards.indices {
@@ -99,7 +101,7 @@ extension Model {
 
   /// A model of one file that a person named. Of a distributed checkpoint it has slices, as they are.
   init(file path: FilePath, _ options: OpeningOptions, _ isChosen: (TensorName) -> Bool) throws(ModelError) {
-    let shard = try Shard(opening: path, lenient: options.isLenient, isChosen)
+    let shard = try Shard(opening: path, lenient: options.isLenient).choosing(isChosen)
     var warnings = shard.warnings
     if try ShardingInfo(of: shard) != nil {
       warnings.append(
@@ -115,10 +117,11 @@ extension Model {
 }
 
 extension Shard {
-  /// A file of which some tensors are of interest: what is wrong with the others is not.
-  init(opening path: FilePath, lenient: Bool, _ isChosen: (TensorName) -> Bool) throws(ModelError) {
-    try self.init(opening: path, lenient: lenient)
-    omitted.removeAll { !isChosen($0.name) }
+  /// The same where some tensors are of interest: what is wrong with the others is not.
+  func choosing(_ isChosen: (TensorName) -> Bool) -> Shard {
+    var shard = self
+    shard.omitted.removeAll { !isChosen($0.name) }
+    return shard
   }
 
   /// How many tensors that are left out are named one by one.

@@ -59,9 +59,10 @@ package struct Shard: Sendable {
     assembly = nil
     separate = nil
     name = String(decoding: path.fileName, as: UTF8.self)
-    let start = try ModelError.translating("read", path) {
-      try file.read(from: 0, count: Int(min(file.size, UInt64(ForeignFormat.prefixSize))))
+    let beginning = try ModelError.translating("read", path) {
+      try file.read(from: 0, count: Int(min(file.size, Self.firstRead)))
     }
+    let start = Array(beginning.prefix(ForeignFormat.prefixSize))
     if let form = try PyTorchFile.form(of: start, in: file, path) {
       format = .pyTorch
       (header, omitted, unknownGlobals, notes) = try Self.readPyTorch(file, form, path, lenient: lenient)
@@ -69,9 +70,12 @@ package struct Shard: Sendable {
       format = .safetensors
       omitted = []
       unknownGlobals = []
-      header = try Self.readHeader(file, start, path, lenient: lenient)
+      header = try Self.readHeader(file, beginning, path, lenient: lenient)
     }
   }
+
+  /// How much is read at first, in bytes: most headers are shorter, and a request takes long on a network.
+  private static let firstRead: UInt64 = 64 << 10
 
   private static func readPyTorch(
     _ file: SourceFile, _ form: PyTorchFile.Form, _ path: FilePath, lenient: Bool
@@ -103,13 +107,18 @@ package struct Shard: Sendable {
     }
   }
 
-  private static func readHeader(_ file: SourceFile, _ start: [UInt8], _ path: FilePath, lenient: Bool)
+  private static func readHeader(_ file: SourceFile, _ beginning: [UInt8], _ path: FilePath, lenient: Bool)
     throws(ModelError) -> Header
   {
-    try ModelError.translating("read", path) {
+    let start = Array(beginning.prefix(ForeignFormat.prefixSize))
+    return try ModelError.translating("read", path) {
       do {
         let length = try HeaderPrefix.length(start: start, fileSize: file.size)
-        let json = try file.read(from: HeaderPrefix.size, count: length)
+        let end = Int(HeaderPrefix.size) + length
+        let json =
+          end <= beginning.count
+          ? Array(beginning[Int(HeaderPrefix.size)..<end])
+          : try file.read(from: HeaderPrefix.size, count: length)
         return try Header(json: json.span, fileSize: file.size, allowsTrailingBytes: lenient)
       } catch let error as HeaderError {
         // Only once it is no safetensors file: a header's length may look like anything.

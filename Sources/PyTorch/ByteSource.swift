@@ -7,6 +7,14 @@ package protocol ByteSource {
 
   /// Bytes `offset..<offset + count`, which are inside ``size``, in memory of their own.
   func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8]
+
+  /// Hears which bytes, inside ``size``, will be read, so that they can be fetched together.
+  func announce(_ ranges: [Range<UInt64>])
+}
+
+extension ByteSource {
+  /// Does nothing.
+  package func announce(_ ranges: [Range<UInt64>]) {}
 }
 
 extension [UInt8]: ByteSource {

@@ -21,12 +21,14 @@ package final class DequantizingFileSystem: FileSystem {
   ) throws(NamesError) {
     let faults = SourceFaults(log: log)
     self.faults = faults
-    stored = try TensorFileSystem(collection, options: options, faults: faults, tag: 0)
+    let stored = try TensorFileSystem(collection, options: options, faults: faults, tag: 0)
+    self.stored = stored
     SourceWatch.begin(stored.models.flatMap(\.shards), log: log)
     var other: TensorFileSystem?
     do throws(NamesError) {
       other = try dequantized.map { models throws(NamesError) in
-        try TensorFileSystem(models, options: options, faults: faults, tag: Self.tag)
+        try TensorFileSystem(
+          models, options: options, faults: faults, tag: Self.tag, readAhead: stored.readAhead)
       }
     } catch {
       log.warning("there is no .dequant/: \(error)")

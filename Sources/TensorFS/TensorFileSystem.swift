@@ -22,7 +22,7 @@ package final class TensorFileSystem: FileSystem {
   private let directoryAttributes: [Attributes]
 
   private let isDirect: Bool
-  let readAhead = ReadAhead()
+  let readAhead: ReadAhead
   let layouts = LayoutCache()
   let faults: SourceFaults
   /// Bits that all inode numbers have, so that two file systems can be one mount.
@@ -37,10 +37,11 @@ package final class TensorFileSystem: FileSystem {
   }
 
   /// As ``init(_:options:log:)``, of a file system that shares a mount with others: `faults` are those of all, and `tag` bits
-  /// above 57 that are in no other one's inode numbers.
-  init(_ collection: ModelCollection, options: MountOptions, faults: SourceFaults, tag: UInt64)
-    throws(NamesError)
-  {
+  /// above 57 that are in no other one's inode numbers. `readAhead` is that of another one with the same files.
+  init(
+    _ collection: ModelCollection, options: MountOptions, faults: SourceFaults, tag: UInt64,
+    readAhead: ReadAhead? = nil
+  ) throws(NamesError) {
     fileTree = try FileTree(collection)
     models = fileTree.models
     tree = fileTree.tree
@@ -54,6 +55,7 @@ package final class TensorFileSystem: FileSystem {
       models.map { ownership.shared(.directory, $0.shards) }
       + [ownership.shared(.directory, models.flatMap(\.shards))]
     isDirect = options.isDirect
+    self.readAhead = readAhead ?? ReadAhead(models.flatMap(\.shards).flatMap(\.files))
     self.faults = faults
     self.tag = tag
     faults.add { [weak self] file, body in self?.forEachInode(of: file, body) }

@@ -1,66 +1,166 @@
-// A file system in a program of its own, below a mounted model: it shows one file, and fails when it is told to.
+// A file system in a program of its own, below a mounted model: a directory as a slow or failing store would show it.
 //
-//   below [-d] FILE MOUNTPOINT
+//   below DIRECTORY MOUNTPOINT [NAME=VALUE...] [OPTION...]
 //
-// FILE is shown as MOUNTPOINT/m.safetensors. With -d it is opened with direct_io, so that it cannot be mapped. While
-// FILE.fails exists, its attributes cannot be had (EIO); nobody caches them.
+// MOUNTPOINT/.control sets the values while it is mounted (echo latency=200 >.control), and shows what was asked for:
+//
+//   latency=MS         every request takes so long
+//   bandwidth=MB       so many megabytes a second of each read, beside the others
+//   errors=N           N of 1000 reads fail with `errno` (5, EIO)
+//   short=N            N of 1000 reads return half of what they should
+//   stat_errors=N      N of 1000 questions for attributes fail with `errno`
+//   direct=1           files are opened with direct_io, so that they cannot be mapped
+//   max_background=N   so many reads can be under way, at the beginning; 0 is the kernel's 12
+//   reset=1            the counts begin anew
+//
+// An OPTION is one of libfuse, such as attr_timeout=0.
 
-#define FUSE_USE_VERSION 31
+#define FUSE_USE_VERSION 312
 #define _FILE_OFFSET_BITS 64
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse3/fuse.h>
+#include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char *file;
-static char failing[4096];
-static int is_direct;
+static int directory;
+static atomic_long latency, bandwidth, errors, short_reads, stat_errors, direct, reset, max_background,
+    error_number = EIO;
+static atomic_long requests, reads, bytes, opens, in_flight, most_in_flight;
 
-static int get_attributes(const char *path, struct stat *status, struct fuse_file_info *info) {
-  (void)info;
-  if (strcmp(path, "/") == 0) {
-    status->st_mode = S_IFDIR | 0755;
-    status->st_nlink = 2;
-    return 0;
+static const struct { const char *name; atomic_long *value; } values[] = {
+    {"latency", &latency}, {"bandwidth", &bandwidth}, {"errors", &errors}, {"short", &short_reads},
+    {"stat_errors", &stat_errors}, {"direct", &direct}, {"max_background", &max_background}, {"errno", &error_number},
+    {"reset", &reset}};
+
+// Takes a NAME=VALUE. False of any other text.
+static int set_value(const char *text) {
+  for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+    const size_t length = strlen(values[i].name);
+    if (strncmp(text, values[i].name, length) != 0 || text[length] != '=') continue;
+    *values[i].value = atol(text + length + 1);
+    if (reset) reset = requests = reads = bytes = opens = most_in_flight = 0;
+    return 1;
   }
-  if (strcmp(path, "/m.safetensors") != 0) return -ENOENT;
-  if (access(failing, F_OK) == 0) return -EIO;
-  return stat(file, status) == 0 ? 0 : -errno;
-}
-
-static int open_file(const char *path, struct fuse_file_info *info) {
-  (void)path;
-  const int descriptor = open(file, O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) return -errno;
-  info->fh = (unsigned)descriptor;
-  info->direct_io = is_direct;
   return 0;
 }
 
+static int is_control(const char *path) { return strcmp(path, "/.control") == 0; }
+
+// The path below DIRECTORY.
+static const char *below(const char *path) { return path[1] ? path + 1 : "."; }
+
+// True for `of_1000` of 1000 calls, in an order that is the same each time.
+static int happens(long of_1000) {
+  static atomic_uint state = 1;
+  return of_1000 > 0 && (long)((state += 0x9E3779B9) * 2654435761u >> 8) % 1000 < of_1000;
+}
+
+// Takes as long as a request for `count` bytes.
+static void take_time(size_t count) {
+  requests++;
+  const long now = ++in_flight;
+  if (now > most_in_flight) most_in_flight = now;
+  const long transfer = bandwidth > 0 ? (long)count / bandwidth : 0;
+  // In small steps: the latency may be changed meanwhile.
+  long left = latency * 1000 + transfer;
+  for (long passed = 0; passed < left; left = latency * 1000 + transfer) {
+    const long step = left - passed < 20000 ? left - passed : 20000;
+    usleep((useconds_t)step);
+    passed += step;
+  }
+  in_flight--;
+}
+
+static int get_attributes(const char *path, struct stat *status, struct fuse_file_info *info) {
+  (void)info;
+  if (is_control(path)) {
+    *status = (struct stat){.st_mode = S_IFREG | 0644, .st_nlink = 1};
+    return 0;
+  }
+  // Whoever comes to .control passes the root.
+  if (path[1]) take_time(0);
+  if (path[1] && happens(stat_errors)) return -(int)error_number;
+  return fstatat(directory, below(path), status, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
+}
+
+static int list(const char *path, void *buffer, fuse_fill_dir_t fill, off_t offset, struct fuse_file_info *info,
+                enum fuse_readdir_flags flags) {
+  (void)offset, (void)info, (void)flags;
+  take_time(0);
+  DIR *all = fdopendir(openat(directory, below(path), O_RDONLY | O_CLOEXEC));
+  if (!all) return -errno;
+  for (struct dirent *entry; (entry = readdir(all));) fill(buffer, entry->d_name, NULL, 0, 0);
+  closedir(all);
+  return 0;
+}
+
+static int open_file(const char *path, struct fuse_file_info *info) {
+  info->direct_io = is_control(path) || direct;
+  if (is_control(path)) return 0;
+  opens++;
+  take_time(0);
+  const int file = openat(directory, below(path), O_RDONLY | O_CLOEXEC);
+  info->fh = (unsigned)file;
+  return file < 0 ? -errno : 0;
+}
+
 static int read_file(const char *path, char *buffer, size_t size, off_t offset, struct fuse_file_info *info) {
-  (void)path;
+  if (is_control(path)) {
+    if (offset > 0) return 0;
+    return snprintf(buffer, size, "requests %ld\nreads %ld\nbytes %ld\nopens %ld\nin_flight %ld\n", requests, reads, bytes,
+                    opens, most_in_flight);
+  }
+  reads++;
+  take_time(size);
+  if (happens(errors)) return -(int)error_number;
+  if (happens(short_reads)) size /= 2;
   const ssize_t count = pread((int)info->fh, buffer, size, offset);
+  if (count > 0) bytes += count;
   return count < 0 ? -errno : (int)count;
 }
 
-static int release(const char *path, struct fuse_file_info *info) {
-  (void)path;
-  return close((int)info->fh);
+static int write_control(const char *path, const char *text, size_t size, off_t offset, struct fuse_file_info *info) {
+  (void)path, (void)offset, (void)info;
+  char copy[64] = "";
+  memcpy(copy, text, size < sizeof copy ? size : sizeof copy - 1);
+  return set_value(copy) ? (int)size : -EINVAL;
+}
+
+static int truncate_control(const char *path, off_t size, struct fuse_file_info *info) {
+  (void)size, (void)info;
+  return is_control(path) ? 0 : -EROFS;
+}
+
+static int release(const char *path, struct fuse_file_info *info) { return is_control(path) ? 0 : close((int)info->fh); }
+
+static void *begin(struct fuse_conn_info *connection, struct fuse_config *config) {
+  (void)config;
+  if (max_background > 0) {
+    connection->max_background = (unsigned)max_background;
+    connection->congestion_threshold = (unsigned)max_background * 3 / 4;
+  }
+  return NULL;
 }
 
 int main(int count, char **arguments) {
-  is_direct = count == 4 && strcmp(arguments[1], "-d") == 0;
-  if (count != 3 + is_direct) {
-    fprintf(stderr, "usage: below [-d] FILE MOUNTPOINT\n");
+  if (count < 3 || (directory = open(arguments[1], O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0) {
+    fprintf(stderr, "usage: below DIRECTORY MOUNTPOINT [NAME=VALUE...] [OPTION...]\n");
     return 64;
   }
-  file = arguments[1 + is_direct];
-  snprintf(failing, sizeof failing, "%s.fails", file);
+  char options[512] = "allow_other,default_permissions,max_threads=100,max_idle_threads=100";
+  for (int i = 3; i < count; i++) {
+    if (set_value(arguments[i])) continue;
+    strcat(strcat(options, ","), arguments[i]);
+  }
   const struct fuse_operations operations = {
-      .getattr = get_attributes, .open = open_file, .read = read_file, .release = release};
-  char *options[] = {arguments[0], "-o", "attr_timeout=0,entry_timeout=0,allow_other", arguments[2 + is_direct], NULL};
-  return fuse_main(4, options, &operations, NULL);
+      .init = begin, .getattr = get_attributes, .readdir = list, .open = open_file, .read = read_file,
+      .write = write_control, .truncate = truncate_control, .release = release};
+  char *all[] = {arguments[0], "-o", options, arguments[2], NULL};
+  return fuse_main(4, all, &operations, NULL);
 }

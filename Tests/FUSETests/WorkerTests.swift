@@ -7,7 +7,7 @@ import Testing
 @testable import FUSE
 import Linux
 
-/// A file system whose file `0` can be read at any time, and whose others, `1` to `7`, only once that has been read.
+/// A file system whose file `0` can be read at any time, and whose others only once that has been read.
 private final class WaitingFileSystem: FileSystem {
   /// How many are being waited for.
   let waiting = Mutex(0)
@@ -16,7 +16,7 @@ private final class WaitingFileSystem: FileSystem {
   private let isFirstRead = Mutex(false)
 
   func lookup(_ name: Span<UInt8>, in directory: InodeNumber) throws(Errno) -> Attributes? {
-    guard name.count == 1, (0x30...0x37).contains(name[0]) else { return nil }
+    guard name.count == 1, (0x30...0x7A).contains(name[0]) else { return nil }
     return try attributes(of: InodeNumber(number: UInt64(name[0] - 0x30) + 2))
   }
 
@@ -52,7 +52,7 @@ private final class WaitingFileSystem: FileSystem {
     }
   }
 
-  func statistics() -> Statistics { Statistics(size: 8, inodes: 9) }
+  func statistics() -> Statistics { Statistics(size: 75, inodes: 76) }
 }
 
 /// A source for which an answer may have to wait.
@@ -65,9 +65,10 @@ private struct SlowSource: ReplySource {
   func failed(_ error: Errno) {}
 }
 
-/// Reads the only byte of a file.
-private func byte(of path: FilePath) throws -> UInt8 {
-  let file = try FileDescriptor.open(path, .readOnly)
+/// Reads the only byte of a file, which is called by the character so many after `0`.
+private func byte(of number: Int, in directory: FilePath) throws -> UInt8 {
+  let name = String(decoding: [UInt8(0x30 + number)], as: UTF8.self)
+  let file = try FileDescriptor.open(directory.appending(name), .readOnly)
   return try file.closeAfter {
     var byte: UInt8 = 0
     let count = try unsafe withUnsafeMutableBytes(of: &byte) { try unsafe file.read(into: $0) }
@@ -92,14 +93,14 @@ private func readWhileOthersWait(_ count: Int) throws {
   let results = Mutex<[UInt8]>([])
   let readers = (1...count).map { number in
     WorkerThread {
-      if let byte = try? byte(of: directory.path.appending("\(number)")) {
+      if let byte = try? byte(of: number, in: directory.path) {
         results.withLock { $0.append(byte) }
       }
     }
   }
   // One that were held up would get here once another had given up, which is found below.
   while fileSystem.waiting.withLock({ $0 }) < count { usleep(1000) }
-  #expect(try byte(of: directory.path.appending("0")) == 2)
+  #expect(try byte(of: 0, in: directory.path) == 2)
   for reader in readers { reader?.join() }
   #expect(fileSystem.timedOut.withLock { $0 } == 0)
   #expect(results.withLock { $0.sorted() } == (1...count).map { UInt8($0 + 2) })
@@ -112,8 +113,9 @@ private func readWhileOthersWait(_ count: Int) throws {
     await #expect(processExitsWith: .success) { try readWhileOthersWait(1) }
   }
 
-  @Test("Seven reads that wait hold up no other one")
-  func seven() async {
-    await #expect(processExitsWith: .success) { try readWhileOthersWait(7) }
+  @Test("As many reads that wait as there are workers, and many more, hold up no other one")
+  func many() async {
+    await #expect(processExitsWith: .success) { try readWhileOthersWait(8) }
+    await #expect(processExitsWith: .success) { try readWhileOthersWait(64) }
   }
 }

@@ -109,4 +109,34 @@ import Safetensors
       #expect(!next(&streams, start + 4096..<start + 8192).isEmpty)
     }
   }
+
+  @Test(
+    "Where requests take long, a large read at a tensor's beginning begins a stream, and a small one does not"
+  )
+  func remote() {
+    let window = Window.remote(largest: 8 << 20)
+    var streams = Streams()
+    let first = tensor.lowerBound..<tensor.lowerBound + block
+    #expect(
+      streams.next(first, of: tensor, in: 3, size: size, window) == first.upperBound..<first.upperBound + 8
+        * block)
+    #expect(streams.active == 1)
+    let other = tensor.lowerBound + block..<tensor.lowerBound + 2 * block
+    #expect(streams.next(5000..<9096, of: 5000..<(1 << 20), in: 4, size: size, window).isEmpty)
+    #expect(streams.next(70 << 20..<70 << 20 + block, of: tensor, in: 4, size: size, window).isEmpty)
+    #expect(!streams.next(other, of: tensor, in: 3, size: size, window).isEmpty)
+    #expect(streams.active == 1)
+  }
+
+  @Test("A stream that was left counts as one no more once the others have gone on for a while")
+  func active() {
+    let window = Window.remote(largest: 8 << 20)
+    var streams = Streams()
+    for file in [3, 4] as [CInt] {
+      for index in 0..<2 { _ = streams.next(block(index), of: tensor, in: file, size: size, window) }
+    }
+    #expect(streams.active == 2)
+    for index in 2..<70 { _ = streams.next(block(index), of: tensor, in: 4, size: size, window) }
+    #expect(streams.active == 1)
+  }
 }

@@ -19,11 +19,18 @@ final class SessionContext: Sendable {
   let buffers = ReplyBuffers()
   /// Which of the workers receives.
   let receiver = Receiver()
+  let crew = Crew()
   private let features = Atomic<UInt>(0)
   private let dropper = Mutex<(@Sendable (InodeNumber) -> Void)?>(nil)
 
   /// Has `drop` make the kernel forget the contents of a file that somebody tried to write to.
   func whenWritten(_ drop: @escaping @Sendable (InodeNumber) -> Void) { dropper.withLock { $0 = drop } }
+
+  /// The calling worker may have to wait for a disk or a network: others receive.
+  func prepareToWait() {
+    receiver.passOn()
+    crew.grow()
+  }
 
   /// The kernel shall forget the contents of a file.
   func drop(_ inode: InodeNumber) { dropper.withLock { $0 }?(inode) }
@@ -212,6 +219,9 @@ private func configure(_ connection: UnsafeMutablePointer<fuse_conn_info>, _ con
   unsafe stmount_set_request_timeout(connection)
   // max_write limits reads too: libfuse derives max_pages from it. Requests of a MiB are no faster.
   unsafe connection.pointee.max_write = 512 << 10
+  // As many reads may wait as there may be workers. With the kernel's 12, readers of a slow source would hold up all others.
+  unsafe connection.pointee.max_background = UInt32(Crew.most)
+  unsafe connection.pointee.congestion_threshold = UInt32(Crew.most * 3 / 4)
   context.needsNoOpen.store(
     unsafe !context.options.isDirect && stmount_is_capable(connection, flag(FUSE_CAP_NO_OPEN_SUPPORT)) != 0,
     ordering: .relaxed)

@@ -18,7 +18,7 @@ extension SessionContext {
     case .source(let source, let range):
       try send(source, range, reply)
     case .computed(let count, let sources, let ranges, let fill):
-      if !sources.isEmpty { receiver.passOn() }
+      if !sources.isEmpty { prepareToWait() }
       for (file, range) in ranges { CachedPages.announce(range, of: file) }
       var buffer = buffers.take(count)
       do throws(Errno) {
@@ -59,7 +59,7 @@ extension SessionContext {
     var buffer = buffers.take(range.count)
     var target = buffer.mutableBytes
     if CachedPages.read(from: range.lowerBound, of: source.descriptor, into: &target) { return buffer }
-    receiver.passOn()
+    prepareToWait()
     // Reading a short part from a disk would bring more than is asked for.
     if range.count < Self.longAnswer { CachedPages.announce(range, of: source.descriptor) }
     do throws(Errno) {
@@ -83,7 +83,7 @@ extension SessionContext {
   /// requests, and from the mapping a page at each fault.
   private func isReady(_ range: Range<UInt64>, of source: some ReplySource) -> Bool {
     if CachedPages.areResident(range, of: source.descriptor) { return true }
-    receiver.passOn()
+    prepareToWait()
     guard options.readSource == .mapping else { return false }
     CachedPages.announce(range, of: source.descriptor)
     return true

@@ -4,8 +4,8 @@ internal import Synchronization
 /// The requests that are being answered, each by a number of its own, so that one whose source never answers can be told.
 final class RequestsUnderWay: Sendable {
   /// More than there are workers.
-  private static let limit = 64
-  private let places = InlineArray<64, Atomic<UInt64>> { _ in Atomic(0) }
+  private static let limit = 512
+  private let places = InlineArray<512, Atomic<UInt64>> { _ in Atomic(0) }
   private let last = Atomic<UInt64>(0)
 
   /// Begins a request. Returns where it is remembered.

@@ -9,11 +9,6 @@ package final class Session: Sendable {
   /// How long the kernel may remember an entry, attributes or a missing name, in seconds: a day.
   static let cacheSeconds = 86_400.0
 
-  /// Threads that answer requests. More than the processors, since a request may wait for a disk.
-  private static let workerCount = 8
-  /// In bytes. Nothing that answers a request recurses, and eight times eight MiB would be most of what a daemon asks for.
-  private static let workerStackSize = 1 << 20
-
   /// libfuse's session. Sharing it is safe: receiving and processing are made for many threads, and the rest
   /// happens before they start or after they end.
   @safe private struct Handle: @unchecked Sendable {
@@ -109,9 +104,12 @@ package final class Session: Sendable {
   /// `onReady` is called once, on a thread of its own, when the mount has answered. Where no thread can be had, or no memory
   /// for a request on any of them, there is an error and no mount any more.
   package func run(onReady: @escaping @Sendable () -> Void) throws(MountError) {
-    let workers = (0..<Self.workerCount).compactMap { _ in
-      WorkerThread(stackSize: Self.workerStackSize) { [self] in work() }
+    context.crew.whenGrowing { [self] in worker.run(isExtra: true) }
+    defer { context.crew.whenGrowing {} }
+    let workers = (0..<Crew.base).compactMap { _ in
+      WorkerThread(stackSize: Crew.stackSize) { [self] in work() }
     }
+    for _ in workers.count..<Crew.base { context.crew.leave() }
     // Should the workers find no memory, this one waits until the process ends.
     let ready =
       workers.isEmpty
@@ -127,6 +125,7 @@ package final class Session: Sendable {
         "cannot start a thread to answer requests; raise the limits of processes (ulimit -u) and memory (-v)")
     }
     for worker in workers { worker.join() }
+    while context.crew.count > 0 { usleep(1000) }
     // The connection can be cut under a mount that stays, through /sys/fs/fuse/connections.
     detach()
     guard unsafe fuse_session_exited(handle.pointer) != 0 else {
@@ -153,7 +152,11 @@ package final class Session: Sendable {
     #if !SANITIZED
       LeastPrivilege.confineThread()
     #endif
-    unsafe Worker(of: handle.pointer, receiver: context.receiver).run()
+    worker.run()
+  }
+
+  private var worker: Worker {
+    unsafe Worker(of: handle.pointer, receiver: context.receiver, crew: context.crew)
   }
 
   /// Has the kernel forget what it holds of the contents of files, which it shall not read anew but from the file system:

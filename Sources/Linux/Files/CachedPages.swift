@@ -39,11 +39,13 @@ package enum CachedPages {
   ///
   /// An answer that is copied from the file's mapping would fetch them by page faults, one page each, or megabytes around
   /// each. The call takes 20 µs for a MiB that is in memory already; cachestat(2) finds that out in less than one.
-  package static func announce(_ range: Range<UInt64>, of file: FileDescriptor) {
+  ///
+  /// `piece` is what the kernel fetches for one call, in bytes: of a longer one it fetches the beginning alone. Pieces end at
+  /// multiples of their size, so that none touches a page more and becomes two requests.
+  package static func announce(
+    _ range: Range<UInt64>, of file: FileDescriptor, inPiecesOf piece: UInt64 = 128 << 10
+  ) {
     if hold(range, of: file) == true { return }
-    // The kernel cuts longer pieces to the device's largest request. Pieces end at multiples of their size, so that none
-    // touches a page more and becomes two requests.
-    let piece: UInt64 = 128 << 10
     var start = range.lowerBound
     while start < range.upperBound {
       let end = min(range.upperBound, (start / piece + 1) * piece)

@@ -14,11 +14,13 @@ package enum ParallelWork {
     let failure = Mutex<(any Error)?>(nil)
   }
 
-  /// Calls `body` with each of `0..<count`, on as many threads as there are processors, this one among them, and waits
-  /// until all have returned. Numbers are given out in order.
+  /// Calls `body` with each of `0..<count`, on `width` threads, this one among them, and waits until all have returned. Numbers
+  /// are given out in order.
   ///
   /// Once a call has thrown, no new one begins; what it threw is thrown.
-  package static func run(_ count: Int, _ body: @escaping @Sendable (Int) throws -> Void) throws {
+  package static func run(
+    _ count: Int, width: Int = ParallelWork.width, _ body: @escaping @Sendable (Int) throws -> Void
+  ) throws {
     let state = State()
     let work: @Sendable () -> Void = {
       while state.failure.withLock({ $0 == nil }) {
@@ -38,12 +40,13 @@ package enum ParallelWork {
     if let failure = state.failure.withLock({ $0 }) { throw failure }
   }
 
-  /// Calls `body` with each element as ``run(_:_:)`` does, and returns what it gave, in the order of the elements.
+  /// Calls `body` with each element as ``run(_:width:_:)`` does, and returns what it gave, in the order of the elements.
   package static func map<Element: Sendable, Result: Sendable>(
-    _ elements: [Element], _ body: @escaping @Sendable (Element) throws -> Result
+    _ elements: [Element], width: Int = ParallelWork.width,
+    _ body: @escaping @Sendable (Element) throws -> Result
   ) throws -> [Result] {
     let results = Results<Result>()
-    try run(elements.count) { index in
+    try run(elements.count, width: width) { index in
       let result = try body(elements[index])
       results.byIndex.withLock { $0[index] = result }
     }

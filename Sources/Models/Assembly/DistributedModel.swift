@@ -148,4 +148,8 @@ private struct FilePart: ByteSource {
   func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
     try file.read(from: range.lowerBound + offset, count: count)
   }
+
+  func announce(_ ranges: [Range<UInt64>]) {
+    file.announce(ranges.map { range.lowerBound + $0.lowerBound..<range.lowerBound + $0.upperBound })
+  }
 }

@@ -140,4 +140,6 @@ struct FileSource: ByteSource {
   func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
     try file.read(from: offset, count: count)
   }
+
+  func announce(_ ranges: [Range<UInt64>]) { file.announce(ranges) }
 }

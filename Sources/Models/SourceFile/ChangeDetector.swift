@@ -18,11 +18,13 @@ final class ChangeDetector: Sendable {
 
   private let file: FileDescriptor
   private let opened: Stat
+  private let isRemote: Bool
   private let state: Mutex<State>
 
   /// Begins with the status that the file has.
-  init(_ file: FileDescriptor, _ status: Stat) {
+  init(_ file: FileDescriptor, _ status: Stat, isRemote: Bool) {
     self.file = file
+    self.isRemote = isRemote
     opened = status
     state = Mutex(State(seen: Sighting(of: file, status)))
   }
@@ -70,6 +72,12 @@ final class ChangeDetector: Sendable {
     if !now.hasTimes(of: state.seen.status) || overflows != state.watch?.counts.overflows {
       // Under the lock, since another thread may have seen a newer one.
       now = try Stat(file)
+    }
+    if isRemote, now.size < opened.size, now.st_mtim.isEqual(opened.st_mtim),
+      now.st_ctim.isEqual(state.seen.status.st_ctim)
+    {
+      // FUSE takes a short answer for the file's end, and believes so until it asks for the size again.
+      return .unknown(.ioError)
     }
     guard now.size == opened.size, now.st_mtim.isEqual(opened.st_mtim) else { return .changed(.contents) }
     let isOld = now.hasTimes(of: state.seen.status)

@@ -14,6 +14,9 @@ package final class SourceFile: Sendable {
   /// The descriptor it is held by, open for reading.
   package let descriptor: FileDescriptor
 
+  /// Where each request to the file's store takes long, the largest that the kernel makes of it, in bytes; nil on a disk.
+  package let requestSize: UInt64?
+
   private let changes: ChangeDetector
   /// Nil where the file is empty or cannot be mapped.
   private let mapping: SourceMapping?
@@ -42,7 +45,10 @@ package final class SourceFile: Sendable {
     self.path = path
     self.descriptor = descriptor
     self.status = status
-    changes = ChangeDetector(descriptor, status)
+    requestSize = RemoteFiles.requestSize(of: descriptor, on: status.deviceID)
+    // What is needed is announced, and what comes after it is prefetched by whoever knows where a tensor ends.
+    if requestSize != nil { RemoteFiles.stopReadAhead(of: descriptor) }
+    changes = ChangeDetector(descriptor, status, isRemote: requestSize != nil)
     mapping = isMapped ? SourceMapping(descriptor, count: Int(status.size)) : nil
   }
 
@@ -66,9 +72,16 @@ package final class SourceFile: Sendable {
 
   /// Reads as many bytes as `target` has from `offset`: pread(2), as ``read(from:count:)``.
   package func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) {
+    if requestSize != nil { announce([offset..<offset + UInt64(target.byteCount)]) }
     try unsafe target.withUnsafeMutableBytes { buffer throws(Errno) in
       try unsafe fill(buffer, from: offset)
     }
+  }
+
+  /// Has the kernel fetch what will be read, in as many requests at a time as the store takes, where each of them takes long.
+  package func announce(_ ranges: [Range<UInt64>]) {
+    guard let requestSize else { return }
+    for range in ranges { CachedPages.announce(range, of: descriptor, inPiecesOf: requestSize) }
   }
 
   private func fill(_ buffer: UnsafeMutableRawBufferPointer, from offset: UInt64) throws(Errno) {
@@ -132,8 +145,8 @@ package final class SourceFile: Sendable {
   /// False, and nothing is done, where the file system does not report all writes. Throws ENOSPC where there is no watch
   /// left.
   package func watch(by source: SourceWatch) throws(Errno) -> Bool {
+    if requestSize != nil { return false }
     let kind = FileSystemKind(of: descriptor, nanoseconds: status.st_ctim.tv_nsec)
-    if kind.reports == .some { return false }
     try changes.begin(with: source, kind)
     return true
   }

@@ -1,4 +1,5 @@
 internal import Glibc
+internal import Linux
 internal import SystemPackage
 
 extension FileDescriptor {
@@ -22,9 +23,6 @@ extension FileDescriptor {
       }
     }
   }
-
-  /// Its entry in /proc/self/fd.
-  private var entry: FilePath { FilePath("/proc/self/fd/\(rawValue)") }
 
   /// Where the open file is now: readlink(2) of its entry in /proc/self/fd, as proc(5) describes. Nil where /proc is not
   /// mounted.

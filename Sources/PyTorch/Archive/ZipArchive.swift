@@ -13,6 +13,7 @@ struct ZipArchive {
   private static let endCount: UInt64 = 22
   private static let locatorCount: UInt64 = 20
   private static let end64Count: UInt64 = 56
+  private static let expectedEnd: UInt64 = 64 << 10
 
   /// The entry of this name, or nil. Throws where its name differs by case: PyTorch's own reader takes it all
   /// the same.
@@ -33,6 +34,8 @@ struct ZipArchive {
 
   /// Reads both directories, which takes one or two reads for each entry.
   init(_ source: some ByteSource) throws(FormatError) {
+    // Both the records at the end and, mostly, the central directory before them.
+    source.announce([source.size - min(source.size, Self.expectedEnd)..<source.size])
     let directory = try Self.directory(of: source)
     let bytes = try source.bytes(from: directory.range.lowerBound, count: directory.range.count)
     var entries: [ZipEntry] = []
@@ -142,6 +145,17 @@ struct ZipArchive {
     }
   }
 
+  /// How long a local header is as a rule: most extra fields are no longer than 64 bytes and the 64 bits of sizes.
+  private static func expectedCount(of entry: ZipEntry) -> Int {
+    ZipEntry.localCount + entry.name.count + 128
+  }
+
+  /// Where the local header of an entry is, and the descriptor before it, in front of `end`.
+  private static func announcedRange(of entry: ZipEntry, upTo end: UInt64) -> Range<UInt64> {
+    let start = min(entry.headerOffset, end)
+    return start - min(start, 24)..<min(end, start + UInt64(expectedCount(of: entry)))
+  }
+
   /// Finds where the contents of each entry begin, and sees to it that the entries fill the file up to `end`.
   private static func locate(_ entries: inout [ZipEntry], upTo end: UInt64, in source: some ByteSource)
     throws(FormatError)
@@ -149,6 +163,7 @@ struct ZipArchive {
     guard entries.first?.headerOffset ?? end == 0 else {
       throw error(at: 0, "something stands before its first entry")
     }
+    source.announce(entries.map { announcedRange(of: $0, upTo: end) })
     for position in entries.indices {
       let entry = entries[position]
       let next = position + 1 < entries.count ? entries[position + 1].headerOffset : end
@@ -158,8 +173,7 @@ struct ZipArchive {
       guard entry.headerOffset <= end, UInt64(ZipEntry.localCount) <= end - entry.headerOffset else {
         throw refuse("is said to be where none can be")
       }
-      // Most extra fields are no longer than 64 bytes and the 64 bits of sizes.
-      let expected = ZipEntry.localCount + entry.name.count + 128
+      let expected = expectedCount(of: entry)
       var header = try source.bytes(
         from: entry.headerOffset, count: Int(min(UInt64(expected), end - entry.headerOffset)))
       let nameEnd = ZipEntry.localCount + Int(littleEndian(header, at: 26, count: 2))

@@ -1,9 +1,28 @@
 internal import Linux
 
+/// How much is read ahead of a reader. docs/internals/read-path.md has the measurements.
+struct Window {
+  /// How many times what has been read in a row.
+  let growth: UInt64
+  /// The least and the most, in bytes.
+  let smallest: UInt64
+  let largest: UInt64
+  /// A first read of so many bytes, at the beginning of a tensor, is taken for the beginning of a stream; nil where the second
+  /// one is.
+  let trustedRead: UInt64?
+
+  /// For files on a disk.
+  static let disk = Window(growth: 2, smallest: 0, largest: 16 << 20, trustedRead: nil)
+
+  /// Where a request takes long, and a large one hardly longer than a small one. The kernel's own read-ahead begins with 128 KiB
+  /// for whoever reads in large pieces, and with less for others.
+  static func remote(largest: UInt64) -> Window {
+    Window(growth: 8, smallest: 512 << 10, largest: largest, trustedRead: 128 << 10)
+  }
+}
+
 /// Reads that follow each other in a file.
 struct Stream {
-  /// The most that is read ahead of a reader, in bytes. docs/internals/read-path.md has the measurements.
-  static let largestWindow: UInt64 = 16 << 20
   /// How far requests of one stream may overtake each other: the kernel sends several at once.
   private static let reorderTolerance: UInt64 = 2 << 20
 
@@ -17,6 +36,8 @@ struct Stream {
   private var streamed: UInt64
   /// Up to where the file has been read, or will be ahead of the reader.
   private var fetched: UInt64
+  /// The number of its last read among those of all streams; nil while there was but one.
+  fileprivate(set) var lastRead: Int?
 
   /// Begins with one read.
   init(_ range: Range<UInt64>, in file: CInt) {
@@ -42,11 +63,19 @@ struct Stream {
   ///
   /// `tensor` is the part of the file that holds the read. The window ends there, unless the reader has come from one
   /// tensor into another already: then at the end of the file, which has `size` bytes.
-  mutating func next(_ range: Range<UInt64>, of tensor: Range<UInt64>, size: UInt64) -> Range<UInt64> {
+  mutating func next(
+    _ range: Range<UInt64>, of tensor: Range<UInt64>, size: UInt64, _ window: Window = .disk
+  ) -> Range<UInt64> {
     end = max(end, range.upperBound)
     streamed += range.upperBound - range.lowerBound
+    return ahead(of: tensor, size: size, window)
+  }
+
+  /// What to read ahead after the last read.
+  fileprivate mutating func ahead(of tensor: Range<UInt64>, size: UInt64, _ rule: Window) -> Range<UInt64> {
     fetched = max(fetched, end)
-    let window = min(2 * streamed, Self.largestWindow)
+    // No file has a quarter of what 64 bits can count.
+    let window = min(max(rule.growth * streamed, rule.smallest), rule.largest)
     // In large steps: only once half of the window has been used up.
     guard end + window / 2 > fetched else { return end..<end }
     let limit = start < tensor.lowerBound ? size : tensor.upperBound
@@ -64,18 +93,31 @@ struct Streams {
 
   /// The one that went on last is the last.
   private var streams: [Stream] = []
+  /// How many reads there have been.
+  private var reads = 0
 
-  /// What to read ahead after a read, if it goes on with a stream; see ``Stream/next(_:of:size:)``.
+  /// How many streams are read at the moment: that have gone on, and not long ago.
+  var active: Int {
+    streams.count { $0.lastRead.map { reads - $0 < Self.most } == true }
+  }
+
+  /// What to read ahead after a read, if it goes on with a stream; see ``Stream/next(_:of:size:_:)``.
   mutating func next(
-    _ range: Range<UInt64>, of tensor: Range<UInt64>, in file: CInt, size: UInt64
+    _ range: Range<UInt64>, of tensor: Range<UInt64>, in file: CInt, size: UInt64, _ window: Window = .disk
   ) -> Range<UInt64> {
+    reads += 1
     guard let index = streams.lastIndex(where: { $0.goesOn(with: range, in: file) }) else {
       if streams.count == Self.most { streams.removeFirst() }
-      streams.append(Stream(range, in: file))
-      return range.upperBound..<range.upperBound
+      var stream = Stream(range, in: file)
+      defer { streams.append(stream) }
+      guard range.lowerBound == tensor.lowerBound, let trusted = window.trustedRead, range.count >= trusted
+      else { return range.upperBound..<range.upperBound }
+      stream.lastRead = reads
+      return stream.ahead(of: tensor, size: size, window)
     }
     var stream = streams.remove(at: index)
     defer { streams.append(stream) }
-    return stream.next(range, of: tensor, size: size)
+    stream.lastRead = reads
+    return stream.next(range, of: tensor, size: size, window)
   }
 }

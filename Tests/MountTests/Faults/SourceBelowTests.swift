@@ -4,27 +4,20 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// A source on a FUSE file system of another program, Tests/Below, which fails when it is told to.
+  /// A source on a FUSE file system of another program, which fails when it is told to.
   @Suite struct SourceBelowTests {
     private static let tensor = SafetensorsFile.Tensor("w", "BF16", [1_000_001])
 
     /// Runs `body` with a model there, the file that holds it below, and what makes its attributes fail or work again.
     private func withModel(
-      _ options: [String] = [],
+      _ options: String = "direct=0",
       _ body: (_ model: FilePath, _ file: FilePath, _ fail: (Bool) throws -> Void) async throws -> Void
     ) async throws {
-      let files = try TemporaryDirectory()
-      let file = try files.write("file", SafetensorsFile(Self.tensor))
-      let program = try await CProgram("Below", libraries: "fuse3").compile(in: files)
-      let place = try files.makeDirectory("below")
-      let outcome = try await Command.run("\(program)", options + ["\(file)", "\(place)"])
-      try #require(outcome.status == 0, "\(outcome.error)")
-      defer { _ = unsafe umount2("\(place)", Int32(MNT_DETACH)) }
-      try await body(place.appending("m.safetensors"), file) { fails in
-        if fails {
-          try files.write("file.fails", text: "")
-        } else {
-          try #require(unsafe unlink("\(files.path.appending("file.fails"))") == 0)
+      let files = [(name: "m.safetensors", contents: SafetensorsFile(Self.tensor))]
+      try await withStore(files, options, "attr_timeout=0") { store in
+        try await body(store.path.appending("m.safetensors"), store.below.appending("m.safetensors")) {
+          fails in
+          try store.set("stat_errors=\(fails ? 1000 : 0)")
         }
       }
     }
@@ -32,7 +25,7 @@ extension MountTests {
     @Test(
       "A source that cannot be mapped is mounted, and read in every way", arguments: ["auto", "mmap", "copy"])
     func unmappable(io: String) async throws {
-      try await withModel(["-d"]) { model, _, _ in
+      try await withModel("direct=1") { model, _, _ in
         #expect(throws: Errno.self) { try OpenFile(model).mapped(4096, MAP_SHARED) }
         let status = try await withForegroundMount(model, options: ["-o", "io=\(io)"]) { mount in
           expectSame(try OpenFile(mount.file("w")).bytes(), Self.tensor.data, "w")

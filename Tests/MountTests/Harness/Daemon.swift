@@ -24,8 +24,13 @@ struct Daemon: Sendable {
     let state = String(decoding: line, as: UTF8.self).split(separator: ") ").last?.first
     guard state == "Z" || state == "X" else { return true }
     // The first thread can be gone before the others, which hold the connection.
-    let threads = (try? Listing(FilePath("/proc/\(id)/task")).rest().count) ?? 0
-    return threads > 3
+    return ((try? threads) ?? 0) > 1
+  }
+
+  /// How many threads it has.
+  var threads: Int {
+    // Two of the entries are `.` and `..`.
+    get throws { try Listing(FilePath("/proc/\(id)/task")).rest().count - 2 }
   }
 
   func send(_ signal: CInt) { _ = kill(id, signal) }

@@ -13,7 +13,7 @@ enum Machine {
     "automount", "bindfs", "cat", "cmp", "df", "findmnt", "fuser", "fusermount3", "ganesha.nfsd", "getfattr",
     "jq", "ls",
     "lsof", "man", "mandoc", "mkfs.ext4", "mknod", "mount", "nfs-cat", "nginx", "python3", "rclone", "rsync",
-    "script",
+    "s3fs", "script",
     "setpriv", "sh", "sha256sum", "socat", "sshfs", "systemd-analyze", "umount", "unshare",
   ]
 

@@ -6,18 +6,22 @@ internal import Linux
 @safe struct Worker {
   private let session: OpaquePointer
   private let receiver: Receiver
+  private let crew: Crew
 
-  init(of session: OpaquePointer, receiver: Receiver) {
+  init(of session: OpaquePointer, receiver: Receiver, crew: Crew) {
     unsafe self.session = session
     self.receiver = receiver
+    self.crew = crew
   }
 
-  /// Receives and answers requests until the session ends: fuse_session_receive_buf.
-  func run() {
+  /// Receives and answers requests until the session ends: fuse_session_receive_buf. One that was started because others waited
+  /// ends also once there are enough.
+  func run(isExtra: Bool = false) {
     var request = unsafe fuse_buf()
     defer {
       receiver.release()
       unsafe free(request.mem)
+      crew.leave()
     }
     while true {
       receiver.wait()
@@ -28,7 +32,10 @@ internal import Linux
       // The end, or no memory for libfuse's buffer: what this one had is of more use to the others.
       if received <= 0 { return }
       receiver.begin { isRequestWaiting }
+      crew.begin()
       unsafe fuse_session_process_buf(session, &request)
+      crew.end()
+      if isExtra, crew.isTooLarge { return }
       receiver.poll { isRequestWaiting }
     }
   }

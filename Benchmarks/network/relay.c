@@ -1,0 +1,126 @@
+// A long line: connections to a port of this machine reach another one, and each byte takes some milliseconds both ways. In
+// place of tc-netem(8), which not every kernel has.
+//
+//   relay PORT TARGET MILLISECONDS COUNTS
+//
+// The file COUNTS has the bytes that came back from the target, and the number of connections.
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+struct chunk { struct chunk *next; double due; ssize_t count; char bytes[64 << 10]; };
+
+struct line {
+  int from, to, is_reply;
+  struct chunk *first, **last;
+  int waiting;
+  pthread_mutex_t lock;
+  pthread_cond_t changed;
+};
+
+static double delay;
+static struct { atomic_long bytes, connections; } *counts;
+
+static double now(void) {
+  struct timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+// Takes what comes at one end, at most 32 MiB that have not left yet.
+static void *take(void *argument) {
+  struct line *line = argument;
+  for (ssize_t count = 1; count > 0;) {
+    struct chunk *chunk = malloc(sizeof *chunk);
+    count = chunk->count = read(line->from, chunk->bytes, sizeof chunk->bytes);
+    chunk->due = now() + delay;
+    chunk->next = NULL;
+    if (count > 0 && line->is_reply) counts->bytes += count;
+    pthread_mutex_lock(&line->lock);
+    while (line->waiting > 512) pthread_cond_wait(&line->changed, &line->lock);
+    *line->last = chunk;
+    line->last = &chunk->next;
+    line->waiting++;
+    pthread_cond_broadcast(&line->changed);
+    pthread_mutex_unlock(&line->lock);
+  }
+  return NULL;
+}
+
+// Gives it at the other end when it is due.
+static void *give(void *argument) {
+  struct line *line = argument;
+  for (int open = 1; open;) {
+    pthread_mutex_lock(&line->lock);
+    while (!line->first) pthread_cond_wait(&line->changed, &line->lock);
+    struct chunk *chunk = line->first;
+    line->first = chunk->next;
+    if (!line->first) line->last = &line->first;
+    line->waiting--;
+    pthread_cond_broadcast(&line->changed);
+    pthread_mutex_unlock(&line->lock);
+    const double wait = chunk->due - now();
+    if (wait > 0) usleep((useconds_t)(wait * 1e6));
+    open = chunk->count > 0;
+    for (ssize_t done = 0; open && done < chunk->count;) {
+      const ssize_t count = write(line->to, chunk->bytes + done, (size_t)(chunk->count - done));
+      if (count <= 0) shutdown(line->from, SHUT_RD), open = 0;
+      done += count;
+    }
+    free(chunk);
+  }
+  shutdown(line->to, SHUT_WR);
+  return NULL;
+}
+
+static void begin(int from, int to, int is_reply) {
+  struct line *line = calloc(1, sizeof *line);
+  *line = (struct line){.from = from, .to = to, .is_reply = is_reply};
+  line->last = &line->first;
+  pthread_mutex_init(&line->lock, NULL);
+  pthread_cond_init(&line->changed, NULL);
+  pthread_t thread;
+  pthread_create(&thread, NULL, take, line);
+  pthread_detach(thread);
+  pthread_create(&thread, NULL, give, line);
+  pthread_detach(thread);
+}
+
+int main(int count, char **arguments) {
+  if (count != 5) return fprintf(stderr, "usage: relay PORT TARGET MILLISECONDS COUNTS\n"), 64;
+  signal(SIGPIPE, SIG_IGN);
+  delay = atof(arguments[3]) / 1000;
+  const int file = open(arguments[4], O_RDWR | O_CREAT | O_TRUNC, 0644);
+  if (file < 0 || ftruncate(file, sizeof *counts) != 0) return perror(arguments[4]), 1;
+  counts = mmap(NULL, sizeof *counts, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+  struct sockaddr_in here = {.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(arguments[1])),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  struct sockaddr_in there = here;
+  there.sin_port = htons((unsigned short)atoi(arguments[2]));
+  const int server = socket(AF_INET, SOCK_STREAM, 0), yes = 1;
+  setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+  if (bind(server, (struct sockaddr *)&here, sizeof here) != 0 || listen(server, 100) != 0) return perror("relay"), 1;
+  for (int client; (client = accept(server, NULL, NULL)) >= 0;) {
+    const int target = socket(AF_INET, SOCK_STREAM, 0);
+    if (connect(target, (struct sockaddr *)&there, sizeof there) != 0) {
+      close(client), close(target);
+      continue;
+    }
+    setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    setsockopt(target, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
+    counts->connections++;
+    begin(client, target, 0);
+    begin(target, client, 1);
+  }
+  return 1;
+}

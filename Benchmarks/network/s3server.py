@@ -1,0 +1,23 @@
+"""s3server.py PORT DIRECTORY: an S3 server (moto) whose only bucket, `bucket`, has the files of a directory."""
+
+import os
+import signal
+import sys
+
+import boto3
+from moto.server import ThreadedMotoServer
+
+port, directory = int(sys.argv[1]), sys.argv[2]
+# In front of the server, which answers from the moment it listens.
+os.environ["MOTO_S3_DEFAULT_KEY_BUFFER_SIZE"] = str(1 << 30)
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=port, verbose=False)
+server.start()
+client = boto3.client("s3", endpoint_url=f"http://127.0.0.1:{port}", region_name="us-east-1",
+                      aws_access_key_id="a", aws_secret_access_key="b")
+client.create_bucket(Bucket="bucket")
+for folder, _, names in os.walk(directory):
+    for name in names:
+        path = os.path.join(folder, name)
+        client.upload_file(path, "bucket", os.path.relpath(path, directory))
+client.create_bucket(Bucket="ready")
+signal.pause()

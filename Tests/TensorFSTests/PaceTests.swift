@@ -1,0 +1,51 @@
+import Testing
+
+@testable import TensorFS
+
+/// How much is on its way from a store.
+@Suite struct PaceTests {
+  /// Reads 4 GiB, and all of the window at a time, from a store that takes 50 ms for a request and brings at most `rate` bytes a
+  /// second.
+  private func window(atMost rate: Double) -> UInt64 {
+    var pace = Pace()
+    var (time, read) = (0.0, 0 as UInt64)
+    while read < 4 << 30 {
+      let window = pace.window
+      pace.begin(at: time)
+      time += max(0.05, Double(window) / rate)
+      pace.end(window, at: time)
+      read += window
+    }
+    return pace.window
+  }
+
+  @Test("The window grows for as long as that brings more, up to a limit")
+  func grows() {
+    #expect(window(atMost: 100e6) <= 16 << 20)
+    #expect((32 << 20...64 << 20).contains(window(atMost: 640e6)))
+    #expect(window(atMost: 100e9) == 256 << 20)
+  }
+
+  @Test("What a reader who pauses makes slow lets nothing grow")
+  func pauses() {
+    var pace = Pace()
+    var time = 0.0
+    for _ in 0..<200 {
+      pace.begin(at: time)
+      time += 0.05
+      pace.end(2 << 20, at: time)
+      time += 1
+    }
+    #expect(pace.window <= 16 << 20)
+  }
+
+  @Test("Pieces that fail change nothing")
+  func failures() {
+    var pace = Pace()
+    for _ in 0..<100 {
+      pace.begin(at: 1)
+      pace.end(0, at: 1)
+    }
+    #expect(pace.window == Pace.least)
+  }
+}
