@@ -6,16 +6,16 @@ struct OpeningArguments: ParsableArguments {
   @Flag(help: "Accept bytes after a file's last tensor, and tensors that an index names and its shards lack.")
   var lenient = false
 
-  @Flag(help: "Show tensors and files too that an index does not name.")
+  @Flag(help: "Also show tensors and files that an index does not name.")
   var all = false
 
   @Option(
     help: ArgumentHelp(
-      "In a repository of the Hub's cache: a branch, a tag or a snapshot's name.", valueName: "REVISION"))
+      "Read this branch, tag or snapshot of a repository in the Hub's cache.", valueName: "REVISION"))
   var revision: String?
 
   @Option(
-    help: ArgumentHelp("Of a model that is there several times: fp16, for instance.", valueName: "VARIANT"))
+    help: ArgumentHelp("Read this variant of a model, such as fp16.", valueName: "VARIANT"))
   var variant: String?
 
   /// The same for the library.

@@ -13,7 +13,7 @@ struct Stcat: ParsableCommand {
     abstract: "Write tensors of a safetensors model to standard output.",
     usage: "stcat [OPTIONS] SOURCE NAME...",
     discussion: """
-      SOURCE is what stmount takes. NAME is a tensor's name, its path below a mount, or a glob on either; quote globs. \
+      SOURCE is any source that stmount accepts. NAME is a tensor's name, its path below a mount, or a glob on either; quote globs. \
       Tensors are written one after the other, in the order given.
       """,
     version: "stcat \(stmountVersion)")
@@ -26,11 +26,11 @@ struct Stcat: ParsableCommand {
 
   @Option(
     name: .customLong("as"),
-    help: "Write raw bytes, files of NumPy, float32, or one model of all tensors.")
+    help: "Write raw bytes, NumPy files, float32, or one model of all tensors.")
   var form = ViewForm.raw
 
   @Option(
-    help: ArgumentHelp("Write only bytes A to B of a tensor's file, B excluded.", valueName: "A:B"))
+    help: ArgumentHelp("Write only bytes A to B of the output, B excluded.", valueName: "A:B"))
   var range: ByteRange?
 
   @Flag(help: "Write quantised tensors as the numbers that they stand for, in float32.")

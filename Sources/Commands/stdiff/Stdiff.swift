@@ -16,9 +16,9 @@ struct Stdiff: ParsableCommand {
     abstract: "Compare two safetensors models, tensor by tensor.",
     usage: "stdiff [OPTIONS] A B",
     discussion: """
-      A and B are what stmount takes; they may be of different formats and sharded differently. A line begins with < for a \
+      A and B are any sources that stmount accepts; their formats and shards may differ. A line begins with < for a \
       tensor that only A has, > for one that only B has, and | for one that differs. The exit status is that of diff: \
-      0 where both are the same, 1 where they differ, 2 for trouble.
+      0 if both are the same, 1 if they differ, 2 for an error.
       """,
     version: "stdiff \(stmountVersion)")
 
@@ -28,7 +28,7 @@ struct Stdiff: ParsableCommand {
   @Flag(help: "Print only whether the models differ, and stop at the first difference.")
   var brief = false
 
-  @Flag(help: "Say for each changed tensor how far its values are apart.")
+  @Flag(help: "Print how far the values of each changed tensor differ.")
   var stat = false
 
   @Flag(help: "Compare quantised models as the numbers that they stand for, in float32.")
@@ -38,7 +38,8 @@ struct Stdiff: ParsableCommand {
   var json = false
 
   @Option(
-    help: ArgumentHelp("Rename A's tensors, as sed -E does; repeatable.", valueName: "s/RE/REPLACEMENT/[g]"))
+    help: ArgumentHelp(
+      "Rename A's tensors, as sed -E does; may be repeated.", valueName: "s/RE/REPLACEMENT/[g]"))
   var rename: [String] = []
 
   @OptionGroup var opening: OpeningArguments

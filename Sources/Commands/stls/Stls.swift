@@ -13,50 +13,51 @@ struct Stls: ParsableCommand {
     abstract: "List the tensors of a safetensors model: name, dtype, shape, size.",
     usage: "stls [OPTIONS] SOURCE...",
     discussion: """
-      SOURCE is what stmount takes: a .safetensors file or one of PyTorch, several of them, an index of shards, or \
-      a directory; or a mounted model, or a copy of one. Only headers are read, unless --stats, --hash or --check is \
-      given. The exit status says whether the model is sound: 0, 65 if it is broken, \
-      66 if there is none.
+      SOURCE is any source that stmount accepts: a .safetensors file or a PyTorch checkpoint, several of them, an index \
+      of shards, or a directory; or a mounted model, or a copy of one. Only headers are read, unless --stats, --hash or \
+      --check is given. The exit status is 0 if the model is sound, 65 if it is broken, and 66 if it does not exist.
       """,
     version: "stls \(stmountVersion)",
     helpNames: .long)
 
-  @Argument(help: ArgumentHelp("What to list.", valueName: "SOURCE"), completion: .file())
+  @Argument(help: ArgumentHelp("The model to list.", valueName: "SOURCE"), completion: .file())
   var sources: [String] = []
 
-  @Flag(name: [.customShort("h"), .customLong("human-readable")], help: "Sizes like 1.5K, 234M, 2.0G.")
+  @Flag(name: [.customShort("h"), .customLong("human-readable")], help: "Print sizes like 1.5K, 234M, 2.0G.")
   var isHuman = false
 
-  @Option(help: "Order by name, size (largest first) or offset (as in the files).")
+  @Option(help: "Sort by name, size (largest first) or offset (as in the files).")
   var sort = Order.name
 
-  @Option(help: ArgumentHelp("List only tensors whose whole name matches; repeatable.", valueName: "GLOB"))
+  @Option(
+    help: ArgumentHelp("List only tensors whose whole name matches; may be repeated.", valueName: "GLOB"))
   var include: [String] = []
 
-  @Option(help: ArgumentHelp("Leave out tensors whose whole name matches; repeatable.", valueName: "GLOB"))
+  @Option(
+    help: ArgumentHelp("Leave out tensors whose whole name matches; may be repeated.", valueName: "GLOB"))
   var exclude: [String] = []
 
-  @Flag(help: "Print what metadata.json of the mount would hold.")
+  @Flag(help: "Print the metadata.json of the mount.")
   var json = false
 
-  @Flag(help: "Print what the values are like: min, max, mean, std, zeros, NaN, Inf.")
+  @Flag(help: "Print statistics of the values: min, max, mean, std, zeros, NaN, Inf.")
   var stats = false
 
-  @Flag(help: "End with 1 if a value is NaN; implies --stats.")
+  @Flag(help: "Exit with 1 if a value is NaN; implies --stats.")
   var failOnNan = false
 
   @Option(help: ArgumentHelp("Print a manifest for sha256sum -c in a mount.", valueName: "sha256"))
   var hash: HashKind?
 
   @Option(
-    help: ArgumentHelp("Compare with a manifest; end with 1 if a tensor differs.", valueName: "MANIFEST"),
+    help: ArgumentHelp("Compare with a manifest; exit with 1 if a tensor differs.", valueName: "MANIFEST"),
     completion: .file())
   var check: String?
 
-  @Flag(help: "List the model dequantised, as .dequant/ of the mount would show it.")
+  @Flag(help: "List the model dequantised, as .dequant/ of the mount shows it.")
   var dequant = false
 
-  @Flag(name: .shortAndLong, help: "Print nothing but errors: is the model sound?")
+  @Flag(name: .shortAndLong, help: "Print only errors; the exit status says whether the model is sound.")
   var quiet = false
 
   @OptionGroup var opening: OpeningArguments

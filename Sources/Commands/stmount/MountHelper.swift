@@ -27,7 +27,7 @@ struct MountHelper: ParsableCommand {
     help: ArgumentHelp("Mount options, separated by commas.", valueName: "OPTIONS"))
   var mountOptions: [String] = []
 
-  @Flag(name: .customShort("s"), help: "Ignore options that are not known.")
+  @Flag(name: .customShort("s"), help: "Ignore unknown options.")
   var isSloppy = false
 
   @Flag(name: .customShort("f"), help: "Check everything, but mount nothing.")
@@ -36,7 +36,7 @@ struct MountHelper: ParsableCommand {
   @Flag(name: .customShort("v"), help: "Log more.")
   var isVerbose = false
 
-  @Flag(name: .customShort("n"), help: "Accepted; there is no mtab to be left alone.")
+  @Flag(name: .customShort("n"), help: "Accepted; stmount writes no mtab.")
   var hasNoTable = false
 
   @Flag(name: .customShort("r"), help: "Accepted; every mount is read-only.")

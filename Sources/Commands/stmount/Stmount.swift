@@ -26,7 +26,8 @@ struct Stmount: ParsableCommand {
     version: "stmount \(stmountVersion) (libfuse \(Session.libraryVersion))")
 
   @Argument(
-    help: ArgumentHelp("What to mount, then where.", valueName: "SOURCE... MOUNTPOINT"), completion: .file())
+    help: ArgumentHelp("The model, then the directory to mount it on.", valueName: "SOURCE... MOUNTPOINT"),
+    completion: .file())
   var paths: [String] = []
 
   @Flag(name: .shortAndLong, help: "Stay in the foreground, and log to standard error.")
@@ -43,7 +44,7 @@ struct Stmount: ParsableCommand {
   @OptionGroup var opening: OpeningArguments
 
   @Option(
-    help: ArgumentHelp("Unmount when the mount was idle for that long: 600, 10m, 2h.", valueName: "TIME"),
+    help: ArgumentHelp("Unmount after that long without use: 600, 10m, 2h.", valueName: "TIME"),
     transform: { text in
       guard let limit = IdleLimit.parse(text) else {
         throw ValidationError("--idle-timeout \(text): \(IdleLimit.problem)")
@@ -56,17 +57,18 @@ struct Stmount: ParsableCommand {
     help: ArgumentHelp("Write a newline to this file descriptor when the mount answers.", valueName: "N"))
   var readyFd: ReadyDescriptor?
 
-  @Flag(help: "If a mount whose daemon is gone is left on MOUNTPOINT, clear it first.")
+  @Flag(help: "If MOUNTPOINT holds a mount whose daemon is gone, clear it first.")
   var clearDead = false
 
   @Flag(name: .shortAndLong, help: "Log more; the same as --log-level info.")
   var verbose = false
 
-  @Flag(name: .shortAndLong, help: "Do not say on a terminal that the mount was made.")
+  @Flag(name: .shortAndLong, help: "Do not print the line that reports the mount on a terminal.")
   var quiet = false
 
   @Option(
-    help: ArgumentHelp("trace, debug, info, notice, warning, error or critical.", valueName: "LEVEL"),
+    help: ArgumentHelp(
+      "Log from this level: trace, debug, info, notice, warning, error or critical.", valueName: "LEVEL"),
     completion: .list(Logger.Level.allCases.map(\.rawValue)),
     transform: { name in
       guard let level = Logger.Level(rawValue: name) else {

@@ -10,27 +10,27 @@ import TensorFiles
 struct Stpack: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "stpack",
-    abstract: "Pack tensors into a safetensors file: the way back from a mount.",
+    abstract: "Pack tensors into a safetensors file, from a mount or any other model.",
     usage: "stpack [OPTIONS] INPUT... -o OUT.safetensors",
     discussion: """
-      INPUT is a mounted model or a copy of one, whatever stmount mounts, a .npy file, or a directory of those. Several \
-      are merged. OUT is what the reference writer would have written, byte for byte; it appears whole or not at all.
+      INPUT is a mounted model or a copy of one, any source that stmount accepts, a .npy file, or a directory of those. \
+      Several inputs are merged. OUT is byte-identical to the reference writer's output; it appears only when complete.
       """,
     version: "stpack \(stmountVersion)")
 
-  @Argument(help: ArgumentHelp("What to pack.", valueName: "INPUT"), completion: .file())
+  @Argument(help: ArgumentHelp("The model or tensor to pack.", valueName: "INPUT"), completion: .file())
   var inputs: [String] = []
 
   @Option(
     name: .shortAndLong,
-    help: ArgumentHelp("The file to write; - is standard output.", valueName: "OUT.safetensors"),
+    help: ArgumentHelp("Write this file; - is standard output.", valueName: "OUT.safetensors"),
     completion: .file())
   var output: String?
 
   @Flag(name: .shortAndLong, help: "Replace OUT if it exists.")
   var force = false
 
-  @Flag(name: [.customShort("n"), .long], help: "Print what would be written, and write nothing.")
+  @Flag(name: [.customShort("n"), .long], help: "Print the tensors of the output, and write nothing.")
   var dryRun = false
 
   @Option(
@@ -45,7 +45,7 @@ struct Stpack: ParsableCommand {
   var maxShardSize: ByteSize?
 
   @Option(
-    help: ArgumentHelp("Let the data begin at a multiple of this, such as 4096.", valueName: "BYTES"),
+    help: ArgumentHelp("Start the data at a multiple of this, such as 4096.", valueName: "BYTES"),
     transform: { text in
       guard let bytes = UInt64(text), bytes > 0, bytes % HeaderWriter.alignment == 0, bytes <= 1 << 24 else {
         throw ValidationError("'\(text)' is not a multiple of 8 up to 16777216")
@@ -56,44 +56,45 @@ struct Stpack: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "reference, or aligned: tensors whose size is a multiple of --align (4096) first.", valueName: "ORDER"))
+      "Write tensors in reference order, or aligned: multiples of --align (4096) first.", valueName: "ORDER"))
   var order = Order.reference
 
   @Option(
     help: ArgumentHelp(
-      "Take a tensor from another input, such as a .npy file; repeatable.", valueName: "NAME=PATH"))
+      "Take a tensor from another input, such as a .npy file; may be repeated.", valueName: "NAME=PATH"))
   var replace: [String] = []
 
-  @Flag(help: "Leave out tensors whose files a copy of a mount lacks.")
+  @Flag(help: "Leave out tensors whose files are missing in a copy of a mount.")
   var missingOk = false
 
   @Option(
-    help: ArgumentHelp("Pack only tensors whose whole name matches; repeatable.", valueName: "GLOB"))
+    help: ArgumentHelp("Pack only tensors whose whole name matches; may be repeated.", valueName: "GLOB"))
   var include: [String] = []
 
-  @Option(help: ArgumentHelp("Leave out tensors whose whole name matches; repeatable.", valueName: "GLOB"))
+  @Option(
+    help: ArgumentHelp("Leave out tensors whose whole name matches; may be repeated.", valueName: "GLOB"))
   var exclude: [String] = []
 
   @Option(
     help: ArgumentHelp(
-      "Rename tensors, as sed -E does; repeatable.", valueName: "s/RE/REPLACEMENT/[g]"))
+      "Rename tensors, as sed -E does; may be repeated.", valueName: "s/RE/REPLACEMENT/[g]"))
   var rename: [String] = []
 
   @Option(
     help: ArgumentHelp(
-      "Convert floating-point tensors to f16, bf16 or f32; repeatable.", valueName: "[GLOB=]TYPE"))
+      "Convert floating-point tensors to f16, bf16 or f32; may be repeated.", valueName: "[GLOB=]TYPE"))
   var dtype: [String] = []
 
-  @Flag(help: "Let --dtype make values that are too large the largest that there is.")
+  @Flag(help: "Convert values that are too large for --dtype to the largest one.")
   var saturate = false
 
-  @Option(help: ArgumentHelp("Set an entry of __metadata__; repeatable.", valueName: "KEY=VALUE"))
+  @Option(help: ArgumentHelp("Set an entry of __metadata__; may be repeated.", valueName: "KEY=VALUE"))
   var metadata: [String] = []
 
   @Flag(help: "Drop the inputs' __metadata__.")
   var noMetadata = false
 
-  @Flag(help: "Write quantised models as the numbers that they stand for, in float32.")
+  @Flag(help: "Write quantised weights in float32, as .dequant/ of the mount shows them.")
   var dequant = false
 
   @Flag(help: "Accept bytes after a file's last tensor, with a warning.")

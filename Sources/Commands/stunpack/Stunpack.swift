@@ -13,8 +13,8 @@ struct Stunpack: ParsableCommand {
     abstract: "Write a safetensors model as a directory of files, one per tensor.",
     usage: "stunpack [OPTIONS] SOURCE DIRECTORY",
     discussion: """
-      SOURCE is what stmount takes. DIRECTORY gets what cp -r of a mount would give, without a mount: stpack DIRECTORY \
-      makes the model again. It is created if it does not exist.
+      SOURCE is any source that stmount accepts. DIRECTORY gets the files that cp -r of a mount would copy, without a \
+      mount; it is created if it does not exist. stpack DIRECTORY makes the model again.
       """,
     version: "stunpack \(stmountVersion)")
 
@@ -25,14 +25,15 @@ struct Stunpack: ParsableCommand {
   var directory: String?
 
   @Option(
-    name: .customLong("as"), help: "Write raw bytes, files of NumPy, float32, or a model of each tensor.")
+    name: .customLong("as"), help: "Write raw bytes, NumPy files, float32, or one model per tensor.")
   var form = ViewForm.raw
 
   @Option(
-    help: ArgumentHelp("Write only tensors whose whole name matches; repeatable.", valueName: "GLOB"))
+    help: ArgumentHelp("Write only tensors whose whole name matches; may be repeated.", valueName: "GLOB"))
   var include: [String] = []
 
-  @Option(help: ArgumentHelp("Leave out tensors whose whole name matches; repeatable.", valueName: "GLOB"))
+  @Option(
+    help: ArgumentHelp("Leave out tensors whose whole name matches; may be repeated.", valueName: "GLOB"))
   var exclude: [String] = []
 
   @Flag(help: "Write quantised models as the numbers that they stand for, in float32.")
