@@ -6,7 +6,7 @@ package enum DType: UInt8, CaseIterable, Sendable {
   case bool, f4, f6e2m3, f6e3m2, u8, i8, f8e5m2, f8e4m3, f8e8m0, f8e4m3fnuz, f8e5m2fnuz
   case i16, u16, f16, bf16, i32, u32, f32, c64, f64, i64, u64
 
-  /// The name as it stands in a header, such as `BF16`.
+  /// The name in a header, such as `BF16`.
   package var name: String {
     switch self {
     case .bool: "BOOL"
@@ -46,8 +46,8 @@ package enum DType: UInt8, CaseIterable, Sendable {
     }
   }
 
-  /// The size in bits of a tensor of this shape: the product of the shape from left to right, then of the width. The
-  /// order decides what overflows, which is nil: `[0, 2^63, 4]` is empty, `[2^63, 4, 0]` is refused, as by the
+  /// The size in bits of a tensor of this shape, or nil on overflow: the product of the shape from left to right, then of
+  /// the width. The order decides what overflows: `[0, 2^63, 4]` is empty, `[2^63, 4, 0]` is refused, as in the
   /// reference.
   package func bitCount(of shape: ArraySlice<UInt64>) -> UInt64? {
     var product: UInt64 = 1
@@ -59,7 +59,7 @@ package enum DType: UInt8, CaseIterable, Sendable {
     return overflowed ? nil : product
   }
 
-  /// The size in bytes of a tensor of this shape; nil where it does not fit in 64 bits or is no whole number.
+  /// The size in bytes of a tensor of this shape; nil if it does not fit in 64 bits or is not a whole number.
   package func byteCount(of shape: ArraySlice<UInt64>) -> UInt64? {
     guard let bits = bitCount(of: shape), bits % 8 == 0 else { return nil }
     return bits / 8

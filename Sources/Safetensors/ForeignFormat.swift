@@ -1,11 +1,11 @@
-/// What a file that is not safetensors seems to be, by its first bytes.
+/// The apparent format of a file that is not safetensors, by its first bytes.
 ///
-/// People meet these daily: a clone without Git LFS, a login page saved under the model's name, the wrong
-/// download. Each deserves its own sentence.
+/// These are common: a clone without Git LFS, a login page saved under the model's name, the wrong
+/// download. Each has its own message.
 package enum ForeignFormat: Error, Equatable, CaseIterable {
-  /// No byte at all.
+  /// An empty file.
   case empty
-  /// Zeros alone, as of a download that reserved its space and never came.
+  /// Only zeros, as of a download that reserved its space and did not finish.
   case zeros
   /// A Git LFS pointer, three lines of text in place of the file.
   case gitLFSPointer
@@ -21,9 +21,9 @@ package enum ForeignFormat: Error, Equatable, CaseIterable {
   case json
   /// A pickle in Python's textual protocol 0.
   case textPickle
-  /// A text in no other format known here.
+  /// A text of no other known format.
   case text
-  /// A zip archive that is none of PyTorch's.
+  /// A zip archive that is not one of PyTorch's.
   case zip
   /// A zip archive of NumPy arrays.
   case npz
@@ -72,10 +72,10 @@ package enum ForeignFormat: Error, Equatable, CaseIterable {
   /// A PNG, JPEG or GIF image.
   case image
 
-  /// How many of a file's first bytes ``init(prefix:)`` wants to see: a tar archive names itself at byte 257.
+  /// The number of a file's first bytes that ``init(prefix:)`` needs: a tar archive names itself at byte 257.
   package static let prefixSize = 512
 
-  /// Recognises a format from the file's first bytes; nil of what could be a safetensors file, and of noise.
+  /// Recognises a format from the file's first bytes; nil if they could be a safetensors file, or are noise.
   ///
   /// A header may be as long as a signature's bytes say, so a file whose ninth byte begins a header of a
   /// plausible length is never another format.
@@ -94,7 +94,7 @@ package enum ForeignFormat: Error, Equatable, CaseIterable {
     }
   }
 
-  /// What a zip archive is that has entries of these names, as far as they were read.
+  /// The format of a zip archive with entries of these names, as far as they were read.
   package init(zipEntries names: [[UInt8]]) {
     func ends(_ name: [UInt8], _ suffix: String) -> Bool {
       name.suffix(suffix.utf8.count).elementsEqual(suffix.utf8)
@@ -166,7 +166,7 @@ package enum ForeignFormat: Error, Equatable, CaseIterable {
     }
   }
 
-  /// What a text is; nil of what is no text.
+  /// The format of a text; nil if the bytes are not text.
   private init?(text start: [UInt8]) {
     // A character may be cut at the end of what was read.
     let isCut = start.count >= Self.prefixSize
@@ -202,7 +202,7 @@ package enum ForeignFormat: Error, Equatable, CaseIterable {
 }
 
 extension ForeignFormat: CustomStringConvertible {
-  /// One clause for a person, with what to do about it.
+  /// One clause for a message, with the remedy.
   package var description: String {
     switch self {
     case .empty: "this file is empty: download it again"
@@ -246,7 +246,7 @@ extension ForeignFormat: CustomStringConvertible {
     }
   }
 
-  /// As ``description``, with the beginning of a text behind it, escaped: a server's error says what is wrong.
+  /// As ``description``, followed by the beginning of a text, escaped: a server's error names the cause.
   package func description(of start: [UInt8]) -> String {
     switch self {
     case .htmlPage, .xml, .json, .text:

@@ -1,17 +1,17 @@
 /// Text from a file or a path, made safe to print.
 ///
-/// A model is downloaded from strangers, and its names may hold anything: escape sequences, bidirectional
-/// overrides, a hundred kilobytes. Whatever a person is shown goes through here.
+/// A model comes from strangers, and its names may contain anything: escape sequences, bidirectional
+/// overrides, a hundred kilobytes. All text for a person goes through here.
 package enum PrintableText {
-  /// How many bytes of a name a message shows at most.
+  /// The maximum number of bytes of a name in a message.
   package static let limit = 160
 
-  /// The bytes between single quotes, with everything that could drive a terminal or mislead the eye written
-  /// as `\u{HEX}`, bytes that are not UTF-8 as `\xHH`, and long text cut with its true length stated.
+  /// The bytes between single quotes. Characters that could act on a terminal or mislead the eye are written
+  /// as `\u{HEX}`, and bytes that are not UTF-8 as `\xHH`; long text is cut, and its length is stated.
   package static func quoted(_ bytes: some Collection<UInt8>) -> String {
     let count = bytes.count
     guard count > limit else { return "'" + escaped(bytes) + "'" }
-    // The cut must not leave part of a character: what follows it may not be a continuation byte.
+    // The cut must not split a character: no continuation byte may follow it.
     let end = (limit - 3...limit).last { bytes[bytes.index(bytes.startIndex, offsetBy: $0)] & 0xC0 != 0x80 }
     return "'" + escaped(bytes.prefix(end ?? limit)) + "…' (\(count) bytes)"
   }
@@ -19,8 +19,7 @@ package enum PrintableText {
   /// As ``quoted(_:)-(Collection)``, for text that is a string already.
   package static func quoted(_ text: String) -> String { quoted(Array(text.utf8)) }
 
-  /// The bytes as they are where they are ordinary text, otherwise in quotes; for columns, where quotes around
-  /// every name would only be in the way.
+  /// Ordinary text as it is, otherwise in quotes; for columns, where quotes around every name would be noise.
   package static func plain(_ bytes: some Collection<UInt8>) -> String {
     let isPlain =
       !bytes.isEmpty && bytes.count <= limit
@@ -57,8 +56,8 @@ package enum PrintableText {
     }
   }
 
-  /// A whole message as one line that is safe to print. Its quotes and backslashes are its own and stay, so what
-  /// is safe already is not changed.
+  /// A whole message as one line that is safe to print. Its quotes and backslashes stay, so a safe message does not
+  /// change.
   package static func line(_ message: String) -> String { line(Array(message.utf8)) }
 
   /// As ``line(_:)-(String)``, for a message with bytes that are not UTF-8.
@@ -75,11 +74,11 @@ package enum PrintableText {
   }
 
   /// True of scalars that are not shown as themselves: controls (C0, DEL, C1), format characters (bidirectional
-  /// overrides, zero-width joiners), line and paragraph separators, and code points that mean nothing.
+  /// overrides, zero-width joiners), line and paragraph separators, and unassigned code points.
   package static func isUnsafe(_ scalar: Unicode.Scalar) -> Bool {
     switch scalar.value {
     case 0..<0x20, 0x7F..<0xA0, 0xAD: return true
-    // Latin letters and signs, for which looking up the category takes longer than all the rest.
+    // Latin letters and signs: looking up their category would take most of the time.
     case ..<0x300: return false
     default: break
     }

@@ -1,6 +1,6 @@
 /// A file name that says which part of a split it is, such as `model-00002-of-00005.safetensors`.
 ///
-/// The two numbers may stand anywhere: `model_00002-of-00072.safetensors`,
+/// The two numbers may be anywhere in the name: `model_00002-of-00072.safetensors`,
 /// `model.fp16-00001-of-00002.safetensors`, `model.safetensors-00001-of-00001.safetensors`.
 package struct ShardName {
   /// What all parts of one split share: the text around the number, and how many parts there are.
@@ -21,14 +21,14 @@ package struct ShardName {
   /// How many digits the name spells it with.
   package let numberWidth: Int
 
-  /// Reads a file name; nil where it names no part of a split.
+  /// Reads a file name; nil if it does not name a part of a split.
   package init?(_ fileName: [UInt8]) {
     let separator = Array("-of-".utf8)
     guard fileName.count > separator.count, let name = String(validating: fileName, as: UTF8.self) else {
       return nil
     }
     let parts = Array(name.utf8)
-    // The last occurrence: what comes before may be anything a person thought of.
+    // The last occurrence: the text before it is arbitrary.
     for start in (1...parts.count - separator.count).reversed()
     where parts[start...].starts(with: separator) {
       let end = start + separator.count
@@ -50,7 +50,7 @@ package struct ShardName {
     byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9")
   }
 
-  /// The value of some digits; nil where there are none or more than a split can have.
+  /// The value of some digits; nil if there are none, or more than a split can have.
   private static func value(_ digits: some Collection<UInt8>) -> Int? {
     guard digits.count <= 9 else { return nil }
     return Int(String(decoding: digits, as: UTF8.self))
@@ -58,10 +58,10 @@ package struct ShardName {
 }
 
 extension ShardName.Split {
-  /// The split as a person would write it: `model-*-of-00005.safetensors`.
+  /// The split for messages: `model-*-of-00005.safetensors`.
   package var pattern: String { PrintableText.quoted(name(of: "*")) }
 
-  /// The name of a part whose number is spelled like this.
+  /// The name of a part, with its number spelled like this.
   package func name(of number: String) -> String { "\(prefix)\(number)-of-\(totalDigits)\(suffix)" }
 
   /// The name of a part, its number padded with zeros to a width.
@@ -70,7 +70,7 @@ extension ShardName.Split {
     return name(of: String(repeating: "0", count: max(0, width - digits.count)) + digits)
   }
 
-  /// The first of the numbers 1 to ``total`` that is not there, or nil. A split that counts from 0 is complete
+  /// The first missing number of 1 to ``total``, or nil. A split that counts from 0 is complete
   /// too.
   package func firstMissing(from numbers: Set<Int>) -> Int? {
     if numbers.contains(0), numbers.count >= total { return nil }

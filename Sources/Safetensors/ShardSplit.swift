@@ -1,9 +1,9 @@
-/// Which tensors go into which shard, as huggingface_hub decides it.
+/// Divides tensors into shards, as huggingface_hub does.
 package enum ShardSplit {
   /// Divides tensors of these sizes, in their order, into shards of at most `limit` bytes: positions in `sizes`, by
   /// shard.
   ///
-  /// A tensor that is larger than that has a shard of its own, which comes before the one that was being filled:
+  /// A larger tensor has a shard of its own, which comes before the one that is being filled:
   /// split_state_dict_into_shards_factory.
   package static func shards(of sizes: [UInt64], limit: UInt64) -> [[Int]] {
     var shards: [[Int]] = []

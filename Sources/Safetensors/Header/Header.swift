@@ -6,20 +6,20 @@ package struct Tensor: Sendable {
   package let dtype: DType
   /// The dimensions in logical elements, outermost first; empty for a scalar.
   package let shape: ArraySlice<UInt64>
-  /// The bytes in the file's data buffer, which begins at the header's ``Header/dataStart``. Of a tensor with
-  /// ``strides``, those from its first element to the end of the last one.
+  /// The bytes in the file's data buffer, which begins at the header's ``Header/dataStart``. If the tensor has
+  /// ``strides``, the bytes from its first element to the end of the last one.
   package let dataRange: Range<UInt64>
-  /// How many elements lie between neighbours, for each dimension; nil where the elements follow each other
-  /// in row-major order, as they always do in a safetensors file.
+  /// The distance between neighbours in elements, for each dimension; nil if the elements are contiguous
+  /// in row-major order, as always in a safetensors file.
   package var strides: ArraySlice<UInt64>? = nil
 
-  /// True if the tensor's bytes are ``dataRange``, one after the other.
+  /// True if the tensor's bytes are ``dataRange``, in order.
   package var isContiguous: Bool { strides == nil }
 
   /// The size in bytes.
   package var byteCount: UInt64 {
     if isContiguous { return dataRange.upperBound - dataRange.lowerBound }
-    // Cannot overflow: that the size fits into 63 bits was checked when the header was made.
+    // Cannot overflow: the reader of the header has checked that the size fits into 63 bits.
     let bits = shape.reduce(1, *).multipliedFullWidth(by: dtype.bitSize)
     return (8 as UInt64).dividingFullWidth(bits).quotient
   }
@@ -41,7 +41,7 @@ package struct Header: Sendable {
     package var nameCount: UInt32
     package var shapeStart: UInt32
     package var shapeCount: UInt32
-    /// Where the name stands in the header, for error messages.
+    /// The offset of the name in the header, for error messages.
     package var keyOffset: UInt32
     package var dtype: DType
     /// The strides follow the shape in ``Header/dimensions``.
@@ -104,7 +104,7 @@ package struct Header: Sendable {
       strides: record.isStrided ? dimensions[shapeEnd..<shapeEnd + Int(record.shapeCount)] : nil)
   }
 
-  /// The name of the tensor at `index`, without the rest of it.
+  /// Only the name of the tensor at `index`.
   package func name(at index: Int) -> TensorName { name(of: records[index]) }
 
   /// Where the bytes of the tensor at `index` are in the file, without the rest of it; nil where it has strides.
@@ -133,7 +133,7 @@ package struct Header: Sendable {
     metadataRanges.map { (text[$0.key], text[$0.value]) }
   }
 
-  /// Forgets the entries of `__metadata__` with these keys.
+  /// Removes the entries of `__metadata__` with these keys.
   package mutating func removeMetadata(_ keys: [String]) {
     metadataRanges.removeAll { entry in keys.contains { text[entry.key].elementsEqual($0.utf8) } }
   }

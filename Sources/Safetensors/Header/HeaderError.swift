@@ -1,11 +1,11 @@
-/// Why a file is not a sound safetensors file. Offsets are bytes from the start of the file.
+/// Why a file is not a valid safetensors file. Offsets are bytes from the start of the file.
 ///
 /// The cases are the reference's, in the order in which it checks, and ``referenceName`` is its name for each;
 /// those without one are this project's own (stricter) rules.
 package enum HeaderError: Error, Equatable {
   /// The file is shorter than the 8 bytes of the header's length.
   case headerTooSmall(fileSize: UInt64)
-  /// The file is of another kind altogether.
+  /// The file has another format.
   case foreignFormat(ForeignFormat)
   /// The header claims to be longer than 100,000,000 bytes.
   case headerTooLarge(length: UInt64)
@@ -13,24 +13,24 @@ package enum HeaderError: Error, Equatable {
   case invalidHeaderLength(length: UInt64, fileSize: UInt64)
   /// The header is not UTF-8.
   case invalidHeader(offset: UInt64)
-  /// The header is not JSON, or not JSON of the shape that the format asks for.
+  /// The header is not JSON, or not the JSON that the format requires.
   case invalidHeaderDeserialization(offset: UInt64, problem: String, tensor: TensorName?)
-  /// Two tensors have one name, at whatever spelling. The reference keeps the last of them.
+  /// Two tensors have the same name, however spelled. The reference keeps the last of them.
   case duplicateTensor(offset: UInt64, tensor: TensorName)
-  /// Two entries of `__metadata__` have one key. The reference keeps the last of them.
+  /// Two entries of `__metadata__` have the same key. The reference keeps the last of them.
   case duplicateMetadataKey(offset: UInt64, key: TensorName)
-  /// A tensor does not begin where the one before it ends, or ends before it begins.
+  /// A tensor does not begin at the end of the previous one, or ends before it begins.
   case invalidOffset(offset: UInt64, tensor: TensorName, begin: UInt64, end: UInt64, expected: UInt64)
   /// The number of a tensor's elements or bits does not fit in 64 bits.
   case validationOverflow(offset: UInt64, tensor: TensorName)
   /// A tensor of sub-byte elements does not end on a byte.
   case misalignedSlice(offset: UInt64, tensor: TensorName, bits: UInt64)
-  /// A tensor's shape and dtype ask for another size than its offsets give.
+  /// A tensor's shape and dtype give another size than its offsets.
   case tensorInvalidInfo(offset: UInt64, tensor: TensorName, declared: UInt64, computed: UInt64)
-  /// The file does not end where its last tensor does. `expected` is nil where it passes 64 bits.
+  /// The file does not end at the end of its last tensor. `expected` is nil if it does not fit in 64 bits.
   case metadataIncompleteBuffer(expected: UInt64?, fileSize: UInt64)
 
-  /// The reference package's name for this error, or nil where the reference accepts the file.
+  /// The reference package's name for this error, or nil if the reference accepts the file.
   package var referenceName: String? {
     switch self {
     case .headerTooSmall: "HeaderTooSmall"
@@ -49,7 +49,7 @@ package enum HeaderError: Error, Equatable {
 }
 
 extension HeaderError: CustomStringConvertible {
-  /// One clause for a person: what is wrong, where, and what would help. Safe to print.
+  /// One clause for a message: what is wrong, where, and what to do. Safe to print.
   package var description: String {
     switch self {
     case .headerTooSmall(let fileSize):

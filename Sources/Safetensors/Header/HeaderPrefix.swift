@@ -2,12 +2,12 @@
 package enum HeaderPrefix {
   /// The size of the length field, in bytes.
   package static let size: UInt64 = 8
-  /// The longest header the reference reads, in bytes.
+  /// The longest header that the reference accepts, in bytes.
   package static let maximumLength: UInt64 = 100_000_000
 
   /// The header's length in bytes, checked against the limit and the file's size: checks 1 to 3 of the
-  /// reference. `start` is the file's beginning, ``ForeignFormat/prefixSize`` bytes of it where there are so
-  /// many, so that a file of another kind can be named.
+  /// reference. `start` is the file's beginning, up to ``ForeignFormat/prefixSize`` bytes, so that
+  /// the error can name the format of another kind of file.
   package static func length(start: [UInt8], fileSize: UInt64) throws(HeaderError) -> Int {
     guard fileSize >= size, start.count >= Int(size) else {
       throw .headerTooSmall(fileSize: fileSize)

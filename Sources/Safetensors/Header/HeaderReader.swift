@@ -50,7 +50,7 @@ package func firstInvalidUTF8(_ bytes: Span<UInt8>) -> Int? {
 
 /// A header's table while it is read: rows first in the order of the text, then of the names.
 private struct HeaderTable {
-  /// A JSON error and the tensor it was found in.
+  /// A JSON error, and the tensor that it is in.
   package struct ReadError: Error {
     var json: JSONError
     var tensor: TensorName?
@@ -192,7 +192,7 @@ private struct HeaderTable {
 
   // MARK: Duplicates
 
-  /// Puts the rows in the order of their names, and refuses a name or a metadata key that stands twice.
+  /// Sorts the rows by name, and refuses a duplicate name or metadata key.
   package mutating func sortByName() throws(HeaderError) {
     let text = self.text
     records.sort { compareBytes($0.name(in: text), $1.name(in: text)) < 0 }
@@ -212,7 +212,7 @@ private struct HeaderTable {
 
   // MARK: Check 6, layout
 
-  /// Checks each tensor in the order of the data, and returns where the data ends.
+  /// Checks each tensor in the order of the data, and returns the end of the data.
   package func checkLayout() throws(HeaderError) -> UInt64 {
     let order = records.indices.sorted {
       (records[$0].begin, records[$0].end) < (records[$1].begin, records[$1].end)

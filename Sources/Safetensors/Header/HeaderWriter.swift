@@ -1,6 +1,6 @@
 /// Writes headers as the reference does: compact JSON, and spaces up to a multiple of 8 bytes.
 package struct HeaderWriter: Sendable {
-  /// What a header's length is a multiple of, with the 8 bytes that say it, and so where the data begins.
+  /// A header's length, with the 8 bytes of the length field, is a multiple of this; so is the start of the data.
   package static let alignment: UInt64 = 8
 
   /// `{`, and `__metadata__` if there is any. Written once for the many headers that share it.
@@ -24,8 +24,8 @@ package struct HeaderWriter: Sendable {
     hasMetadata = !metadata.isEmpty
   }
 
-  /// A header for these tensors, in this order, with the ranges that they have: the length, what all headers of
-  /// this writer have in common, and the rest.
+  /// A header for these tensors, in this order and with their ranges, as three pieces: the length, the beginning that all
+  /// headers of this writer share, and the rest.
   ///
   /// `alignment` is a multiple of 8; the data begins at a multiple of it.
   package func pieces(
@@ -48,8 +48,8 @@ package struct HeaderWriter: Sendable {
     return [length, opening, entries]
   }
 
-  /// A header for one tensor whose shape is written by somebody else, in `shapeCount` bytes: what comes before the shape, and
-  /// what comes after it.
+  /// A header for one tensor whose shape the caller writes, in `shapeCount` bytes: the text before the shape, and the
+  /// text after it.
   package func pieces(aroundShapeOf tensor: Tensor, shapeCount: UInt64) -> (before: [[UInt8]], after: [UInt8])
   {
     var start: [UInt8] = hasMetadata ? Array(",".utf8) : []
@@ -61,7 +61,7 @@ package struct HeaderWriter: Sendable {
     return ([length, opening, start], end + padding)
   }
 
-  /// The eight bytes that say how long a header with entries of that size is, and what ends it.
+  /// The length field of a header with entries of that size, and the text that ends the header.
   private func frame(_ entriesCount: UInt64, _ alignment: UInt64) -> (length: [UInt8], padding: [UInt8]) {
     let closing = UInt8(ascii: "}")
     let used = HeaderPrefix.size + UInt64(opening.count) + entriesCount + 1
@@ -97,7 +97,7 @@ extension Tensor {
     self.init(name: name, dtype: dtype, shape: shape, dataRange: dataRange)
   }
 
-  /// True if the reference lays this tensor out before the other: wider types first, in the order of the format's
+  /// True if the reference writes this tensor before the other: wider types first, in the order of the format's
   /// list, then by name.
   package func isWritten(before other: Tensor) -> Bool {
     dtype == other.dtype ? name < other.name : dtype.rawValue > other.dtype.rawValue

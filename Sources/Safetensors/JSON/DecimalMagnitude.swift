@@ -1,7 +1,7 @@
-/// How large a decimal number is, gathered digit by digit, to tell whether it overflows a double.
+/// Decides whether a decimal number overflows a double, digit by digit.
 ///
-/// It keeps to serde_json's arithmetic, which decides at the very edge: 64 bits of significand are gathered,
-/// further digits go into the exponent alone, and the two are multiplied as doubles.
+/// It uses serde_json's arithmetic, which matters at the limit: 64 bits of significand are collected,
+/// further digits change only the exponent, and the two are multiplied as doubles.
 struct DecimalMagnitude {
   private var significand: UInt64 = 0
   private var exponent = 0
@@ -20,7 +20,7 @@ struct DecimalMagnitude {
   /// Adds the number behind the `e`.
   mutating func scale(byPowerOfTen power: Int) { exponent += power }
 
-  /// False, and nothing added now or later, once the significand would pass 64 bits.
+  /// Adds a digit; once the significand would exceed 64 bits, returns false and ignores this and all later digits.
   private mutating func append(_ digit: UInt8) -> Bool {
     guard !isFull else { return false }
     let (product, overflowed) = significand.multipliedReportingOverflow(by: 10)
@@ -33,7 +33,7 @@ struct DecimalMagnitude {
     return true
   }
 
-  /// 10^289 to 10^308: below that no 64-bit significand reaches a double's limit, above every one passes it.
+  /// 10^289 to 10^308: below that no 64-bit significand reaches a double's limit, above every one exceeds it.
   private static let largePowers: [Double] = [
     1e289, 1e290, 1e291, 1e292, 1e293, 1e294, 1e295, 1e296, 1e297, 1e298,
     1e299, 1e300, 1e301, 1e302, 1e303, 1e304, 1e305, 1e306, 1e307, 1e308,

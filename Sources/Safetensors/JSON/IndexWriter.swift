@@ -1,8 +1,8 @@
 /// Writes the index of a sharded set as huggingface_hub does: `model.safetensors.index.json`.
 package enum IndexWriter {
   /// The index's text: json.dump(…, indent=2) of Python, which escapes everything but printable ASCII and ends
-  /// without a newline. `metadata` follows `total_size`, without `format`, which is a file's own, and without what is
-  /// called `total_size` itself.
+  /// without a newline. `metadata` follows `total_size`, without the entry `format`, which belongs to a file, and without
+  /// its own entry `total_size`.
   package static func bytes(
     totalSize: UInt64, metadata: [(key: ArraySlice<UInt8>, value: ArraySlice<UInt8>)],
     weightMap: [(tensor: TensorName, file: [UInt8])]

@@ -1,4 +1,4 @@
-/// What is wrong with a JSON text, and at which byte of it.
+/// A problem in a JSON text, and its byte.
 package struct JSONError: Error, Equatable {
   /// Offset from the start of the JSON text, in bytes.
   package var offset: Int
@@ -13,7 +13,7 @@ package struct JSONError: Error, Equatable {
 
 /// A bounds-checked reader over a JSON text (RFC 8259) in UTF-8.
 ///
-/// It reads what the caller asks for and builds nothing: skipped values cost no memory, strings are appended to
+/// It reads only what the caller asks for, and builds no values: skipped values cost no memory, strings are appended to
 /// the caller's own buffer. It accepts exactly what the reference's JSON library (serde_json) accepts: no byte
 /// order mark, no trailing comma, no number that overflows a double, no lone surrogate escape, no nesting
 /// deeper than 127. The text must have been checked to be UTF-8.
@@ -23,7 +23,7 @@ package struct JSONCursor: ~Escapable {
   package private(set) var offset = 0
   /// Containers open at this place.
   private var depth = 0
-  /// True just behind an opening bracket, where no comma is due.
+  /// True directly after an opening bracket, where no comma is expected.
   private var isAtFirst = false
 
   /// serde_json refuses to enter the 128th container.
@@ -105,8 +105,8 @@ package struct JSONCursor: ~Escapable {
     isAtFirst = true
   }
 
-  /// Skips to the next member of the container that is open, over the comma before it; false, and past the
-  /// container, where `end` comes instead.
+  /// Skips to the next member of the open container, over the comma before it. Returns false, past the
+  /// container, if `end` comes instead.
   private mutating func nextMember(end: UInt8, _ wanted: String) throws(JSONError) -> Bool {
     if consume(end) {
       depth -= 1
@@ -121,9 +121,9 @@ package struct JSONCursor: ~Escapable {
 
   /// A key of an object.
   package struct Key {
-    /// Where it stands in the JSON text, in bytes.
+    /// Its offset in the JSON text, in bytes.
     package var offset: Int
-    /// Where its unescaped bytes are in the caller's buffer.
+    /// The range of its unescaped bytes in the caller's buffer.
     package var range: Range<Int>
   }
 
@@ -148,7 +148,7 @@ package struct JSONCursor: ~Escapable {
     try enter()
   }
 
-  /// True if an element follows, with the cursor at it; false, and past it, at the array's end.
+  /// True if an element follows, with the cursor at it; false at the array's end, with the cursor past it.
   package mutating func nextElement() throws(JSONError) -> Bool {
     try nextMember(end: UInt8(ascii: "]"), "',' or ']'")
   }
@@ -177,7 +177,7 @@ package struct JSONCursor: ~Escapable {
     }
   }
 
-  /// Reads what stands for itself in a string: up to a quote, a backslash, a control character or the end.
+  /// Reads characters without escapes: up to a quote, a backslash, a control character or the end.
   private mutating func appendPlainCharacters(to text: inout [UInt8]) {
     let start = offset
     while let byte, byte >= 0x20, byte != UInt8(ascii: "\""), byte != UInt8(ascii: "\\") { offset += 1 }
@@ -185,7 +185,7 @@ package struct JSONCursor: ~Escapable {
     unsafe bytes.extracting(start..<offset).withUnsafeBufferPointer { unsafe text.append(contentsOf: $0) }
   }
 
-  /// Reads an escape sequence from its backslash on.
+  /// Reads an escape sequence, beginning at its backslash.
   private mutating func escape(into text: inout [UInt8]) throws(JSONError) {
     let start = offset
     offset += 1

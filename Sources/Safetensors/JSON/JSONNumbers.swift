@@ -1,4 +1,4 @@
-/// Numbers: integers that the format asks for, and such as stand in fields that are skipped.
+/// Numbers: the integers of the format, and any number in skipped fields.
 extension JSONCursor {
   /// Reads an integer from 0 to 2^64 - 1, written without sign, fraction, exponent or leading zero.
   package mutating func unsignedInteger() throws(JSONError) -> UInt64 {
@@ -23,7 +23,7 @@ extension JSONCursor {
     return value
   }
 
-  /// Reads a number of any form, refusing what overflows a double.
+  /// Reads a number of any form, and refuses one that overflows a double.
   package mutating func skipNumber() throws(JSONError) {
     let start = offset
     let isSigned = consumeNext(UInt8(ascii: "-"))
@@ -59,7 +59,7 @@ extension JSONCursor {
     return true
   }
 
-  /// The value of the digit at the cursor, which is consumed; nil where there is none.
+  /// The value of the digit at the cursor, which is consumed; nil if there is none.
   private mutating func nextDigit() -> UInt8? {
     guard let byte, byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") else { return nil }
     advance()

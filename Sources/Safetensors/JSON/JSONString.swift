@@ -1,18 +1,18 @@
-/// Writes strings of JSON, the one place that does.
+/// Writes JSON strings; no other code does.
 package enum JSONString {
-  /// What is escaped beside quotes, backslashes and controls.
+  /// Which characters are escaped, besides quotes, backslashes and controls.
   package enum Escaping {
-    /// Nothing, so that a string takes the fewest bytes that JSON has for it: a header never becomes longer than those
+    /// None, so that a string takes the fewest possible bytes: a header never becomes longer than those
     /// that its parts come from.
     case least
-    /// What a terminal would act on, or a reader would not see, each as `\uXXXX`: a model's names can be looked at with
-    /// cat(1).
+    /// Characters that a terminal would interpret, or that are invisible, each as `\uXXXX`, so that cat(1) of the text is
+    /// safe.
     case unsafe
-    /// Everything but printable ASCII, as Python's json.dump does.
+    /// All but printable ASCII, as in Python's json.dump.
     case nonASCII
   }
 
-  /// Appends a string, given as UTF-8. Bytes that are not UTF-8 become U+FFFD, but with ``Escaping/least``, which keeps
+  /// Appends a string, given as UTF-8. Bytes that are not UTF-8 become U+FFFD, except with ``Escaping/least``, which keeps
   /// them.
   package static func append(_ utf8: ArraySlice<UInt8>, _ escaping: Escaping, to json: inout [UInt8]) {
     json.append(UInt8(ascii: "\""))
@@ -26,13 +26,13 @@ package enum JSONString {
     json.append(UInt8(ascii: "\""))
   }
 
-  /// True of the bytes that stand for themselves, which is most of every model.
+  /// True for bytes that need no escape, which are most of every model.
   private static func isPlain(_ byte: UInt8, _ escaping: Escaping) -> Bool {
     byte >= 0x20 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
       && (byte < 0x7F || escaping == .least)
   }
 
-  /// Appends the first character of `utf8`, which is not empty, and returns how many bytes it has there.
+  /// Appends the first character of `utf8`, which is not empty, and returns its number of bytes there.
   private static func appendScalar(
     at utf8: ArraySlice<UInt8>, _ escaping: Escaping, to json: inout [UInt8]
   ) -> Int {
