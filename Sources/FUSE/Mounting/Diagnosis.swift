@@ -3,14 +3,14 @@ internal import Glibc
 internal import Linux
 internal import SystemPackage
 
-/// Why mounting fails on this machine, in words of our own: libfuse's and fusermount3's assume much.
+/// Why mounting fails on this machine. Own messages, because those of libfuse and fusermount3 assume much knowledge.
 extension MountError {
   fileprivate static let noDevice = MountError(
     .fuseUnavailable,
     "this machine has no FUSE device: load the module (modprobe fuse), or give the container "
       + "/dev/fuse (docker run --device /dev/fuse --cap-add SYS_ADMIN)")
 
-  /// An error from what libfuse and fusermount3 wrote while they failed to mount.
+  /// An error from the output of libfuse and fusermount3 when they failed to mount.
   init(failedMount messages: String, _ privileges: Privileges) {
     func says(_ words: String) -> Bool { messages.contains(words) }
     if says("user_allow_other") {
@@ -25,11 +25,11 @@ extension MountError {
           + "or unmount some")
     } else if says("exec fusermount3") || says("for fusermount3 failed") {  // until libfuse 3.16, and since
       if privileges.isRoot && !privileges.canMount {
-        // libfuse tries it where the kernel has refused, but it could not have helped.
+        // libfuse tries fusermount3 after the kernel has refused, but it could not have helped.
         self.init(.notPermitted, Self.refusal(privileges, messages))
         return
       }
-      // The reason is not always that it is missing: a directory of PATH out of reach counts more for execvp(3).
+      // It is not always missing: an inaccessible directory in PATH takes precedence for execvp(3).
       self.init(
         .fuseUnavailable,
         "fusermount3 is not installed, and only root can mount without it: install fuse3"
@@ -53,7 +53,7 @@ extension MountError {
     }
   }
 
-  /// Why the kernel has refused to mount for this process, and what would let it.
+  /// Why the kernel has refused to mount for this process, and the remedy.
   static func refusal(_ privileges: Privileges, _ messages: String) -> String {
     if privileges.isRoot && !privileges.canMount {
       return "root is not permitted to mount here: give the container CAP_SYS_ADMIN "
@@ -80,7 +80,7 @@ extension MountError {
   }
 }
 
-/// The device through which a file system in a program talks to the kernel: fuse(4).
+/// The device through which a FUSE daemon talks to the kernel: fuse(4).
 package enum FUSEDevice {
   /// Checks that the device can be opened, as mounting will: open(2).
   package static func check() throws(MountError) {

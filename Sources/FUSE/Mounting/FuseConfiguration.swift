@@ -1,14 +1,14 @@
 internal import Linux
 internal import SystemPackage
 
-/// What `/etc/fuse.conf` grants ordinary users: fusermount3(1).
+/// The settings of `/etc/fuse.conf` for unprivileged users: fusermount3(1).
 package struct FuseConfiguration: Sendable, Equatable {
-  /// `allow_other` and `allow_root` are for everybody.
+  /// True if unprivileged users may use `allow_other` and `allow_root`.
   package var allowsOthers: Bool
-  /// How many FUSE mounts ordinary users may have together.
+  /// The maximum number of FUSE mounts of all unprivileged users together.
   package var mountLimit: Int
 
-  /// Reads the file; where there is none, its defaults.
+  /// Reads the file; the defaults hold if it does not exist.
   package init() { self.init(lines: TextFile.lines("/etc/fuse.conf")) }
 
   init(lines: [Substring]) {

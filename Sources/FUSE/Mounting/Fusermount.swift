@@ -3,14 +3,14 @@ internal import Glibc
 internal import Linux
 internal import SystemPackage
 
-/// Unmounts with fusermount3(1), as those who are not root must; lazily also where the mount is in use. Returns what
-/// went wrong, or nil.
+/// Unmounts with fusermount3(1), as unprivileged users must; `lazily` even if the mount is in use. Returns the
+/// problem, or nil.
 func runFusermount(unmounting path: FilePath, lazily isLazy: Bool) -> String? {
   let options = isLazy ? ["-u", "-z"] : ["-u"]
   var attributes = posix_spawnattr_t()
   unsafe posix_spawnattr_init(&attributes)
   defer { unsafe posix_spawnattr_destroy(&attributes) }
-  // Our signals are blocked, and a child would inherit that.
+  // This thread blocks signals, and a child would inherit that.
   var none = sigset_t()
   unsafe sigemptyset(&none)
   unsafe posix_spawnattr_setsigmask(&attributes, &none)

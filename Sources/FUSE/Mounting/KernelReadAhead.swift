@@ -3,13 +3,13 @@ internal import Linux
 internal import SystemPackage
 
 extension Session {
-  /// What the kernel may read ahead on this mount, in KiB. It starts with 128; more than 1024 gains nothing.
+  /// The kernel's read-ahead on this mount, in KiB. It starts with 128; more than 1024 gains nothing.
   private static let wantedKiB = 1024
 
-  /// Lets the kernel read further ahead, where this user may say so: read_ahead_kb of sysfs. Never less than it is.
+  /// Raises the kernel's read-ahead, if this user may: read_ahead_kb of sysfs. Never lowers it.
   ///
-  /// Call it when the mount answers; before, the kernel would put its own value back. Returns nil, or the command
-  /// that would do it for somebody who may.
+  /// Call it when the mount answers; before that, the kernel would restore its own value. Returns nil, or the command
+  /// with which root can do it.
   package func raiseKernelReadAhead() -> String? {
     guard let device else { return nil }
     let path = "/sys/class/bdi/\(device)/read_ahead_kb"

@@ -6,9 +6,9 @@ package struct MountError: Error, CustomStringConvertible {
   package enum Kind: Sendable {
     /// This machine has no FUSE, or lacks a part of it.
     case fuseUnavailable
-    /// The mount point is no directory, in use, or dead.
+    /// The mount point is not a directory, in use, or dead.
     case mountPoint
-    /// This user may not do that.
+    /// Not permitted for this user.
     case notPermitted
     /// The system failed.
     case system
@@ -16,7 +16,7 @@ package struct MountError: Error, CustomStringConvertible {
 
   /// The kind of failure.
   package let kind: Kind
-  /// What is wrong and what would mend it, as one line; safe to print.
+  /// The problem and the remedy, as one line; safe to print.
   package let description: String
 
   /// An error from its parts.

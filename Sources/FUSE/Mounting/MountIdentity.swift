@@ -2,16 +2,16 @@ internal import CLinux
 internal import Glibc
 internal import SystemPackage
 
-/// Which mount a file or directory is in: statx(2), without a request to its file system.
+/// The mount of a file or directory: statx(2), without a request to its file system.
 struct MountIdentity: Sendable, Equatable {
-  /// The mount's number; nil where the kernel does not tell (before Linux 5.8).
+  /// The mount's number; nil if the kernel does not tell (before Linux 5.8).
   private let id: UInt64?
   /// No other mount ever has this number (Linux 6.8).
   let isUnique: Bool
   /// The file system's device number as `MAJOR:MINOR`.
   let device: String
 
-  /// The mount of an open file, or of one opened with O_PATH.
+  /// The mount of an open file, which may be opened with O_PATH.
   init?(_ file: FileDescriptor) {
     var id: UInt64 = 0
     var (major, minor): (UInt32, UInt32) = (0, 0)
@@ -24,7 +24,7 @@ struct MountIdentity: Sendable, Equatable {
 }
 
 extension FileDescriptor {
-  /// Opens a directory as a place alone: open(2) with O_PATH. A file system in a program is not asked.
+  /// Opens a directory only as a location: open(2) with O_PATH, which sends no request to a FUSE file system.
   static func openPath(_ directory: FilePath) throws(Errno) -> FileDescriptor {
     do {
       return try open(directory, AccessMode(rawValue: __O_PATH), options: [.directory, .closeOnExec])

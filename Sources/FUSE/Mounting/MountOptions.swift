@@ -4,7 +4,7 @@ internal import Linux
 /// What `-o` can say: the options of mount.fuse3(8) that make sense for a read-only mount, and those that
 /// mount(8) and fstab(5) pass to every helper.
 package struct MountOptions: Sendable, Equatable {
-  /// An option that is not known, or has a value that it cannot have.
+  /// An option that is unknown, or has a value that it cannot have.
   package struct Problem: Error, Equatable, CustomStringConvertible {
     /// What is wrong, as one clause; holds the option as it was given.
     package let description: String
@@ -15,7 +15,7 @@ package struct MountOptions: Sendable, Equatable {
 
   /// Other users may use the mount.
   package var allowOther = false
-  /// Root may use an ordinary user's mount.
+  /// Root may use an unprivileged user's mount.
   package var allowRoot = false
   /// The owner that every file shows, in place of the source's.
   package var owner: UInt32?
@@ -32,28 +32,28 @@ package struct MountOptions: Sendable, Equatable {
   package var isDirect = false
   /// Where the bytes of a reply come from.
   package var readSource = ReadSource.automatic
-  /// Options that are not known are no error: `mount -s`.
+  /// Options that are unknown are no error: `mount -s`.
   package var isSloppy = false
   /// Options that the kernel takes as they are, such as `noatime`.
   package var passedOn: [String] = []
 
   /// How a read is answered.
   package enum ReadSource: String, Sendable {
-    /// A long one from the source's mapping, a short one from a copy.
+    /// A long answer from the source's mapping, a short one from a copy.
     case automatic = "auto"
     /// From the source's mapping, whatever its size: writev(2).
     case mapping = "mmap"
-    /// Read into memory of this process, and looked at once more before it is sent: pread(2). No change of the source
-    /// can pass unnoticed.
+    /// Read into this process's memory with pread(2), then check the source again before sending. Detects every change of the
+    /// source.
     case copy
   }
 
-  /// No options: what ``kernelOptions`` says of every mount is all there is.
+  /// No options beyond the ``kernelOptions`` of every mount.
   package init() {}
 
-  /// Options that are accepted and mean nothing here: fstab(5)'s own, those that are always so, those about
-  /// access times, which a read-only mount leaves alone and libfuse does not take, and `suid` and `dev`, which
-  /// mount.fuse3(8) adds of its own accord where root mounts.
+  /// Options that are accepted without effect: fstab(5)'s own; those that always hold; those about access times, which a
+  /// read-only mount never sets and libfuse refuses; and `suid` and `dev`, which mount.fuse3(8) adds by itself when root
+  /// mounts.
   private static let ignored: Set<String> = [
     "ro", "rw", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group", "_netdev",
     "nofail", "nosuid", "suid", "nodev", "dev", "noexec", "default_permissions", "async", "nonempty",
@@ -76,7 +76,7 @@ package struct MountOptions: Sendable, Equatable {
 
   /// Adds one option: a name or NAME=VALUE.
   package mutating func add(option: String) throws(Problem) {
-    // By scalars, since a combining character after the sign would hide it from Character.
+    // By scalars, since a combining character after the sign would become part of the Character.
     let scalars = option.unicodeScalars
     let sign = scalars.firstIndex(of: "=")
     let name = String(scalars[..<(sign ?? scalars.endIndex)])
@@ -144,8 +144,8 @@ package struct MountOptions: Sendable, Equatable {
     return options.filter { !$0.isEmpty }
   }
 
-  /// The options for libfuse, in its form. The kernel checks permissions, and whatever a stranger's model says
-  /// can neither be executed nor be a device.
+  /// The options for libfuse, in its form. The kernel checks permissions, and no file of a stranger's model can be executed
+  /// or be a device.
   var kernelOptions: String {
     var options = ["ro", "nosuid", "nodev", "noexec", "default_permissions"]
     options.append("fsname=" + Self.escape(source))

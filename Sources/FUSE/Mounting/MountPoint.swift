@@ -43,7 +43,7 @@ package struct MountPoint: Sendable {
     }
   }
 
-  /// The error that another mount, or one that cannot be told, is on the mount point.
+  /// The error for a mount point with another mount; nil means a mount that was made at the same moment.
   func isTaken(by other: MountTable.Entry?) -> MountError {
     MountError(
       .mountPoint,
@@ -55,7 +55,7 @@ package struct MountPoint: Sendable {
   /// Unmounts what is mounted at a path if it is dead (ENOTCONN) and a FUSE mount of one of these subtypes, as `fuse.SUBTYPE`
   /// tells it: umount2(2). A mount that does not answer is not dead.
   package static func clearDead(_ path: FilePath, subtypes: Set<String> = ["stmount"]) {
-    // A dead mount cannot be resolved itself, but the directory it is in can.
+    // The path of a dead mount cannot be resolved, but its parent directory can.
     guard let name = path.lastComponent, let parent = try? resolve(parent(of: path)) else { return }
     let path = parent.appending(name)
     guard let table = try? MountTable(), let entry = table.topmost(at: path),
@@ -87,7 +87,7 @@ package struct MountPoint: Sendable {
     case .notDirectory:
       MountError(.mountPoint, "mount point \(name) is not a directory")
     case .socketNotConnected:
-      // What the kernel says of a FUSE mount whose daemon is gone: ENOTCONN.
+      // The kernel's error for a FUSE mount whose daemon is gone: ENOTCONN.
       MountError(
         .mountPoint,
         "mount point \(name) has a dead mount, whose daemon is gone; clear it first: umount -l \(name) "

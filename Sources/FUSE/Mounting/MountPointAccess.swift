@@ -3,8 +3,8 @@ internal import Linux
 package import SystemPackage
 
 extension MountPoint {
-  /// Checks that fusermount3 will let this user mount here: on a directory that the user can write to, and that is the user's own
-  /// where it is sticky. faccessat(2) with AT_EACCESS; fusermount3's check_perm.
+  /// Checks that fusermount3 will let this user mount here: the user can write to the directory, and owns it
+  /// if it is sticky. faccessat(2) with AT_EACCESS; fusermount3's check_perm.
   package func checkAccess(_ privileges: Privileges = Privileges()) throws(MountError) {
     guard !privileges.isRoot, !privileges.canMount, let status = try? Stat(path) else { return }
     let isWritable = unsafe path.withPlatformString { unsafe faccessat(AT_FDCWD, $0, W_OK, AT_EACCESS) } == 0
@@ -16,7 +16,7 @@ extension MountPoint {
         + "directory of your own (mkdir -p ~/m), or have root run: chown \(geteuid()) \(name)")
   }
 
-  /// True of a path that leads into the mount point, so that the mount will hide what is there: realpath(3).
+  /// True for a path inside the mount point, which the mount will hide: realpath(3).
   package func contains(_ source: FilePath) -> Bool {
     (try? Self.resolve(source))?.starts(with: path) == true
   }

@@ -2,25 +2,25 @@ internal import Glibc
 internal import Linux
 package import SystemPackage
 
-/// What is mounted where, as this process sees it: proc_pid_mountinfo(5).
+/// The mount table of this process: proc_pid_mountinfo(5).
 ///
-/// Reading it touches no mounted file system, so that a dead or hanging mount cannot block.
+/// Reading it does not access any mounted file system, so a dead or hanging mount cannot block.
 package struct MountTable: Sendable {
   /// One mount.
   package struct Entry: Sendable, Equatable {
-    /// Its number, which the kernel gives to another mount once this one is gone.
+    /// Its number, which the kernel reuses once this mount is gone.
     package var id: Int
     /// The number of the mount that it is mounted on.
     package var parent: Int
     /// The file system's device number as `MAJOR:MINOR`; a FUSE mount has one of its own.
     package var device: String
-    /// Where it is mounted, an absolute path.
+    /// The mount point, an absolute path.
     package var mountPoint: FilePath
-    /// Nothing can be written to, neither through this mount nor to the file system.
+    /// True if this mount or its file system is read-only.
     package var isReadOnly: Bool
     /// The file system's type, such as `fuse.stmount`.
     package var type: String
-    /// What is mounted, as findmnt(8) shows it.
+    /// The source, as findmnt(8) shows it.
     package var source: String
     /// Who has mounted it, of a FUSE mount: the options `user_id` and `group_id`, numbers of this user namespace.
     package var owner: Owner?
@@ -44,7 +44,7 @@ package struct MountTable: Sendable {
     do {
       let file = try FileDescriptor.open(FilePath("/proc/self/mountinfo"), .readOnly, options: .closeOnExec)
       defer { try? file.close() }
-      // A file of procfs has no size to be known beforehand.
+      // The size of a file of procfs is unknown in advance.
       let chunkSize = 1 << 16
       while true {
         let chunk = unsafe try [UInt8](unsafeUninitializedCapacity: chunkSize) { buffer, count in
@@ -59,7 +59,7 @@ package struct MountTable: Sendable {
     self.init(parsing: text)
   }
 
-  /// Reads the text of a mountinfo file; lines that make no sense are left out.
+  /// Reads the text of a mountinfo file; malformed lines are left out.
   init(parsing text: [UInt8]) {
     entries = text.split(separator: UInt8(ascii: "\n")).compactMap(Self.entry)
   }
@@ -116,7 +116,7 @@ package struct MountTable: Sendable {
     return result
   }
 
-  /// The byte that three octal digits name, or nil where they are none.
+  /// The byte with this octal escape, or nil if these are not three octal digits.
   private static func octal(_ digits: ArraySlice<UInt8>) -> UInt8? {
     guard digits.count == 3, digits.allSatisfy((UInt8(ascii: "0")...UInt8(ascii: "7")).contains) else {
       return nil
@@ -131,8 +131,8 @@ package struct MountTable: Sendable {
     }
   }
 
-  /// The mount that a path which is a mount point leads to, or nil. An autofs trigger is no mount: what is
-  /// mounted there covers it.
+  /// The topmost mount at a mount point, or nil. An autofs trigger does not count as a mount: the mount that it triggers
+  /// covers it.
   package func topmost(at mountPoint: FilePath) -> Entry? {
     guard let entry = entries.last(where: { $0.mountPoint == mountPoint }), entry.type != "autofs" else {
       return nil

@@ -2,35 +2,35 @@ internal import Glibc
 internal import Linux
 internal import SystemPackage
 
-/// The mount that a session has made, found again wherever it is, and told from every other.
+/// The mount that a session has made. It can be found after it was moved, and distinguished from every other mount.
 ///
-/// umount2(2) and fusermount3(1) act on whatever is topmost at a path. So the mount is looked up in the table of mounts by its
-/// number and its device, and nothing is done while another mount lies on it, or its path leads somewhere else.
+/// umount2(2) and fusermount3(1) act on the topmost mount at a path. So the mount is looked up in the mount table by its
+/// number and its device, and is left alone while another mount is on it, or while its path leads to another mount.
 struct OwnMount: Sendable {
-  /// Its number in the table of mounts.
+  /// Its number in the mount table.
   private let id: Int
   /// Its file system's device number as `MAJOR:MINOR`.
   let device: String
-  /// What its root says of itself; nil where it was covered before anybody could look.
+  /// The identity of its root; nil if the mount was covered before it could be read.
   let identity: MountIdentity?
 
   /// How an attempt to unmount ended.
   enum Outcome: Equatable {
     case unmounted
-    /// It is not mounted any more, as far as this process sees.
+    /// It is no longer mounted in this process's mount namespace.
     case gone
     /// An open file, a mapping or a working directory holds it.
     case inUse
-    /// Something is mounted on it or in it, or its path leads to another mount. Says what.
+    /// Another mount is on it or in it, or its path leads to another mount; the text says which.
     case covered(String)
-    /// Says why.
+    /// The text says why.
     case failed(String)
   }
 
-  /// Finds the mount that was just made at a path through a connection to /dev/fuse. `root` is what the path leads to.
+  /// Finds the mount that was just made at a path through a connection to /dev/fuse. The path leads to `root`.
   ///
-  /// Nil where another mount came onto the path at the same moment and the kernel does not tell which is whose (before
-  /// Linux 6.16).
+  /// Nil if another mount was made at the path at the same moment, and the kernel does not tell which belongs to which
+  /// connection (before Linux 6.16).
   init?(of connection: FileDescriptor, at path: FilePath, root: FileDescriptor?) {
     guard let table = try? MountTable() else { return nil }
     let entry: MountTable.Entry?
@@ -53,8 +53,8 @@ struct OwnMount: Sendable {
     DaemonProcess.fuseDevice(in: TextFile.lines(FilePath("/proc/self/fdinfo/\(connection.rawValue)")))
   }
 
-  /// The mount that this one has covered; nil where there is none. A mount point is checked first and mounted on later, and
-  /// another command may have come in between.
+  /// The mount that this one has covered, or nil. Another command can mount between the check of the mount point and the
+  /// mount.
   var predecessor: MountTable.Entry? {
     guard let table = try? MountTable(), let entry = entry(in: table) else { return nil }
     return table.entries.first {
@@ -68,13 +68,12 @@ struct OwnMount: Sendable {
 
   // MARK: - Unmounting
 
-  /// Unmounts this mount and no other; `lazily` also where somebody holds it. umount2(2), or fusermount3(1) for those who may
-  /// not.
+  /// Unmounts only this mount; `lazily` even if it is in use. umount2(2), or fusermount3(1) for unprivileged users.
   ///
   /// `isConnected` is true while the connection stands: until then no other mount can have this one's device number.
   func unmount(lazily isLazy: Bool, isConnected: Bool) -> Outcome {
     var outcome = Outcome.inUse
-    // A mount that came or went elsewhere is no reason to give up.
+    // Try again after a mount was made or unmounted elsewhere.
     for _ in 0..<3 where outcome == .inUse {
       let watch = MountTableWatch()
       let entry: MountTable.Entry
@@ -83,7 +82,7 @@ struct OwnMount: Sendable {
       case .success(let found): (entry, root) = found
       case .failure(let obstacle): return obstacle.outcome
       }
-      // It counts as a use of the mount.
+      // An open descriptor counts as a use of the mount.
       try? root.close()
       outcome = unmountUnused(entry.mountPoint, watch, isLazy: isLazy)
     }
@@ -94,13 +93,13 @@ struct OwnMount: Sendable {
     }
   }
 
-  /// Why nothing can be done to the mount at its path.
+  /// Why the mount cannot be unmounted by its path.
   private struct Obstacle: Error {
     let outcome: Outcome
   }
 
-  /// The mount's line in the table of mounts, and its root by its path: open(2) with O_PATH, which sends no request.
-  /// What else is mounted on it or in it is an obstacle unless `isShared`.
+  /// The mount's line in the mount table, and its root by its path: open(2) with O_PATH, which sends no request.
+  /// Another mount on it or in it is an obstacle unless `isShared`.
   private func find(isConnected: Bool, isShared: Bool = false) -> Result<
     (MountTable.Entry, FileDescriptor), Obstacle
   > {
@@ -128,8 +127,8 @@ struct OwnMount: Sendable {
     return obstacle(isConnected ? .covered("its path leads to another mount") : .gone)
   }
 
-  /// Unmounts what nobody holds, in two steps: umount2(2) with MNT_EXPIRE. The first marks the mount, and any use of it takes the
-  /// mark away. The second unmounts none but a marked one, so that a mount that has come onto the path meanwhile stays.
+  /// Unmounts an unused mount in two steps: umount2(2) with MNT_EXPIRE. The first marks the mount, and any use of it clears
+  /// the mark. The second unmounts only a marked mount, so a mount that was made at the path meanwhile stays.
   ///
   /// `watch` was made before the path was found to lead to this mount.
   private func unmountUnused(_ path: FilePath, _ watch: MountTableWatch, isLazy: Bool) -> Outcome {
@@ -147,7 +146,7 @@ struct OwnMount: Sendable {
     return .inUse
   }
 
-  /// Takes the mount out of the tree of names, whoever holds it: umount2(2) with MNT_DETACH. Consumes the root's descriptor.
+  /// Detaches the mount, even if it is in use: umount2(2) with MNT_DETACH. Consumes the root's descriptor.
   private func detach(_ root: FileDescriptor) -> Outcome {
     let result = unsafe umount2("/proc/self/fd/\(root.rawValue)", Int32(MNT_DETACH))
     let error = Errno(rawValue: errno)
@@ -157,12 +156,12 @@ struct OwnMount: Sendable {
 
   // MARK: - Keeping it read-only
 
-  /// Makes the mount and its file system read-only again where somebody has made them writable: mount(2) with MS_REMOUNT.
-  /// Returns true where it was needed and done; throws where it cannot be done, `resourceBusy` while a file is open for writing.
+  /// Makes the mount and its file system read-only again if somebody has made them writable: mount(2) with MS_REMOUNT.
+  /// Returns true if it was needed and done. Throws if it fails: `resourceBusy` while a file is open for writing.
   func restoreReadOnly() throws(Errno) -> Bool {
     let table = try MountTable()
     guard let entry = entry(in: table), !entry.isReadOnly else { return false }
-    // Nobody can open anything of a mount that its path does not lead to.
+    // No file of a mount can be opened if the mount's path does not lead to it.
     guard case .success((_, let root)) = find(isConnected: true, isShared: true) else { return false }
     defer { try? root.close() }
     let flags = MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC

@@ -2,19 +2,19 @@ internal import Glibc
 internal import Linux
 package import SystemPackage
 
-/// What this process may do, as far as mounting is concerned.
+/// The privileges of this process that matter for mounting.
 package struct Privileges: Sendable, Equatable {
   /// The effective user is root.
   package var isRoot: Bool
-  /// CAP_SYS_ADMIN, without which the kernel lets nobody mount: capabilities(7).
+  /// CAP_SYS_ADMIN, which the kernel requires for mounting: capabilities(7).
   package var canMount: Bool
   /// Setuid programs such as fusermount3 do not help this process: PR_SET_NO_NEW_PRIVS.
   package var hasNoNewPrivileges: Bool
   /// A filter on system calls is in force: seccomp(2).
   package var isFiltered: Bool
-  /// The AppArmor profile that confines this process; nil where there is none.
+  /// The AppArmor profile that confines this process, or nil.
   package var profile: String?
-  /// fusermount3, as PATH finds it.
+  /// fusermount3, found in PATH.
   package var fusermount: FilePath?
   /// fusermount3 belongs to root and is setuid.
   package var isFusermountSetuid: Bool

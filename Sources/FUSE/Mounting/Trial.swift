@@ -3,18 +3,18 @@ internal import Linux
 internal import Synchronization
 internal import SystemPackage
 
-/// A mount of nothing, to see whether mounting works on this machine and what the kernel can do.
+/// A trial mount of an empty file system: it shows whether mounting works on this machine, and the features of the kernel.
 package struct Trial: Sendable {
-  /// What the kernel offers.
+  /// The features of the kernel.
   package let features: KernelFeatures
-  /// What the kernel reads ahead on a mount, in KiB, after it was raised; nil where sysfs does not tell.
+  /// The kernel's read-ahead on a mount, in KiB, after it was raised; nil if sysfs does not tell.
   package let readAheadKiB: Int?
-  /// What would let the kernel read further ahead; nil where it does so already.
+  /// The command that raises the read-ahead; nil if it is high enough.
   package let readAheadRemedy: String?
 
   /// Mounts an empty file system on a directory of its own, and unmounts it. No thread may have been started.
   package init() throws(MountError) {
-    // Before there is anything that a signal could leave behind.
+    // Before there is anything for a signal to leave behind.
     Signals.block()
     let directory = try Self.makeDirectory()
     defer { _ = unsafe directory.withPlatformString { unsafe rmdir($0) } }
@@ -48,7 +48,7 @@ package struct Trial: Sendable {
   }
 }
 
-/// A root directory with nothing in it.
+/// An empty root directory.
 private struct EmptyFileSystem: FileSystem {
   func lookup(_ name: Span<UInt8>, in directory: InodeNumber) throws(Errno) -> Attributes? { nil }
 
