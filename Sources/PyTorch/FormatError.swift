@@ -50,7 +50,7 @@ package struct FormatError: Error, Equatable {
     case storage([UInt8])
   }
 
-  /// The byte of the file where it was found; nil where that is nowhere in particular.
+  /// The byte of the file where it was found; nil if that is nowhere in particular.
   package let offset: UInt64?
   /// What is wrong.
   package let problem: Problem

@@ -1,7 +1,7 @@
 /// The tensors of a file that torch.save or torch.jit.save has written.
 package struct PyTorchFile: Sendable {
   private let table: TensorTable
-  /// The full names of the classes and functions that the file names and that are not known here, in the
+  /// The full names of the classes and functions that the file names and that are unknown here, in the
   /// file's order, each once. Nothing was made of them; torch.load might import and call them. Not
   /// necessarily UTF-8.
   package let unknownGlobals: [[UInt8]]
@@ -23,7 +23,7 @@ package struct PyTorchFile: Sendable {
     case tar
   }
 
-  /// The form of a file that begins with these bytes, some thirty; nil where it has none. Not every
+  /// The form of a file that begins with these bytes, some thirty, or nil. Not every
   /// archive is PyTorch's.
   package static func form(of prefix: [UInt8]) -> Form? {
     if prefix.starts(with: "PK\u{3}\u{4}".utf8) { return .archive }

@@ -73,7 +73,7 @@ package enum PrintableText {
     }
   }
 
-  /// True of scalars that are not shown as themselves: controls (C0, DEL, C1), format characters (bidirectional
+  /// True for scalars that are not shown as themselves: controls (C0, DEL, C1), format characters (bidirectional
   /// overrides, zero-width joiners), line and paragraph separators, and unassigned code points.
   package static func isUnsafe(_ scalar: Unicode.Scalar) -> Bool {
     switch scalar.value {

@@ -25,7 +25,7 @@ package enum CachedPages {
     return unsafe stmount_read_cached(file.rawValue, &byte, 1, off_t(clamping: last)) == 1
   }
 
-  /// Whether all pages of a range are in memory or on their way there: cachestat(2). Nil where the kernel does not have it,
+  /// Whether all pages of a range are in memory or on their way there: cachestat(2). Nil if the kernel does not have it,
   /// or does not tell this user.
   package static func hold(_ range: Range<UInt64>, of file: FileDescriptor) -> Bool? {
     let pageSize = UInt64(getpagesize())

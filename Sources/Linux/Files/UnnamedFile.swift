@@ -4,7 +4,7 @@ package import SystemPackage
 
 /// Files that have no name until they are whole. Whatever ends the process before that, even SIGKILL, leaves nothing.
 extension FileDescriptor {
-  /// Makes an empty file without a name, for reading and writing: open(2) with O_TMPFILE. Throws where the file system
+  /// Makes an empty file without a name, for reading and writing: open(2) with O_TMPFILE. Throws if the file system
   /// cannot do that.
   package static func openUnnamed(in directory: FilePath, permissions: FilePermissions) throws(Errno)
     -> FileDescriptor

@@ -37,7 +37,7 @@ package enum ForkedProcess {
     _ = unsafe chdir("/")
   }
 
-  /// Waits for a child's end: waitpid(2). Its exit status, or 128 and the number of the signal that ended it; nil where it
+  /// Waits for a child's end: waitpid(2). Its exit status, or 128 and the number of the signal that ended it; nil if it
   /// does not end within two seconds, as one that waits for a disk may do even after SIGKILL.
   package static func exitStatus(of child: Int32) -> Int32? {
     for _ in 0..<100 {

@@ -24,7 +24,7 @@ package enum LeastPrivilege {
   ///
   /// For threads that answer requests. The one that unmounts cannot be confined so: Landlock forbids umount(2) altogether.
   ///
-  /// False where the kernel does not know it, or has it switched off.
+  /// False if the kernel does not know it, or has it switched off.
   @discardableResult
   package static func confineThread() -> Bool {
     stmount_gain_no_privileges()

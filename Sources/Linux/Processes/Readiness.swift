@@ -25,7 +25,7 @@ package struct Readiness: Sendable {
   }
 
   /// Says that the daemon is ready, after leaving the terminal to the command: standard input, output and error
-  /// go to /dev/null, so that whoever waits for their end need not wait for the daemon's. False where the command has
+  /// go to /dev/null, so that whoever waits for their end need not wait for the daemon's. False if the command has
   /// ended without hearing it.
   package func signal() -> Bool {
     if let null = try? FileDescriptor.open(FilePath("/dev/null"), .readWrite, options: .closeOnExec) {
@@ -39,7 +39,7 @@ package struct Readiness: Sendable {
     return Self.send(to: daemon) && Self.receive(from: daemon)
   }
 
-  /// Waits for ``signal()`` in the parent, for at most `seconds`. False where the daemon ended without it or
+  /// Waits for ``signal()`` in the parent, for at most `seconds`. False if the daemon ended without it or
   /// did not say so in time: poll(2). Until then a signal ends the process as ever; from then on it must end well, and
   /// signals are blocked.
   package func wait(seconds: Int32) -> Bool {

@@ -38,8 +38,8 @@ package enum Signals {
     signal(SIGCHLD, SIG_DFL)
   }
 
-  /// Calls `handler` with each signal as it comes, with each change of the table of mounts, and when nothing came for as long
-  /// as it returned the last time (nil: for ever), on a thread of its own: signalfd(2), poll(2). False where there can be no
+  /// Calls `handler` with each signal as it comes, with each change of the mount table, and when nothing came for as long
+  /// as it returned the last time (nil: for ever), on a thread of its own: signalfd(2), poll(2). False if there can be no
   /// thread or no descriptor. Call ``block()`` first.
   package static func handle(
     interval: Duration? = nil, _ handler: @escaping @Sendable (Event) -> Duration?

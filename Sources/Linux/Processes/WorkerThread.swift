@@ -7,7 +7,7 @@ internal import Glibc
 @safe package struct WorkerThread: @unchecked Sendable {
   private let thread: pthread_t
 
-  /// Starts a thread, with the signal mask of the one that starts it; nil where there can be no more.
+  /// Starts a thread, with the signal mask of the one that starts it; nil if there can be no more.
   ///
   /// `stackSize` is in bytes. Nil asks for what a process's first thread has, eight MiB as a rule: address space alone, but
   /// that can be limited (ulimit -v).

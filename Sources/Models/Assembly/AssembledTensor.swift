@@ -88,7 +88,7 @@ package struct Assembly: Sendable {
 }
 
 extension Shard {
-  /// What a tensor of this shard is put together from; nil where its bytes are those of the file.
+  /// What a tensor of this shard is put together from; nil if its bytes are those of the file.
   package func assembled(_ tensor: Tensor) -> AssembledTensor? {
     guard let assembly, let index = header.index(of: tensor.name) else { return nil }
     return assembly.tensors[index]

@@ -3,7 +3,7 @@ internal import SystemPackage
 
 /// Puts tensors together from slices in several shards.
 struct Assembler {
-  /// A slice: a tensor of a shard, and where it begins in the whole; nil where nothing says that it is a slice.
+  /// A slice: a tensor of a shard, and where it begins in the whole; nil if nothing says that it is a slice.
   struct Slice {
     let name: TensorName
     let place: Model.Place

@@ -9,7 +9,7 @@ enum BoxCover {
   /// In how many dimensions a tensor may be cut; a mesh of devices has three or four.
   private static let cutDimensions = 32
 
-  /// Throws where an element is in no box, or in two; both are named. Boxes end inside the shape.
+  /// Throws if an element is in no box, or in two; both are named. Boxes end inside the shape.
   static func check(_ boxes: some Collection<AssembledTensor.Box>, fill shape: [UInt64])
     throws(AssembledTensor.Problem)
   {

@@ -18,7 +18,7 @@ struct BoxRuns: Sendable {
   /// Outermost first.
   private let axes: [Axis]
 
-  /// Of a box inside `whole`, with elements of so many bits; nil where a run does not begin or end at a byte. The size of the
+  /// Of a box inside `whole`, with elements of so many bits; nil if a run does not begin or end at a byte. The size of the
   /// whole in bits fits into 64.
   init?(start: [UInt64], shape: ArraySlice<UInt64>, in whole: [UInt64], bits: UInt64) {
     var stride = bits

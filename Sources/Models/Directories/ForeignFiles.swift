@@ -12,7 +12,7 @@ enum ForeignFiles {
   ]
   private static let starts = ["openvino_", "checkpoint-"]
 
-  /// True of a name that somebody may take for the model, and that is not a format read here: OpenVINO's and ONNX's files,
+  /// True for a name that somebody may take for the model, and that is not a format read here: OpenVINO's and ONNX's files,
   /// Flax's, a download that has not ended, the checkpoints of a training run.
   static func isWeights(_ name: [UInt8]) -> Bool {
     suffixes.contains { name.hasSuffix(ignoringCase: $0) } || starts.contains { name.starts(with: $0.utf8) }

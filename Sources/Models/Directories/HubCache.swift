@@ -45,7 +45,7 @@ struct HubCache {
     return ModelError(.noSource, path, "\(problem); \(snapshots)")
   }
 
-  /// What `refs/REVISION` says; nil where there is none. The Hub's own references, such as `refs/pr/1`, are in `refs/refs`.
+  /// What `refs/REVISION` says, or nil. The Hub's own references, such as `refs/pr/1`, are in `refs/refs`.
   private func commit(of revision: String) throws(ModelError) -> [UInt8]? {
     guard RootDirectory.contains(Array(revision.utf8)[...]) else { return nil }
     for file in ["refs", "refs/refs"].map({ path.appending("\($0)/\(revision)") }) {

@@ -3,7 +3,7 @@ internal import SystemPackage
 
 /// What to say of a source that is not there and looks like an address, or like a repository of the Hub.
 enum MissingSource {
-  /// Advice, as a clause; nil where the path looks like any other.
+  /// Advice, as a clause; nil if the path looks like any other.
   static func advice(for path: FilePath) -> String? {
     let text = String(decoding: path.bytes, as: UTF8.self)
     // A path's slashes are merged when it is read.

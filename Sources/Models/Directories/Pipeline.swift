@@ -4,7 +4,7 @@ internal import SystemPackage
 extension ModelDirectory {
   /// diffusers: one subdirectory for each component that model_index.json names, or, where it names none, for each directory
   /// with weights. Those without weights (tokenizer,
-  /// scheduler) are not shown, other directories with weights are named in `notes`; nil where no component has any.
+  /// scheduler) are not shown, other directories with weights are named in `notes`; nil if no component has any.
   func pipelineLayout(notes: inout [String]) throws(ModelError) -> Layout? {
     let named = try PipelineIndex(opening: path.appending("model_index.json")).components
     var components: [(name: [UInt8], layout: Layout)] = []

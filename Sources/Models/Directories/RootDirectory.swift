@@ -19,7 +19,7 @@ package final class RootDirectory: Sendable {
 
   deinit { try? descriptor.close() }
 
-  /// False of what is no path of a file below a directory, whatever that directory holds.
+  /// False for what is no path of a file below a directory, whatever that directory holds.
   package static func contains(_ relative: ArraySlice<UInt8>) -> Bool {
     !relative.contains(0)
       && relative.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).allSatisfy {

@@ -13,7 +13,7 @@ struct SlicedFileName {
     self.rank = rank
   }
 
-  /// The files among `names` that are slices; nil where there are none. A rank without a file may have had nothing to
+  /// The files among `names` that are slices; nil if there are none. A rank without a file may have had nothing to
   /// write, or its file is missing, which nobody can tell: `notes` says so.
   static func complete(_ names: [[UInt8]], in path: FilePath, notes: inout [String]) -> [[UInt8]]? {
     let slices = names.filter { SlicedFileName($0) != nil }

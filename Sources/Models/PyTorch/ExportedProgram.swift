@@ -5,7 +5,7 @@ internal import Safetensors
 /// "tensor_meta": {"dtype": 7, "sizes": [{"as_int": 2}], "strides": [{"as_int": 1}], "storage_offset":
 /// {"as_int": 0}}}}}`.
 enum ExportedProgram {
-  /// The tensors that it describes; nil where it does not.
+  /// The tensors that it describes; nil if it does not.
   static func tensors(_ json: [UInt8]) -> [ExportedTensor]? {
     guard (try? UTF8Span(validating: json.span)) != nil else { return nil }
     do throws(JSONError) {

@@ -81,7 +81,7 @@ extension Header {
   }
 
   /// The shape, and the strides where there are any, of elements in place of the pairs that PyTorch's
-  /// float4_e2m1fn_x2 has in a byte; nil where pairs do not come in a row. As in safetensors, the last
+  /// float4_e2m1fn_x2 has in a byte; nil if pairs do not come in a row. As in safetensors, the last
   /// dimension is the one that grows.
   static func unpacked(_ tensor: StoredTensor) -> [UInt64]? {
     var (shape, strides) = (Array(tensor.shape), Array(tensor.strides))
@@ -103,7 +103,7 @@ extension Header {
 }
 
 extension DType {
-  /// What the format calls an element type of PyTorch; nil where it has no name for it.
+  /// What the format calls an element type of PyTorch; nil if it has no name for it.
   init?(_ type: ElementType) {
     switch type {
     case .uint8: self = .u8

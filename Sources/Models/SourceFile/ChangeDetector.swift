@@ -135,7 +135,7 @@ private struct Watch {
 /// What can be seen of a file besides its contents, at one moment.
 private struct Sighting {
   let status: Stat
-  /// The path it has now, wherever it was moved; nil where /proc is not mounted.
+  /// The path it has now, wherever it was moved; nil if /proc is not mounted.
   let path: FilePath?
 
   init(of descriptor: FileDescriptor, _ status: Stat) {

@@ -18,7 +18,7 @@ package final class SourceFile: Sendable {
   package let requestSize: UInt64?
 
   private let changes: ChangeDetector
-  /// Nil where the file is empty or cannot be mapped.
+  /// Nil if the file is empty or cannot be mapped.
   private let mapping: SourceMapping?
 
   /// The file's size in bytes when it was opened.
@@ -55,7 +55,7 @@ package final class SourceFile: Sendable {
   deinit { try? descriptor.close() }
 
   /// Bytes `range` of the file, for handing to the kernel only: once the file is truncated, touching them
-  /// raises SIGBUS, while the kernel answers EFAULT (mmap(2)). Nil where `range` passes the size at opening, and where
+  /// raises SIGBUS, while the kernel answers EFAULT (mmap(2)). Nil if `range` passes the size at opening, and where
   /// the file is empty or cannot be mapped.
   @_lifetime(borrow self)
   package func mappedBytes(_ range: Range<UInt64>) -> RawSpan? {

@@ -21,7 +21,7 @@ package struct ExportedTensor: Sendable {
   }
 }
 
-/// Reads the JSON that describes an exported program's tensors; nil where it does not. This library reads no
+/// Reads the JSON that describes an exported program's tensors; nil if it does not. This library reads no
 /// JSON.
 package typealias ExportReader = ([UInt8]) -> [ExportedTensor]?
 

@@ -11,7 +11,7 @@ struct TorchArchive<Source: ByteSource> {
     root = try Self.root(of: archive)
   }
 
-  /// The entry of this name in the directory; nil where there is none.
+  /// The entry of this name in the directory, or nil.
   func entry(_ name: some Collection<UInt8>) throws(FormatError) -> ZipEntry? {
     try archive.entry(root + name)
   }
@@ -96,7 +96,7 @@ struct TorchArchive<Source: ByteSource> {
     if entry.method != 0 { throw FormatError(at: entry.headerOffset, .compressed(entry: entry.name)) }
   }
 
-  /// The contents of an entry that is read as a whole; its checksum has to be right, or 0 where the writer
+  /// The contents of an entry that is read as a whole; its checksum has to be right, or 0 if the writer
   /// was told to make none: torch.serialization.set_crc32_options.
   func contents(of entry: ZipEntry) throws(FormatError) -> [UInt8] {
     try checkStored(entry)

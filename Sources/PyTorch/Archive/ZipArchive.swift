@@ -15,7 +15,7 @@ struct ZipArchive {
   private static let end64Count: UInt64 = 56
   private static let expectedEnd: UInt64 = 64 << 10
 
-  /// The entry of this name, or nil. Throws where its name differs by case: PyTorch's own reader takes it all
+  /// The entry of this name, or nil. Throws if its name differs by case: PyTorch's own reader takes it all
   /// the same.
   func entry(_ name: [UInt8]) throws(FormatError) -> ZipEntry? {
     guard let position = positions[Self.lowercased(name)] else { return nil }

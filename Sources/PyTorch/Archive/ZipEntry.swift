@@ -16,7 +16,7 @@ struct ZipEntry {
   /// Where the contents begin; known once the local header has been read.
   var dataOffset: UInt64 = 0
 
-  /// True of a directory's own entry.
+  /// True for a directory's own entry.
   var isDirectory: Bool { name.last == UInt8(ascii: "/") }
 
   /// The contents of an entry that is not compressed.
@@ -34,7 +34,7 @@ struct ZipEntry {
   static let centralCount = 46
   static let localCount = 30
 
-  /// Reads the record at `position` of a central directory and moves past it; nil where there is none.
+  /// Reads the record at `position` of a central directory and moves past it; nil if there is none.
   init?(central bytes: [UInt8], at position: inout Int) {
     guard position <= bytes.count - Self.centralCount else { return nil }
     let start = position

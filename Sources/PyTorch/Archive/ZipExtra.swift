@@ -6,7 +6,7 @@ struct ZipExtra {
 
   private var values: [UInt64] = []
 
-  /// Nil where it is not made of blocks, or holds what makes two readers see two archives.
+  /// Nil if it is not made of blocks, or holds what makes two readers see two archives.
   init?(_ bytes: ArraySlice<UInt8>) {
     let bytes = Array(bytes)
     var position = 0
@@ -26,7 +26,7 @@ struct ZipExtra {
     }
   }
 
-  /// The value of a field of 32 bits, which says by all ones that the next of 64 has it; nil where there is
+  /// The value of a field of 32 bits, which says by all ones that the next of 64 has it; nil if there is
   /// none.
   mutating func value(for field: UInt64) -> UInt64? {
     field == UInt64(UInt32.max) ? values.popLast() : field

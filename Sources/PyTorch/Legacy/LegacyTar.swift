@@ -167,7 +167,7 @@ private struct PickleSequence<Source: ByteSource> {
     return littleEndian(try source.bytes(from: range.lowerBound, count: count), at: 0, count: count)
   }
 
-  /// Where the next bytes are, which are passed over; nil where there are not as many.
+  /// Where the next bytes are, which are passed over; nil if there are not as many.
   mutating func take(_ count: UInt64) -> Range<UInt64>? {
     guard count <= end - position else { return nil }
     position += count

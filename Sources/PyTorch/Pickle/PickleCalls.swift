@@ -31,7 +31,7 @@ extension PickleMachine {
     return row
   }
 
-  /// What a call of a name that is known stands for; nil where that is an object like any other.
+  /// What a call of a name that is known stands for; nil if that is an object like any other.
   private mutating func call(_ meaning: Global, _ arguments: UInt32, isNew: Bool) throws(FormatError)
     -> Pickle.Value?
   {
@@ -92,7 +92,7 @@ extension PickleMachine {
     return segment < 0 ? nil : pickle.items[Int(pickle.segments[Int(segment)].start)]
   }
 
-  /// A container of what another one holds; nil where what it holds is not known here.
+  /// A container of what another one holds; nil if what it holds is unknown here.
   private mutating func copy(_ source: Pickle.Value?, as kind: Pickle.Container.Kind, isEmpty: Bool)
     throws(FormatError) -> Pickle.Value?
   {

@@ -57,7 +57,7 @@ extension Pickle {
     return Array(self[global.module]) + [UInt8(ascii: ".")] + Array(self[global.name])
   }
 
-  /// The full names that are not known, each once.
+  /// The full names that are unknown, each once.
   package var unknownGlobals: [[UInt8]] {
     globals.indices.filter { [.unknown, .getattr].contains(globals[$0].meaning) }
       .map { globalName(.global(UInt32($0))) ?? [] }
@@ -65,7 +65,7 @@ extension Pickle {
 
   /// An instance of a class that is a name here, or what a function would have returned.
   package struct Instance: Sendable {
-    /// The full name of what would have been called; nil where that was itself made by a call.
+    /// The full name of what would have been called; nil if that was itself made by a call.
     package let className: [UInt8]?
     /// What it would have been called with.
     package let arguments: [Value]

@@ -1,6 +1,6 @@
 /// Text as protocol 0 spells it: with escapes, up to a newline.
 enum PickledText {
-  /// The bytes of Python 2's STRING, a literal in quotes; nil of anything else.
+  /// The bytes of Python 2's STRING, a literal in quotes; nil for anything else.
   static func literal(_ line: ArraySlice<UInt8>) -> [UInt8]? {
     guard line.count >= 2, let quote = line.first, quote == line.last,
       quote == UInt8(ascii: "'") || quote == UInt8(ascii: "\"")
@@ -33,7 +33,7 @@ enum PickledText {
     return text
   }
 
-  /// The UTF-8 of UNICODE, whose bytes are Latin-1 with escapes of four and eight digits; nil where an escape
+  /// The UTF-8 of UNICODE, whose bytes are Latin-1 with escapes of four and eight digits; nil if an escape
   /// is cut off or is no character.
   static func unicode(_ line: ArraySlice<UInt8>) -> [UInt8]? {
     var text: [UInt8] = []

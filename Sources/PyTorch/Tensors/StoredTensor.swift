@@ -42,7 +42,7 @@ package struct Omission: Sendable {
     case device
     /// Made of numbers in the pickle.
     case inline
-    /// Made by a function that is not known.
+    /// Made by a function that is unknown.
     case custom
   }
 

@@ -10,7 +10,7 @@ extension TensorReader {
       let isLazy = keys.contains { pickle.isString($0, "conj") || pickle.isString($0, "neg") }
       metadata[row] = isLazy
       return isLazy
-    // A dictionary of a class that is not known.
+    // A dictionary of a class that is unknown.
     case .object: return true
     default: return false
     }
@@ -63,7 +63,7 @@ extension TensorReader {
     return UInt32(table.layouts.count - 1)
   }
 
-  /// The numbers of a tuple, none negative; nil of anything else.
+  /// The numbers of a tuple, none negative; nil for anything else.
   private func counts(_ row: UInt32) -> [UInt64]? {
     let container = pickle.containers[Int(row)]
     guard container.kind != .dictionary, container.count <= Self.maximumRank else { return nil }
@@ -75,7 +75,7 @@ extension TensorReader {
     return counts
   }
 
-  /// The bytes of the file that a tensor reaches; nil where they are not all in `storage`, or where its own
+  /// The bytes of the file that a tensor reaches; nil if they are not all in `storage`, or where its own
   /// size does not fit into 63 bits.
   static func range(
     _ offset: UInt64, _ layout: TensorTable.Layout, _ width: UInt64, in storage: Range<UInt64>
@@ -92,7 +92,7 @@ extension TensorReader {
 }
 
 extension TensorTable.Layout {
-  /// Nil where the product of the dimensions overflows, those that are 0 left out, or what they reach does.
+  /// Nil if the product of the dimensions overflows, those that are 0 left out, or what they reach does.
   init?(_ shape: [UInt64], _ strides: [UInt64], start: Int) {
     var product: UInt64 = 1
     for count in shape where count > 0 {

@@ -77,7 +77,7 @@ struct TensorWalk {
 
   // MARK: - Values
 
-  /// Looks into a value. False where it certainly holds nothing that would be found at a second visit.
+  /// Looks into a value. False if it certainly holds nothing that would be found at a second visit.
   private mutating func visit(_ value: Pickle.Value, depth: Int) throws(FormatError) -> Bool {
     switch value {
     case .tensor(let row):
@@ -231,7 +231,7 @@ struct TensorWalk {
     return holds
   }
 
-  /// False of what cannot hold a tensor.
+  /// False for what cannot hold a tensor.
   private static func holdsMore(_ value: Pickle.Value) -> Bool {
     switch value {
     case .container, .object, .tensor, .storage, .external: true

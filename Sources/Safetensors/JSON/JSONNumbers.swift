@@ -59,7 +59,7 @@ extension JSONCursor {
     return true
   }
 
-  /// The value of the digit at the cursor, which is consumed; nil if there is none.
+  /// The value of the digit at the cursor, which is consumed, or nil.
   private mutating func nextDigit() -> UInt8? {
     guard let byte, byte >= UInt8(ascii: "0"), byte <= UInt8(ascii: "9") else { return nil }
     advance()

@@ -5,7 +5,7 @@ package import Safetensors
 package struct ExtendedAttributes {
   private static let prefix = "user.safetensors."
 
-  /// Each name with how to get its value, nil where a tensor has none.
+  /// Each name with how to get its value, nil if a tensor has none.
   private static let all: [(name: [UInt8], value: @Sendable (Tensor, Shard) -> [UInt8]?)] = [
     (name("name"), { tensor, _ in Array(tensor.name.utf8) }),
     (name("dtype"), { tensor, _ in Array(tensor.dtype.name.utf8) }),
@@ -49,7 +49,7 @@ package struct ExtendedAttributes {
     all.filter { $0.value(tensor, shard) != nil }.map(\.name)
   }
 
-  /// The value of the attribute of this name; nil where there is none.
+  /// The value of the attribute of this name, or nil.
   package static func value(of name: [UInt8], _ tensor: Tensor, _ shard: Shard) -> [UInt8]? {
     all.first { $0.name == name }?.value(tensor, shard)
   }

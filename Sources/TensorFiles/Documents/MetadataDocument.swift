@@ -75,7 +75,7 @@ package enum MetadataDocument {
     }
   }
 
-  /// What is left out of a model and why, and what its pickles name that is not known; nothing where there is
+  /// What is left out of a model and why, and what its pickles name that is unknown; nothing where there is
   /// none.
   private static func appendOmissions(of model: Model, to json: inout JSONWriter) {
     if !model.omitted.isEmpty {

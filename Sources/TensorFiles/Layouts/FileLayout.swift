@@ -34,7 +34,7 @@ package struct FileLayout: Sendable {
   /// The size of the file in bytes, at most `Int64.max`.
   package var byteCount: UInt64 { ends.last ?? 0 }
 
-  /// Neighbours in one source file become one segment. Nil where the whole would be larger than a file can be.
+  /// Neighbours in one source file become one segment. Nil if the whole would be larger than a file can be.
   package init?(_ parts: some Sequence<Segment>) {
     var segments: [Segment] = []
     var ends: [UInt64] = []
@@ -137,7 +137,7 @@ extension FileLayout {
     ends = bytes.isEmpty ? [] : [UInt64(bytes.count)]
   }
 
-  /// What a tensor is without any view: its bytes in row-major order; the numbers, where it is dequantised. Nil where they are more than a file can have.
+  /// What a tensor is without any view: its bytes in row-major order; the numbers, where it is dequantised. Nil if they are more than a file can have.
   package init?(of tensor: Tensor, in shard: Shard) {
     if let quantized = shard.quantized(tensor), let cache = shard.computed?.cache {
       self.init(CollectionOfOne(.computed(DequantizedElements(of: quantized, cache: cache))))

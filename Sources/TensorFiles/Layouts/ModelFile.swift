@@ -63,7 +63,7 @@ extension ModelFile where Contents == FileLayout {
 }
 
 extension FileLayout {
-  /// A whole model as one safetensors file, byte for byte what stpack(1) writes of it. Nil where that refuses to: tensors are
+  /// A whole model as one safetensors file, byte for byte what stpack(1) writes of it. Nil if that refuses to: tensors are
   /// left out, the sources' `__metadata__` contradict each other, or readers would not take the file.
   ///
   /// Takes time and memory in the number of tensors, and the text of their names.

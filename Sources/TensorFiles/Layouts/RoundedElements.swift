@@ -74,7 +74,7 @@ struct RoundedElements: ComputedElements {
 }
 
 extension FileLayout {
-  /// This layout's elements as another floating-point type; nil where `source` is none that can become it, or the size
+  /// This layout's elements as another floating-point type; nil if `source` is none that can become it, or the size
   /// overflows. F16, BF16 and F32 are the targets. Values that are beyond the largest are counted while they are read.
   package func converted(
     from source: DType, to target: DType, saturating: Bool, counting overflows: OverflowCount

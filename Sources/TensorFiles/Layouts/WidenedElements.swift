@@ -10,7 +10,7 @@ struct WidenedElements: ComputedElements {
   /// How many widened bytes are made at a time: few enough to stay in the processor's cache, and a multiple of every group.
   private static let step = 96 << 10
 
-  /// Nil where the size overflows.
+  /// Nil if the size overflows.
   init?(_ narrow: FileLayout, _ widening: Widening) {
     guard let count = widening.wideCount(of: narrow.byteCount) else { return nil }
     byteCount = count

@@ -9,7 +9,7 @@ enum CutName {
   /// The hash that stands in for a name: 16 digits of its SHA-256.
   static func hash(of name: ArraySlice<UInt8>) -> [UInt8] { SHA256.hexPrefix(of: name, digits: digits) }
 
-  /// The hash that a cut name ends in; nil where the name is not cut.
+  /// The hash that a cut name ends in; nil if the name is not cut.
   static func hash(in name: some BidirectionalCollection<UInt8>) -> [UInt8]? {
     let end = Array(name.suffix(mark.count + digits))
     let isCut =

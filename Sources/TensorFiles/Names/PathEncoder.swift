@@ -99,7 +99,7 @@ private struct PathWriter {
     }
   }
 
-  /// True of `.`, `..` and, where a path begins, of hidden names.
+  /// True for `.`, `..` and, at the beginning of a path, for hidden names.
   private func isReserved(_ raw: ArraySlice<UInt8>) -> Bool {
     if raw.count <= 2, raw.allSatisfy({ $0 == dot }) { return true }
     return path.bytes.isEmpty && PathEncoder.hiddenNames.contains { $0[...] == raw }
@@ -118,7 +118,7 @@ private struct PathWriter {
 
 private let dot = UInt8(ascii: ".")
 
-/// True of the bytes that are never in a path as themselves.
+/// True for the bytes that are never in a path as themselves.
 private func mustEscape(_ byte: UInt8) -> Bool {
   byte < 0x20 || byte == 0x7F || byte == UInt8(ascii: "%") || byte == UInt8(ascii: "/")
 }

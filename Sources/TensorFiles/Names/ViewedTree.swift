@@ -13,7 +13,7 @@ package struct ViewedTree: Sendable {
     /// True below the view of one component of several, false below that of the mount's own root. A directory
     /// would otherwise have two parents.
     package let isInComponent: Bool
-    /// True of the file that is the whole model: the position is that of the model's root.
+    /// True for the file that is the whole model: the position is that of the model's root.
     package let isModelFile: Bool
 
     init(position: Int, view: View, isInComponent: Bool, isModelFile: Bool = false) {
@@ -130,12 +130,12 @@ package struct ViewedTree: Sendable {
     return entry.at(Int(node(entry).parent))
   }
 
-  /// True of each model's root.
+  /// True for each model's root.
   package func isModel(_ position: Int) -> Bool {
     isRoot(position) && tree.nodes[position].model != Tree.noModel
   }
 
-  /// True of the root, and of each model's.
+  /// True for the root, and for each model's.
   private func isRoot(_ position: Int) -> Bool {
     position == 0
       || tree.nodes[0].model == Tree.noModel && tree.nodes[position].parent == 0

@@ -37,7 +37,7 @@ package struct NumberReader: Sendable {
     }
   }
 
-  /// How many numbers are in that many bytes, or 0 where they are not whole elements.
+  /// How many numbers are in that many bytes, or 0 if they are not whole elements.
   package func count(in byteCount: UInt64) -> UInt64 {
     byteCount / UInt64(group.bytes) * UInt64(group.numbers)
   }

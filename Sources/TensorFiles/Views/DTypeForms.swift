@@ -3,7 +3,7 @@ internal import Safetensors
 
 /// What views need to know of each dtype. To add a dtype is to say here what NumPy calls it, or how it widens.
 extension DType {
-  /// The type's name in NumPy, as the headers of its files have it; nil where NumPy has no such type.
+  /// The type's name in NumPy, as the headers of its files have it; nil if NumPy has no such type.
   package var numPyName: StaticString? {
     switch self {
     case .bool: "|b1"
@@ -23,7 +23,7 @@ extension DType {
     }
   }
 
-  /// How the type becomes float32; nil where values would be lost, or there is nothing to do.
+  /// How the type becomes float32; nil if values would be lost, or there is nothing to do.
   package var widening: Widening? { Self.widenings[self] }
 
   private static let widenings: [DType: Widening] = [

@@ -82,7 +82,7 @@ package struct NPYArray: Sendable {
     let shown = PrintableText.quoted(description)
     switch name.first {
     case ">":
-      // What is not known stands nowhere but in quotes.
+      // Unknown text occurs only in quotes.
       let native = "<" + name.dropFirst()
       let remedy = dtypes[native] == nil ? "" : "; convert it: array.astype('\(native)')"
       throw NPYError("its elements are big-endian (\(shown))" + remedy)

@@ -38,7 +38,7 @@ package struct NPYDirectory: Sendable {
     }
   }
 
-  /// True of the name of a NumPy file.
+  /// True for the name of a NumPy file.
   package static func isNPY(_ name: [UInt8]) -> Bool { name.suffix(suffix.count).elementsEqual(suffix) }
 
   /// The tensor's name that a path or file name with the suffix stands for.

@@ -8,7 +8,7 @@ enum NPYHeader {
   /// Room for the first dimension to grow to this many digits: GROWTH_AXIS_MAX_DIGITS.
   private static let growthDigits = 21
 
-  /// The header of an array in C order. Version 1.0, or 2.0 where the dictionary takes more than 65,535 bytes.
+  /// The header of an array in C order. Version 1.0, or 2.0 if the dictionary takes more than 65,535 bytes.
   static func bytes(_ dtype: StaticString, _ shape: ArraySlice<UInt64>) -> [UInt8] {
     var dictionary = Array("{'descr': '\(dtype)', 'fortran_order': False, 'shape': (".utf8)
     for (position, dimension) in shape.enumerated() {

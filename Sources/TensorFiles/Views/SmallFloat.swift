@@ -15,7 +15,7 @@ struct SmallFloat: Sendable {
     case minusZeroIsNaN
   }
 
-  /// 1, or 0 where there is no sign.
+  /// 1, or 0 if there is no sign.
   private let signBits: Int
   private let exponentBits: Int
   private let mantissaBits: Int

@@ -10,7 +10,7 @@ package struct View: Sendable {
   package let directory: [UInt8]
   /// What the names of files end in. Directories never do.
   package let suffix: [UInt8]
-  /// The contents of a tensor's file, made of the tensor's own bytes; nil where the tensor has none in this view.
+  /// The contents of a tensor's file, made of the tensor's own bytes; nil if the tensor has none in this view.
   private let contents: @Sendable (Tensor, FileLayout, HeaderWriter) -> FileLayout?
 
   private init(
@@ -23,7 +23,7 @@ package struct View: Sendable {
     self.contents = contents
   }
 
-  /// What a tensor's file holds; nil where it has none in this view.
+  /// The contents of a tensor's file; nil if it has none in this view.
   ///
   /// - Parameters:
   ///   - raw: the tensor's bytes.

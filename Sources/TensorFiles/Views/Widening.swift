@@ -54,7 +54,7 @@ package struct Widening: Sendable {
   /// The size of a group, widened.
   private var wideGroupBytes: UInt64 { groupElements * 4 }
 
-  /// The size of `count` bytes, widened; nil where that overflows. Bytes that fill no group, of which a sound
+  /// The size of `count` bytes, widened; nil if that overflows. Bytes that fill no group, of which a sound
   /// tensor has none, are left out.
   package func wideCount(of count: UInt64) -> UInt64? {
     let (wide, overflow) = (count / groupBytes).multipliedReportingOverflow(by: wideGroupBytes)
