@@ -1,11 +1,11 @@
 package import SystemPackage
 
-/// The bytes of a file, wherever they are: on a disk, or in memory for tests and fuzzing.
+/// The bytes of a file: on a disk, or in memory for tests and fuzzing.
 package protocol ByteSource {
-  /// How many there are.
+  /// The number of bytes.
   var size: UInt64 { get }
 
-  /// Bytes `offset..<offset + count`, which are inside ``size``, in memory of their own.
+  /// A copy of bytes `offset..<offset + count`, which must be inside ``size``.
   func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8]
 
   /// Hears which bytes, inside ``size``, will be read, so that they can be fetched together.
@@ -31,7 +31,7 @@ extension [UInt8]: ByteSource {
 }
 
 extension ByteSource {
-  /// As ``read(from:count:)``, in the errors of this library.
+  /// As ``read(from:count:)``, with the errors of this library.
   func bytes(from offset: UInt64, count: Int) throws(FormatError) -> [UInt8] {
     do {
       return try read(from: offset, count: count)
@@ -41,7 +41,7 @@ extension ByteSource {
   }
 }
 
-/// The number that begins at `offset` of `bytes`, unsigned, little-endian. The bytes are there.
+/// The number at `offset` of `bytes`, unsigned, little-endian. The bytes must exist.
 func littleEndian(_ bytes: [UInt8], at offset: Int, count: Int) -> UInt64 {
   bytes[offset..<offset + count].reversed().reduce(0) { $0 << 8 | UInt64($1) }
 }

@@ -4,21 +4,21 @@ package import SystemPackage
 package struct FormatError: Error, Equatable {
   /// What is wrong.
   package enum Problem: Equatable, Sendable {
-    /// A zip archive in which no directory at the top holds `data.pkl`.
+    /// A zip archive without a top-level directory that contains `data.pkl`.
     case noPickle
     /// An archive of PyTorch's of another kind.
     case foreign(ForeignArchive)
-    /// The pickle names what only an attack names, or would call it.
+    /// The pickle has a name that only attacks use, or calls it.
     case global(name: [UInt8], isCalled: Bool)
     /// An entry of the archive is compressed.
     case compressed(entry: [UInt8])
     /// The pickle has an opcode that PyTorch does not write.
     case opcode(UInt8)
-    /// The file does not keep to its format; a clause about what it is about.
+    /// The file violates its format; a clause about the subject.
     case malformed(Subject, String)
     /// The file ends too early.
     case truncated
-    /// Bytes follow the last one that belongs to the file.
+    /// Bytes follow the end of the file's contents.
     case trailing(count: UInt64)
     /// The numbers were written on a big-endian machine.
     case bigEndian
@@ -36,7 +36,7 @@ package struct FormatError: Error, Equatable {
     case oldTorchScript
   }
 
-  /// What a problem is about.
+  /// The subject of a problem.
   package enum Subject: Equatable, Sendable {
     /// The file, or the archive that it is.
     case file
@@ -50,7 +50,7 @@ package struct FormatError: Error, Equatable {
     case storage([UInt8])
   }
 
-  /// The byte of the file where it was found; nil if that is nowhere in particular.
+  /// The byte of the file at which it was found, or nil.
   package let offset: UInt64?
   /// What is wrong.
   package let problem: Problem
@@ -60,7 +60,7 @@ package struct FormatError: Error, Equatable {
     self.problem = problem
   }
 
-  /// Of a file with bytes too many at its end, for whoever does not accept ``PyTorchFile/trailingBytes``.
+  /// For a file with trailing bytes, if the caller does not accept ``PyTorchFile/trailingBytes``.
   package init(trailing count: UInt64, fileSize: UInt64) {
     self.init(at: fileSize - count, .trailing(count: count))
   }

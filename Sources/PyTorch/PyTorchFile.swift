@@ -1,19 +1,18 @@
 /// The tensors of a file that torch.save or torch.jit.save has written.
 package struct PyTorchFile: Sendable {
   private let table: TensorTable
-  /// The full names of the classes and functions that the file names and that are unknown here, in the
-  /// file's order, each once. Nothing was made of them; torch.load might import and call them. Not
-  /// necessarily UTF-8.
+  /// The full names of the unknown classes and functions that the file names, in the file's order, each
+  /// once. They were not executed; torch.load might import and call them. Not necessarily UTF-8.
   package let unknownGlobals: [[UInt8]]
-  /// Bytes after the last that belongs to the file; 0 of archives, which would be refused.
+  /// The number of bytes after the file's contents; 0 for archives, which would be refused.
   package let trailingBytes: UInt64
 
   /// The tensors, in the order in which they are named.
   package var tensors: StoredTensors { StoredTensors(table: table) }
-  /// What is named and cannot be shown.
+  /// The tensors that are named and cannot be shown.
   package var omissions: Omissions { Omissions(table: table) }
 
-  /// What a file is, by its first bytes.
+  /// The form of a file, by its first bytes.
   package enum Form: Sendable {
     /// A zip archive, since PyTorch 1.6.
     case archive
@@ -23,16 +22,16 @@ package struct PyTorchFile: Sendable {
     case tar
   }
 
-  /// The form of a file that begins with these bytes, some thirty, or nil. Not every
-  /// archive is PyTorch's.
+  /// The form of a file that begins with these bytes, about thirty, or nil. The archive may be another
+  /// program's.
   package static func form(of prefix: [UInt8]) -> Form? {
     if prefix.starts(with: "PK\u{3}\u{4}".utf8) { return .archive }
     if LegacyTar.isStart(prefix) { return .tar }
     return LegacyFile.magicEnd(of: prefix) == nil ? nil : .legacy
   }
 
-  /// Reads what describes a file's tensors, and nothing of their contents. Takes time and memory in
-  /// proportion to that. Without `exportReader` a program of torch.export is refused.
+  /// Reads the descriptions of a file's tensors, and not their contents. Takes time and memory in
+  /// proportion to the descriptions. Without `exportReader` a program of torch.export is refused.
   package init(_ source: some ByteSource, form: Form, exportReader: ExportReader? = nil) throws(FormatError) {
     switch form {
     case .archive: try self.init(archive: source, exportReader)
@@ -69,7 +68,7 @@ package struct PyTorchFile: Sendable {
       trailingBytes = 0
       return
     }
-    // An archive of TorchScript has its modules in one pickle, and in another what its code calls CONSTANTS.
+    // An archive of TorchScript has its modules in one pickle, and the CONSTANTS of its code in another.
     let constants = try archive.entry("constants.pkl".utf8)
     var table = TensorTable()
     var unknown: [[UInt8]] = []

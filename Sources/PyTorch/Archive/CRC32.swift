@@ -1,4 +1,4 @@
-/// The checksum of zip archives: CRC-32 of ISO 3309, as APPNOTE 4.4.7 has it.
+/// The checksum of zip archives: CRC-32 of ISO 3309, APPNOTE 4.4.7.
 enum CRC32 {
   private static let table: [UInt32] = (0..<256).map { byte in
     (0..<8).reduce(UInt32(byte)) { value, _ in value & 1 == 1 ? value >> 1 ^ 0xEDB8_8320 : value >> 1 }

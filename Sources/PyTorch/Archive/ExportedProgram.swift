@@ -1,7 +1,7 @@
 /// A tensor of a program of torch.export, as the JSON in its archive describes it.
 package struct ExportedTensor: Sendable {
   package var name: [UInt8]
-  /// The entry that has its storage, beside the description.
+  /// The entry with its storage, beside the description.
   package var path: [UInt8]
   /// The number of its element type: torch._export.serde.schema.ScalarType.
   package var type: UInt64
@@ -9,7 +9,7 @@ package struct ExportedTensor: Sendable {
   package var strides: [UInt64]
   /// The first element in its storage.
   package var offset: UInt64
-  /// It is pickled, and no storage.
+  /// The entry is a pickle, not a storage.
   package var isPickled: Bool
 
   package init(
@@ -21,12 +21,12 @@ package struct ExportedTensor: Sendable {
   }
 }
 
-/// Reads the JSON that describes an exported program's tensors; nil if it does not. This library reads no
-/// JSON.
+/// Reads the JSON that describes an exported program's tensors; nil if it is not such JSON. The caller provides
+/// it, since this library has no JSON reader.
 package typealias ExportReader = ([UInt8]) -> [ExportedTensor]?
 
 extension ElementType {
-  /// The types by the numbers that torch.export has for them.
+  /// The element types by their numbers in torch.export.
   private static let exported: [UInt64: ElementType] = [
     1: .uint8, 2: .int8, 3: .int16, 4: .int32, 5: .int64, 6: .float16, 7: .float32, 8: .float64,
     9: .complex32,
@@ -42,8 +42,7 @@ extension ElementType {
 }
 
 extension TensorTable {
-  /// The weights and constants of a program of torch.export: storages as they are, and JSON that describes
-  /// them.
+  /// The weights and constants of a program of torch.export: raw storages, and JSON that describes them.
   init(exported archive: TorchArchive<some ByteSource>, reader: ExportReader) throws(FormatError) {
     self.init()
     for (directory, document) in [
@@ -53,7 +52,7 @@ extension TensorTable {
       guard let tensors = reader(try archive.contents(of: entry)) else {
         throw FormatError(at: entry.dataOffset, .malformed(.entry(entry.name), "does not describe tensors"))
       }
-      // Each describes itself: their numbers are in proportion to the JSON.
+      // Each has a description, so their number is proportional to the JSON.
       for tensor in tensors { try add(tensor, in: archive, directory) }
     }
   }

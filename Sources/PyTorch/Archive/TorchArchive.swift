@@ -1,8 +1,8 @@
-/// An archive of torch.save or torch.jit.save: one directory with everything in it.
+/// An archive of torch.save or torch.jit.save, whose entries are all in one directory.
 struct TorchArchive<Source: ByteSource> {
   let archive: ZipArchive
   private let source: Source
-  /// The directory, with its slash.
+  /// The directory, with a slash at its end.
   let root: [UInt8]
 
   init(_ source: Source) throws(FormatError) {
@@ -20,7 +20,7 @@ struct TorchArchive<Source: ByteSource> {
     func directory(of name: String) -> ArraySlice<UInt8>? {
       archive.entries.first { $0.isCalled(name) }?.directory
     }
-    // A program of torch.export has this in place of a pickle.
+    // A program of torch.export has this entry in place of a pickle.
     guard let root = directory(of: "data.pkl") ?? directory(of: "archive_format") else {
       for (name, kind) in foreignNames where directory(of: name) != nil {
         throw FormatError(at: nil, .foreign(kind))
@@ -34,7 +34,7 @@ struct TorchArchive<Source: ByteSource> {
     return Array(root)
   }
 
-  /// What tells an archive without a pickle of its own.
+  /// The entries that identify an archive without a pickle.
   private static var foreignNames: KeyValuePairs<String, FormatError.ForeignArchive> {
     [
       ".data/extern_modules": .package,
@@ -43,7 +43,7 @@ struct TorchArchive<Source: ByteSource> {
     ]
   }
 
-  /// Refuses what was written on a big-endian machine.
+  /// Refuses an archive that was written on a big-endian machine.
   func checkByteOrder() throws(FormatError) {
     guard let entry = try entry("byteorder".utf8) else { return }
     let text = try contents(of: entry)
@@ -53,7 +53,7 @@ struct TorchArchive<Source: ByteSource> {
     }
   }
 
-  /// The pickle that an entry is, and nothing else.
+  /// The pickle in an entry, which must contain nothing else.
   func pickle(_ entry: ZipEntry, references: PickleMachine.References) throws(FormatError) -> Pickle {
     let bytes = try contents(of: entry)
     let pickle = try PickleMachine.read(bytes, at: entry.dataOffset, references: references)
@@ -65,10 +65,10 @@ struct TorchArchive<Source: ByteSource> {
     return pickle
   }
 
-  /// Where each storage of a pickle is; they are entries below `directory`, called by their keys.
+  /// The range of each storage of a pickle. Storages are entries below `directory`, named by their keys.
   func storages(of pickle: Pickle, in directory: String) throws(FormatError) -> [Range<UInt64>?] {
     var ranges: [Range<UInt64>?] = []
-    // A long key may be recalled a million times.
+    // A pickle can refer to a long key a million times.
     var entries: [Pickle.Text: ZipEntry?] = [:]
     for storage in pickle.storages {
       if entries[storage.key] == nil {
@@ -96,8 +96,8 @@ struct TorchArchive<Source: ByteSource> {
     if entry.method != 0 { throw FormatError(at: entry.headerOffset, .compressed(entry: entry.name)) }
   }
 
-  /// The contents of an entry that is read as a whole; its checksum has to be right, or 0 if the writer
-  /// was told to make none: torch.serialization.set_crc32_options.
+  /// The contents of an entry that is read completely. Its checksum must be correct, or 0, which the writer
+  /// sets without checksums: torch.serialization.set_crc32_options.
   func contents(of entry: ZipEntry) throws(FormatError) -> [UInt8] {
     try checkStored(entry)
     guard entry.count <= UInt64(PickleMachine.maximumSize) else {
@@ -113,18 +113,18 @@ struct TorchArchive<Source: ByteSource> {
 }
 
 extension ZipEntry {
-  /// The part of the name up to its first slash, which belongs to it; empty without one.
+  /// The part of the name up to and including its first slash; empty without one.
   fileprivate var directory: ArraySlice<UInt8> {
     name.firstIndex(of: UInt8(ascii: "/")).map { name[...$0] } ?? []
   }
 
-  /// True if this is its name in a directory.
+  /// True if the entry has this name in a directory.
   fileprivate func isCalled(_ name: String) -> Bool {
     let directory = directory
     return !directory.isEmpty && self.name[directory.endIndex...].elementsEqual(name.utf8)
   }
 
-  /// What macOS adds to archives, which no reader looks for.
+  /// Entries that macOS adds to archives and no reader uses.
   fileprivate var isLitter: Bool {
     name.starts(with: "__MACOSX/".utf8) || name.elementsEqual(".DS_Store".utf8)
   }

@@ -1,22 +1,22 @@
-/// The entries of a zip archive that every reader sees alike.
+/// The entries of a zip archive that all readers read in the same way.
 ///
-/// An archive says everything twice: in a local header before each entry, and in a central directory at the
-/// end. Readers differ in whom they believe, and scanners have been passed by archives that use that. So both
-/// have to say the same, and nothing may lie before, between or behind what they describe: APPNOTE 4.3.6.
+/// An archive has all information twice: in a local header before each entry, and in a central directory at the
+/// end. Readers differ in which one they use, and some archives use that to pass scanners. So both must agree,
+/// and no bytes may be before, between or after the entries: APPNOTE 4.3.6.
 struct ZipArchive {
   /// The entries in the order of the file.
   let entries: [ZipEntry]
   private let positions: [[UInt8]: Int]
 
-  /// The largest central directory that is read, in bytes.
+  /// The maximum size of the central directory, in bytes.
   private static let maximumDirectory: UInt64 = 100_000_000
   private static let endCount: UInt64 = 22
   private static let locatorCount: UInt64 = 20
   private static let end64Count: UInt64 = 56
   private static let expectedEnd: UInt64 = 64 << 10
 
-  /// The entry of this name, or nil. Throws if its name differs by case: PyTorch's own reader takes it all
-  /// the same.
+  /// The entry of this name, or nil. Throws if the name differs only by case: PyTorch's own reader ignores
+  /// case.
   func entry(_ name: [UInt8]) throws(FormatError) -> ZipEntry? {
     guard let position = positions[Self.lowercased(name)] else { return nil }
     let entry = entries[position]
@@ -27,12 +27,12 @@ struct ZipArchive {
     return entry
   }
 
-  /// What miniz, PyTorch's reader, compares of names.
+  /// A name as miniz, PyTorch's reader, compares it.
   private static func lowercased(_ name: [UInt8]) -> [UInt8] {
     name.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) ? $0 | 0x20 : $0 }
   }
 
-  /// Reads both directories, which takes one or two reads for each entry.
+  /// Reads both directories, with one or two reads per entry.
   init(_ source: some ByteSource) throws(FormatError) {
     // Both the records at the end and, mostly, the central directory before them.
     source.announce([source.size - min(source.size, Self.expectedEnd)..<source.size])
@@ -75,8 +75,8 @@ struct ZipArchive {
 
   // MARK: - The end
 
-  /// Where the central directory is, and how many entries it has: APPNOTE 4.3.14 to 4.3.16. The end record
-  /// has to be the last 22 bytes: behind a comment there may be another.
+  /// The range of the central directory and its number of entries: APPNOTE 4.3.14 to 4.3.16. The end record
+  /// must be the last 22 bytes, since a comment can contain another end record.
   private static func directory(of source: some ByteSource) throws(FormatError)
     -> (range: Range<UInt64>, count: UInt64)
   {
@@ -105,7 +105,7 @@ struct ZipArchive {
           field64(4, 8) == end64Count - 12, field64(16, 4) == 0, field64(20, 4) == 0,
           field64(24, 8) == field64(32, 8)
         else { throw error(at: limit, "the two records of its end do not fit together") }
-        // The short record has the same numbers, or all ones where they are too large for it.
+        // The short record has the same numbers, or all ones for numbers that are too large for it.
         let wide = (field64(32, 8), field64(40, 8), field64(48, 8))
         guard entries == wide.0 || entries == 0xFFFF, size == wide.1 || size == 0xFFFF_FFFF,
           offset == wide.2 || offset == 0xFFFF_FFFF
@@ -196,7 +196,7 @@ struct ZipArchive {
         throw refuse("overlaps what follows it")
       }
       entries[position].dataOffset = dataOffset
-      // Nothing is longer than a descriptor.
+      // The descriptor is the longest part after the contents.
       let rest = next - dataOffset - entry.storedCount
       guard rest <= 24, entry.agrees(withDescriptor: try source.bytes(from: next - rest, count: Int(rest)))
       else {

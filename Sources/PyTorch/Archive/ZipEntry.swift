@@ -9,11 +9,11 @@ struct ZipEntry {
   let storedCount: UInt64
   /// The size of the contents.
   let count: UInt64
-  /// A directory by MS-DOS's attributes, whose contents some readers pass over.
+  /// A directory by its MS-DOS attributes; some readers ignore its contents.
   let hasDirectoryAttribute: Bool
-  /// Where the local header begins.
+  /// The offset of the local header.
   let headerOffset: UInt64
-  /// Where the contents begin; known once the local header has been read.
+  /// The offset of the contents; known once the local header has been read.
   var dataOffset: UInt64 = 0
 
   /// True for a directory's own entry.
@@ -24,8 +24,8 @@ struct ZipEntry {
 
   /// Sizes and checksum follow the contents: bit 3.
   var hasDescriptor: Bool { flags & 1 << 3 != 0 }
-  /// Bits 3 and 11 (the name is UTF-8) change nothing of what is read. Any other, such as that of encryption,
-  /// does for some reader.
+  /// Bits 3 and 11 (the name is UTF-8) do not change the contents. Any other bit, such as encryption, changes them
+  /// for some reader.
   var hasUnknownFlags: Bool { flags & ~(1 << 3 | 1 << 11) != 0 }
 
   static let centralSignature: UInt64 = 0x0201_4B50
@@ -62,7 +62,7 @@ struct ZipEntry {
     position = end
   }
 
-  /// True if a local header says the same. Sizes and checksum may be left to a descriptor.
+  /// True if a local header agrees. Sizes and checksum may be in a descriptor instead.
   func agrees(withLocal header: [UInt8], _ name: ArraySlice<UInt8>, _ extra: ArraySlice<UInt8>) -> Bool {
     func field(_ offset: Int, _ count: Int) -> UInt64 { littleEndian(header, at: offset, count: count) }
     guard field(6, 2) == flags, field(8, 2) == method, name.elementsEqual(self.name),
@@ -71,8 +71,8 @@ struct ZipEntry {
     let isLeft = hasDescriptor && field(14, 4) == 0
     guard isLeft || field(14, 4) == checksum else { return false }
     let local = (extra.value(for: field(22, 4)), extra.value(for: field(18, 4)))
-    // PyTorch repeats the central directory's 64 bits even where it leaves the sizes to the descriptor, with
-    // 0 for the size in the archive, which it does not know yet.
+    // PyTorch repeats the central directory's 64-bit sizes even if a descriptor has the sizes. The size in the
+    // archive is then 0, since PyTorch does not know it yet.
     if isLeft, local == (0, 0) {
       return extra.isUsedUp || extra.isEqual(to: [count, storedCount, headerOffset], zeroed: 1)
         || extra.isEqual(to: [count, storedCount, headerOffset])
@@ -80,9 +80,9 @@ struct ZipEntry {
     return local == (count, storedCount)
   }
 
-  /// True if these are the bytes between the contents and what follows them.
+  /// True if these bytes are the descriptor after the contents.
   func agrees(withDescriptor bytes: [UInt8]) -> Bool {
-    // PyTorch writes none where there are no contents, though other writers do.
+    // PyTorch writes none for empty contents; other writers do.
     guard hasDescriptor else { return bytes.isEmpty }
     guard bytes.count == 16 || bytes.count == 24 else { return false }
     let width = bytes.count == 16 ? 4 : 8

@@ -1,4 +1,4 @@
-/// The extra field of a header, of which one block matters: the sizes that take 64 bits, APPNOTE 4.5.3.
+/// The extra field of a header. Only one block matters: the 64-bit sizes, APPNOTE 4.5.3.
 struct ZipExtra {
   private static let zip64: UInt64 = 0x0001
   /// A second name, which some readers prefer: Info-ZIP's Unicode path.
@@ -6,7 +6,7 @@ struct ZipExtra {
 
   private var values: [UInt64] = []
 
-  /// Nil if it is not made of blocks, or holds what makes two readers see two archives.
+  /// Nil if it does not consist of blocks, or contains a block that some readers interpret differently.
   init?(_ bytes: ArraySlice<UInt8>) {
     let bytes = Array(bytes)
     var position = 0
@@ -26,7 +26,7 @@ struct ZipExtra {
     }
   }
 
-  /// The value of a field of 32 bits, which says by all ones that the next of 64 has it; nil if there is
+  /// The value of a 32-bit field; if it is all ones, the value is the next 64-bit one, or nil if there is
   /// none.
   mutating func value(for field: UInt64) -> UInt64? {
     field == UInt64(UInt32.max) ? values.popLast() : field

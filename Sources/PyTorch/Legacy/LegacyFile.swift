@@ -1,7 +1,7 @@
 /// A file of the form before PyTorch 1.6: a magic number, a version, a description of the machine, the
 /// object, the keys of its storages, all pickles, and then each storage's size and bytes.
 struct LegacyFile {
-  /// The number that the first pickle holds, with its opcode: LONG1 0x1950A86A20F9469CFC6C, and STOP.
+  /// The number in the first pickle, with its opcode: LONG1 0x1950A86A20F9469CFC6C, and STOP.
   private static let magic: [UInt8] = [
     0x8A, 10, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19, 0x2E,
   ]
@@ -18,13 +18,13 @@ struct LegacyFile {
 
   /// The object.
   let pickle: Pickle
-  /// Where the bytes of each of the pickle's storages are.
+  /// The range of each storage of the pickle.
   let storages: [Range<UInt64>?]
-  /// Where the last of them ends, or the last pickle.
+  /// The end of the last storage, or of the last pickle.
   let end: UInt64
 
   init(_ source: some ByteSource) throws(FormatError) {
-    // The pickles do not say how long they are, and the storages behind them are long.
+    // The lengths of the pickles are not stored, and the storages behind them are long.
     var count = 1 << 16
     while true {
       let limit = min(source.size, UInt64(PickleMachine.maximumSize))
@@ -45,7 +45,7 @@ struct LegacyFile {
   /// Reads a file that begins with `start`.
   private init(_ start: [UInt8], _ source: some ByteSource) throws(FormatError) {
     let magicEnd = Self.magicEnd(of: start) ?? 0
-    // torch.load tries that first.
+    // torch.load tries tar first.
     if TarArchive.isHeader(start) {
       throw FormatError(
         at: 0, .malformed(.file, "it can be read as a tar archive as well, which would be another model"))

@@ -1,5 +1,5 @@
-/// A file of PyTorch before 0.1.10: a tar archive of `sys_info`, the object's `pickle`, and `storages` and
-/// `tensors`, which it refers to by number.
+/// A file of PyTorch before 0.1.10: a tar archive of `sys_info`, the object's `pickle`, `storages` and `tensors`.
+/// The pickle refers to the latter two by number.
 struct LegacyTar {
   /// The files in it that are read.
   private static let names = ["sys_info", "pickle", "storages", "tensors"]
@@ -11,7 +11,7 @@ struct LegacyTar {
 
   /// The object.
   let pickle: Pickle
-  /// What each of the pickle's persistent ids stands for.
+  /// The meaning of each persistent id of the pickle.
   let externals: [External]
 
   init(_ source: some ByteSource) throws(FormatError) {
@@ -110,7 +110,7 @@ struct LegacyTar {
   }
 }
 
-/// What a persistent id of a tar archive stands for.
+/// The meaning of a persistent id of a tar archive.
 enum External: Sendable {
   case storage(ElementType, Range<UInt64>)
   case tensor(
@@ -129,7 +129,7 @@ private struct PickleSequence<Source: ByteSource> {
     (position, end) = (range.lowerBound, range.upperBound)
   }
 
-  /// The next pickle. It does not say how long it is, and most have some fifty bytes.
+  /// The next pickle. Its length is not stored, and most have some fifty bytes.
   mutating func next(references: PickleMachine.References = .storages) throws(FormatError) -> Pickle {
     var count: UInt64 = 1 << 10
     while true {
@@ -167,7 +167,7 @@ private struct PickleSequence<Source: ByteSource> {
     return littleEndian(try source.bytes(from: range.lowerBound, count: count), at: 0, count: count)
   }
 
-  /// Where the next bytes are, which are passed over; nil if there are not as many.
+  /// Skips the next bytes and returns their range; nil if there are fewer.
   mutating func take(_ count: UInt64) -> Range<UInt64>? {
     guard count <= end - position else { return nil }
     position += count

@@ -1,6 +1,6 @@
 /// The files in a tar archive, as Python's tarfile wrote them: POSIX.1-1988 (ustar), and GNU tar's.
 struct TarArchive {
-  /// Where each file's contents are, by name.
+  /// The range of each file's contents, by name.
   let files: [[UInt8]: Range<UInt64>]
 
   private static let blockCount: UInt64 = 512

@@ -1,6 +1,5 @@
-/// What a class or function that a pickle names stands for. Nothing is ever imported or called: a name that
-/// is known is a token that the machine knows what to make of, and one that is not makes objects without
-/// meaning.
+/// The meaning of a class or function that a pickle names. Nothing is ever imported or called: a known name is
+/// a token that the machine interprets, and an unknown name makes inert objects.
 enum Global: Equatable, Sendable {
   /// A class of storages.
   case storage(ElementType)
@@ -8,7 +7,7 @@ enum Global: Equatable, Sendable {
   case dtype(ElementType)
   /// A function that makes a tensor.
   case rebuild(Rebuild)
-  /// A class of tensors, and the type of those that it makes.
+  /// A class of tensors, and their element type.
   case tensorClass(ElementType)
   /// A class whose instances are dictionaries.
   case dictionary
@@ -18,13 +17,13 @@ enum Global: Equatable, Sendable {
   case deque
   /// `tuple`, `frozenset` and `torch.Size`: as ``list``, for good.
   case tuple
-  /// A function that gives its first argument.
+  /// A function that returns its first argument.
   case identity
-  /// A function or class that makes a parameter of a tensor, with what autograd adds.
+  /// A function or class that makes a parameter from a tensor, with autograd's arguments.
   case parameter
-  /// `getattr`, which is harmless for some names alone.
+  /// `getattr`, which is harmless only for some names.
   case getattr
-  /// A name that needs no mention.
+  /// A harmless name that is not listed.
   case silent
   /// Any other name.
   case unknown
@@ -35,15 +34,15 @@ enum Global: Equatable, Sendable {
     case tensorV3
     /// A function, a class, the function's arguments, and attributes.
     case fromType
-    /// An empty tensor of this type, to be given its elements as its state: PyTorch before 0.2.
+    /// An empty tensor of this type, which gets its elements as its state: PyTorch before 0.2.
     case empty(ElementType)
     /// A tensor of tar files, by its key.
     case external
-    /// A tensor that is not its storage's elements at some strides.
+    /// A tensor whose elements are not its storage's elements.
     case unsupported(Omission.Kind)
   }
 
-  /// What a name stands for; `full` is the module and the name, joined by a dot.
+  /// The meaning of a name; `full` is the module and the name, joined by a dot.
   init(full: [UInt8], isTorchScript: Bool) {
     // The classes of TorchScript's modules, whose instances have their parameters as attributes.
     if isTorchScript, full.starts(with: "__torch__.".utf8) {

@@ -1,6 +1,6 @@
 /// The names that are known.
 extension Global {
-  /// By bytes: Swift's strings take some letters for others.
+  /// By bytes, because Swift's strings treat some different letters as equal.
   static let table: [[UInt8]: Global] = {
     var table: [[UInt8]: Global] = [:]
     func add(_ global: Global, _ names: [String]) { for name in names { table[Array(name.utf8)] = global } }
@@ -52,7 +52,7 @@ extension Global {
     "_rebuild_device_tensor_from_cpu_tensor": .unsupported(.device),
   ]
 
-  /// What stands in training checkpoints beside the tensors.
+  /// Names in training checkpoints besides the tensors.
   private static let silentNames = [
     "torch.device", "torch.per_tensor_affine", "torch.per_channel_affine", "torch.per_tensor_symmetric",
     "torch.per_channel_symmetric", "torch.per_channel_affine_float_qparams", "torch.strided",

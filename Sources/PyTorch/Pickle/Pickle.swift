@@ -1,7 +1,7 @@
-/// What a pickle describes, as inert values: nothing in it is imported, looked up or called.
+/// The values of a pickle, which are inert: nothing in it is imported, looked up or called.
 ///
-/// Containers, objects, storages and tensors are rows of tables, and a value is a row's number. So no nesting
-/// makes anything recursive, cycles keep nothing alive, and a value takes 8 bytes. Use
+/// Containers, objects, storages and tensors are rows of tables, and a value is a row number. So nesting causes no
+/// recursion, cycles leak no memory, and a value takes 8 bytes. Use
 /// ``PickleMachine/read(_:from:at:isTorchScript:)`` to read one; `PickleContents.swift` has the accessors.
 package struct Pickle: Sendable {
   /// A value. The numbers are rows of the tables below.
@@ -11,7 +11,7 @@ package struct Pickle: Sendable {
     /// An integer of 32 bits; larger ones are ``large(_:)``.
     case small(Int32)
     case large(UInt32)
-    /// A number that is no size of anything: a float, or an integer beyond 64 bits.
+    /// A number that cannot be a size: a float, or an integer beyond 64 bits.
     case number
     case text(UInt32)
     case bytes(UInt32)
@@ -19,15 +19,15 @@ package struct Pickle: Sendable {
     case global(UInt32)
     /// A tuple, list (a set is one) or dictionary.
     case container(UInt32)
-    /// What a class or function that is only a name here would have made.
+    /// The result of calling an unknown class or function.
     case object(UInt32)
     case storage(UInt32)
     case tensor(UInt32)
-    /// What the file keeps outside of the pickle: a persistent id of no form that is known.
+    /// A reference to data outside the pickle: a persistent id of unknown form.
     case external(UInt32)
   }
 
-  /// A run of bytes of the pickle; those from ``Pickle/bytes``' end on are in ``Pickle/decoded``.
+  /// A range of the pickle's bytes; positions beyond the end of ``Pickle/bytes`` are in ``Pickle/decoded``.
   package struct Text: Hashable, Sendable {
     package var start: UInt32
     package var count: UInt32
@@ -50,22 +50,22 @@ package struct Pickle: Sendable {
     var count: UInt32 = 0
   }
 
-  /// Neighbours in ``Pickle/items`` that belong to one container.
+  /// A run of ``Pickle/items`` that belongs to one container.
   struct Segment: Sendable {
     var start: UInt32
     var count: UInt32
     var next: Int32
   }
 
-  /// A class or function with what it was given. Rows of ``Pickle/containers``; -1 where there is none.
+  /// A call of a class or function, with its arguments. Rows of ``Pickle/containers``, or -1.
   struct Object: Sendable {
-    /// What would have been called: a global, or an object.
+    /// The class or function: a global, or an object.
     var function: Value
     /// A tuple.
     var arguments: UInt32
     /// A dictionary of arguments by name.
     var keywords: Int32 = -1
-    /// A list of the states it was given, of which most have one at most: BUILD.
+    /// A list of its states, usually at most one: BUILD.
     var states: Int32 = -1
     /// A list: APPEND.
     var items: Int32 = -1
@@ -75,12 +75,12 @@ package struct Pickle: Sendable {
 
   /// A storage as its persistent id describes it.
   struct Storage: Sendable {
-    /// The element type of the first reference to the key, which is the one that counts, as in torch.load.
+    /// The element type in the first reference to the key, which counts, as in torch.load.
     var type: ElementType
     var key: Text
     /// The number of elements.
     var count: UInt64
-    /// The first of them in the storage of that key, and the key's storage: the views of old files.
+    /// The first element in the storage of that key, and that storage: the views of old files.
     var start: UInt64 = 0
     var root: Int32 = -1
   }
@@ -90,14 +90,14 @@ package struct Pickle: Sendable {
     var rebuild: Global.Rebuild
     /// The tuple of its arguments.
     var arguments: UInt32
-    /// The tuple that it was given as its state, a row of ``Pickle/containers``: BUILD. -1 without one.
+    /// The tuple that is its state, a row of ``Pickle/containers``: BUILD. -1 without one.
     var state: Int32 = -1
-    /// Where it is in the pickle.
+    /// Its offset in the pickle.
     var position: UInt32
   }
 
   package let bytes: [UInt8]
-  /// Where ``bytes`` begin in their file.
+  /// The offset of ``bytes`` in their file.
   package let offset: UInt64
   /// Texts that are spelled with escapes in the pickle, one after the other.
   var decoded: [UInt8] = []
@@ -117,7 +117,7 @@ package struct Pickle: Sendable {
   var limits: [UInt32: Int] = [:]
   /// What the pickle describes.
   package var root = Value.none
-  /// Where the pickle ends in ``bytes``, behind STOP; what follows is not looked at.
+  /// The end of the pickle in ``bytes``, after STOP; bytes after it are ignored.
   package var end = 0
   /// The number of bytes that were read.
   var size = 0

@@ -1,6 +1,6 @@
-/// What calls and persistent ids of a pickle stand for.
+/// The meaning of calls and persistent ids in a pickle.
 extension PickleMachine {
-  /// What a call stands for; of an instance that is made without its class being called, where `isNew`.
+  /// The result of a call; with `isNew`, of making an instance without calling its class.
   mutating func call(
     _ function: Pickle.Value, _ arguments: Pickle.Value, isNew: Bool = false, keywords: Pickle.Value? = nil
   ) throws(FormatError) -> Pickle.Value {
@@ -31,7 +31,7 @@ extension PickleMachine {
     return row
   }
 
-  /// What a call of a name that is known stands for; nil if that is an object like any other.
+  /// The result of a call of a known name; nil if it is an ordinary object.
   private mutating func call(_ meaning: Global, _ arguments: UInt32, isNew: Bool) throws(FormatError)
     -> Pickle.Value?
   {
@@ -44,7 +44,7 @@ extension PickleMachine {
     case .parameter:
       switch first(of: arguments) {
       case .tensor(let row)?:
-        // A tensor of its own: a state that it is given is not the other's.
+        // A separate tensor, so that its state does not change the original.
         pickle.tensors.append(pickle.tensors[Int(row)])
         return .tensor(UInt32(pickle.tensors.count - 1))
       case .object(let row)?: return .object(row)
@@ -66,7 +66,7 @@ extension PickleMachine {
     case .tuple: return try copy(first(of: arguments), as: .tuple, isEmpty: false)
     case .dictionary: return try copy(first(of: arguments), as: .dictionary, isEmpty: isNew)
     case .getattr:
-      // (object, name), and sometimes a value in its place.
+      // (object, name), and sometimes a default value.
       let items = pickle.containers[Int(arguments)].count > 3 ? [] : pickle.items(of: arguments)
       guard items.count >= 2, let name = pickle.string(items[1]) else {
         throw error("it asks an object for an attribute whose name is not in the file")
@@ -92,7 +92,7 @@ extension PickleMachine {
     return segment < 0 ? nil : pickle.items[Int(pickle.segments[Int(segment)].start)]
   }
 
-  /// A container of what another one holds; nil if what it holds is unknown here.
+  /// A container with the items of another one; nil if those items are unknown.
   private mutating func copy(_ source: Pickle.Value?, as kind: Pickle.Container.Kind, isEmpty: Bool)
     throws(FormatError) -> Pickle.Value?
   {
@@ -101,7 +101,7 @@ extension PickleMachine {
       let other = pickle.containers[Int(row)].kind
       // Nothing changes a tuple.
       if kind == .tuple, other == .tuple { return source }
-      // One list may be recalled for a million copies. Writers make each for its one call.
+      // A pickle can copy one list a million times. Writers make a list for each call.
       copied += Int(pickle.containers[Int(row)].count)
       guard copied <= 1 << 16 + pickle.bytes.count else {
         throw error("it describes far more than it holds, by copying the same list again and again")
@@ -135,14 +135,14 @@ extension PickleMachine {
     return pairs
   }
 
-  /// A state of a tensor: torch.Tensor.\_\_setstate\_\_. PyTorch before 0.2 gave them their elements so.
+  /// A state of a tensor: torch.Tensor.\_\_setstate\_\_. In PyTorch before 0.2 it contains the elements.
   mutating func build(tensor row: Int, _ state: Pickle.Value) throws(FormatError) {
     guard case .container(let tuple) = state, pickle.containers[Int(tuple)].kind != .dictionary else {
       // The attributes of a subclass.
       return
     }
     switch pickle.containers[Int(tuple)].count {
-    // Whether it needs a gradient, a value, and hooks; or nothing but slots.
+    // requires_grad, a value, and hooks; or only slots.
     case 2, 3: break
     case 4, 5: pickle.tensors[row].state = Int32(tuple)
     default: throw error("it gives a tensor a state that PyTorch does not know")
@@ -151,11 +151,11 @@ extension PickleMachine {
 
   // MARK: - Persistent ids
 
-  /// What a persistent id stands for: `("storage", class, key, location, count)`, in files of the old form
+  /// The meaning of a persistent id: `("storage", class, key, location, count)`, in files of the old form
   /// with a sixth item, or `("module", class, file, source)`, which is the class.
   mutating func persistent(_ id: Pickle.Value) throws(FormatError) -> Pickle.Value {
     var items: [Pickle.Value] = []
-    // Longer ones may be recalled a million times.
+    // A pickle can refer to longer ones a million times.
     if case .container(let row) = id, pickle.containers[Int(row)].count <= 6 {
       items = pickle.sequence(id) ?? []
     }
@@ -171,15 +171,15 @@ extension PickleMachine {
     else { throw error("it refers to something other than a storage") }
     let root = try storage(items[2], type, count, inArchive: items.count == 5)
     guard items.count == 6, items[5] != .none else { return .storage(UInt32(root)) }
-    // A part of that storage, with a key of its own: the key, where it begins, and its size.
+    // A part of that storage with its own key: the key, the start, and the size.
     guard let view = pickle.sequence(items[5]), view.count == 3, let start = pickle.count(view[1]),
       let size = pickle.count(view[2])
     else { throw error("it refers to a part of a storage that cannot be") }
     return .storage(UInt32(try storage(view[0], type, size, start: start, root: root, inArchive: false)))
   }
 
-  /// The row of a key's storage. The first reference to it decides what it is; torch.load, too, ignores the
-  /// others, but for those to an archive's storage without elements.
+  /// The row of a key's storage. The first reference to it counts. torch.load ignores the others too, except
+  /// references to an archive's storage without elements.
   private mutating func storage(
     _ key: Pickle.Value, _ type: ElementType, _ count: UInt64, start: UInt64 = 0, root: Int32 = -1,
     inArchive: Bool

@@ -1,4 +1,4 @@
-/// What a pickle holds, for whoever walks it: nil stands for a value of another kind.
+/// Accessors for the values of a pickle; nil means a value of another kind.
 extension Pickle {
   /// The bytes of a text.
   package subscript(text: Text) -> ArraySlice<UInt8> {
@@ -7,7 +7,7 @@ extension Pickle {
     return decoded[start - bytes.count..<start - bytes.count + Int(text.count)]
   }
 
-  /// The bytes of a string, or those that Python 2 wrote for one; not necessarily UTF-8.
+  /// The bytes of a string, or of a byte string of Python 2; not necessarily UTF-8.
   package func string(_ value: Value?) -> ArraySlice<UInt8>? {
     guard case .text(let row)? = value else { return nil }
     return self[texts[Int(row)]]
@@ -20,7 +20,7 @@ extension Pickle {
       UnsafeBufferPointer(start: expected.utf8Start, count: expected.utf8CodeUnitCount))
   }
 
-  /// An integer of at most 64 bits. True and False are none.
+  /// An integer of at most 64 bits. True and False do not count.
   package func integer(_ value: Value?) -> Int64? {
     switch value {
     case .small(let number)?: Int64(number)
@@ -29,7 +29,7 @@ extension Pickle {
     }
   }
 
-  /// An integer that is not negative.
+  /// A non-negative integer.
   package func count(_ value: Value?) -> UInt64? { integer(value).flatMap { UInt64(exactly: $0) } }
 
   /// The items of a tuple, list or set.
@@ -38,8 +38,8 @@ extension Pickle {
     return items(of: row)
   }
 
-  /// The keys and values of a dictionary in the order in which the keys came first; where a key was set
-  /// twice, its last value. Takes time in proportion to the dictionary at each call.
+  /// The keys and values of a dictionary, in the order of each key's first occurrence; a key that was set
+  /// twice has its last value. Each call takes time proportional to the dictionary.
   package func entries(_ value: Value?) -> [(key: Value, value: Value)]? {
     guard case .container(let row)? = value, containers[Int(row)].kind == .dictionary else { return nil }
     return entries(of: row)
@@ -57,27 +57,27 @@ extension Pickle {
     return Array(self[global.module]) + [UInt8(ascii: ".")] + Array(self[global.name])
   }
 
-  /// The full names that are unknown, each once.
+  /// The full names of unknown globals, each once.
   package var unknownGlobals: [[UInt8]] {
     globals.indices.filter { [.unknown, .getattr].contains(globals[$0].meaning) }
       .map { globalName(.global(UInt32($0))) ?? [] }
   }
 
-  /// An instance of a class that is a name here, or what a function would have returned.
+  /// An instance of an unknown class, or the result of an unknown function.
   package struct Instance: Sendable {
-    /// The full name of what would have been called; nil if that was itself made by a call.
+    /// The full name of the class or function; nil if it was itself the result of a call.
     package let className: [UInt8]?
-    /// What it would have been called with.
+    /// The arguments of the call.
     package let arguments: [Value]
     /// Its states, in order: dictionaries of attributes as a rule. Nearly always one or none.
     package let states: [Value]
-    /// What was appended to it.
+    /// The items appended to it.
     package let items: [Value]
-    /// What was set in it.
+    /// The items set in it.
     package let entries: [(key: Value, value: Value)]
   }
 
-  /// What is known of an object.
+  /// The parts of an object.
   package func instance(_ value: Value?) -> Instance? {
     guard case .object(let row)? = value else { return nil }
     let object = objects[Int(row)]
@@ -88,7 +88,7 @@ extension Pickle {
       entries: object.entries < 0 ? [] : entries(of: UInt32(object.entries)))
   }
 
-  /// An attribute of an object: of the last state that is a dictionary with that key.
+  /// An attribute of an object, from its last state that is a dictionary with that key.
   package func attribute(_ name: StaticString, of value: Value?) -> Value? {
     guard case .object(let row)? = value, objects[Int(row)].states >= 0 else { return nil }
     return items(of: UInt32(objects[Int(row)].states)).reversed().lazy
@@ -97,13 +97,13 @@ extension Pickle {
 
   // MARK: - For this module
 
-  /// An object's arguments by position, and those by name behind them.
+  /// An object's arguments by position, followed by those by name.
   func arguments(of object: Object) -> [Value] {
     let keywords = object.keywords < 0 ? [] : entries(of: UInt32(object.keywords)).map(\.value)
     return items(of: object.arguments) + keywords
   }
 
-  /// What a value stands for, where it is a global.
+  /// The meaning of a value that is a global.
   func meaning(_ value: Value?) -> Global? {
     guard case .global(let row)? = value else { return nil }
     return globals[Int(row)].meaning
@@ -129,13 +129,13 @@ extension Pickle {
     return entries
   }
 
-  /// What Python compares of a key: True is 1. Texts are the same row where they are the same.
+  /// A key as Python compares it: True is 1. Equal texts have the same row.
   private enum Key: Hashable {
     case value(Value)
     case integer(Int64)
   }
 
-  /// Nil of a number that is not looked at.
+  /// Nil for a number that is not kept.
   private func identity(of key: Value) -> Key? {
     switch key {
     case .number: nil

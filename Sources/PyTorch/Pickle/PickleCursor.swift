@@ -1,4 +1,4 @@
-/// Takes what belongs to an opcode from a pickle's bytes. What is not there is `truncated`.
+/// Reads the argument of an opcode from a pickle's bytes. Missing bytes are `truncated`.
 struct PickleCursor {
   private let bytes: [UInt8]
   private let offset: UInt64
@@ -32,23 +32,23 @@ struct PickleCursor {
     return Int(littleEndian(bytes, at: position - count, count: count))
   }
 
-  /// Bytes after their number.
+  /// Bytes preceded by their number.
   mutating func text(lengthBytes: Int) throws(FormatError) -> Pickle.Text {
     try skip(lengthBytes)
     let count = Int(clamping: littleEndian(bytes, at: position - lengthBytes, count: lengthBytes))
     try skip(count)
-    // The conversions hold: a pickle is no longer than 100,000,000 bytes.
+    // The conversions cannot fail: a pickle has at most 100,000,000 bytes.
     return Pickle.Text(start: UInt32(position - count), count: UInt32(count))
   }
 
-  /// Bytes up to a newline, which is taken too.
+  /// Bytes up to a newline, which is consumed too.
   mutating func line() throws(FormatError) -> Pickle.Text {
     let start = position
     while try byte() != UInt8(ascii: "\n") {}
     return Pickle.Text(start: UInt32(start), count: UInt32(position - 1 - start))
   }
 
-  /// A number in two's complement after its size; nil beyond 64 bits.
+  /// A number in two's complement, preceded by its size; nil beyond 64 bits.
   mutating func long(lengthBytes: Int) throws(FormatError) -> Int64? {
     let count = try number(lengthBytes)
     try skip(count)

@@ -1,22 +1,22 @@
-/// Reads a pickle as a description and carries nothing out.
+/// Reads a pickle as a description, and executes nothing.
 ///
-/// Python's own reader is a machine whose programs import and call what they please. This one has the same
+/// Python's own reader is a machine whose programs can import and call anything. This one has the same
 /// stack, but a name stays a name, and a call becomes a row of a table: ``PickleCalls``. It does not recurse,
-/// and its time and memory are in proportion to the pickle's size.
+/// and its time and memory are proportional to the pickle's size.
 package struct PickleMachine {
-  /// The longest pickle that is read, in bytes.
+  /// The maximum size of a pickle, in bytes.
   package static let maximumSize = 100_000_000
-  /// The most values that wait on the stack, that are remembered, and that hold others. Real files stay below
+  /// The maximum numbers of values on the stack, of memo entries, and of containers. Real files stay below
   /// a tenth.
   static let limit = 4_000_000
 
-  /// What a pickle's persistent ids are.
+  /// The form of a pickle's persistent ids.
   package enum References: Sendable {
     /// Storages, and classes of modules.
     case storages
     /// As ``storages``, in a pickle of TorchScript, whose classes are the file's own.
     case torchScript
-    /// Whatever they are, they are kept: tar files.
+    /// Any form; they are kept as they are: tar files.
     case kept
   }
 
@@ -26,7 +26,7 @@ package struct PickleMachine {
   private var stack: [Pickle.Value] = []
   private var marks: [Int32] = []
   private var memo: [Pickle.Value?] = []
-  /// How many places of the memo are taken, which is the number that MEMOIZE gives.
+  /// The number of memo entries, which is the key of the next MEMOIZE.
   private var memoCount = 0
   /// The rows of globals by module and name, and which of them are refused.
   private var globalRows: [[UInt8]: UInt32] = [:]
@@ -40,13 +40,13 @@ package struct PickleMachine {
   /// The first row of each text that is a key of a dictionary, by its bytes and by its rows.
   private var keys: [[UInt8]: UInt32] = [:]
   private var keysOfTexts: [UInt32: UInt32] = [:]
-  /// How many values have been copied from one container to another.
+  /// The number of values copied from one container to another.
   var copied = 0
-  /// Where the opcode is that is being read.
+  /// The offset of the current opcode.
   private(set) var position = 0
 
   /// Reads the pickle that begins at `start` of `bytes`, which are the file's from `offset` on. Throws
-  /// `truncated` where it has no end.
+  /// `truncated` if it has no end.
   package static func read(
     _ bytes: [UInt8], from start: Int = 0, at offset: UInt64, references: References = .storages
   ) throws(FormatError) -> Pickle {
@@ -65,7 +65,7 @@ package struct PickleMachine {
       try run()
     } catch {
       if case .global = error.problem { throw error }
-      // A name that is refused has more to say than what else is wrong.
+      // A refused name is more important than any other problem.
       throw refusal ?? error
     }
     if let refusal { throw refusal }
@@ -95,7 +95,7 @@ package struct PickleMachine {
     FormatError(at: pickle.offset + UInt64(position), .malformed(.pickle, text))
   }
 
-  /// Why a name that is refused is.
+  /// Why a name is refused.
   func refusal(of row: UInt32, isCalled: Bool) -> FormatError {
     FormatError(
       at: pickle.offset + UInt64(position),
@@ -104,7 +104,7 @@ package struct PickleMachine {
 
   // MARK: - The stack
 
-  /// What is below a mark is not to be had before the mark is gone.
+  /// Values below a mark are inaccessible until the mark is removed.
   private var bottom: Int { Int(marks.last ?? 0) }
 
   private mutating func pop() throws(FormatError) -> Pickle.Value {
@@ -142,7 +142,7 @@ package struct PickleMachine {
 
   private mutating func remember(at index: Int) throws(FormatError) {
     let value = try top()
-    // Writers count upwards. A number out of nowhere would only make the table large.
+    // Writers count upwards. An arbitrary number would only make the table large.
     guard index < Self.limit, index < 1 << 16 + pickle.bytes.count else {
       throw error("too many memo entries")
     }
@@ -175,7 +175,7 @@ package struct PickleMachine {
       guard case .text(let name) = try pop(), case .text(let module) = try pop() else {
         throw error("it makes a global from something that is not a name")
       }
-      // Both may be recalled a million times.
+      // A pickle can refer to both a million times.
       let texts = UInt64(module) << 32 | UInt64(name)
       var row = globalRowsOfTexts[texts]
       if row == nil { row = try global(pickle.texts[Int(module)], pickle.texts[Int(name)]) }
@@ -229,7 +229,7 @@ package struct PickleMachine {
     }
   }
 
-  /// A value that is in the pickle as it is.
+  /// A literal value.
   private mutating func literal(_ opcode: PickleOpcode) throws(FormatError) -> Pickle.Value {
     switch opcode {
     case .newTrue: return .bool(true)
@@ -284,7 +284,7 @@ package struct PickleMachine {
     return .large(UInt32(pickle.integers.count - 1))
   }
 
-  /// A number that is spelled out, as Python 2 does it with an L at its end.
+  /// A number in decimal digits; Python 2 adds an L at the end.
   private mutating func decimal(_ line: Pickle.Text) -> Pickle.Value {
     let digits = pickle[line].prefix(30).prefix { $0 != UInt8(ascii: "L") }
     return integer(String(validating: digits, as: UTF8.self).flatMap { Int64($0) })
@@ -312,7 +312,7 @@ package struct PickleMachine {
     globalRows[key] = row
     if meaning == .unknown, RefusedGlobals.contains(module: pickle[module], name: pickle[name], full: full) {
       refusedRows.insert(row)
-      // It may yet be called, which says more.
+      // A later call gives a more precise error.
       if refusal == nil { refusal = refusal(of: row, isCalled: false) }
     }
     return row
@@ -362,7 +362,7 @@ package struct PickleMachine {
     }
   }
 
-  /// A key of a dictionary as every dictionary has it, so that equal texts are one row.
+  /// The canonical form of a dictionary's key, so that equal texts have one row.
   mutating func interned(_ key: Pickle.Value) -> Pickle.Value {
     guard case .text(let row) = key else { return key }
     if let first = keysOfTexts[row] { return .text(first) }
@@ -373,7 +373,7 @@ package struct PickleMachine {
     return .text(first)
   }
 
-  /// Gives a state to the value on the top.
+  /// Gives a state to the value on the top of the stack.
   private mutating func build(_ state: Pickle.Value) throws(FormatError) {
     switch try top() {
     case .container(let row):

@@ -1,4 +1,4 @@
-/// The opcodes of protocols 0 to 5 by their bytes, as pickletools names them, but for those that no writer of
+/// The opcodes of protocols 0 to 5 by their bytes, with their names in pickletools, except those that no writer of
 /// models uses: EXT1, EXT2 and EXT4 (a registry outside of the file), PERSID, DUP, NEXT_BUFFER and
 /// READONLY_BUFFER.
 enum PickleOpcode: UInt8 {

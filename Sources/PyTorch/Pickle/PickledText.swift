@@ -1,4 +1,4 @@
-/// Text as protocol 0 spells it: with escapes, up to a newline.
+/// Text in protocol 0: with escapes, up to a newline.
 enum PickledText {
   /// The bytes of Python 2's STRING, a literal in quotes; nil for anything else.
   static func literal(_ line: ArraySlice<UInt8>) -> [UInt8]? {
@@ -34,13 +34,13 @@ enum PickledText {
   }
 
   /// The UTF-8 of UNICODE, whose bytes are Latin-1 with escapes of four and eight digits; nil if an escape
-  /// is cut off or is no character.
+  /// is incomplete or not a character.
   static func unicode(_ line: ArraySlice<UInt8>) -> [UInt8]? {
     var text: [UInt8] = []
     var rest = line
     while let byte = rest.popFirst() {
       var value = UInt32(byte)
-      // Two backslashes are two backslashes, and begin no escape.
+      // Two backslashes are two backslashes, not an escape.
       if byte == UInt8(ascii: "\\"), rest.first == byte {
         rest = rest.dropFirst()
         text += [byte, byte]

@@ -1,13 +1,12 @@
-/// Names that no checkpoint has a reason to hold, and that attacks hold: a pickle with one of them is
-/// refused.
+/// Names that attacks use and no honest checkpoint does. A pickle with one of them is refused.
 ///
-/// Nothing is run here whatever a pickle names, so this list protects nobody from this reader. It is for what
-/// comes next: a mount that succeeds is taken for a verdict, and the file is then loaded with torch.load,
-/// which runs it. The list cannot be complete; docs/SECURITY.md says so.
+/// This reader executes nothing, whatever a pickle names, so it does not need the list. The list protects the next
+/// program: users take a successful mount for a verdict and then load the file with torch.load, which executes it.
+/// The list cannot be complete; docs/SECURITY.md says so.
 enum RefusedGlobals {
-  /// True if a pickle that names this is refused. A module is matched by its first component alone:
-  /// `mylib.code.Model` is honest. A name is matched by each of its components, since `torch.serialization`
-  /// and `os.system` together are os.system.
+  /// True if a pickle with this name is refused. A module is matched only by its first component:
+  /// `mylib.code.Model` is honest. A name is matched by each of its components, since the module `torch.serialization`
+  /// with the name `os.system` is os.system.
   static func contains(module: ArraySlice<UInt8>, name: ArraySlice<UInt8>, full: [UInt8]) -> Bool {
     let dot = UInt8(ascii: ".")
     let components = name.split(separator: dot, omittingEmptySubsequences: false)

@@ -6,49 +6,49 @@ package struct StoredTensor: Sendable {
   package let type: ElementType
   /// The dimensions, outermost first; empty for a scalar.
   package let shape: ArraySlice<UInt64>
-  /// How many elements lie between neighbours, for each dimension.
+  /// The distance between neighbours in elements, for each dimension.
   package let strides: ArraySlice<UInt64>
   /// The bytes of the file from the first element to the end of the last one that any index reaches; empty
-  /// where there is no element.
+  /// if there are no elements.
   package let range: Range<UInt64>
-  /// True if the elements follow each other in row-major order, as torch.Tensor.is_contiguous says it.
+  /// True if the elements are contiguous in row-major order, as in torch.Tensor.is_contiguous.
   package let isContiguous: Bool
-  /// Tensors of the same number have the same shape and strides.
+  /// Tensors with the same number have the same shape and strides.
   package let layout: Int
 }
 
-/// A tensor that is named in a file and is not among its ``StoredTensor``s.
+/// A tensor that a file names and that is left out of its ``StoredTensor``s.
 package struct Omission: Sendable {
   /// Why.
   package enum Reason: Hashable, Sendable {
-    /// It is not made of a storage's elements.
+    /// Its elements are not a storage's elements.
     case kind(Kind)
-    /// Its elements stand for their conjugates or negatives.
+    /// Its elements represent their conjugates or negatives.
     case lazy
     /// A storage, not a tensor.
     case bareStorage
-    /// It is found by a key that makes no name.
+    /// Its key cannot become a name.
     case unnamed
-    /// What is deeper than this is not looked into, whether it holds tensors or not.
+    /// It is nested too deeply; deeper values are not searched for tensors.
     case deep
   }
 
-  /// What a tensor is that is no run of a storage's elements.
+  /// The kind of a tensor whose elements are not a storage's elements.
   package enum Kind: Hashable, Sendable {
     case quantized, sparse, nested, meta
-    /// Of a subclass that holds other tensors.
+    /// A subclass that contains other tensors.
     case wrapped
-    /// Of a device without storages.
+    /// A tensor on a device without storages.
     case device
-    /// Made of numbers in the pickle.
+    /// A tensor made from numbers in the pickle.
     case inline
-    /// Made by a function that is unknown.
+    /// A tensor made by an unknown function.
     case custom
   }
 
   /// The dotted name, valid UTF-8.
   package let name: ArraySlice<UInt8>
-  /// The element type, where it is known.
+  /// The element type, if known.
   package let type: ElementType?
   /// Why.
   package let reason: Reason

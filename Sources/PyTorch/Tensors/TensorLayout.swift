@@ -1,7 +1,7 @@
-/// Shapes, strides and what they reach.
+/// Shapes, strides and the elements that they reach.
 extension TensorReader {
-  /// True if a tensor's metadata says that its elements stand for their conjugates or negatives. The keys say
-  /// it, whatever their values: torch.load takes False for True here.
+  /// True if a tensor's metadata says that its elements represent their conjugates or negatives. The presence of
+  /// the keys counts, whatever their values: torch.load takes False for True here.
   mutating func isLazy(_ value: Pickle.Value) -> Bool {
     switch value {
     case .container(let row):
@@ -10,14 +10,13 @@ extension TensorReader {
       let isLazy = keys.contains { pickle.isString($0, "conj") || pickle.isString($0, "neg") }
       metadata[row] = isLazy
       return isLazy
-    // A dictionary of a class that is unknown.
+    // A dictionary of an unknown class.
     case .object: return true
     default: return false
     }
   }
 
-  /// The element type that the arguments of an unsupported call tell: their storage's, or the first one
-  /// named.
+  /// The element type in the arguments of an unsupported call: their storage's, or the first one named.
   func type(of arguments: [Pickle.Value]) -> ElementType? {
     for argument in arguments {
       if case .storage(let row) = argument { return pickle.storages[Int(row)].type }
@@ -75,7 +74,7 @@ extension TensorReader {
     return counts
   }
 
-  /// The bytes of the file that a tensor reaches; nil if they are not all in `storage`, or where its own
+  /// The bytes of the file that a tensor reaches; nil if they are not all in `storage`, or if its own
   /// size does not fit into 63 bits.
   static func range(
     _ offset: UInt64, _ layout: TensorTable.Layout, _ width: UInt64, in storage: Range<UInt64>
@@ -92,7 +91,7 @@ extension TensorReader {
 }
 
 extension TensorTable.Layout {
-  /// Nil if the product of the dimensions overflows, those that are 0 left out, or what they reach does.
+  /// Nil if the product of the non-zero dimensions overflows, or the last element that they reach does.
   init?(_ shape: [UInt64], _ strides: [UInt64], start: Int) {
     var product: UInt64 = 1
     for count in shape where count > 0 {
@@ -112,7 +111,7 @@ extension TensorTable.Layout {
       if isFar || isFarther { return nil }
       reach = sum
       if stride != expected { isContiguous = false }
-      // At most the product, which fits.
+      // At most the product, which does not overflow.
       expected *= count
     }
   }

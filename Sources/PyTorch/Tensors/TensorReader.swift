@@ -1,19 +1,19 @@
-/// Makes tensors of the calls in a pickle, checking each number against the file. Each call is looked at
+/// Makes tensors from the calls in a pickle, and checks each number against the file. Each call is examined
 /// once, however often its tensor is named.
 struct TensorReader {
   let pickle: Pickle
-  /// Where the storage of each row of the pickle's lies in the file.
+  /// The range in the file of each storage of the pickle, by row.
   let storages: [Range<UInt64>?]
-  /// What the persistent ids are: tar files.
+  /// The meaning of the persistent ids: tar files.
   private let externals: [External]
-  /// What the calls have been found to be.
+  /// The results of the calls examined so far.
   private var found: [Result?]
   private var foundExternals: [Int: Result] = [:]
   /// The layouts by the tuples of shape and strides.
   private var layouts: [Tuples: UInt32] = [:]
-  /// Dictionaries of tensors' metadata that have been looked at: whether they change the elements.
+  /// Whether a dictionary of tensors' metadata changes the elements, for those examined so far.
   var metadata: [UInt32: Bool] = [:]
-  /// How many dimensions may still be stored.
+  /// The budget of dimensions that may still be stored.
   var room: Int
 
   /// More dimensions than any tensor has: PyTorch's own loops end at 64.
@@ -22,7 +22,7 @@ struct TensorReader {
   /// More arguments than any function of tensors has.
   private static let maximumArguments = 64
 
-  /// What a call makes.
+  /// The result of a call.
   enum Result {
     /// A row of ``TensorTable/descriptions``.
     case tensor(UInt32)
@@ -43,7 +43,7 @@ struct TensorReader {
     room = 1 << 16 + pickle.size
   }
 
-  /// What the call of a row makes; `name` is for errors.
+  /// The result of the call in a row; `name` is for errors.
   mutating func tensor(_ row: Int, name: [UInt8], into table: inout TensorTable) throws(FormatError) -> Result
   {
     if let result = found[row] { return result }
@@ -60,7 +60,7 @@ struct TensorReader {
     -> Result
   {
     var row = first
-    // A tensor may be said to be another one. No writer goes on with that.
+    // A call can give another call's tensor. No writer makes a chain of them.
     for _ in 0..<16 {
       let call = pickle.tensors[row]
       guard pickle.containers[Int(call.arguments)].count <= Self.maximumArguments else {
@@ -69,7 +69,7 @@ struct TensorReader {
       var rebuild = call.rebuild
       var arguments = pickle.items(of: call.arguments)
       if rebuild == .fromType {
-        // (function, class, arguments, state), whatever the class is.
+        // (function, class, arguments, state), for any class.
         guard arguments.count >= 3, case .container(let tuple) = arguments[2],
           pickle.containers[Int(tuple)].count <= Self.maximumArguments,
           let own = pickle.sequence(arguments[2])
@@ -152,7 +152,7 @@ struct TensorReader {
     return add(type, range, layout, &table)
   }
 
-  /// What a persistent id stands for.
+  /// The meaning of a persistent id.
   mutating func external(_ row: Int, name: [UInt8], into table: inout TensorTable) throws(FormatError)
     -> Result
   {

@@ -1,5 +1,5 @@
-/// The tensors of a file, in the order in which they are named, and those that cannot be shown. A few bytes
-/// for each besides its name: tensors that are named again share their description, and descriptions share
+/// The tensors of a file, in the order in which they are named, and those that cannot be shown. Each takes its
+/// name and a few bytes: tensors that are named again share their description, and descriptions share
 /// their shapes.
 struct TensorTable: Sendable {
   struct Row: Sendable {
@@ -19,13 +19,13 @@ struct TensorTable: Sendable {
 
   /// A shape with its strides.
   struct Layout: Sendable {
-    /// Where the shape begins in ``dimensions``; the strides follow it.
+    /// The start of the shape in ``dimensions``; the strides follow it.
     var start: UInt32
     var rank: UInt32
     var isContiguous: Bool
     /// The number of elements.
     var elements: UInt64
-    /// The last element that an index reaches, from the first one on.
+    /// The offset of the last element that an index reaches, from the first one.
     var reach: UInt64
   }
 
@@ -43,7 +43,7 @@ struct TensorTable: Sendable {
   var layouts: [Layout] = []
   var dimensions: [UInt64] = []
 
-  // The conversions hold: names have been paid for with the pickle's size.
+  // The conversions cannot fail: the size of the pickle limits the names.
 
   mutating func add(_ name: [UInt8], _ description: UInt32) {
     rows.append(Row(nameStart: UInt32(names.count), nameCount: UInt32(name.count), description: description))
@@ -81,7 +81,7 @@ package struct StoredTensors: RandomAccessCollection, Sendable {
   /// The number of tensors.
   package var endIndex: Int { table.rows.count }
 
-  /// A tensor, put together anew at each call.
+  /// A tensor, assembled at each call.
   package subscript(position: Int) -> StoredTensor {
     let row = table.rows[position]
     let description = table.descriptions[Int(row.description)]
@@ -96,16 +96,16 @@ package struct StoredTensors: RandomAccessCollection, Sendable {
   }
 }
 
-/// What a file names and this library does not show.
+/// The tensors that a file names and this library does not show.
 package struct Omissions: RandomAccessCollection, Sendable {
   let table: TensorTable
 
   /// 0.
   package var startIndex: Int { 0 }
-  /// How many there are.
+  /// Their number.
   package var endIndex: Int { table.omissions.count }
 
-  /// One of them, put together anew at each call.
+  /// One of them, assembled at each call.
   package subscript(position: Int) -> Omission {
     let row = table.omissions[position]
     return Omission(name: table.name(row.nameStart, row.nameCount), type: row.type, reason: row.reason)

@@ -1,39 +1,38 @@
-/// Finds the tensors of what a pickle describes, and gives them dotted names: keys of dictionaries,
+/// Finds the tensors in the objects of a pickle, and gives them dotted names: keys of dictionaries,
 /// attributes, and positions in lists.
 struct TensorWalk {
   private let pickle: Pickle
   private var reader: TensorReader
   private var table: TensorTable
-  /// The name of where it is.
+  /// The name of the current position.
   private var name: [UInt8] = []
-  /// What is known of the containers, and of the objects.
+  /// The states of the containers and of the objects.
   private var containers: [Mark]
   private var objects: [Mark]
-  /// How many values may still be looked at, and how many bytes of names written down. One list may be in a
-  /// thousand places, each of them in a list that is, too, so that a small pickle describes more than there
-  /// is room for.
+  /// The budgets of values to visit, and of bytes of names. One list can be in a thousand places of a list that
+  /// is itself in a thousand places, so a small pickle can describe more than fits into memory.
   private var steps: Int
   private var room: Int
 
-  /// How deep values may be nested; real ones stay below 200. What is deeper is left out.
+  /// The maximum nesting depth; real files stay below 200. Deeper values are left out.
   private static let maximumDepth = 500
 
   private enum Mark: UInt8 {
     case new
-    /// It leads to where the walk is: objects often hold what holds them.
+    /// It contains the current position: objects often refer to their owners.
     case open
-    /// It holds no tensor, or is an object that was looked into.
+    /// It contains no tensor, or is an object that was visited.
     case done
   }
 
-  /// Adds those of a pickle to `table`, all below `name`.
+  /// Adds the tensors of a pickle to `table`, all below `name`.
   static func walk(
     _ pickle: Pickle, storages: [Range<UInt64>?], externals: [External] = [], name: String = "",
     into table: inout TensorTable
   ) throws(FormatError) {
     let reader = TensorReader(pickle, storages: storages, externals: externals)
     var walk = TensorWalk(reader, Array(name.utf8), table)
-    // Not two tables while it grows.
+    // So that no second copy of the table exists while it grows.
     table = TensorTable()
     _ = try walk.visit(pickle.root, depth: 0)
     table = walk.table
@@ -65,7 +64,7 @@ struct TensorWalk {
     }
   }
 
-  /// The name of where it is, to be written down. A tensor that was saved by itself has no name of its own.
+  /// The name of the current position, to be stored. A tensor that was saved by itself has no name of its own.
   private mutating func writtenName() throws(FormatError) -> [UInt8] {
     let name = name.isEmpty ? Array("tensor".utf8) : name
     guard (try? UTF8Span(validating: name.span)) != nil else { throw error("a name is not UTF-8") }
@@ -77,7 +76,7 @@ struct TensorWalk {
 
   // MARK: - Values
 
-  /// Looks into a value. False if it certainly holds nothing that would be found at a second visit.
+  /// Visits a value. False if a second visit would certainly find nothing.
   private mutating func visit(_ value: Pickle.Value, depth: Int) throws(FormatError) -> Bool {
     switch value {
     case .tensor(let row):
@@ -101,7 +100,7 @@ struct TensorWalk {
       let object = pickle.objects[Int(row)]
       objects[Int(row)] = .open
       let holds = try visit(object, depth: depth)
-      // Eleven objects that know each other are 11! paths: those that are no modules have one place.
+      // Eleven objects that refer to each other make 11! paths, so objects other than modules are visited once.
       objects[Int(row)] = holds && isModule(object) ? .new : .done
       return holds
     default: return false
@@ -144,7 +143,7 @@ struct TensorWalk {
   private mutating func visit(dictionary row: UInt32, depth: Int) throws(FormatError) -> Bool {
     try step(Int(pickle.containers[Int(row)].count) + 1)
     let entries = pickle.entries(of: row)
-    // What state_dict() leaves out of the names of a module's tensors.
+    // The parts that state_dict() leaves out of the names of a module's tensors.
     let parts: [StaticString] = ["_parameters", "_buffers", "_modules"]
     let isModule = parts.allSatisfy { part in
       entries.contains { pickle.isString($0.key, part) && isDictionary($0.value) }
@@ -180,8 +179,8 @@ struct TensorWalk {
     return holds
   }
 
-  /// States have no name of their own: a dictionary gives attributes, a tensor has the object's name. Two
-  /// dictionaries, or one and None, are attributes and slots.
+  /// States have no name of their own: a dictionary contributes attributes, and a tensor has the object's name.
+  /// Two dictionaries, or one and None, are attributes and slots.
   private mutating func visit(states row: UInt32, depth: Int) throws(FormatError) -> Bool {
     var holds = false
     for state in pickle.items(of: row) {
@@ -210,7 +209,7 @@ struct TensorWalk {
     case .text: return try visit(value, below: pickle.string(key) ?? [], depth: depth)
     case .global: return try visit(value, below: pickle.globalName(key) ?? [], depth: depth)
     default:
-      // A key that makes no name.
+      // A key that cannot become a name.
       let count = table.rows.count
       let holds = try visit(value, below: "?".utf8, depth: depth)
       table.omit(from: count, .unnamed)
@@ -221,7 +220,7 @@ struct TensorWalk {
   private mutating func visit(_ value: Pickle.Value, below part: some Collection<UInt8>, depth: Int)
     throws(FormatError) -> Bool
   {
-    // A long key may be recalled a million times.
+    // A pickle can refer to a long key a million times.
     try step(part.count / 32)
     let count = name.count
     if count > 0 { name.append(UInt8(ascii: ".")) }
@@ -231,7 +230,7 @@ struct TensorWalk {
     return holds
   }
 
-  /// False for what cannot hold a tensor.
+  /// False for values that cannot contain a tensor.
   private static func holdsMore(_ value: Pickle.Value) -> Bool {
     switch value {
     case .container, .object, .tensor, .storage, .external: true
