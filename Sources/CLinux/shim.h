@@ -1,4 +1,4 @@
-// Linux calls that Glibc's module hides, or that Swift cannot call: macros, variadic functions, calls newer than the C library.
+// Linux calls that Glibc's module lacks, or that Swift cannot call: macros, variadic functions, calls newer than the C library.
 
 #ifndef STMOUNT_CLINUX_SHIM_H
 #define STMOUNT_CLINUX_SHIM_H
@@ -23,9 +23,9 @@
 // Swift hides fork(2), which is unsafe once a thread has been started. Its only caller forks before that.
 static inline pid_t stmount_fork(void) { return fork(); }
 
-// Starts a process that shares the table of open files, and holds it until this process has ended: clone(2). So this one
-// ends without closing them, which may take for ever where their file system does not answer (flush of FUSE). The other
-// process then waits for that, with no memory of its own.
+// Starts a process that shares the table of open files, and holds it until this process has ended: clone(2). So this process
+// ends without closing the files, which can block for ever if their file system does not answer (flush of FUSE). The other
+// process then waits for that, without memory of its own.
 static inline void stmount_leave_files(void) {
   const pid_t parent = getpid();
   const int share_files = 0x400;  // CLONE_FILES, which needs _GNU_SOURCE.
@@ -34,10 +34,10 @@ static inline void stmount_leave_files(void) {
   _exit(0);
 }
 
-// O_DIRECT itself is only there with _GNU_SOURCE, which Glibc's module was not built with.
+// O_DIRECT needs _GNU_SOURCE, which Glibc's module was built without.
 static inline int stmount_is_direct(int open_flags) { return (open_flags & __O_DIRECT) != 0; }
 
-// How many processors the calling thread may run on: sched_getaffinity(2), whose macros need _GNU_SOURCE. 1 where that is
+// The number of processors that the calling thread may run on: sched_getaffinity(2), whose macros need _GNU_SOURCE. 1 if
 // unknown.
 static inline int stmount_processor_count(void) {
   unsigned long set[128];
@@ -47,22 +47,22 @@ static inline int stmount_processor_count(void) {
   return count > 0 ? count : 1;
 }
 
-// A descriptor that is readable while one of some blocked signals waits: signalfd(2). -1 with errno where there is none.
+// A descriptor that is readable while one of some blocked signals is pending: signalfd(2). -1 with errno on failure.
 static inline int stmount_signal_descriptor(const sigset_t *signals) {
   return signalfd(-1, signals, SFD_CLOEXEC | SFD_NONBLOCK);
 }
 
-// The number of the next signal that waits for such a descriptor; 0 where none does.
+// The number of the next pending signal of such a descriptor; 0 if there is none.
 static inline int stmount_next_signal(int descriptor) {
   struct signalfd_siginfo info;
   return read(descriptor, &info, sizeof info) == (ssize_t)sizeof info ? (int)info.ssi_signo : 0;
 }
 
-// The ID of the mount that a descriptor is in, and its file system's device number: statx(2), without a request to the
-// file system. 2 where no other mount ever has the ID (Linux 6.8), 1 where the kernel gives it away again (5.8), 0 where it
-// does not tell, -1 with errno.
+// The ID of a descriptor's mount, and its file system's device number: statx(2), without a request to the file system. Returns
+// 2 if the ID is unique for ever (Linux 6.8), 1 if the kernel reuses it (5.8), 0 if the kernel does not tell it, and -1 with
+// errno on failure.
 static inline int stmount_mount_id(int descriptor, unsigned long long *id, unsigned *major, unsigned *minor) {
-  // struct statx, which not every C library has with these fields.
+  // struct statx, which some C libraries lack or have without these fields.
   union { unsigned long long longs[32]; unsigned words[64]; } status = {{0}};
   const unsigned empty_path = 0x1000, no_sync = 0x4000;
   const unsigned mount_id = 0x1000, unique_id = 0x4000;
@@ -73,8 +73,8 @@ static inline int stmount_mount_id(int descriptor, unsigned long long *id, unsig
   return status.words[0] & unique_id ? 2 : status.words[0] & mount_id ? 1 : 0;
 }
 
-// How many pages of a file's range are in memory: cachestat(2), Linux 6.5, not in every C library yet. -1 with
-// errno where the kernel does not have it or does not tell this user.
+// The number of pages of a file's range in memory: cachestat(2), Linux 6.5, not in every C library yet. -1 with
+// errno if the kernel lacks it or refuses it to this user.
 static inline long stmount_cached_pages(int fd, unsigned long long offset, unsigned long long length) {
   struct { unsigned long long offset, length; } range = {offset, length};
   struct { unsigned long long cached, dirty, writeback, evicted, recently_evicted; } status = {0, 0, 0, 0, 0};
@@ -82,8 +82,8 @@ static inline long stmount_cached_pages(int fd, unsigned long long offset, unsig
   return syscall(number, fd, &range, &status, 0) == 0 ? (long)status.cached : -1;
 }
 
-// Reads bytes of a file that are in memory: preadv2(2) with RWF_NOWAIT, which needs _GNU_SOURCE. EAGAIN where it would have to
-// wait, EOPNOTSUPP where the file system cannot tell.
+// Reads bytes of a file that are in memory: preadv2(2) with RWF_NOWAIT, which needs _GNU_SOURCE. EAGAIN if it would have to
+// wait, EOPNOTSUPP if the file system does not support it.
 static inline ssize_t stmount_read_cached(int file, void *buffer, size_t length, off_t offset) {
   const struct iovec target = {buffer, length};
   const int nowait = 8;  // RWF_NOWAIT
@@ -104,13 +104,13 @@ static inline int stmount_pipe_is_empty(int pipe) {
   return ioctl(pipe, FIONREAD, &count) == 0 && count == 0;
 }
 
-// Copies bytes of a file to where another one is to be written next: copy_file_range(2), declared with _GNU_SOURCE alone.
+// Copies bytes of a file to another file's position: copy_file_range(2), declared only with _GNU_SOURCE.
 ssize_t copy_file_range(int, off_t *, int, off_t *, size_t, unsigned);
 static inline ssize_t stmount_copy_range(int source, off_t offset, int target, size_t length) {
   return copy_file_range(source, &offset, target, NULL, length, 0);
 }
 
-// Begins to write bytes of a file to the disk: sync_file_range(2), declared with _GNU_SOURCE alone.
+// Starts write-back of bytes of a file: sync_file_range(2), declared only with _GNU_SOURCE.
 int sync_file_range(int, off_t, off_t, unsigned);
 static inline void stmount_begin_writeback(int file, off_t offset, off_t length) {
   const unsigned write = 2;  // SYNC_FILE_RANGE_WRITE
@@ -122,16 +122,16 @@ static inline int stmount_open_unnamed(const char *directory, mode_t mode) {
   return open(directory, __O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
 }
 
-// What a file system has free, in bytes, for this user: statfs(2). -1 with errno.
+// The free space of a file system for this user, in bytes: statfs(2). -1 with errno.
 struct stmount_space {
   unsigned long long free;
-  // Files can share blocks, so that a copy need not take any: Btrfs, XFS, bcachefs.
+  // Set if files can share blocks, so that a copy takes no space: Btrfs, XFS, bcachefs.
   int shares_blocks;
 };
 static inline int stmount_get_space(const char *path, struct stmount_space *space) {
   struct statfs status;
   if (statfs(path, &status) != 0) return -1;
-  // What knows no blocks knows no limit either.
+  // A file system without blocks has no limit either.
   if (status.f_blocks == 0) { errno = ENOTSUP; return -1; }
   const unsigned long long blocks = geteuid() == 0 ? status.f_bfree : status.f_bavail;
   if (__builtin_mul_overflow(blocks, (unsigned long long)status.f_bsize, &space->free)) space->free = ~0ULL;
@@ -178,8 +178,8 @@ static inline int stmount_ask_file_system(int file, int milliseconds) {
 // prctl(2) is variadic.
 static inline void stmount_gain_no_privileges(void) { prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); }
 
-// Keeps of the capabilities of this thread those in a set of bits, and gives up the others: capabilities(7). 0, or -1
-// with errno. Who may not narrow the bounding set has nothing to fear from it.
+// Keeps only those capabilities of this thread that are in a set of bits: capabilities(7). 0, or -1 with errno. A process
+// that cannot narrow the bounding set has no use for it either.
 static inline int stmount_keep_capabilities(unsigned long long kept) {
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   for (int number = 0; prctl(PR_CAPBSET_READ, number, 0, 0, 0) >= 0; number++)
@@ -196,19 +196,19 @@ static inline int stmount_keep_capabilities(unsigned long long kept) {
   return (int)syscall(SYS_capset, &header, data);
 }
 
-// Which file system holds a file: f_type of fstatfs(2), which Glibc's module leaves out. 0 where that is not known.
+// The type of a file's file system: f_type of fstatfs(2), which Glibc's module lacks. 0 if unknown.
 static inline unsigned stmount_file_system_magic(int file) {
   struct statfs status;
   return fstatfs(file, &status) == 0 ? (unsigned)status.f_type : 0;
 }
 
-// Lets the calling thread, and those that it starts, open no file any more and reach no network: landlock(7), whose
-// numbers are the same on every architecture. 0, or -1 with errno: before Linux 5.13 there is none.
+// Forbids the calling thread, and threads that it starts, to open files and to use TCP: landlock(7), whose numbers are the
+// same on every architecture. 0, or -1 with errno, as before Linux 5.13.
 static inline int stmount_deny_files(void) {
   const long create = 444, restrict_self = 446;
   const long version = syscall(create, NULL, 0, 1);
   if (version < 1) return -1;
-  // Every right that the version knows. A right that is not named is not denied, one that is not known is an error.
+  // Every right of this version. A right that is not named is not denied, and an unknown right is an error.
   struct { unsigned long long files, network; } denied = {0x1FFF, 0};
   if (version >= 2) denied.files |= 1 << 13;
   if (version >= 3) denied.files |= 1 << 14;
@@ -221,8 +221,8 @@ static inline int stmount_deny_files(void) {
   return (int)result;
 }
 
-// Has freed memory of a size and more go back to the system at once: mallopt(3), which Glibc's module hides. Otherwise the
-// threshold grows with each block that is freed, and every thread keeps what its longest answer took.
+// Makes freed memory of a size and more return to the system at once: mallopt(3), which Glibc's module lacks. Otherwise the
+// threshold grows with each freed block, and every thread keeps the memory of its longest answer.
 static inline void stmount_return_blocks(int size) { mallopt(M_MMAP_THRESHOLD, size); }
 
 #endif

@@ -1,8 +1,7 @@
 package import SystemPackage
 
 extension [UInt8] {
-  /// `count` bytes that `body` writes, every one of them, without their being set to zero first. What `body` throws is
-  /// thrown.
+  /// `count` bytes, all of which `body` writes; they are not set to zero first. Rethrows the error of `body`.
   package init(
     filling count: Int, _ body: (inout MutableRawSpan) throws(Errno) -> Void
   ) throws(Errno) {

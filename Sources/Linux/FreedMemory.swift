@@ -1,8 +1,8 @@
 internal import CLinux
 
-/// What becomes of memory that is freed.
+/// Returning freed memory to the system.
 package enum FreedMemory {
-  /// Has blocks of 256 KiB and more go back to the system at once: mallopt(3). A daemon's workers need such buffers now and then,
-  /// and would keep half a MiB each.
+  /// Makes freed blocks of 256 KiB and more return to the system at once: mallopt(3). A daemon's workers need such buffers
+  /// occasionally, and would otherwise keep half a MiB each.
   package static func returnLargeBlocks() { stmount_return_blocks(256 << 10) }
 }

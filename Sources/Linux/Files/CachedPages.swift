@@ -25,8 +25,8 @@ package enum CachedPages {
     return unsafe stmount_read_cached(file.rawValue, &byte, 1, off_t(clamping: last)) == 1
   }
 
-  /// Whether all pages of a range are in memory or on their way there: cachestat(2). Nil if the kernel does not have it,
-  /// or does not tell this user.
+  /// Whether all pages of a range are in memory or being read: cachestat(2). Nil if the kernel lacks the call, or refuses it
+  /// to this user.
   package static func hold(_ range: Range<UInt64>, of file: FileDescriptor) -> Bool? {
     let pageSize = UInt64(getpagesize())
     let pages = (range.upperBound + pageSize - 1) / pageSize - range.lowerBound / pageSize
@@ -34,7 +34,7 @@ package enum CachedPages {
     return cached < 0 ? nil : UInt64(cached) >= pages
   }
 
-  /// Has the kernel fetch bytes of a file in the background, in large requests, unless they are in memory: posix_fadvise(2)
+  /// Makes the kernel fetch bytes of a file in the background, in large requests, unless they are in memory: posix_fadvise(2)
   /// with POSIX_FADV_WILLNEED.
   ///
   /// An answer that is copied from the file's mapping would fetch them by page faults, one page each, or megabytes around

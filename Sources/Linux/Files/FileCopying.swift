@@ -3,10 +3,10 @@ internal import Glibc
 package import SystemPackage
 
 extension FileDescriptor {
-  /// Has the kernel begin to write bytes of the file to the disk, and waits for none of them: sync_file_range(2). So the
-  /// fsync(2) at the end finds little left to do.
+  /// Starts write-back of bytes of the file, without waiting for it: sync_file_range(2). So the fsync(2) at the end has
+  /// little left to do.
   ///
-  /// Only a hint: fsync reports what goes wrong.
+  /// Only a hint: fsync reports errors.
   package func beginWriteback(of range: Range<UInt64>) {
     stmount_begin_writeback(rawValue, Int(clamping: range.lowerBound), range.count)
   }

@@ -2,30 +2,30 @@ internal import CLinux
 internal import Glibc
 package import SystemPackage
 
-/// What the file system that holds a file can be relied on for: fstatfs(2).
+/// What can be relied on for the file system of a file: fstatfs(2).
 package struct FileSystemKind: Sendable {
   /// Which changes of a file this kernel reports by inotify(7).
   package enum Reports: Sendable {
-    /// All that are system calls: nobody reaches the file but through this kernel.
+    /// All changes by system calls: every access to the file goes through this kernel.
     case all
-    /// Those through this mount alone: an overlay, whose layers can be written to directly.
+    /// Only changes through this mount: an overlay, whose layers can be written to directly.
     case ownMount
-    /// Not those of other machines and programs: a network file system, FUSE, and what is unknown.
+    /// Not those by other machines and programs: a network file system, FUSE, and unknown file systems.
     case some
   }
 
   /// Which changes inotify reports.
   package let reports: Reports
-  /// True if a file's change time can stay the same over two changes, between which it was looked at.
+  /// True if the change time can stay the same over two changes, even if it was read between them.
   package let hasCoarseTimes: Bool
 
-  /// The kind of file system that holds an open file, whose change time has these nanoseconds beside its seconds.
+  /// The kind of the file system of an open file, whose change time has these nanoseconds.
   package init(of file: FileDescriptor, nanoseconds: Int) {
     self.init(
       magic: stmount_file_system_magic(file.rawValue), kernel: Self.kernelVersion, nanoseconds: nanoseconds)
   }
 
-  /// The same of a number of statfs(2), for a kernel of a version.
+  /// The same for a file system type of statfs(2) and a kernel version.
   init(magic: UInt32, kernel: (major: Int, minor: Int), nanoseconds: Int) {
     reports =
       if Self.overlay == magic {
@@ -33,7 +33,7 @@ package struct FileSystemKind: Sendable {
       } else {
         Self.fineGrained.contains(magic) || Self.otherLocal.contains(magic) ? .all : .some
       }
-    // Whole seconds are what ext4 has room for in inodes of 128 bytes. Nobody can set a change time.
+    // ext4 stores whole seconds in inodes of 128 bytes. A change time cannot be set by users, so 0 ns means that.
     hasCoarseTimes =
       kernel < (6, 13) || !Self.fineGrained.contains(magic) || nanoseconds == 0
   }
@@ -47,7 +47,7 @@ package struct FileSystemKind: Sendable {
   ]
   private static let overlay: UInt32 = 0x794C_7630
 
-  /// The running kernel's: uname(2).
+  /// The version of the running kernel: uname(2).
   private static var kernelVersion: (major: Int, minor: Int) {
     var names = utsname()
     unsafe uname(&names)

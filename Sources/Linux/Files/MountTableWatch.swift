@@ -1,8 +1,7 @@
 internal import Glibc
 internal import SystemPackage
 
-/// Tells whether anything was mounted, unmounted or mounted otherwise since it was last asked: poll(2) of
-/// `/proc/self/mountinfo`.
+/// Reports whether the mount table has changed since the last call: poll(2) of `/proc/self/mountinfo`.
 package final class MountTableWatch: Sendable {
   private let file: FileDescriptor?
 
@@ -13,10 +12,10 @@ package final class MountTableWatch: Sendable {
 
   deinit { try? file?.close() }
 
-  /// What poll(2) shall wait for; without a descriptor, nothing.
+  /// The descriptor and events for poll(2); without a descriptor, none.
   var request: pollfd { pollfd(fd: file?.rawValue ?? -1, events: Int16(POLLPRI), revents: 0) }
 
-  /// True after a change, once for each; and where nothing can be watched.
+  /// True after a change, once for each; always true if nothing can be watched.
   package var hasChanged: Bool {
     var request = request
     return unsafe poll(&request, 1, 0) != 0 || file == nil

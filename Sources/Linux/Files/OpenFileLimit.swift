@@ -1,9 +1,9 @@
 internal import Glibc
 
-/// How many files this process may have open: RLIMIT_NOFILE of setrlimit(2).
+/// The limit of open files of this process: RLIMIT_NOFILE of setrlimit(2).
 package enum OpenFileLimit {
-  /// Raises the soft limit to the hard one, since a model may have more files than the 1,024 that a shell allows. Nothing
-  /// here uses select(2), for whose sake the soft limit is low.
+  /// Raises the soft limit to the hard one, since a model may have more files than the 1,024 that a shell allows. The soft
+  /// limit is low only for select(2), which this program does not use.
   package static func raise() {
     var limit = rlimit()
     guard unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0,

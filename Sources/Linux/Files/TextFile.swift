@@ -2,7 +2,7 @@ package import SystemPackage
 
 /// Small files of the system.
 package enum TextFile {
-  /// The lines of a file such as those of procfs, at most 64 KiB; none where it cannot be read.
+  /// The lines of a small file, such as one of procfs, at most 64 KiB; none if it cannot be read.
   package static func lines(_ path: FilePath) -> [Substring] {
     guard let file = try? FileDescriptor.open(path, .readOnly, options: .closeOnExec) else { return [] }
     defer { try? file.close() }

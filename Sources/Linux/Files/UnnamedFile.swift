@@ -2,7 +2,7 @@ internal import CLinux
 internal import Glibc
 package import SystemPackage
 
-/// Files that have no name until they are whole. Whatever ends the process before that, even SIGKILL, leaves nothing.
+/// Files that have no name until they are complete. If the process ends before that, even by SIGKILL, nothing remains.
 extension FileDescriptor {
   /// Makes an empty file without a name, for reading and writing: open(2) with O_TMPFILE. Throws if the file system
   /// cannot do that.
@@ -16,7 +16,7 @@ extension FileDescriptor {
     return FileDescriptor(rawValue: result)
   }
 
-  /// Gives the file a name, which nothing may have yet: linkat(2), through proc_pid_fd(5).
+  /// Gives the file a name, which must not exist yet: linkat(2), through proc_pid_fd(5).
   package func link(at path: FilePath) throws(Errno) {
     let result = unsafe path.withPlatformString {
       unsafe linkat(AT_FDCWD, "/proc/self/fd/\(rawValue)", AT_FDCWD, $0, Int32(AT_SYMLINK_FOLLOW))

@@ -1,8 +1,8 @@
-/// The command line, as strings from which each byte comes back.
+/// The command line, as strings that preserve every byte.
 ///
-/// An argument holds any bytes but NUL, and `String` holds Unicode. Here a byte that is not UTF-8 becomes one of the last
-/// 128 scalars, U+10FF80 to U+10FFFF, which mean nothing; so do the bytes of such a scalar itself. Whoever
-/// hands an argument on takes ``Swift/String/argumentBytes``, and never its UTF-8.
+/// An argument can contain any bytes except NUL, and `String` contains Unicode. A byte that is not UTF-8 becomes one of the
+/// last 128 scalars, U+10FF80 to U+10FFFF, which are unassigned; so do the bytes of such a scalar itself. To pass an argument
+/// on, use ``Swift/String/argumentBytes``, never its UTF-8.
 package enum Arguments {
   /// All arguments, the command's name first: `argv`, which `CommandLine.arguments` would repair.
   package static var all: [String] {
@@ -15,13 +15,13 @@ package enum Arguments {
     }
   }
 
-  /// What a byte is added to: the bytes that need it are 0x80 and above.
+  /// The base that a byte is added to; the bytes that need it are 0x80 and above.
   fileprivate static let base: UInt32 = 0x10_FF00
   fileprivate static let escapes = base + 0x80...base + 0xFF
 }
 
 extension String {
-  /// The argument that has these bytes.
+  /// The argument with these bytes.
   package init(argumentBytes bytes: some Collection<UInt8>) {
     self.init()
     var iterator = bytes.makeIterator()
@@ -51,7 +51,7 @@ extension String {
     unicodeScalars.append(contentsOf: bytes.compactMap { Unicode.Scalar(Arguments.base + UInt32($0)) })
   }
 
-  /// The bytes of an argument, or of text that was put together from some.
+  /// The bytes of an argument, or of text composed from arguments.
   package var argumentBytes: [UInt8] {
     var bytes: [UInt8] = []
     for scalar in unicodeScalars {
@@ -66,7 +66,7 @@ extension String {
 }
 
 extension UnsafePointer<CChar> {
-  /// How many bytes come before the NUL.
+  /// The number of bytes before the NUL.
   fileprivate var terminatedCount: Int {
     var count = 0
     while unsafe self[count] != 0 { count += 1 }

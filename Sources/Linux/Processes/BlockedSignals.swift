@@ -5,7 +5,7 @@ import Glibc
 package struct Interruption: Error {
   package let signal: CInt
 
-  /// Ends the command as the signal would have done, so that a shell knows.
+  /// Ends the command by the signal itself, so that a shell sees it.
   package func end() -> Never {
     var set = sigset_t()
     unsafe sigemptyset(&set)
@@ -19,32 +19,32 @@ package struct Interruption: Error {
 
 /// All signals that would end the command and can be blocked, blocked while files are written.
 ///
-/// They are looked for where the command can stop. So there is one way out, whatever the reason, and no code that runs
-/// between two others.
+/// The command checks for them where it can stop. So there is one exit path for all reasons, and no handler interrupts
+/// other code.
 package struct BlockedSignals: Sendable {
   private let set: sigset_t
 
-  /// Those that by default are ignored, or stop a process and let it go on: signal(7).
+  /// Signals that by default are ignored, or stop or continue a process: signal(7).
   private static let harmless = [SIGCHLD, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGURG, SIGWINCH]
 
-  /// Makes the signals wait, but for those that whoever started this has told it to ignore: nohup(1).
+  /// Blocks the signals, except those that the parent set to be ignored: nohup(1).
   package init() {
     var set = sigset_t()
     unsafe sigemptyset(&set)
     for signal in 1...(64 as CInt) where !Self.harmless.contains(signal) {
       var action = sigaction()
       unsafe sigaction(signal, nil, &action)
-      // SIG_IGN is no function, but the address 1.
+      // SIG_IGN is not a function, but the address 1.
       let handler = unsafe unsafeBitCast(action.__sigaction_handler.sa_handler, to: Int.self)
       if handler != 1 { unsafe sigaddset(&set, signal) }
     }
     unsafe pthread_sigmask(SIG_BLOCK, &set, nil)
-    // A limit on the size of files is an error of write(2) like any other.
+    // So that a limit on the size of files is an error of write(2) like any other.
     Glibc.signal(SIGXFSZ, SIG_IGN)
     self.set = set
   }
 
-  /// Throws if one has come: sigtimedwait(2), without waiting.
+  /// Throws if a signal is pending: sigtimedwait(2), without waiting.
   package func check() throws(Interruption) {
     var set = set
     var timeout = timespec()

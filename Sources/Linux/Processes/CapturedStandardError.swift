@@ -1,12 +1,12 @@
 internal import Glibc
 internal import SystemPackage
 
-/// Runs `body` and returns, beside its result, what it and its children wrote to standard error, as one line
-/// without control characters: the messages hold paths.
+/// Runs `body` and returns its result, and what it and its children wrote to standard error, as one line
+/// without control characters, since the messages contain paths.
 ///
-/// libfuse and fusermount3 report why a mount fails there and nowhere else. The text goes through a pipe that
-/// blocks nobody: what does not fit into it is lost. For the time of the call this changes the whole process,
-/// so no thread may run yet.
+/// Only there do libfuse and fusermount3 report why a mount fails. The text goes through a non-blocking pipe:
+/// text that does not fit is lost. During the call this changes the whole process, so no other thread may
+/// run yet.
 package func capturingStandardError<Result>(_ body: () -> Result) -> (result: Result, messages: String) {
   guard let (reader, writer) = try? makePipe() else { return (body(), "") }
   defer { try? reader.close() }
@@ -14,7 +14,7 @@ package func capturingStandardError<Result>(_ body: () -> Result) -> (result: Re
 
   let saved = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3)
   if saved < 0, errno != EBADF {
-    // No descriptor is left to keep it by, and closed it would be the next file's.
+    // No descriptor is left to save it in, and a closed number would go to the next file.
     try? writer.close()
     return (body(), "")
   }
@@ -25,7 +25,7 @@ package func capturingStandardError<Result>(_ body: () -> Result) -> (result: Re
     dup2(saved, STDERR_FILENO)
     close(saved)
   } else {
-    // It was closed before, and is to be so again.
+    // It was closed before, so close it again.
     close(STDERR_FILENO)
   }
 

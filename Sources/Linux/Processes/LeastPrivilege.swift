@@ -1,30 +1,30 @@
 internal import CLinux
 internal import Glibc
 
-/// Gives up what a process that serves a mount does not need, so that a mistake in it is of little use.
+/// Drops privileges that a process that serves a mount does not need, to limit the damage of a bug.
 package enum LeastPrivilege {
-  /// Keeps of root's capabilities those that mounting and unmounting take, and gives up the others for good, also for the
-  /// programs that are started later: capset(2), prctl(2) with PR_CAPBSET_DROP. No thread may have been started.
+  /// Keeps only those of root's capabilities that mounting and unmounting need. Drops the others permanently, for programs that
+  /// are started later too: capset(2), prctl(2) with PR_CAPBSET_DROP. No thread may have been started.
   ///
-  /// CAP_SYS_ADMIN mounts and unmounts. CAP_DAC_READ_SEARCH reads other people's models, and reaches a mount point in a
-  /// directory that is closed to all but its owner, when it is mounted and when it is unmounted.
+  /// CAP_SYS_ADMIN is needed to mount and unmount. CAP_DAC_READ_SEARCH is needed to read other users' models, and to reach a
+  /// mount point in a directory that only its owner can enter, at mount and at unmount.
   ///
-  /// Root may gain no privileges any more: PR_SET_NO_NEW_PRIVS. Others must, since the setuid fusermount3(1) unmounts for
-  /// them.
+  /// Root's process can no longer gain privileges: PR_SET_NO_NEW_PRIVS. Other users' processes must be able to, since the
+  /// setuid fusermount3(1) unmounts for them.
   package static func keepMounting() {
     let kept: UInt64 = 1 << CAP_SYS_ADMIN | 1 << CAP_DAC_READ_SEARCH
     _ = stmount_keep_capabilities(kept)
     if geteuid() == 0 { stmount_gain_no_privileges() }
-    // Nothing is written; should that ever change, then not for everybody.
+    // Nothing is written; should that change, other users must not be able to read it.
     umask(0o077)
   }
 
-  /// Takes from the calling thread, and from those that it starts, the right to open anything and to gain privileges:
-  /// landlock(7), where the kernel has it, PR_SET_NO_NEW_PRIVS.
+  /// Drops the right of the calling thread, and of threads that it starts, to open files and to gain privileges:
+  /// landlock(7), if the kernel has it, and PR_SET_NO_NEW_PRIVS.
   ///
-  /// For threads that answer requests. The one that unmounts cannot be confined so: Landlock forbids umount(2) altogether.
+  /// For threads that answer requests. The thread that unmounts cannot be confined: Landlock forbids umount(2) altogether.
   ///
-  /// False if the kernel does not know it, or has it switched off.
+  /// False if the kernel lacks Landlock, or has it disabled.
   @discardableResult
   package static func confineThread() -> Bool {
     stmount_gain_no_privileges()

@@ -1,12 +1,12 @@
 internal import CLinux
 internal import Synchronization
 
-/// Work on all processors at once.
+/// Work on all processors in parallel.
 package enum ParallelWork {
-  /// More threads than this only wait for memory and disks.
+  /// More threads than this would only wait for memory and disks.
   private static let most = 16
 
-  /// How many pieces are worked on at a time: as many as this thread may use processors, 16 at most.
+  /// The number of pieces in progress at a time: the processors that this thread may use, at most 16.
   package static var width: Int { min(most, Int(stmount_processor_count())) }
 
   private final class State: Sendable {
@@ -33,7 +33,7 @@ package enum ParallelWork {
         }
       }
     }
-    // Where there can be no thread, those that there are do more.
+    // If no thread can be started, the existing ones do its work.
     let threads = (1..<max(1, min(width, count))).compactMap { _ in WorkerThread(running: work) }
     work()
     for thread in threads { thread.join() }

@@ -2,17 +2,17 @@ internal import CLinux
 internal import Glibc
 package import SystemPackage
 
-/// How a daemon and the command that started it agree that the mount stays: the daemon says that it is ready, and the
-/// command that it has heard so and ends well.
+/// A handshake between a daemon and the command that started it: the daemon reports that it is ready, and the command
+/// confirms that it has received this and will exit with 0.
 ///
-/// Whatever ends the command before that, the daemon notices and undoes the mount: nobody is left with one that they were
-/// told had failed.
+/// If the command ends before that, the daemon detects it and undoes the mount. So no mount remains that was reported as
+/// failed.
 package struct Readiness: Sendable {
   /// The ends of one connection.
   private let command: FileDescriptor
   private let daemon: FileDescriptor
 
-  /// Makes the connection, which no child that executes something else inherits: socketpair(2).
+  /// Makes the connection, which is closed in children that execute another program: socketpair(2).
   package init() throws(Errno) {
     var ends: (CInt, CInt) = (-1, -1)
     let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue)
@@ -24,9 +24,9 @@ package struct Readiness: Sendable {
     daemon = FileDescriptor(rawValue: ends.1)
   }
 
-  /// Says that the daemon is ready, after leaving the terminal to the command: standard input, output and error
-  /// go to /dev/null, so that whoever waits for their end need not wait for the daemon's. False if the command has
-  /// ended without hearing it.
+  /// Reports that the daemon is ready, after it has redirected standard input, output and error to /dev/null, so that
+  /// readers of these streams do not wait for the daemon's end. False if the command has ended without receiving the
+  /// report.
   package func signal() -> Bool {
     if let null = try? FileDescriptor.open(FilePath("/dev/null"), .readWrite, options: .closeOnExec) {
       for standard in [FileDescriptor.standardInput, .standardOutput, .standardError] {
@@ -39,8 +39,8 @@ package struct Readiness: Sendable {
     return Self.send(to: daemon) && Self.receive(from: daemon)
   }
 
-  /// Waits for ``signal()`` in the parent, for at most `seconds`. False if the daemon ended without it or
-  /// did not say so in time: poll(2). Until then a signal ends the process as ever; from then on it must end well, and
+  /// Waits for ``signal()`` in the parent, for at most `seconds`: poll(2). False if the daemon ended without it or
+  /// did not report in time. Until then a signal ends the process as usual. From then on the process must exit with 0, and
   /// signals are blocked.
   package func wait(seconds: Int32) -> Bool {
     try? daemon.close()

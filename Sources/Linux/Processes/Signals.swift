@@ -1,17 +1,17 @@
 internal import CLinux
 internal import Glibc
 
-/// The signals that a daemon heeds: TERM, INT, HUP and QUIT end it, USR1 asks it to report.
+/// The signals that a daemon handles: TERM, INT, HUP and QUIT end it, USR1 requests a report.
 package enum Signals {
   /// Why the handler is called.
   package enum Event: Sendable, Equatable {
     /// A signal that asks the daemon to end.
     case end
-    /// A signal that asks what has been done so far.
+    /// A signal that requests a report.
     case report
-    /// Nothing came for the interval asked for.
+    /// Nothing came during the interval.
     case tick
-    /// Something was mounted, unmounted or mounted otherwise, anywhere.
+    /// The mount table changed: a mount, an unmount or a remount anywhere.
     case mountsChanged
   }
 
@@ -24,13 +24,13 @@ package enum Signals {
     return set
   }
 
-  /// Has SIGQUIT end the process, as it would without Swift's runtime, which takes it for a crash and goes on after
-  /// a backtrace: signal(2).
+  /// Restores the default of SIGQUIT, which ends the process: signal(2). Swift's runtime takes SIGQUIT for a crash and
+  /// continues after a backtrace.
   package static func letQuit() { signal(SIGQUIT, SIG_DFL) }
 
-  /// Keeps the signals waiting, in this thread and all that it starts: pthread_sigmask(3). Call before any
-  /// thread exists; whatever was inherited as blocked is not any more. SIGPIPE is ignored, as a daemon must;
-  /// SIGCHLD is not, which would leave nothing to wait for of fusermount3.
+  /// Blocks the signals in this thread and all threads that it starts: pthread_sigmask(3). Call it before any
+  /// thread exists; it unblocks all other signals, which may have been inherited as blocked. SIGPIPE is ignored, as a daemon
+  /// must; SIGCHLD is not, since fusermount3 could not be waited for.
   package static func block() {
     var set = heeded()
     unsafe pthread_sigmask(SIG_SETMASK, &set, nil)
@@ -38,9 +38,9 @@ package enum Signals {
     signal(SIGCHLD, SIG_DFL)
   }
 
-  /// Calls `handler` with each signal as it comes, with each change of the mount table, and when nothing came for as long
-  /// as it returned the last time (nil: for ever), on a thread of its own: signalfd(2), poll(2). False if there can be no
-  /// thread or no descriptor. Call ``block()`` first.
+  /// Starts a thread that calls `handler` with each signal, with each change of the mount table, and when nothing came for
+  /// the time that the last call returned (nil: wait for ever): signalfd(2), poll(2). False if no thread or no descriptor is
+  /// available. Call ``block()`` first.
   package static func handle(
     interval: Duration? = nil, _ handler: @escaping @Sendable (Event) -> Duration?
   ) -> Bool {
@@ -56,7 +56,7 @@ package enum Signals {
         if next != interval || event == .tick { due = next.map { ContinuousClock.now + $0 } }
         interval = next
       }
-      // What has changed before anybody watched.
+      // Changes from before the watch began.
       tell(.mountsChanged)
       while true {
         // A tick is late by less than a millisecond, and never early.
@@ -72,7 +72,7 @@ package enum Signals {
         }
         if requests[1].revents != 0 {
           tell(.mountsChanged)
-          // Where containers start, changes come by the dozen.
+          // When containers start, changes come by the dozen.
           usleep(20_000)
         }
       }

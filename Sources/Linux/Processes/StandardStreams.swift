@@ -2,10 +2,9 @@ internal import Glibc
 
 /// Standard input, output and error.
 package enum StandardStreams {
-  /// Opens /dev/null in place of each that is closed: open(2), which gives the lowest number that is free.
+  /// Opens /dev/null for each stream that is closed: open(2), which returns the lowest free number.
   ///
-  /// Call it before anything is opened. A file that had one of their numbers would be replaced by
-  /// ``Readiness/signal()``.
+  /// Call it before any file is opened: ``Readiness/signal()`` would replace a file with one of these numbers.
   package static func openClosed() {
     while true {
       let descriptor = unsafe open("/dev/null", O_RDWR)

@@ -3,14 +3,14 @@ internal import Glibc
 
 /// A thread that runs one closure: pthread_create(3).
 ///
-/// Not a task: a worker blocks in read(2) for most of its life, which the cooperative pool is not made for.
+/// Not a task: a worker blocks in read(2) most of the time, and tasks must not block the cooperative pool.
 @safe package struct WorkerThread: @unchecked Sendable {
   private let thread: pthread_t
 
-  /// Starts a thread, with the signal mask of the one that starts it; nil if there can be no more.
+  /// Starts a thread, with the signal mask of the calling thread; nil if the system allows no more threads.
   ///
-  /// `stackSize` is in bytes. Nil asks for what a process's first thread has, eight MiB as a rule: address space alone, but
-  /// that can be limited (ulimit -v).
+  /// `stackSize` is in bytes. Nil means the size of a process's first thread, usually eight MiB. That is only address space,
+  /// which can be limited too (ulimit -v).
   package init?(stackSize: Int? = nil, running body: @escaping @Sendable () -> Void) {
     var attributes = pthread_attr_t()
     unsafe pthread_attr_init(&attributes)
@@ -35,7 +35,7 @@ internal import Glibc
   /// Waits until the closure has returned: pthread_join(3). At most once.
   package func join() { pthread_join(thread, nil) }
 
-  /// Leaves the thread to itself: pthread_detach(3).
+  /// Detaches the thread: pthread_detach(3).
   package func detach() { pthread_detach(thread) }
 
   private final class Body: Sendable {
