@@ -3,11 +3,11 @@ internal import Safetensors
 
 /// The value of each code of a format, as float32.
 struct CodeTable: Sendable {
-  /// 256 of them; those beyond the width repeat.
+  /// 256 values; they repeat beyond the width.
   let values: [Float]
-  /// Of codes of 4 bits, the values of both in each byte: those of the low half first.
+  /// For 4-bit codes, both values of each byte: the low half first.
   let lowFirst: [SIMD2<Float>]
-  /// The same with those of the high half first.
+  /// The same with the high half first.
   let highFirst: [SIMD2<Float>]
 
   private struct Key: Hashable {
@@ -26,7 +26,7 @@ struct CodeTable: Sendable {
     return Dictionary(uniqueKeysWithValues: keys.map { ($0, CodeTable($0)) })
   }()
 
-  /// The table of a format: one that all tensors share.
+  /// The table of a format, which all tensors share.
   static func table(of codes: QuantizedCodes) -> CodeTable {
     let key = Key(values: codes.values, width: codes.width)
     return shared[key] ?? CodeTable(key)
@@ -54,7 +54,7 @@ struct CodeTable: Sendable {
 }
 
 extension DType {
-  /// The value of each code, of a floating-point type of at most 8 bits that widens to whole elements.
+  /// The value of each code of a floating-point type of at most 8 bits that widens to whole elements.
   fileprivate var codeValues: [Float]? {
     guard let widening, bitSize == 4 || bitSize == 8 else { return nil }
     // The first element of a byte is in its low bits.

@@ -1,11 +1,11 @@
 /// The inner loops of dequantising: codes to float32. Their callers keep to the sizes of all memory.
 ///
-/// Written with pointers and in vectors of four, which every processor has; checks in each step would keep the loops from
-/// becoming vector instructions.
+/// Written with pointers and in vectors of four, which every processor has; bounds checks in each step would prevent
+/// vectorisation.
 enum DequantizationKernels {
   private typealias Four = SIMD4<Float>
 
-  /// `count` numbers of codes of one byte each, which share a scale and a zero point.
+  /// `count` numbers from codes of one byte each, with a common scale and zero point.
   @unsafe static func bytes(
     _ codes: UnsafePointer<UInt8>, _ values: UnsafePointer<Float>, scale: Float, zero: Float, count: Int,
     into target: UnsafeMutableRawPointer
@@ -60,7 +60,7 @@ enum DequantizationKernels {
     }
   }
 
-  /// `2 * count` numbers of `count` bytes with two codes in each, which share a scale and a zero point. `pairs` has both
+  /// `2 * count` numbers from `count` bytes with two codes each, with a common scale and zero point. `pairs` has both
   /// values of each byte.
   @unsafe static func pairs(
     _ codes: UnsafePointer<UInt8>, _ pairs: UnsafePointer<SIMD2<Float>>, scale: Float, zero: Float,

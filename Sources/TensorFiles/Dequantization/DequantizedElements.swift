@@ -4,8 +4,8 @@ package import SystemPackage
 
 /// The float32 elements of a quantised tensor, computed from its sources when they are read.
 ///
-/// Every read goes through pread(2). Memory is bounded, however much is read: ``blockSize`` elements of codes, scales and
-/// zero points at a time, beside what the cache holds.
+/// Every read uses pread(2). Memory is bounded for reads of any size: ``blockSize`` elements of codes, scales and
+/// zero points at a time, besides the cache.
 package struct DequantizedElements: ComputedElements {
   private let tensor: QuantizedTensor
   private let table: CodeTable
@@ -63,7 +63,7 @@ package struct DequantizedElements: ComputedElements {
     }
   }
 
-  /// One element of which only a part is wanted: bytes `range`, which begin at `target`.
+  /// A part of one element: its bytes `range`, written at `target`.
   private func edge(
     _ element: UInt64, _ range: Range<UInt64>, _ target: UnsafeMutableRawPointer, _ parts: inout BlockParts
   ) throws(Errno) {

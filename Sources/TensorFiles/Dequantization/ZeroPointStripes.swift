@@ -2,18 +2,18 @@ internal import Models
 internal import Safetensors
 internal import SystemPackage
 
-/// Packed zero points, unpacked to a byte for each row of numbers and group of columns.
+/// Packed zero points, unpacked to one byte for each row of numbers and group of columns.
 struct ZeroPointStripes {
   let zeros: ZeroPoints
-  /// How many rows of numbers there are.
+  /// The number of rows.
   let rows: UInt64
   /// The tensor that they are of.
   let name: TensorName
   let cache: StripeCache
 
-  /// How many zero points are unpacked at once.
+  /// The number of zero points unpacked at a time.
   private static let stripeSize: UInt64 = 256 << 10
-  /// Of so many rows the codes fill whole words, whatever their width and packing.
+  /// The codes of this many rows fill whole words, for any width and packing.
   private static let unit: UInt64 = 480
 
   private var stripeRows: UInt64 {
@@ -90,7 +90,7 @@ struct ZeroPointStripes {
     return result
   }
 
-  /// A code that begins at a bit, the lowest of each byte first.
+  /// A code that begins at a bit; bits are counted from the lowest of each byte.
   private static func code(_ bytes: [UInt8], bit: Int, _ width: Int) -> Int {
     let index = bit / 8
     let low = Int(bytes[index])

@@ -1,11 +1,11 @@
 package import Models
 package import Safetensors
 
-/// The extended attributes of a tensor's files: what metadata.json says of it, one by one.
+/// The extended attributes of a tensor's files: the fields of its entry in metadata.json.
 package struct ExtendedAttributes {
   private static let prefix = "user.safetensors."
 
-  /// Each name with how to get its value, nil if a tensor has none.
+  /// Each name, with a function that returns its value; nil if a tensor has none.
   private static let all: [(name: [UInt8], value: @Sendable (Tensor, Shard) -> [UInt8]?)] = [
     (name("name"), { tensor, _ in Array(tensor.name.utf8) }),
     (name("dtype"), { tensor, _ in Array(tensor.dtype.name.utf8) }),
@@ -15,10 +15,10 @@ package struct ExtendedAttributes {
       name("offset"),
       { tensor, shard in tensor.isContiguous && shard.isStored ? offset(tensor, shard) : nil }
     ),
-    // Where its bytes are not those of the file in a row, what leads to each.
+    // If its bytes are not contiguous in the file: the position of its first element, and the strides.
     (name("origin"), { tensor, shard in tensor.isContiguous ? nil : offset(tensor, shard) }),
     (name("strides"), { tensor, _ in tensor.strides.map(list) }),
-    // Where it is computed, of what format and how.
+    // If it is computed: its format and formula.
     (
       name("quantization"),
       { tensor, shard in shard.quantized(tensor).map { Array($0.format.rawValue.utf8) } }
@@ -26,7 +26,7 @@ package struct ExtendedAttributes {
     (name("formula"), { tensor, shard in shard.quantized(tensor).map { Array($0.format.formula.utf8) } }),
   ]
 
-  /// XATTR_SIZE_MAX of limits.h. A longer value fails with E2BIG whatever it is, so that the rest of it is not written.
+  /// XATTR_SIZE_MAX of limits.h. A longer value fails with E2BIG, so the rest of it is not written.
   private static let maximumValue = 65_536
 
   private static func list(_ numbers: ArraySlice<UInt64>) -> [UInt8] {
@@ -44,7 +44,7 @@ package struct ExtendedAttributes {
 
   private static func name(_ name: String) -> [UInt8] { Array((prefix + name).utf8) }
 
-  /// The names of those that a tensor has.
+  /// The names of a tensor's attributes.
   package static func names(of tensor: Tensor, _ shard: Shard) -> [[UInt8]] {
     all.filter { $0.value(tensor, shard) != nil }.map(\.name)
   }

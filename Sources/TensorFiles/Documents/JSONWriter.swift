@@ -13,7 +13,7 @@ package struct JSONWriter {
 
   /// Appends text that is JSON already.
   package mutating func raw(_ json: StaticString) {
-    // The buffer of a literal, which lives as long as the program.
+    // The buffer of a literal, which is never freed.
     json.withUTF8Buffer { literal in unsafe bytes.append(contentsOf: literal) }
   }
 
@@ -23,10 +23,10 @@ package struct JSONWriter {
   /// Appends a number.
   package mutating func number(_ value: UInt64) { bytes += String(value).utf8 }
 
-  /// Appends a number; null where it is none that JSON has.
+  /// Appends a number, or null if JSON cannot represent it.
   package mutating func number(_ value: Double) { bytes += (value.isFinite ? String(value) : "null").utf8 }
 
-  /// Appends a string, given as valid UTF-8, with what is not safe to print escaped.
+  /// Appends a string, given as valid UTF-8; characters that are not safe to print are escaped.
   package mutating func string(_ utf8: ArraySlice<UInt8>) { JSONString.append(utf8, .unsafe, to: &bytes) }
 
   /// Appends a string.

@@ -2,14 +2,14 @@ internal import Models
 internal import Safetensors
 package import SystemPackage
 
-/// The `__metadata__` of one file that is made from several.
+/// The merged `__metadata__` of several files.
 package struct MergedMetadata: Sendable {
   package typealias Entries = [(key: ArraySlice<UInt8>, value: ArraySlice<UInt8>)]
 
-  /// Two files that give one key different values.
+  /// Two files with different values for one key.
   package struct Conflict: Error {
     package let key: [UInt8]
-    /// The values, each with the file that it is from.
+    /// The values, each with its file.
     package let first: (value: [UInt8], source: FilePath)
     package let second: (value: [UInt8], source: FilePath)
   }
@@ -17,7 +17,7 @@ package struct MergedMetadata: Sendable {
   /// All entries, in the order of their keys' bytes.
   package let entries: Entries
 
-  /// Puts together the entries of some files. Those `given` win, whatever the files say.
+  /// Merges the entries of some files. `given` entries take precedence.
   package init(
     _ files: [(source: FilePath, entries: Entries)], given: [(key: [UInt8], value: [UInt8])] = []
   ) throws(Conflict) {

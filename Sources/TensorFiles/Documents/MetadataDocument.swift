@@ -3,12 +3,12 @@ package import Models
 internal import Safetensors
 internal import SystemPackage
 
-/// The text of a model's `metadata.json`: everything its header says, and the path of each tensor.
+/// The text of a model's `metadata.json`: the contents of its header, and the path of each tensor.
 package enum MetadataDocument {
   /// The document as UTF-8 bytes, ending in a newline. One line for each tensor, in the order of their names.
   package static func bytes(of model: Model) -> [UInt8] {
     var json = JSONWriter()
-    // Each name stands here twice, and once in the header; room that is not used is not paid for.
+    // Each name occurs twice here, and once in the header; unused capacity costs no memory.
     json.reserve(model.shards.reduce(0) { $0 + 2 * Int($1.header.dataStart) })
     json.raw("{\n  \"format\": ")
     json.string(format(of: model))
@@ -38,7 +38,7 @@ package enum MetadataDocument {
     return json.bytes
   }
 
-  /// The sources' format; all of them, where they have several.
+  /// The formats of the sources.
   private static func format(of model: Model) -> String {
     Set(model.shards.map(\.format.rawValue)).sorted().joined(separator: ", ")
   }
@@ -53,7 +53,7 @@ package enum MetadataDocument {
     return sign + "\(whole)." + String(repeating: "0", count: max(0, 9 - fraction.count)) + fraction
   }
 
-  /// The file's own `__metadata__`; where there are several files, that of each by the file's name.
+  /// The file's own `__metadata__`; with several files, that of each by the file's name.
   private static func appendMetadata(of model: Model, to json: inout JSONWriter) {
     func append(_ shard: Shard, to json: inout JSONWriter) {
       json.list("{", shard.header.metadata, "}") { json, entry in
@@ -75,7 +75,7 @@ package enum MetadataDocument {
     }
   }
 
-  /// What is left out of a model and why, and what its pickles name that is unknown; nothing where there is
+  /// The tensors left out of a model with the reasons, and the unknown names in its pickles; nothing if there are
   /// none.
   private static func appendOmissions(of model: Model, to json: inout JSONWriter) {
     if !model.omitted.isEmpty {
@@ -96,7 +96,7 @@ package enum MetadataDocument {
   private static func appendTensors(of model: Model, to json: inout JSONWriter) {
     var encoder = PathEncoder()
     let shards = model.shards
-    // Once for each source instead of once for each tensor.
+    // Written once for each source instead of once for each tensor.
     let sources = shards.map { shard in
       var json = JSONWriter()
       json.string(shard.name)
@@ -120,7 +120,7 @@ package enum MetadataDocument {
         return
       }
       if let assembled = shards[shard].assembled(tensor) {
-        // No file has its bytes: the slices, each with its first element's index in the whole.
+        // No file has all its bytes: the slices, each with the index of its first element.
         json.list(", \"pieces\": [", assembled.pieces, separator: ", ", "]") { json, piece in
           let shard = Int(piece.place.shard)
           let slice = shards[shard].header[Int(piece.place.index)]
@@ -143,7 +143,7 @@ package enum MetadataDocument {
     }
   }
 
-  /// Where a tensor is in a shard that is a file.
+  /// The position of a tensor in a shard that is a file.
   private static func append(
     _ tensor: Tensor, of shard: Shard, named name: [UInt8], to json: inout JSONWriter
   ) {
@@ -157,7 +157,7 @@ package enum MetadataDocument {
     json.number(shard.fileRange(of: tensor).lowerBound)
   }
 
-  /// What a tensor is computed from, and how; the end of its line.
+  /// The sources and the formula of a computed tensor; the end of its line.
   private static func append(_ tensor: QuantizedTensor, of model: Model, to json: inout JSONWriter) {
     json.raw(", \"quantization\": {\"format\": ")
     json.string(tensor.format.rawValue)

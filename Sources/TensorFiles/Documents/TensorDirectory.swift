@@ -2,14 +2,14 @@ package import Models
 package import Safetensors
 package import SystemPackage
 
-/// A model as a mount shows it, or a copy of that: a file for each tensor, and metadata.json, which lists them.
+/// A mount, or a copy of one: a file for each tensor, and metadata.json, which lists them.
 ///
-/// The document is read as strictly as a header. A tensor's path must stay in the directory, and its file have the
-/// size that dtype and shape ask for.
+/// The document is read as strictly as a header. A tensor's path must stay in the directory, and its file must have
+/// the size of its dtype and shape.
 package struct TensorDirectory: Sendable {
-  /// The file that makes a directory one of these.
+  /// The file that identifies such a directory.
   package static let documentName = "metadata.json"
-  /// The longest document that is read, in bytes: a mount's has each name of a header twice.
+  /// The maximum size of the document, in bytes: a mount's document has each name of a header twice.
   package static let maximumSize = 4 * HeaderPrefix.maximumLength
 
   /// A tensor and its file.
@@ -22,14 +22,14 @@ package struct TensorDirectory: Sendable {
 
   /// The tensors in the order of their names; names are unique.
   package let entries: [Entry]
-  /// The `__metadata__` of each file that the model was in.
+  /// The `__metadata__` of each of the model's files.
   package let metadata: [[(key: ArraySlice<UInt8>, value: ArraySlice<UInt8>)]]
 
   /// The document, as it was read.
   private let documentFile: SourceFile
   private let root: RootDirectory
 
-  /// Reads the directory's document. No tensor's file is looked at.
+  /// Reads the directory's document, but none of the tensors' files.
   package init(opening path: FilePath) throws(ModelError) {
     root = try RootDirectory(opening: path)
     let (bytes, file) = try Self.document(in: root)
@@ -88,7 +88,7 @@ package struct TensorDocument {
   private(set) var entries: [TensorDirectory.Entry] = []
   private(set) var metadata: [[(key: ArraySlice<UInt8>, value: ArraySlice<UInt8>)]] = []
 
-  /// Strings on their way; what is kept is copied.
+  /// A buffer for strings; strings that are kept are copied.
   private var text: [UInt8] = []
 
   package init(reading json: Span<UInt8>) throws(JSONError) {

@@ -24,7 +24,7 @@ struct AssembledElements: ComputedElements {
     try assembled.read(from: offset, of: shards, into: &target)
   }
 
-  /// The tensor as segments: the boxes one after the other where they are in that order. Nil if one is larger than a file
+  /// The tensor as segments: one for each box, if the boxes are in row-major order. Nil if a box is larger than a file
   /// can be.
   var segments: [FileLayout.Segment]? {
     guard assembled.isSequence else { return [.computed(self)] }

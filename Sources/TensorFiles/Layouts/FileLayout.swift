@@ -2,10 +2,10 @@ package import Models
 package import Safetensors
 package import SystemPackage
 
-/// What a file of a mount holds: segments, one after the other.
+/// The contents of a file of a mount: segments in order.
 ///
-/// This is the only way to bytes: a tensor is a layout, a view is a function from a tensor to a layout, and the whole model
-/// as one file is a longer layout. Making one takes time in the number of segments, and never reads a source.
+/// All reads go through layouts: a tensor is a layout, a view is a function from a tensor to a layout, and the whole model
+/// as one file is a longer layout. Making one takes time proportional to the number of segments, and never reads a source.
 package struct FileLayout: Sendable {
   /// A part of the file.
   package enum Segment: Sendable {
@@ -28,13 +28,13 @@ package struct FileLayout: Sendable {
 
   /// The segments in order; none is empty.
   package let segments: [Segment]
-  /// Where each segment ends in the file.
+  /// The end of each segment in the file.
   private let ends: [UInt64]
 
   /// The size of the file in bytes, at most `Int64.max`.
   package var byteCount: UInt64 { ends.last ?? 0 }
 
-  /// Neighbours in one source file become one segment. Nil if the whole would be larger than a file can be.
+  /// Contiguous ranges of one source file become one segment. Nil if the whole would be larger than a file can be.
   package init?(_ parts: some Sequence<Segment>) {
     var segments: [Segment] = []
     var ends: [UInt64] = []
@@ -68,8 +68,8 @@ package struct FileLayout: Sendable {
   /// A segment, and the bytes of it that a range of the file touches.
   package typealias Part = (segment: Segment, range: Range<UInt64>)
 
-  /// The parts that bytes `range` of the file consist of, in order. Takes time logarithmic in the segments, and linear in
-  /// those touched.
+  /// The parts that make up bytes `range` of the file, in order. Takes time logarithmic in the number of segments, and
+  /// linear in the number of parts.
   package func parts(of range: Range<UInt64>) -> [Part] {
     var parts: [Part] = []
     forEachPart(of: range) { segment, part in parts.append((segment, part)) }
@@ -89,7 +89,7 @@ package struct FileLayout: Sendable {
     return sources
   }
 
-  /// Writes as many bytes as `target` has, from `offset` of the file on, which has that many. Errors are those of
+  /// Fills `target` with bytes from `offset` of the file on, which must have that many. Throws the errors of
   /// ``ComputedElements/fill(_:from:)``.
   package func fill(_ target: inout MutableRawSpan, from offset: UInt64) throws(Errno) {
     var filled = 0
@@ -131,13 +131,14 @@ package struct FileLayout: Sendable {
 }
 
 extension FileLayout {
-  /// A file that holds these bytes.
+  /// A file with these bytes.
   package init(_ bytes: [UInt8]) {
     segments = bytes.isEmpty ? [] : [.memory(bytes[...])]
     ends = bytes.isEmpty ? [] : [UInt64(bytes.count)]
   }
 
-  /// What a tensor is without any view: its bytes in row-major order; the numbers, where it is dequantised. Nil if they are more than a file can have.
+  /// A tensor without a view: its bytes in row-major order, or its numbers if it is dequantised. Nil if it is larger than
+  /// a file can be.
   package init?(of tensor: Tensor, in shard: Shard) {
     if let quantized = shard.quantized(tensor), let cache = shard.computed?.cache {
       self.init(CollectionOfOne(.computed(DequantizedElements(of: quantized, cache: cache))))
@@ -155,7 +156,7 @@ extension FileLayout {
 }
 
 extension FileRange {
-  /// Some of these bytes, counted from the first.
+  /// A part of these bytes; `range` counts from the first.
   package func part(_ part: Range<UInt64>) -> FileRange {
     FileRange(range.lowerBound + part.lowerBound..<range.lowerBound + part.upperBound, of: file)
   }

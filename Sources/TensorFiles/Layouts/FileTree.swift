@@ -1,9 +1,9 @@
 package import Models
 package import Safetensors
 
-/// Every file that a mount of some models shows, and what each holds.
+/// The files of a mount of some models, and their contents.
 ///
-/// The mount and the commands that do without one both find files here.
+/// Both the mount and the commands without a mount use it.
 package struct FileTree: Sendable {
   /// The models, in the order of their directories.
   package let models: [Model]
@@ -11,7 +11,7 @@ package struct FileTree: Sendable {
   package let tree: ViewedTree
   /// Each model's metadata.json.
   package let documents: [[UInt8]]
-  /// What the files of a shard's tensors have in common where they are models of their own.
+  /// The common part of the headers of a shard's single-tensor models.
   private let headers: [[HeaderWriter]]
 
   /// Lays out the tree and writes each metadata.json. Takes time linear in the headers, whatever the data's size.
@@ -22,7 +22,7 @@ package struct FileTree: Sendable {
     documents = models.map { MetadataDocument.bytes(of: $0) }
   }
 
-  /// The tensor whose file a node is, and where it is: the model, and in that the shard.
+  /// The tensor of a node's file, with its model and its shard.
   package func source(of node: Tree.Node) -> (tensor: Tensor, place: (model: Int, shard: Int)) {
     let model = models[Int(node.model)]
     let place = model.places[Int(node.first)]

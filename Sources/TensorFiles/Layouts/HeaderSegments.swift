@@ -3,8 +3,8 @@ package import Safetensors
 internal import SystemPackage
 
 extension HeaderWriter {
-  /// From so many dimensions on the text of a shape is computed for the bytes that are asked for. PyTorch and NumPy have 64 at
-  /// most.
+  /// With more dimensions than this, only the requested bytes of a shape's text are computed. PyTorch and NumPy have at most
+  /// 64.
   private static let longShape = 64
 
   /// The header of a file with one tensor, as segments of a layout.
@@ -20,7 +20,7 @@ extension HeaderWriter {
 
 /// The dimensions of a shape in decimal, with commas between them.
 ///
-/// A header of 100 MB has room for 50 million dimensions. Their text is not kept, only where every 4096th begins.
+/// A header of 100 MB can have 50 million dimensions. Their text is not stored, only the start of every 4096th.
 private struct ShapeText: ComputedElements {
   let byteCount: UInt64
   private let shape: ArraySlice<UInt64>
@@ -33,7 +33,7 @@ private struct ShapeText: ComputedElements {
     var starts: [UInt64] = []
     for (position, dimension) in shape.enumerated() {
       if position % Self.stride == 0 { starts.append(count) }
-      // The comma that follows, which the last one lacks.
+      // The comma that follows; the last dimension has none.
       count += Self.digitCount(dimension) + 1
     }
     byteCount = max(1, count) - 1

@@ -1,14 +1,13 @@
 package import Models
 package import Safetensors
 
-/// A safetensors file that is to hold some tensors: its header, and the tensors in the order in which the reference writer
-/// lays them out.
+/// A safetensors file to be written: its header, and the tensors in the order of the reference writer.
 package struct ModelFile<Contents> {
-  /// Why tensors cannot be one file.
+  /// Why tensors cannot be in one file.
   package enum Problem: Error {
     /// A tensor has the name of the header's own entry.
     case reservedName
-    /// The header would be longer than readers take, in bytes.
+    /// The header would be longer than readers accept, in bytes.
     case headerTooLong(UInt64)
     /// The tensors are larger than a file can be.
     case tooLarge
@@ -16,7 +15,7 @@ package struct ModelFile<Contents> {
 
   /// The header, in pieces.
   package let header: [[UInt8]]
-  /// The tensors with their places in the data, and what they hold.
+  /// The tensors with their ranges in the data, and their contents.
   package let tensors: [(tensor: Tensor, contents: Contents)]
 
   /// The size of the file in bytes.
@@ -24,10 +23,10 @@ package struct ModelFile<Contents> {
     header.reduce(tensors.last?.tensor.dataRange.upperBound ?? 0) { $0 + UInt64($1.count) }
   }
 
-  /// Lays tensors out, whose names are unique: wider types first, then by name, one behind the other. Those for which
-  /// `isFirst` holds come before all others.
+  /// Lays out tensors with unique names: wider types first, then by name, without gaps. Tensors for which `isFirst` holds
+  /// come before all others.
   ///
-  /// `alignment` is what the data begins at a multiple of; see ``HeaderWriter/pieces(_:alignment:)``.
+  /// The data begins at a multiple of `alignment`; see ``HeaderWriter/pieces(_:alignment:)``.
   package init(
     _ tensors: [(tensor: Tensor, contents: Contents)], _ writer: HeaderWriter,
     alignment: UInt64 = HeaderWriter.alignment, first isFirst: (Tensor) -> Bool = { _ in false }
@@ -63,10 +62,10 @@ extension ModelFile where Contents == FileLayout {
 }
 
 extension FileLayout {
-  /// A whole model as one safetensors file, byte for byte what stpack(1) writes of it. Nil if that refuses to: tensors are
-  /// left out, the sources' `__metadata__` contradict each other, or readers would not take the file.
+  /// A whole model as one safetensors file, byte-identical to the output of stpack(1). Nil if stpack refuses it: tensors are
+  /// left out, the sources' `__metadata__` contradict each other, or readers would not accept the file.
   ///
-  /// Takes time and memory in the number of tensors, and the text of their names.
+  /// Takes time and memory proportional to the number of tensors and the length of their names.
   package init?(wholeModel model: Model) {
     guard model.omitted.isEmpty else { return nil }
     let metadata = model.shards.lazy.filter(\.isStored).map { ($0.file.path, $0.header.metadata) }

@@ -3,7 +3,7 @@ package import Safetensors
 internal import Synchronization
 internal import SystemPackage
 
-/// How many values were beyond the largest that a type has, while elements were converted to it.
+/// The number of values beyond the largest of a type, during a conversion to it.
 package final class OverflowCount: Sendable {
   private let atomic = Atomic<Int>(0)
 
@@ -23,7 +23,7 @@ struct RoundedElements: ComputedElements {
   private let rounding: Rounding
   private let overflows: OverflowCount
 
-  /// How many elements are rounded at a time: few enough to stay in the processor's cache.
+  /// The number of elements rounded at a time: they fit into the processor's cache.
   private static let step = 8 << 10
 
   init(_ wide: FileLayout, _ rounding: Rounding, _ overflows: OverflowCount) {
@@ -74,8 +74,8 @@ struct RoundedElements: ComputedElements {
 }
 
 extension FileLayout {
-  /// This layout's elements as another floating-point type; nil if `source` is none that can become it, or the size
-  /// overflows. F16, BF16 and F32 are the targets. Values that are beyond the largest are counted while they are read.
+  /// This layout's elements as another floating-point type: F16, BF16 or F32. Nil if `source` cannot be converted to it, or
+  /// the size overflows. Values beyond the largest are counted during reads.
   package func converted(
     from source: DType, to target: DType, saturating: Bool, counting overflows: OverflowCount
   ) -> FileLayout? {

@@ -1,21 +1,21 @@
 internal import Safetensors
 
-/// How float32 or float64 become a narrower type: to the nearest value, ties to even, as NumPy and ml_dtypes round.
+/// Rounding of float32 or float64 to a narrower type: to the nearest value, ties to even, as in NumPy and ml_dtypes.
 struct Rounding: Sendable {
-  /// Elements of eight bytes, and not of four.
+  /// True if the source elements have eight bytes, not four.
   let isDouble: Bool
   /// F16, BF16 or F32.
   let target: DType
-  /// NaN becomes the usual quiet one, as ml_dtypes does it, and does not keep what it carries, as it does in NumPy.
+  /// True if a NaN becomes the default quiet NaN, as in ml_dtypes; otherwise it keeps its payload, as in NumPy.
   let hasPlainNaN: Bool
-  /// Values beyond the largest become that, in place of infinity.
+  /// True if values beyond the largest become the largest, not infinity.
   let saturates: Bool
 
   /// The sizes of an element, in bytes.
   var sourceSize: Int { isDouble ? 8 : 4 }
   var targetSize: Int { target == .f32 ? 4 : 2 }
 
-  /// Rounds `count` elements, and returns how many finite ones were beyond the largest. Both addresses are aligned to an
+  /// Rounds `count` elements, and returns the number of finite ones beyond the largest. Both addresses are aligned to an
   /// element.
   @unsafe func round(_ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ count: Int) -> Int {
     if isDouble {
@@ -27,7 +27,7 @@ struct Rounding: Sendable {
           Float(Double(bitPattern: double)).bitPattern
         }
       case .bf16:
-        // By way of float32, as ml_dtypes does it.
+        // Through float32, as in ml_dtypes.
         return unsafe loop(doubles, target.assumingMemoryBound(to: UInt16.self), count, infinity: 0x7F80) {
           double in
           Self.brain(Float(Double(bitPattern: double)).bitPattern)
@@ -54,7 +54,7 @@ struct Rounding: Sendable {
     _ source: UnsafePointer<Source>, _ target: UnsafeMutablePointer<Target>, _ count: Int, infinity: Target,
     _ round: (Source) -> Target
   ) -> Int {
-    // Shifted by one, so that the sign is gone.
+    // Shifted by one to remove the sign.
     let sourceInfinity = (Source.bitWidth == 64 ? Source(0x7FF) << 52 : Source(0xFF) << 23) << 1
     var overflows = 0
     for position in 0..<count {
@@ -86,7 +86,7 @@ struct Rounding: Sendable {
     }
     // 65520 and more.
     if magnitude >= 0x477F_F000 { return sign | 0x7C00 }
-    // Below 2^-14 the sum with 0.5 has the steps that binary16 has there.
+    // Below 2^-14, the sum with 0.5 has the step size of binary16.
     if magnitude < 0x3880_0000 {
       let sum = (Float(bitPattern: magnitude) + 0.5).bitPattern
       return sign | UInt16(truncatingIfNeeded: sum &- Float(0.5).bitPattern)

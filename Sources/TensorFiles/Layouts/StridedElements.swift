@@ -2,7 +2,7 @@ internal import Models
 internal import Safetensors
 internal import SystemPackage
 
-/// A tensor of PyTorch or NumPy whose elements do not follow each other in the file, in row-major order.
+/// A tensor of PyTorch or NumPy whose elements are not contiguous in the file, in row-major order.
 struct StridedElements: ComputedElements {
   let byteCount: UInt64
   private let reader: StridedReader

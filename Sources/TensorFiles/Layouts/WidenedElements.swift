@@ -7,7 +7,7 @@ struct WidenedElements: ComputedElements {
   private let widening: Widening
   private let narrow: FileLayout
 
-  /// How many widened bytes are made at a time: few enough to stay in the processor's cache, and a multiple of every group.
+  /// The number of widened bytes made at a time: they fit into the processor's cache, and are a multiple of every group.
   private static let step = 96 << 10
 
   /// Nil if the size overflows.
@@ -28,11 +28,11 @@ struct WidenedElements: ComputedElements {
     var position = offset
     var failure: Errno?
     unsafe withUnsafeTemporaryAllocation(byteCount: 2 * Self.step, alignment: 64) { scratch in
-      // Wide elements are never shorter than narrow ones, so that either half is large enough.
+      // Wide elements are never shorter than narrow ones, so either half is large enough.
       let (first, second) = unsafe (scratch[..<Self.step], scratch[Self.step...])
       do throws(Errno) {
         while position < end {
-          // Pieces end where groups do, but for the last.
+          // All pieces except the last end at a group's end.
           let (whole, _) = widening.source(of: position..<position + 1)
           let start = widening.wideOffset(of: whole.lowerBound)
           let wide = position..<min(start + UInt64(Self.step), end)

@@ -1,4 +1,4 @@
-/// Names that are longer than a file's can be: the beginning, then `%~` and a hash.
+/// Names that are too long for a file: the beginning, then `%~` and a hash.
 enum CutName {
   /// NAME_MAX of Linux, in bytes.
   static let maximumCount = 255
@@ -6,10 +6,10 @@ enum CutName {
   private static let mark = Array("%~".utf8)
   private static let digits = 16
 
-  /// The hash that stands in for a name: 16 digits of its SHA-256.
+  /// The hash that replaces the end of a name: 16 digits of its SHA-256.
   static func hash(of name: ArraySlice<UInt8>) -> [UInt8] { SHA256.hexPrefix(of: name, digits: digits) }
 
-  /// The hash that a cut name ends in; nil if the name is not cut.
+  /// The hash at the end of a cut name; nil if the name is not cut.
   static func hash(in name: some BidirectionalCollection<UInt8>) -> [UInt8]? {
     let end = Array(name.suffix(mark.count + digits))
     let isCut =
@@ -21,8 +21,7 @@ enum CutName {
     return isCut ? Array(end.suffix(digits)) : nil
   }
 
-  /// The beginning of a name that is too long, as much as there is room for, then hash and suffix. No character and no
-  /// escape is divided.
+  /// As much of the beginning of a long name as fits, then hash and suffix. No character and no escape is split.
   static func cut(_ name: ArraySlice<UInt8>, hash: [UInt8], suffix: [UInt8] = []) -> ArraySlice<UInt8> {
     var end = name.startIndex + maximumCount - mark.count - digits - suffix.count
     // 10xxxxxx continues a character of UTF-8.

@@ -1,15 +1,15 @@
 internal import Models
 package import Safetensors
 
-/// Names of which no tree is made.
+/// Names that are refused.
 package enum NamesError: Error, Equatable, CustomStringConvertible {
-  /// Two names would be one file, of this name in its directory: only possible where a stranger searched for two names
-  /// with one hash.
+  /// Two names would be one file, with this name in its directory: only possible if somebody crafted two names with the same
+  /// hash.
   case collision(component: [UInt8])
-  /// With this tensor a model's names ask for more than ``TreeBuilder/maximumDirectories``.
+  /// With this tensor, a model's names need more than ``TreeBuilder/maximumDirectories``.
   case tooManyDirectories(tensor: TensorName)
 
-  /// One line for a person, safe to print.
+  /// One line for a message, safe to print.
   package var description: String {
     switch self {
     case .collision(let component):

@@ -1,18 +1,18 @@
 internal import Models
 package import Safetensors
 
-/// The way back from a path that ``PathEncoder`` or a view made, as far as a path alone tells it.
+/// Decodes paths of ``PathEncoder`` and of views, as far as the path alone determines the name.
 package enum PathDecoder {
-  /// Why a path tells no name, as a clause; safe to print.
+  /// Why a path has no name, as a clause; safe to print.
   package struct Problem: Error {
     /// The clause.
     package let problem: String
   }
 
-  /// The name of the tensor whose path this is, the view's suffix taken off.
+  /// The name of the tensor with this path, from which the view's suffix was removed.
   ///
-  /// In what was made by a mount each `%` begins an escape, or is a component by itself. A component in which one does
-  /// not was made by somebody else, and stands for itself.
+  /// In a mount's path each `%` begins an escape, or is a component by itself. A component with another `%` was not made
+  /// by a mount, and is kept as it is.
   package static func name(of path: some Collection<UInt8>) throws(Problem) -> TensorName {
     var name: [UInt8] = []
     let components = path.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)

@@ -1,29 +1,29 @@
 internal import Models
 package import Safetensors
 
-/// The path below the mount point that stands for a tensor's name.
+/// The path of a tensor's name below the mount point.
 package struct EncodedPath: Sendable, Equatable {
   /// The encoded components, joined by `/`. Valid UTF-8; each of them has 1 to 255 bytes.
   package fileprivate(set) var bytes: [UInt8] = []
 }
 
-/// Gives each tensor its path. For every ordinary name that is the name itself.
+/// Maps each tensor's name to its path. Every ordinary name is its own path.
 ///
-/// What a path cannot say is percent-encoded byte by byte, in upper case: control bytes, `%` itself, the
-/// components `.` and `..`, and a `/` after a prefix that is a file of its own. An empty component is a bare `%`.
+/// Characters that a path cannot contain are percent-encoded byte by byte, in upper case: control bytes, `%` itself, the
+/// components `.` and `..`, and a `/` after a prefix that is itself a file. An empty component is a bare `%`.
 /// A component longer than NAME_MAX is cut and ends in `%~` and a hash of the name. docs/SEMANTICS.md has the
-/// rules. The path depends on the set of names alone, and two names never share one.
+/// rules. The path depends only on the set of names, and two names never share one.
 ///
-/// Feed it every name of a model once, in ascending order of their bytes: a name's prefixes then come before it,
+/// Pass it every name of a model once, in ascending order of their bytes: a name's prefixes then come before it,
 /// and the whole takes time linear in the names' length.
 package struct PathEncoder {
-  /// What is in a model's root beside its tensors and is not listed. No tensor's path may begin with it.
+  /// The hidden entries of a model's root. No tensor's path may begin with one.
   package static let hiddenNames =
     View.inDirectories.map(\.directory) + [ViewedTree.modelFile, ViewedTree.dequantizedDirectory]
   /// The file that describes a model.
   package static let metadataFile = Array("metadata.json".utf8)
 
-  /// The files seen that begin the last name, shortest first.
+  /// The files that are prefixes of the last name, shortest first.
   private var prefixes: [ArraySlice<UInt8>] = []
 
   /// An encoder that has seen no name.
@@ -50,7 +50,7 @@ package struct PathEncoder {
     for slash in raw.indices where raw[slash] == UInt8(ascii: "/") {
       let length = slash - raw.startIndex
       while file < prefixes.count, prefixes[file].count < length { file += 1 }
-      // What is a file cannot be a directory too.
+      // A file cannot be a directory too.
       if file < prefixes.count, prefixes[file].count == length { continue }
       writer.append(raw[start..<slash])
       start = slash + 1
@@ -59,7 +59,7 @@ package struct PathEncoder {
     return writer.path
   }
 
-  /// One component as bytes, by itself; for names of directories that are no tensor's.
+  /// A single component, as bytes; for names of directories that do not come from tensors.
   static func encodeDirectory(_ name: [UInt8]) -> [UInt8] {
     var writer = PathWriter(name: name[...])
     writer.append(name[...])
@@ -67,7 +67,7 @@ package struct PathEncoder {
   }
 }
 
-/// Puts a path together from the components of a name.
+/// Builds a path from the components of a name.
 private struct PathWriter {
   private(set) var path = EncodedPath()
   private let name: ArraySlice<UInt8>
@@ -109,7 +109,7 @@ private struct PathWriter {
     var encoded: [UInt8] = []
     for byte in raw {
       if mustEscape(byte) { encoded += escape(byte) } else { encoded.append(byte) }
-      // The rest of a component of 100 MB is of no interest.
+      // The rest of a component of 100 MB does not matter.
       if encoded.count > CutName.maximumCount { return Array(CutName.cut(encoded[...], hash: hash)) }
     }
     return encoded
@@ -118,7 +118,7 @@ private struct PathWriter {
 
 private let dot = UInt8(ascii: ".")
 
-/// True for the bytes that are never in a path as themselves.
+/// True for bytes that are always encoded in a path.
 private func mustEscape(_ byte: UInt8) -> Bool {
   byte < 0x20 || byte == 0x7F || byte == UInt8(ascii: "%") || byte == UInt8(ascii: "/")
 }

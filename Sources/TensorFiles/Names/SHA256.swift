@@ -2,7 +2,7 @@ internal import CSHA256
 internal import Models
 internal import Safetensors
 
-/// SHA-256 (FIPS 180-4), for names that are too long to be shown and for manifests.
+/// SHA-256 (FIPS 180-4), for names that are too long and for manifests.
 ///
 /// Written out here because a cryptography library would be a large part of the program: docs/internals/DESIGN.md. With the
 /// processor's instructions where it has them.
@@ -12,7 +12,7 @@ package struct SHA256 {
   private var state: State = [
     0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19,
   ]
-  /// What does not fill a block yet.
+  /// The bytes of an incomplete block.
   private var pending: [UInt8] = []
   private var byteCount: UInt64 = 0
   private let usesInstructions: Bool
@@ -100,7 +100,7 @@ package struct SHA256 {
     }
   }
 
-  /// Takes in a block of 64 bytes; `words` has room for the schedule's 64 words, and `constants` as many.
+  /// Processes a block of 64 bytes; `words` has room for the schedule's 64 words, and `constants` has 64.
   @inline(__always)
   private static func compress(
     _ block: UnsafeRawPointer, _ words: UnsafeMutablePointer<UInt32>, _ constants: UnsafePointer<UInt32>,

@@ -3,10 +3,10 @@ internal import Safetensors
 
 /// The names below the mount point: directories and files, each with a number that does not change.
 ///
-/// One table and one buffer of text. A directory's children stand together, in the order of their bytes, so that
-/// a lookup is a binary search and a listing a walk. The number of an inode is its position plus one.
+/// One table and one buffer of text. A directory's children are contiguous, in the order of their bytes, so
+/// a lookup is a binary search and a listing is a walk. The number of an inode is its position plus one.
 package struct Tree: Sendable {
-  /// What a file or directory is.
+  /// The kind of a file or directory.
   package enum Kind: UInt8 {
     case directory
     case metadata
@@ -18,15 +18,15 @@ package struct Tree: Sendable {
     package var nameStart: Int
     package var nameCount: UInt8
     package var kind: Kind
-    /// The model that it belongs to; of the root of several, none.
+    /// The model that it belongs to; none for a root above several models.
     package var model: UInt32
     /// The position of the directory it is in; the root is in itself.
     package var parent: UInt32
-    /// Of a directory, the position of its first child; of a tensor, its position in the model.
+    /// For a directory, the position of its first child; for a tensor, its position in the model.
     package var first: UInt32
-    /// Of a directory, how many children it has.
+    /// For a directory, the number of its children.
     package var count: UInt32 = 0
-    /// Of a directory, how many of them are directories.
+    /// For a directory, the number of its subdirectories.
     package var directories: UInt32 = 0
   }
 

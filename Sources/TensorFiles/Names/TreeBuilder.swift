@@ -3,15 +3,15 @@ internal import Safetensors
 
 /// Builds the tree of a collection's names.
 package struct TreeBuilder {
-  /// The most directories of one model. A header of 100 MB has room for a hundred million slashes, and each directory takes
-  /// memory of its own; real models have some thousands.
+  /// The maximum number of directories of one model. A header of 100 MB can have a hundred million slashes, and each
+  /// directory takes memory; real models have some thousands.
   package static let maximumDirectories = 1 << 20
 
-  /// The root first, every directory before what is in it. `first` of a tensor is set, of a directory not yet.
+  /// The root first, every directory before its children. `first` is set for tensors, but not yet for directories.
   private var drafts: [Tree.Node] = []
   private var names: [UInt8] = []
 
-  /// The tree of all models: the root is the model's own, or holds one directory for each.
+  /// The tree of all models: the root is the only model's root, or has one directory for each model.
   package static func tree(of collection: ModelCollection) throws(NamesError) -> Tree {
     var builder = TreeBuilder()
     let isSingle = collection.components.first?.name == nil
@@ -40,7 +40,7 @@ package struct TreeBuilder {
     return UInt32(drafts.count - 1)
   }
 
-  /// Adds a model's metadata.json and tensors. Names come in order, so that all of one directory come in a row.
+  /// Adds a model's metadata.json and tensors. Names are sorted, so those of one directory are contiguous.
   private mutating func append(_ model: Model, number: UInt32, below root: UInt32) throws(NamesError) {
     append(PathEncoder.metadataFile, .metadata, in: root, model: number)
     var encoder = PathEncoder()
@@ -66,7 +66,7 @@ package struct TreeBuilder {
     }
   }
 
-  /// How many directories two paths begin with in common, and where what follows them begins.
+  /// The number of leading directories that two paths share, and the offset of the rest.
   private static func sharedDirectories(_ left: [UInt8], _ right: [UInt8]) -> (count: Int, end: Int) {
     var shared = (count: 0, end: 0)
     for index in 0..<min(left.count, right.count) where left[index] == UInt8(ascii: "/") {
@@ -76,7 +76,7 @@ package struct TreeBuilder {
     return shared
   }
 
-  /// Puts each directory's children together, in the order of their names, and numbers them anew.
+  /// Makes each directory's children contiguous, sorts them by name, and renumbers them.
   package func finish() throws(NamesError) -> Tree {
     // Children of the directory at draft position d will stand at starts[d]..<starts[d + 1]; the root at 0.
     var starts = [Int](repeating: 0, count: drafts.count + 1)

@@ -1,25 +1,25 @@
 package import Models
 internal import Safetensors
 
-/// What the nodes of the tree are called in a view.
+/// The names of the tree's nodes in a view.
 ///
-/// A file is called what it is called in the tree, and the view's suffix. So that no directory can have a file's
-/// name, the dot of that suffix is encoded in a directory's name that ends in it. A name that grows longer than
-/// NAME_MAX is cut as the tree's own are: a file's with the hash of the tensor's name, a directory's with that of its
+/// A file has its name in the tree, followed by the view's suffix. If a directory's name ends in that suffix, the
+/// suffix's dot is encoded there, so that no directory can have a file's name. A name that becomes longer than
+/// NAME_MAX is cut as in the tree: a file's with the hash of the tensor's name, a directory's with the hash of its
 /// name in the tree.
 package struct ViewNames: Sendable {
-  /// A directory, and the hash that stands in a name in it.
+  /// A directory, and the hash in a name in it.
   private struct Key: Hashable {
     let directory: UInt32
     let hash: ArraySlice<UInt8>
   }
 
   private let tree: Tree
-  /// The hashes of those nodes that some view cuts the name of, and the way back.
+  /// The hashes of nodes whose names some view cuts, and the nodes of these hashes.
   private let hashes: [Int: [UInt8]]
   private let positions: [Key: Int]
 
-  /// Takes time linear in the tree. Two nodes of one directory with one hash are refused.
+  /// Takes time linear in the tree. Two nodes of one directory with the same hash are refused.
   package init(_ tree: Tree, models: [Model]) throws(NamesError) {
     self.tree = tree
     var hashes: [Int: [UInt8]] = [:]
@@ -31,7 +31,7 @@ package struct ViewNames: Sendable {
       else { continue }
       let hash: [UInt8]
       if node.kind == .tensor {
-        // A file that the tree has cut has it already: `%~` is in no other name.
+        // A name that the tree has cut has the hash already: `%~` is in no other name.
         let tensor = models[Int(node.model)].name(at: models[Int(node.model)].places[Int(node.first)])
         hash = CutName.hash(in: name) ?? CutName.hash(of: tensor.utf8)
       } else {
@@ -61,7 +61,7 @@ package struct ViewNames: Sendable {
     let name = ArraySlice(unsafe name.withUnsafeBufferPointer { unsafe Array($0) })
     let isFile = name.hasSuffix(view.suffix)
     let stem = isFile ? name.dropLast(view.suffix.count) : name
-    // What it could be called in the tree; then, whether the node found is called so here.
+    // Find the candidate by its name in the tree, then check that the node has this name here.
     let encodedDot = Self.encodedDot(view)
     let hasEncodedDot = !isFile && stem.hasSuffix(encodedDot)
     let withDot = hasEncodedDot ? stem.dropLast(encodedDot.count) + view.suffix : stem
@@ -75,7 +75,7 @@ package struct ViewNames: Sendable {
     return nil
   }
 
-  /// The name in a view, however long it is.
+  /// The name in a view, before it is cut.
   private static func uncut(_ name: ArraySlice<UInt8>, _ kind: Tree.Kind, _ view: View) -> ArraySlice<UInt8> {
     guard kind == .directory else { return view.suffix.isEmpty ? name : name + view.suffix }
     guard !view.suffix.isEmpty, name.hasSuffix(view.suffix) else { return name }

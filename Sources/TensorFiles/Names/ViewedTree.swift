@@ -1,9 +1,9 @@
 package import Models
 internal import Safetensors
 
-/// The tree as the mount shows it: itself, and once more through each view.
+/// The tree of the mount: the tree of names, and the same tree once more for each view.
 ///
-/// Nothing is stored for a view. Its inodes have the numbers of the tree's with the view's above them.
+/// A view takes no memory: its inode numbers are the tree's numbers with the view's number above them.
 package struct ViewedTree: Sendable {
   /// A file or directory: a node of the tree, seen through a view.
   package struct Entry: Sendable {

@@ -3,8 +3,8 @@ package import Safetensors
 
 /// Reads elements of any dtype as float64.
 ///
-/// Exact but for 64-bit integers beyond 2^53, which are rounded. BOOL is 0 or 1. Of a complex element, real and imaginary part
-/// are two numbers.
+/// Exact, except that 64-bit integers beyond 2^53 are rounded. BOOL is 0 or 1. The real and imaginary parts of a complex
+/// element are two numbers.
 package struct NumberReader: Sendable {
   private enum Form: Sendable {
     case widened(Widening)
@@ -12,7 +12,7 @@ package struct NumberReader: Sendable {
   }
 
   private let form: Form
-  /// How many numbers are in how many bytes, for the smallest number of elements that fill whole bytes.
+  /// The numbers and the bytes of the smallest group of elements that fills whole bytes.
   private let group: (numbers: Int, bytes: Int)
 
   /// A reader of this type's elements.
@@ -37,7 +37,7 @@ package struct NumberReader: Sendable {
     }
   }
 
-  /// How many numbers are in that many bytes, or 0 if they are not whole elements.
+  /// The number of numbers in that many bytes, or 0 if these are not whole elements.
   package func count(in byteCount: UInt64) -> UInt64 {
     byteCount / UInt64(group.bytes) * UInt64(group.numbers)
   }
@@ -47,7 +47,7 @@ package struct NumberReader: Sendable {
     numbers / UInt64(group.numbers) * UInt64(group.bytes)
   }
 
-  /// Reads the whole elements of `source`, as many as `target` has room for; returns how many numbers that were.
+  /// Reads the whole elements of `source` that fit into `target`; returns the number of numbers.
   package func read(_ source: RawSpan, into target: inout [Double]) -> Int {
     let count = min(
       source.byteCount / group.bytes * group.numbers, target.count / group.numbers * group.numbers)
@@ -67,7 +67,7 @@ package struct NumberReader: Sendable {
         case .f32: unsafe convert(source, target, count) { (word: UInt32) in Double(Float(bitPattern: word)) }
         case .f64: unsafe convert(source, target, count) { (word: UInt64) in Double(bitPattern: word) }
         case .widened(let widening):
-          // Into the upper half of the numbers' own memory, from where they are spread from the front.
+          // Read into the upper half of the target's memory, then convert from the front.
           let start = unsafe UnsafeMutableRawPointer(target) + 4 * count
           var wide = unsafe MutableRawSpan(
             _unsafeBytes: UnsafeMutableRawBufferPointer(start: start, count: 4 * count))

@@ -1,18 +1,18 @@
 package import Safetensors
 
-/// How often each bit pattern of a byte, or of two, occurs: all that statistics of narrow elements need.
+/// Counts the bit patterns of one or two bytes, which is enough for statistics of narrow elements.
 ///
-/// Counting takes an instruction or two for each element, where converting and adding takes a dozen.
+/// Counting takes one or two instructions per element; converting and adding would take a dozen.
 package struct PatternCounts {
   /// The width of a pattern in bytes, 1 or 2.
   private let width: Int
-  /// Several tables, which take turns, so that equal patterns in a row do not wait for each other.
+  /// Several tables, used in turn, so that equal consecutive patterns do not wait for each other.
   private var counts: [UInt32]
   private static let turns = 4
 
   private var patternCount: Int { 1 << (8 * width) }
 
-  /// Counts of nothing; nil for types whose elements are wider, or are not whole in such patterns.
+  /// Empty counts; nil for types whose elements are wider than two bytes, or do not fit such patterns.
   package init?(_ dtype: DType) {
     switch dtype.bitSize {
     case 4, 8: width = 1
@@ -22,7 +22,7 @@ package struct PatternCounts {
     counts = [UInt32](repeating: 0, count: Self.turns << (8 * width))
   }
 
-  /// Counts the patterns of some bytes, of which there are fewer than 2^32 in all.
+  /// Counts the patterns of some bytes; the total must be below 2^32.
   package mutating func add(_ bytes: RawSpan) {
     let patternCount = patternCount
     let isWide = width == 2
@@ -62,7 +62,7 @@ package struct PatternCounts {
     }
   }
 
-  /// What the numbers of these patterns are like, as elements of that type.
+  /// The statistics of these patterns as elements of that type.
   package func statistics(_ reader: NumberReader) -> ValueStatistics {
     let patterns = (0..<patternCount).flatMap { pattern in
       (0..<width).map { UInt8(truncatingIfNeeded: pattern >> (8 * $0)) }

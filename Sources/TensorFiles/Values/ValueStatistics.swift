@@ -1,40 +1,39 @@
-/// What some numbers are like.
+/// Statistics of some numbers.
 ///
-/// NaNs are counted, and left out of everything else: minimum, maximum, mean and standard deviation are what numpy.nanmin,
-/// nanmax, nanmean and nanstd give for float64, up to rounding.
+/// NaNs are counted, and ignored otherwise: minimum, maximum, mean and standard deviation are those of numpy.nanmin,
+/// nanmax, nanmean and nanstd for float64, up to rounding.
 package struct ValueStatistics: Sendable {
-  /// How many numbers there are, NaNs included.
+  /// The number of values, NaNs included.
   package private(set) var count: UInt64 = 0
-  /// How many of them are NaN, plus or minus infinity, and zero of either sign.
+  /// The numbers of NaNs, of infinities, and of zeros of either sign.
   package private(set) var nanCount: UInt64 = 0
   package private(set) var infinityCount: UInt64 = 0
   package private(set) var zeroCount: UInt64 = 0
-  /// The smallest and the largest; infinities the wrong way round where there are none.
+  /// The smallest and the largest value; inverted infinities if there are none.
   private var lowest = Double.infinity
   private var highest = -Double.infinity
   /// The mean of the finite numbers, and the sum of the squared distances from it.
   private var average = 0.0
   private var squares = 0.0
 
-  /// Statistics of no numbers.
+  /// Empty statistics.
   package init() {}
 
   private var finiteCount: UInt64 { count - nanCount - infinityCount }
 
-  /// The smallest number; NaN where there is none.
+  /// The smallest number, or NaN.
   package var minimum: Double { count == nanCount ? .nan : lowest }
-  /// The largest number; NaN where there is none.
+  /// The largest number, or NaN.
   package var maximum: Double { count == nanCount ? .nan : highest }
 
-  /// The mean; NaN where there is no number, or infinities of both signs.
+  /// The mean; NaN if there is no number, or there are infinities of both signs.
   package var mean: Double {
     // One of them is infinite; both of opposite signs add up to NaN.
     if infinityCount > 0 { return lowest + highest }
     return count == nanCount ? .nan : average
   }
 
-  /// The standard deviation of the numbers themselves, not of what they are a sample of; NaN where there is no number, or one
-  /// that is infinite.
+  /// The population standard deviation; NaN if there is no number, or an infinite one.
   package var standardDeviation: Double {
     infinityCount > 0 || count == nanCount ? .nan : (squares / Double(finiteCount)).squareRoot()
   }
@@ -45,7 +44,7 @@ package struct ValueStatistics: Sendable {
     if own == 0 {
       (average, squares) = (other.average, other.squares)
     } else if average.isInfinite || other.average.isInfinite {
-      // A sum of large numbers has overflowed, as it does for NumPy.
+      // A sum of large numbers has overflowed, as in NumPy.
       average += other.average
       squares = average.isNaN ? .nan : .infinity
     } else if others > 0 {
@@ -61,7 +60,7 @@ package struct ValueStatistics: Sendable {
     highest = max(highest, other.highest)
   }
 
-  /// Statistics of numbers that occur so often.
+  /// Statistics of numbers with their frequencies.
   init(_ numbers: [Double], times weights: (Int) -> UInt64) {
     var sum = 0.0
     for (index, number) in numbers.enumerated() {
@@ -85,7 +84,7 @@ package struct ValueStatistics: Sendable {
     }
   }
 
-  /// Statistics of the first `count` of some numbers, which stay in the processor's cache: they are read twice.
+  /// Statistics of the first `count` of some numbers, which should fit into the processor's cache: they are read twice.
   package init(_ numbers: [Double], count: Int) {
     self.count = UInt64(count)
     unsafe numbers.withUnsafeBytes { bytes in
@@ -96,7 +95,7 @@ package struct ValueStatistics: Sendable {
         if index < whole {
           return unsafe start.loadUnaligned(fromByteOffset: index &* 8, as: Vector.self)
         }
-        // What is beyond the end counts as NaN, and is taken off again.
+        // Values beyond the end count as NaN, and are subtracted again.
         var rest = Vector(repeating: .nan)
         for offset in index..<count { rest[offset - index] = numbers[offset] }
         return rest

@@ -1,9 +1,9 @@
 internal import Models
 internal import Safetensors
 
-/// What views need to know of each dtype. To add a dtype is to say here what NumPy calls it, or how it widens.
+/// The properties of each dtype that views need. To add a dtype, add its NumPy name or its widening here.
 extension DType {
-  /// The type's name in NumPy, as the headers of its files have it; nil if NumPy has no such type.
+  /// The type's name in the headers of NumPy files; nil if NumPy has no such type.
   package var numPyName: StaticString? {
     switch self {
     case .bool: "|b1"
@@ -23,7 +23,7 @@ extension DType {
     }
   }
 
-  /// How the type becomes float32; nil if values would be lost, or there is nothing to do.
+  /// The type's conversion to float32; nil if it would lose values, or is not needed.
   package var widening: Widening? { Self.widenings[self] }
 
   private static let widenings: [DType: Widening] = [

@@ -3,20 +3,20 @@ package import Safetensors
 
 /// An array in a file of NumPy's NPY format, versions 1.0 to 3.0.
 ///
-/// What a tensor cannot be is refused: objects (they are pickled), records, other byte orders, and types
+/// Arrays that cannot be tensors are refused: objects (pickles), records, other byte orders, and types
 /// that safetensors lacks.
 package struct NPYArray: Sendable {
   /// The type of the elements.
   package let dtype: DType
   /// The dimensions, outermost first.
   package let shape: [UInt64]
-  /// Where the elements are in the file, up to its end.
+  /// The range of the elements in the file, up to its end.
   package let dataRange: Range<UInt64>
 
-  /// How many elements lie between neighbours, for each dimension, of an array in Fortran order that differs from C order.
+  /// The distance between neighbours in elements, for each dimension, if the array is in Fortran order and differs from C order.
   private let strides: [UInt64]?
 
-  /// The longest header that is read, in bytes. NumPy's own limit is 10,000 unless it is told otherwise.
+  /// The maximum size of the header, in bytes. NumPy's default limit is 10,000.
   private static let maximumHeader = 1 << 20
 
   /// Reads the header of an open file, and checks it against the file's size.
@@ -30,7 +30,7 @@ package struct NPYArray: Sendable {
     }
   }
 
-  /// Reads a header through `read`, which gives that many bytes from an offset below `size`.
+  /// Reads a header through `read`, which returns that many bytes from an offset below `size`.
   package init(size: UInt64, read: (_ offset: UInt64, _ count: Int) throws -> [UInt8]) throws {
     let start = try read(0, Int(min(size, 12)))
     guard start.starts(with: [0x93] + Array("NUMPY".utf8)), start.count == 12 else {
@@ -94,7 +94,7 @@ package struct NPYArray: Sendable {
 }
 
 extension NPYArray {
-  /// The array as a tensor of that name, whose elements are in the order that they have in the file.
+  /// The array as a tensor of that name, with its elements in the order of the file.
   package func tensor(_ name: TensorName) -> Tensor {
     var tensor = Tensor(
       name: name, dtype: dtype, shape: shape[...], writtenTo: 0..<dataRange.upperBound - dataRange.lowerBound)
@@ -115,7 +115,7 @@ extension FileLayout {
   }
 }
 
-/// What is wrong with a NumPy file, as a clause; safe to print.
+/// The problem of a NumPy file, as a clause; safe to print.
 package struct NPYError: Error {
   package let problem: String
 
@@ -177,7 +177,7 @@ package struct NPYDictionary {
     guard take(word) else { throw problem("'\(word)'") }
   }
 
-  /// A string in quotes of either kind, in which nothing is escaped.
+  /// A string in single or double quotes, without escapes.
   private mutating func string() throws(NPYError) -> [UInt8] {
     skipSpace()
     guard let quote = next, quote == UInt8(ascii: "'") || quote == UInt8(ascii: "\"") else {

@@ -4,17 +4,17 @@ package import SystemPackage
 
 /// A directory of NumPy files, such as a copy of a mount's `.npy`: `a/b.npy` is the tensor `a/b`.
 package struct NPYDirectory: Sendable {
-  /// How a NumPy file's name ends.
+  /// The suffix of a NumPy file's name.
   package static let suffix = Array(".npy".utf8)
 
   /// The files' paths, relative to the directory.
   package private(set) var paths: [[UInt8]] = []
-  /// How many other files there are, which are left out.
+  /// The number of other files, which are left out.
   package private(set) var otherCount = 0
 
   private let root: RootDirectory
 
-  /// Lists the directory and those in it. Symbolic links are not followed.
+  /// Lists the directory and its subdirectories. Symbolic links are not followed.
   package init(opening path: FilePath) throws(ModelError) {
     root = try RootDirectory(opening: path)
     try list([])
@@ -41,7 +41,7 @@ package struct NPYDirectory: Sendable {
   /// True for the name of a NumPy file.
   package static func isNPY(_ name: [UInt8]) -> Bool { name.suffix(suffix.count).elementsEqual(suffix) }
 
-  /// The tensor's name that a path or file name with the suffix stands for.
+  /// The tensor's name for a path or file name with the suffix.
   package static func name(of path: [UInt8]) throws(PathDecoder.Problem) -> TensorName {
     try PathDecoder.name(of: path.dropLast(suffix.count))
   }

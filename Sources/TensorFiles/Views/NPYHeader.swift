@@ -24,7 +24,7 @@ enum NPYHeader {
 
     // Magic, version, length, dictionary, padding, newline.
     func paddedCount(lengthBytes: Int) -> Int {
-      // What is aligned already is padded once more, as NumPy does.
+      // A length that is aligned already is padded once more, as in NumPy.
       (8 + lengthBytes + dictionary.count + 1) / alignment * alignment + alignment
     }
     let isLong = paddedCount(lengthBytes: 2) - 10 > 65_535

@@ -3,15 +3,15 @@ internal import Safetensors
 
 /// A floating-point format of at most 8 bits: sign, exponent, mantissa, from the highest bit down.
 struct SmallFloat: Sendable {
-  /// Which patterns are no numbers.
+  /// The patterns that are not numbers.
   enum Specials: Sendable {
     /// All are numbers.
     case none
-    /// As IEEE 754 has it: the highest exponent is infinity, and NaN where the mantissa is not 0.
+    /// As in IEEE 754: the highest exponent is infinity, or NaN if the mantissa is not 0.
     case ieee
     /// The pattern of all ones is NaN, of either sign; no infinities ("FN").
     case lastIsNaN
-    /// What would be negative zero is the only NaN; no infinities ("FNUZ").
+    /// The pattern of negative zero is the only NaN; no infinities ("FNUZ").
     case minusZeroIsNaN
   }
 
@@ -31,7 +31,7 @@ struct SmallFloat: Sendable {
     self.specials = specials
   }
 
-  /// E8M0: an exponent and nothing else; 0 is 2^-127, and all ones NaN.
+  /// E8M0: only an exponent; 0 is 2^-127, and all ones is NaN.
   static let powersOfTwo = SmallFloat()
 
   private init() {
@@ -65,7 +65,7 @@ struct SmallFloat: Sendable {
     case .minusZeroIsNaN:
       if isNegative, exponent == 0, mantissa == 0 { return nan }
     }
-    // The lowest exponent has no leading one, and counts as the next; without a mantissa there is none such.
+    // The lowest exponent means subnormal numbers: no leading one, and the next exponent. Without a mantissa there are none.
     let isSubnormal = exponent == 0 && mantissaBits > 0
     let significand = Float(isSubnormal ? mantissa : mantissa + 1 << mantissaBits)
     let scale = (isSubnormal ? 1 : exponent) - bias - mantissaBits

@@ -1,16 +1,16 @@
 internal import Models
 package import Safetensors
 
-/// A way of showing tensors as files: the directory that leads to it, how its files' names end, and what is in
-/// them. To add one is to add it here.
+/// A way to show tensors as files: the name of its directory, the suffix of its files, and their contents. To add
+/// a view, add it here.
 package struct View: Sendable {
-  /// Part of the inode numbers, so it stays what it is: the position in ``all``.
+  /// The position in ``all``. It is part of the inode numbers, so it must not change.
   package let number: UInt8
   /// The directory in a model's root, reachable by name and not listed. Empty: the root itself.
   package let directory: [UInt8]
-  /// What the names of files end in. Directories never do.
+  /// The suffix of the names of files; names of directories never end in it.
   package let suffix: [UInt8]
-  /// The contents of a tensor's file, made of the tensor's own bytes; nil if the tensor has none in this view.
+  /// The contents of a tensor's file, made from the tensor's bytes; nil if the tensor has none in this view.
   private let contents: @Sendable (Tensor, FileLayout, HeaderWriter) -> FileLayout?
 
   private init(
@@ -65,6 +65,6 @@ package struct View: Sendable {
   /// All of them, in the order of their numbers.
   package static let all = [raw, npy, f32, safetensors]
 
-  /// Those that have a directory.
+  /// The views with a directory.
   package static let inDirectories = all.filter { !$0.directory.isEmpty }
 }

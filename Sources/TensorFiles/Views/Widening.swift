@@ -1,10 +1,10 @@
 internal import Models
 internal import Safetensors
 
-/// Turns narrow floating-point elements into float32, exactly.
+/// Converts narrow floating-point elements to float32, exactly.
 ///
-/// Elements narrower than a byte are packed without gaps from the lowest bit of each byte up. Of F4 that is the
-/// order of PyTorch's float4_e2m1fn_x2; for the 6-bit types, of which nobody else says it, four elements in three
+/// Elements narrower than a byte are packed without gaps from the lowest bit of each byte up. For F4 that is the
+/// order of PyTorch's float4_e2m1fn_x2. For the 6-bit types no standard defines a packing; four elements in three
 /// bytes are this project's convention.
 package struct Widening: Sendable {
   /// The elements' format.
@@ -54,30 +54,29 @@ package struct Widening: Sendable {
   /// The size of a group, widened.
   private var wideGroupBytes: UInt64 { groupElements * 4 }
 
-  /// The size of `count` bytes, widened; nil if that overflows. Bytes that fill no group, of which a sound
-  /// tensor has none, are left out.
+  /// The size of `count` bytes, widened; nil if that overflows. Bytes of an incomplete group, which a valid
+  /// tensor does not have, are left out.
   package func wideCount(of count: UInt64) -> UInt64? {
     let (wide, overflow) = (count / groupBytes).multipliedReportingOverflow(by: wideGroupBytes)
     return overflow ? nil : wide
   }
 
-  /// Where the widened elements begin that come from narrow bytes at `offset`, where a group begins.
+  /// The offset of the widened elements for narrow bytes at `offset`, where a group begins.
   func wideOffset(of offset: UInt64) -> UInt64 { offset / groupBytes * wideGroupBytes }
 
-  /// The bytes that are needed for `wide`, a range of widened bytes, and how many widened bytes come before it
-  /// then.
+  /// The narrow bytes that `wide`, a range of widened bytes, needs, and the number of widened bytes before it.
   package func source(of wide: Range<UInt64>) -> (bytes: Range<UInt64>, excess: Int) {
     let first = wide.lowerBound / wideGroupBytes
     let end = (wide.upperBound + wideGroupBytes - 1) / wideGroupBytes
     return (first * groupBytes..<end * groupBytes, Int(wide.lowerBound - first * wideGroupBytes))
   }
 
-  /// Widens the whole groups of `source`, as far as there is room for them; returns how many bytes that gave.
+  /// Widens the whole groups of `source` that fit into the target; returns the number of bytes written.
   ///
   /// `source` is aligned to 2 bytes, `target` to 8.
   package func widen(_ source: RawSpan, into target: inout MutableRawSpan) -> Int {
     let groups = min(source.byteCount / Int(groupBytes), target.byteCount / Int(wideGroupBytes))
-    // Unsafe of what is not plain bytes, which these are. The kernels keep to `groups`.
+    // Safe, since these are plain bytes and the kernels access only `groups`.
     unsafe source.withUnsafeBytes { source in
       unsafe target.withUnsafeMutableBytes { target in
         guard let source = source.baseAddress, let target = target.baseAddress else { return }

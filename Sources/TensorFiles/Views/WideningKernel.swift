@@ -1,7 +1,7 @@
 internal import Models
 internal import Safetensors
 
-/// The inner loops of widening. Memory is little-endian on both sides whatever the processor is.
+/// The inner loops of widening. Memory is little-endian on both sides, on any processor.
 enum Kernel: Sendable {
   case bfloat16
   case half
@@ -12,7 +12,7 @@ enum Kernel: Sendable {
   /// A float32 for each 6 bits, four of them in three bytes.
   case sixes([UInt32])
 
-  /// Widens `count` groups. Both sides hold that many and do not overlap; `target` is aligned to 8 bytes and
+  /// Widens `count` groups. Both sides have that many groups and do not overlap; `target` is aligned to 8 bytes and
   /// `source` to 2.
   @unsafe func run(_ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ count: Int) {
     switch self {
@@ -25,10 +25,10 @@ enum Kernel: Sendable {
   }
 }
 
-// Pointers rather than spans, whose checks in each step would keep the loops from being vectorised.
+// Pointers rather than spans, whose bounds checks in each step would prevent vectorisation.
 
-/// The upper half of a float32 is moved to where it belongs, and is the same in either byte order. Written in vectors,
-/// which come out a tenth faster than what the compiler makes of the plain loop: as fast as memory is.
+/// The upper half of a float32 is moved into place, in either byte order. Written in vectors, which are a tenth faster
+/// than the compiler's code for the plain loop: as fast as memory.
 private func widenBFloat16(_ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ count: Int) {
   let source = unsafe source.assumingMemoryBound(to: UInt16.self)
   let target = unsafe target.assumingMemoryBound(to: UInt16.self)
@@ -51,7 +51,7 @@ private func widenBFloat16(_ source: UnsafeRawPointer, _ target: UnsafeMutableRa
 private func widenHalf(_ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ count: Int) {
   let source = unsafe source.assumingMemoryBound(to: UInt16.self)
   let target = unsafe target.assumingMemoryBound(to: UInt32.self)
-  /// The difference of the exponents' biases, 127 - 15, in its place.
+  /// The difference of the exponents' biases, 127 - 15, shifted to the exponent.
   let rebias: UInt32 = 112 << 23
   let lastExponent: UInt32 = 31 << 23
   /// 2^-14, the smallest normal number.
@@ -62,7 +62,7 @@ private func widenHalf(_ source: UnsafeRawPointer, _ target: UnsafeMutableRawPoi
     let normal = magnitude &+ rebias
     // Infinity and NaN move from the last exponent to the last: 31 + 2 * 112 = 255.
     let number = magnitude >= lastExponent ? normal &+ rebias : normal
-    // A subnormal's bits are what exceeds 2^-14 once they stand behind a leading one.
+    // A subnormal's bits after a leading one are 2^-14 plus its value.
     let subnormal = Float(bitPattern: magnitude &+ smallest) - Float(bitPattern: smallest)
     let bits = magnitude < 1 << 23 ? subnormal.bitPattern : number
     unsafe target[index] = (bits | (half & 0x8000) << 16).littleEndian
