@@ -4,7 +4,7 @@ import Testing
 @testable import Linux
 
 @Suite("What /etc/fuse.conf grants") struct FuseConfigurationTests {
-  @Test("Comments and unknown lines mean nothing; without the file, its defaults hold")
+  @Test("Comments and unknown lines are ignored; without the file, the defaults hold")
   func defaults() {
     for lines: [Substring] in [
       [], ["# user_allow_other", "#mount_max = 5", "other", "  # user_allow_other"],

@@ -10,7 +10,7 @@ import Testing
     RequestCounts(requests: [.read: reads, .lookup: 3], bytesRead: 0, errors: 0)
   }
 
-  @Test("Only after the whole limit without a request, counted from the last one")
+  @Test("A mount is idle only after the whole limit without a request, counted from the last one")
   func limit() {
     var watch = IdleWatch(limit: .seconds(10), now: start)
     // The first look, at 9, finds a request: so the last may have come until then.
@@ -23,7 +23,7 @@ import Testing
     }
   }
 
-  @Test("It looks often enough, and neither all the time nor never")
+  @Test("The check for idleness runs often enough, and not all the time")
   func interval() {
     for (limit, interval) in [(0.001, 0.1), (8, 2), (86_400, 60)] {
       #expect(IdleWatch(limit: .seconds(limit)).interval == .seconds(interval))

@@ -52,7 +52,7 @@ import Linux
     }
   }
 
-  @Test("Without a FUSE device the ways to one are named")
+  @Test("Without a FUSE device, the error names the ways to get one")
   func noDevice() {
     for message in [
       "fuse: device not found, try 'modprobe fuse' first",
@@ -65,7 +65,7 @@ import Linux
     }
   }
 
-  @Test("A directory that is not the user's own is told apart")
+  @Test("A directory of another user has an error of its own")
   func noWriteAccess() {
     for message in [
       "fusermount3: user has no write access to mountpoint /mnt",
@@ -78,14 +78,14 @@ import Linux
     }
   }
 
-  @Test("A file system that fusermount3 does not mount on is told apart")
+  @Test("A file system that fusermount3 does not mount on has an error of its own")
   func forbiddenFileSystem() {
     expect(
       "fusermount3: mounting over filesystem type 0x00009fa0 is forbidden", .mountPoint,
       "unprivileged users cannot mount on a directory of this file system; choose one elsewhere")
   }
 
-  @Test("A refusal by the system that nothing explains is quoted")
+  @Test("An unexplained refusal by the system is quoted")
   func refused() {
     for message in [
       "fuse: mount failed: Operation not permitted", "fusermount3: mount failed: Permission denied",
@@ -97,7 +97,7 @@ import Linux
     }
   }
 
-  @Test("Root without the capability to mount is in a container, and is told how to start it")
+  @Test("Root without the capability to mount is told how to start the container")
   func container() {
     var root = Self.user
     root.isRoot = true
@@ -150,7 +150,7 @@ import Linux
         + "or unmount some")
   }
 
-  @Test("Everything else is quoted as it is")
+  @Test("Every other error is quoted as it is")
   func others() {
     for message in [
       "fuse: mount failed: Invalid argument",

@@ -39,7 +39,7 @@ import Linux
   }
 
   @Test(
-    "What fstab and mount(8) pass to every helper is accepted and changes nothing",
+    "Options that fstab and mount(8) pass to every helper are accepted and have no effect",
     arguments: [
       "", ",", ",,", "ro", "rw", "defaults", "auto", "noauto", "user", "nouser", "users", "owner", "group",
       "_netdev", "nofail", "nosuid", "nodev", "noexec", "default_permissions", "async", "nonempty", "silent",
@@ -61,13 +61,13 @@ import Linux
     #expect(options.kernelOptions.split(separator: ",").contains("nosuid"))
   }
 
-  @Test("The last of several wins, in one list and over several")
+  @Test("The last of several values counts, in one list and over several")
   func lastWins() throws {
     #expect(try options("uid=1,uid=2", "uid=3").owner == 3)
     #expect(try options("fsname=a,fsname=b").source == "b")
   }
 
-  @Test("A backslash takes the meaning from a comma and from a backslash")
+  @Test("A backslash escapes a comma and a backslash")
   func escapes() throws {
     #expect(try options(#"fsname=a\,b,uid=7"#) == defaults { ($0.source, $0.owner) = ("a,b", 7) })
     #expect(try options(#"fsname=a\\,uid=7"#) == defaults { ($0.source, $0.owner) = (#"a\"#, 7) })
@@ -77,7 +77,7 @@ import Linux
   }
 
   @Test(
-    "A value that cannot be is refused, and named",
+    "An invalid value is refused, and named",
     arguments: [
       ("uid=", "uid= is not a decimal number"),
       ("uid=-1", "uid=-1 is not a decimal number"),
@@ -98,7 +98,7 @@ import Linux
   }
 
   @Test(
-    "An option that is not known is refused, and named",
+    "An unknown option is refused, and named",
     arguments: [
       "bogus", "bogus=1", "uid", "fsname", "allow_other=1", "ro=1", "noatime=1", "=", "=x", " ro", "RO", "x",
       "max_read=4096", "auto_unmount", "direct_io=1", "io",
@@ -148,7 +148,7 @@ import Linux
     }
   }
 
-  @Test("What libfuse itself does not take is an error that quotes it")
+  @Test("An option that libfuse refuses is an error that quotes libfuse")
   func refusedByLibrary() async {
     await #expect(processExitsWith: .success) {
       var options = MountOptions()

@@ -11,7 +11,7 @@ import Testing
     #expect(throws: MountError.self) { try MountPoint(checking: path, shownAs: "'it'") }
   }
 
-  @Test("A directory is taken under its absolute path, symbolic links resolved")
+  @Test("A mount point becomes its absolute path, with symbolic links resolved")
   func resolved() throws {
     let directory = try TemporaryDirectory()
     let real = try directory.makeDirectory("real/m")
@@ -25,7 +25,7 @@ import Testing
     }
   }
 
-  @Test("A relative path is taken from the working directory")
+  @Test("A relative path starts at the working directory")
   func relative() throws {
     #expect(try MountPoint(checking: "Tests/..", shownAs: "").path.isAbsolute)
   }
@@ -42,7 +42,7 @@ import Testing
     #expect(problem("")?.kind == .mountPoint)
   }
 
-  @Test("What is no directory is refused, and what is below it too")
+  @Test("A mount point that is not a directory is refused, and so is a path below it")
   func notDirectory() throws {
     let directory = try TemporaryDirectory()
     try directory.write("file", text: "")
@@ -55,7 +55,7 @@ import Testing
     }
   }
 
-  @Test("A circle of symbolic links is an error, not a hang")
+  @Test("A loop of symbolic links is an error, not a hang")
   func circle() throws {
     let directory = try TemporaryDirectory()
     try directory.makeLink("a", to: "b")
@@ -66,7 +66,7 @@ import Testing
       error?.description == "mount point 'it' cannot be used: \(Errno.tooManySymbolicLinkLevels)")
   }
 
-  @Test("A directory that carries a mount is refused, with its type and the command that clears it")
+  @Test("A directory with a mount is refused, with the mount's type and the command that clears it")
   func carriesMount() {
     let error = problem("/proc")
     #expect(error?.kind == .mountPoint)

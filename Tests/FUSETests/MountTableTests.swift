@@ -49,7 +49,7 @@ import Testing
       ])
   }
 
-  @Test("The kernel's escapes for space, tab, newline and backslash are undone, others left alone")
+  @Test("The kernel's escapes for space, tab, newline and backslash are decoded, others are kept")
   func escapes() {
     #expect(
       places(#"40 36 0:45 / /a\040b\011c\012d\134040 ro - fuse.x my\040model\043 ro"#)
@@ -69,19 +69,19 @@ import Testing
     #expect(path != FilePath("/a"))
   }
 
-  @Test("A mount whose source is empty is read as one")
+  @Test("A mount with an empty source is read")
   func emptySource() {
     #expect(places("40 36 0:45 / /a rw - tmpfs  rw") == [Place("0:45", "/a", "tmpfs", "")])
   }
 
-  @Test("A hyphen ends the optional fields, wherever else hyphens stand")
+  @Test("A hyphen ends the optional fields, even if other fields contain hyphens")
   func hyphens() {
     #expect(places("1 2 0:4 - - - - - -") == [Place("0:4", "-", "-", "-")])
     #expect(places("40 36 0:45 / /- rw - tmpfs - rw") == [Place("0:45", "/-", "tmpfs", "-")])
   }
 
   @Test(
-    "A line that makes no sense is left out, and its neighbours stay",
+    "A malformed line is ignored, and its neighbours are kept",
     arguments: [
       "", " ", "-", "- - -", "40 36 0:45", "40 36 0:45 / /a rw", "40 36 0:45 / /a rw - tmpfs",
       "40 36 0:45 / /a rw shared:1 tmpfs none rw", "40 36 0:45 / /a - tmpfs none",
@@ -92,7 +92,7 @@ import Testing
     #expect(places("\(line)\n\(good)\n\(line)") == [Place("0:23", "/sys", "sysfs", "sysfs")])
   }
 
-  @Test("No text is no mount")
+  @Test("An empty table has no mounts")
   func empty() {
     #expect(entries("").isEmpty)
     #expect(MountTable(parsing: []).topmost(at: "/") == nil)
@@ -126,7 +126,7 @@ import Testing
     }
   }
 
-  @Test("An autofs trigger is no mount, and what is mounted on it is")
+  @Test("An autofs trigger does not count as a mount, and a mount on it does")
   func autofs() {
     let trigger = "2 1 0:5 / /a rw - autofs systemd-1 rw,fd=40,direct\n"
     #expect(MountTable(parsing: Array(trigger.utf8)).topmost(at: "/a") == nil)
@@ -134,7 +134,7 @@ import Testing
     #expect(MountTable(parsing: Array(covered.utf8)).topmost(at: "/a")?.type == "fuse.stmount")
   }
 
-  @Test("This process's own table holds the root and /proc")
+  @Test("This process's own table has the root and /proc")
   func own() throws {
     let table = try MountTable()
     #expect(table.topmost(at: "/") != nil)

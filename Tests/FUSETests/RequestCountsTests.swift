@@ -20,7 +20,7 @@ import Testing
     #expect(counts.bytesRead == 4097 && counts.errors == 1)
   }
 
-  @Test("The line names what came, in a fixed order, and leaves out what did not")
+  @Test("The line has each kind of request that came, in a fixed order")
   func line() {
     #expect(RequestCounters().current.description == "no requests; 0 bytes read, 0 errors")
     let counters = RequestCounters()

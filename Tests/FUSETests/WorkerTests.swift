@@ -108,7 +108,7 @@ private func readWhileOthersWait(_ count: Int) throws {
 
 /// Each in a process of its own, which mounts.
 @Suite("Workers") struct WorkerTests {
-  @Test("A read that waits holds up no other one")
+  @Test("A waiting read does not delay another one")
   func one() async {
     await #expect(processExitsWith: .success) { try readWhileOthersWait(1) }
   }

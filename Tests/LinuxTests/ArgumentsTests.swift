@@ -5,7 +5,7 @@ import Linux
 
 @Suite("Arguments") struct ArgumentsTests {
   @Test(
-    "Bytes that are not UTF-8, and characters that stand for such bytes, come back as they were",
+    "Bytes that are not UTF-8, and characters that represent such bytes, are preserved",
     arguments: [
       [], Array("plain/é/日本".utf8), [0x61, 0xFF], [0x80], [0xC3], [0xE2, 0x82], [0xED, 0xA0, 0x80],
       [0xC0, 0xAF], Array("\u{10FFFF}\u{10FF80}\u{10FF7F}".utf8), [0xF4, 0x8F, 0xBF],
@@ -16,7 +16,7 @@ import Linux
     #expect(String(argumentBytes: bytes).argumentBytes == bytes)
   }
 
-  @Test("All bytes in any order come back")
+  @Test("All bytes in any order are preserved")
   func random() {
     var generator = SeededGenerator(seed: 3)
     for _ in 0..<2000 {
@@ -27,7 +27,7 @@ import Linux
     }
   }
 
-  @Test("What is UTF-8 is the string that it spells")
+  @Test("A UTF-8 argument is the string that it spells")
   func plain() {
     #expect(String(argumentBytes: Array("a=é\u{301}😀".utf8)) == "a=é\u{301}😀")
     #expect("a=é\u{301}😀".argumentBytes == Array("a=é\u{301}😀".utf8))

@@ -30,7 +30,7 @@ import Linux
     }
   }
 
-  @Test("A range that passes the end of the file is never given in part")
+  @Test("A range beyond the end of the file is never returned in part")
   func end() throws {
     try withFile { file in
       #expect(cached(5_000..<10_001, of: file) == nil)
@@ -38,7 +38,7 @@ import Linux
     }
   }
 
-  @Test("What has been dropped is not there")
+  @Test("Dropped pages are not in memory")
   func dropped() throws {
     try withFile { file in
       #expect(fsync(file.rawValue) == 0)

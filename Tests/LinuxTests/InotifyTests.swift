@@ -27,7 +27,8 @@ import Testing
     return all
   }
 
-  @Test("Writes, attributes, renaming and closing are told apart and in order; reading the queue never waits")
+  @Test(
+    "Writes, attributes, renaming and closing are distinguished and in order; reading the queue never waits")
   func kinds() throws {
     let path = try directory.write("file", [1, 2, 3])
     _ = try watch(path)
@@ -49,7 +50,7 @@ import Testing
     #expect(events() == [.moved])
   }
 
-  @Test("A thread that may open nothing reads the queue")
+  @Test("A thread without the right to open files reads the queue")
   func confined() throws {
     let path = try directory.write("file", [1])
     _ = try watch(path)
@@ -63,7 +64,7 @@ import Testing
     #expect(unsafe seen == [.attributes])
   }
 
-  @Test("More events than fit into one read all come")
+  @Test("Events that do not fit into one read are all delivered")
   func many() throws {
     let paths = try (0..<2).map { try directory.write("f\($0)", [1]) }
     for path in paths { _ = try watch(path) }

@@ -7,7 +7,8 @@ import Testing
 
 @Suite("Threads that answer requests") struct LeastPrivilegeTests {
   @Test(
-    "They can open nothing, but read what is open and tell where it is; other threads are as free as before")
+    "Confined threads can open nothing, but can read open files and their paths; other threads are not confined"
+  )
   func confined() async {
     await #expect(processExitsWith: .success) {
       let file = try FileDescriptor.open(FilePath("/etc/passwd"), .readOnly)

@@ -32,7 +32,7 @@ private func exitStatus(of child: Int32) -> Int32? {
     }
   }
 
-  @Test("A daemon that ends without a word is noticed at once")
+  @Test("A daemon that ends without a report is detected at once")
   func dies() async {
     await #expect(processExitsWith: .success) {
       let readiness = try Readiness()
@@ -44,7 +44,7 @@ private func exitStatus(of child: Int32) -> Int32? {
     }
   }
 
-  @Test("A daemon that says nothing is given up in time")
+  @Test("A daemon that reports nothing times out")
   func timesOut() async {
     await #expect(processExitsWith: .success) {
       let readiness = try Readiness()
@@ -61,7 +61,7 @@ private func exitStatus(of child: Int32) -> Int32? {
     }
   }
 
-  @Test("A daemon that is ready has let go of the terminal: its standard streams are /dev/null")
+  @Test("A daemon that is ready has released the terminal: its standard streams are /dev/null")
   func letsGo() async {
     await #expect(processExitsWith: .success) {
       let readiness = try Readiness()
@@ -93,7 +93,7 @@ private func exitStatus(of child: Int32) -> Int32? {
     }
   }
 
-  @Test("A daemon's first thread and its others wait for each other's locks, and no longer")
+  @Test("A daemon's first thread and other threads get each other's locks")
   func locks() async {
     await #expect(processExitsWith: .success) {
       let count = Mutex(0)
@@ -110,7 +110,7 @@ private func exitStatus(of child: Int32) -> Int32? {
     }
   }
 
-  @Test("Standard streams that were closed are /dev/null, and those that are open stay what they are")
+  @Test("Closed standard streams become /dev/null, and open ones do not change")
   func closedStreams() async {
     await #expect(processExitsWith: .success) {
       var before = stat()

@@ -29,7 +29,7 @@ private func shell(_ command: String) -> Int32 {
 
 /// In processes of their own, since the file descriptor is the whole process's.
 @Suite("Catching what others write to standard error") struct StandardErrorTests {
-  @Test("What the closure and its children write is returned as one line, with the result")
+  @Test("The output of the closure and its children is returned as one line, with the result")
   func captures() async {
     await #expect(processExitsWith: .success) {
       let (result, messages) = capturingStandardError {
@@ -43,14 +43,14 @@ private func shell(_ command: String) -> Int32 {
     }
   }
 
-  @Test("Nothing written is no text")
+  @Test("No output is empty text")
   func nothing() async {
     await #expect(processExitsWith: .success) {
       #expect(capturingStandardError { 7 } == (7, ""))
     }
   }
 
-  @Test("Control characters do not get into the line")
+  @Test("The line has no control characters")
   func controls() async {
     await #expect(processExitsWith: .success) {
       let messages = capturingStandardError { writeError("a\u{1B}[31mb\u{7}\tc\u{9B}é\r\nd") }.messages
@@ -58,7 +58,7 @@ private func shell(_ command: String) -> Int32 {
     }
   }
 
-  @Test("Nothing below 64 KiB is lost, however small the pieces")
+  @Test("Up to 64 KiB of output is complete, however small the pieces")
   func capacity() async {
     await #expect(processExitsWith: .success) {
       let (isComplete, messages) = capturingStandardError {
@@ -69,7 +69,7 @@ private func shell(_ command: String) -> Int32 {
     }
   }
 
-  @Test("Who writes more than that is not blocked")
+  @Test("A writer of more than that is not blocked")
   func overflow() async {
     await #expect(processExitsWith: .success) {
       let (isComplete, messages) = capturingStandardError {
@@ -80,7 +80,7 @@ private func shell(_ command: String) -> Int32 {
     }
   }
 
-  @Test("Afterwards standard error is what it was, and the captured text did not reach it")
+  @Test("Afterwards standard error is restored, and the captured text did not reach it")
   func restores() async {
     let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
       writeError("<before>")
@@ -92,7 +92,7 @@ private func shell(_ command: String) -> Int32 {
     #expect(!text.contains("<inside>"))
   }
 
-  @Test("A child that outlives the call keeps nobody waiting")
+  @Test("A child that outlives the call does not delay it")
   func outlived() async {
     await #expect(processExitsWith: .success) {
       let started = ContinuousClock.now

@@ -65,7 +65,7 @@ import Testing
     return boxes
   }
 
-  @Test("Any part of a tensor is read as if it was one file's, however it is cut", arguments: 0..<24)
+  @Test("Any part of an assembled tensor is read as from one file, however it is sliced", arguments: 0..<24)
   func reading(_ seed: Int) throws {
     var generator = SeededGenerator(seed: UInt64(seed))
     let shape = (0..<(1 + seed % 4)).map { _ in Int.random(in: 1...7, using: &generator) }
@@ -86,7 +86,7 @@ import Testing
       shard.header.metadata.map { String(decoding: $0.key, as: UTF8.self) } == ["format"] || boxes.count == 1)
   }
 
-  @Test("Long runs and short ones are read alike, past the size of a buffer")
+  @Test("Long and short runs are read correctly, beyond the size of a buffer")
   func long() throws {
     let shape = [3, 300_000]
     let data = (0..<900_000).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 7) }
@@ -98,7 +98,7 @@ import Testing
   }
 
   @Test(
-    "A hole and an overlap are refused, with the tensor and its first element that is wrong",
+    "A gap and an overlap are refused, with the tensor and the first wrong element",
     arguments: [
       ([([0, 0], [1, 4]), ([2, 0], [1, 4])], "has a gap: no slice holds its element [1, 0]"),
       ([([0, 0], [2, 4]), ([1, 0], [2, 4])], "has slices that overlap, at its element [1, 0]"),
@@ -151,7 +151,7 @@ import Testing
     }
   }
 
-  @Test("One file of a distributed checkpoint that is named alone shows its slices, with a warning")
+  @Test("A single file of a distributed checkpoint shows its slices, with a warning")
   func alone() throws {
     try write([[([0], [2])], [([2], [2])]], of: [4], [1, 2, 3, 4])
     let path = directory.path.appending("shard-00002-model-00001-of-00001.safetensors")

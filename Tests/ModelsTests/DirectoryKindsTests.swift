@@ -60,7 +60,7 @@ import Safetensors
     }
   }
 
-  @Test("Without refs/main the only snapshot is taken; of several one must be named")
+  @Test("Without refs/main the only snapshot is used; with several, one must be named")
   func onlySnapshot() throws {
     try write("snapshots/\(one)/model.safetensors", "one")
     try directory.makeDirectory("blobs")
@@ -73,7 +73,7 @@ import Safetensors
     #expect(missing?.problem.hasPrefix("refs/main names the snapshot '3c3c") == true)
   }
 
-  @Test("A link of the cache that a copy has turned into text leads to its blob, and to no other file")
+  @Test("A link of the cache that a copy has turned into text leads only to its blob")
   func textLinks() throws {
     let blob = String(repeating: "ab", count: 20)
     try write("blobs/\(blob)", "blob")
@@ -89,7 +89,9 @@ import Safetensors
 
   // MARK: Variants and adapters
 
-  @Test("The full model comes before a variant; --variant chooses it, and a note names what is left out")
+  @Test(
+    "The full model takes precedence over a variant; --variant chooses the variant, and a note names the other"
+  )
   func variants() throws {
     try write("model.safetensors", "full")
     try write("model.fp16.safetensors", "half")
@@ -100,7 +102,7 @@ import Safetensors
     #expect(try open { $0.variant = "bf16" }.warnings.contains { $0.contains("no variant 'bf16'") })
   }
 
-  @Test("A model that is there as one variant alone is shown with a note; of two one must be named")
+  @Test("A model with only one variant is shown with a note; with two variants one must be named")
   func onlyVariants() throws {
     try write("model.fp16.safetensors", "half")
     #expect(try contents() == [["half"]])
@@ -110,7 +112,7 @@ import Safetensors
     #expect(error?.problem.contains("'model.fp16.safetensors', 'model.non_ema.safetensors'") == true)
   }
 
-  @Test("An adapter beside a model is left out by name, and alone it is the model")
+  @Test("An adapter beside a model is left out with a warning, and by itself it is the model")
   func adapters() throws {
     try write("adapter_model.safetensors", "lora")
     #expect(try contents() == [["lora"]])
@@ -121,7 +123,7 @@ import Safetensors
 
   // MARK: Pipelines
 
-  @Test("A pipeline shows what model_index.json names, and names what it leaves out")
+  @Test("A pipeline shows the components of model_index.json, and a warning names the others")
   func pipeline() throws {
     try directory.write(
       "model_index.json", text: #"{"_class_name":"P","unet":["d","U"],"vae":["d","V"],"x":[null,null]}"#)
@@ -147,7 +149,7 @@ import Safetensors
 
   // MARK: Indexes
 
-  @Test("What an index does not name is named, and shown with --all")
+  @Test("Tensors and files that an index does not name are in a warning, and shown with --all")
   func all() throws {
     try directory.write("1.safetensors", SafetensorsFile(.init("a", "U8", [1]), .init("b", "U8", [1])))
     try directory.write("mtp.safetensors", SafetensorsFile(.init("a", "U8", [2]), .init("m", "U8", [1])))
@@ -232,7 +234,7 @@ import Safetensors
 
   // MARK: Distributed checkpoints
 
-  @Test("A checkpoint of torch.distributed without its .metadata is called so, common.pt beside it or not")
+  @Test("A checkpoint of torch.distributed without its .metadata is identified, with common.pt and without")
   func distributed() throws {
     try directory.write("__0_0.distcp", text: "x")
     var common = TorchFile()

@@ -31,7 +31,7 @@ import Safetensors
     Chunk(start: [0, 1], shape: [2, 1], data: [2, 4], file: "__1_0.distcp"),
   ]
 
-  @Test("Slices in several files are whole tensors, and whole ones are shown from where they are")
+  @Test("Slices in several files are whole tensors, and tensors in one file are mapped directly")
   func whole() throws {
     let all = halves + [Chunk("b", start: [0], shape: [3], data: [7, 8, 9])]
     try write(all, shapes: ["w": [2, 2], "b": [3]])

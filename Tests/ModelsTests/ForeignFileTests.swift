@@ -18,7 +18,7 @@ import Safetensors
   }
 
   @Test(
-    "A text is called one, with its beginning, whatever length of a header its first bytes make",
+    "A text is identified, with its beginning, whatever header length its first bytes give",
     arguments: [
       "Invalid username or password.", "404", "Entry not found",
       "Access to model is restricted.\nPlease log in.",
@@ -30,7 +30,7 @@ import Safetensors
     #expect(problem.hasSuffix("it begins '\(text.prefix { !$0.isNewline })'"))
   }
 
-  @Test("A server's error in JSON or XML is quoted, without what could drive a terminal")
+  @Test("A server's error in JSON or XML is quoted, without terminal escapes")
   func serversError() throws {
     #expect(try problem(Array(#"{"error":"Repository not found"}"#.utf8)).contains("Repository not found"))
     #expect(try problem(Array("<Error><Code>AccessDenied</Code></Error>".utf8)).contains("AccessDenied"))
@@ -39,7 +39,7 @@ import Safetensors
     #expect(try problem(Array(long.utf8)).utf8.count < 300)
   }
 
-  @Test("A text whose last character is cut by what is read at first is a text")
+  @Test("A text whose last character is cut off by the first read is a text")
   func cutCharacter() throws {
     for pad in 0..<4 {
       let text = String(repeating: "a", count: 508 + pad) + "ééé"
@@ -47,7 +47,7 @@ import Safetensors
     }
   }
 
-  @Test("Nothing, zeros and a tar archive are called so")
+  @Test("An empty file, zeros and a tar archive are identified")
   func binaries() throws {
     #expect(try problem([]).hasPrefix("this file is empty"))
     #expect(try problem(Array(repeating: 0, count: 4096)).contains("nothing but zeros"))
@@ -57,7 +57,7 @@ import Safetensors
     #expect(try problem(tar, "x.nemo").contains("tar archive"))
   }
 
-  @Test("A truncated safetensors file is truncated, and nothing else")
+  @Test("A truncated safetensors file is reported as truncated")
   func truncated() throws {
     let whole = SafetensorsFile(.init("a", "F32", [100])).bytes
     for count in [9, 40, whole.count - 1] {
@@ -66,7 +66,7 @@ import Safetensors
   }
 
   @Test(
-    "A zip archive that is not PyTorch's is called by what is in it",
+    "A zip archive that is not PyTorch's is identified by its entries",
     arguments: [
       (["w.npy", "b.npy"], "NumPy arrays"), (["metadata.json", "config.json", "model.weights.h5"], "Keras"),
       (["model/model.safetensors", "readme"], "unzip it"), (["notes.txt"], "no data.pkl"),
@@ -84,7 +84,7 @@ import Safetensors
   }
 
   @Test(
-    "An address or a name of the Hub that is no path is an error that says what to do",
+    "A URL or a Hub name as a source is an error that says what to do",
     arguments: [
       ("https://huggingface.co/gpt2/resolve/main/model.safetensors", "hf download"),
       ("hf://gpt2", "hf download"),
@@ -97,7 +97,7 @@ import Safetensors
   }
 
   @Test(
-    "A path that is not there is an error without advice",
+    "A missing path is an error without advice",
     arguments: ["/no/such", "./a/b", "x", "a b/c", "a/b/c"])
   func paths(_ source: String) {
     let error = #expect(throws: ModelError.self) { try ModelCollection(opening: [FilePath(source)]) }

@@ -47,7 +47,7 @@ import Safetensors
     #expect(try open().warnings.isEmpty)
   }
 
-  @Test("The file with the usual name comes first, before an index, other files and shards")
+  @Test("The file with the usual name takes precedence over an index, other files and shards")
   func usualName() throws {
     for name in ["model.safetensors", "diffusion_pytorch_model.safetensors"] {
       let directory = try TemporaryDirectory()
@@ -65,7 +65,7 @@ import Safetensors
     }
   }
 
-  @Test("An index comes before the files beside it, even before a lone one")
+  @Test("An index takes precedence over the files beside it, even a single one")
   func indexFirst() throws {
     try write("part-a.safetensors", tensor: "a")
     try write("part-b.safetensors", tensor: "b")
@@ -84,7 +84,7 @@ import Safetensors
     #expect(error?.path == partial.path.appending("part-b.safetensors"))
   }
 
-  @Test("Of several indexes the one with the usual name is taken; otherwise one must be named")
+  @Test("Of several indexes the one with the usual name is used; otherwise one must be named")
   func severalIndexes() throws {
     try write("1.safetensors", tensor: "a")
     try write("2.safetensors", tensor: "b")
@@ -101,7 +101,7 @@ import Safetensors
     #expect(try contents() == ["b"])
   }
 
-  @Test("A lone file comes before bare shards, and what is left out is counted")
+  @Test("A single file takes precedence over bare shards, and a warning counts the files left out")
   func loneFileBeforeShards() throws {
     try write("consolidated.safetensors", tensor: "all")
     try write("model-00001-of-00002.safetensors")
@@ -154,7 +154,7 @@ import Safetensors
     #expect(error?.problem.hasPrefix("part 2 of 3 is missing: 'model-00002-of-00003.safetensors'") == true)
   }
 
-  @Test("Of two splits side by side the complete one is taken; if both are, one must be named")
+  @Test("Of two splits the complete one is used; if both are complete, one must be named")
   func twoSplits() throws {
     for part in 1...2 { try write("model-0000\(part)-of-00002.safetensors", tensor: "t\(part)") }
     try write("model-00001-of-00003.safetensors", tensor: "t1")
@@ -182,7 +182,7 @@ import Safetensors
 
   // MARK: No model
 
-  @Test("A directory without a model is no source, and says what is there instead")
+  @Test("A directory without a model is refused, and the error says what is in it")
   func noModel() throws {
     let empty = #expect(throws: ModelError.self) { try open() }
     #expect(empty?.kind == .noSource)
@@ -198,7 +198,7 @@ import Safetensors
 
   // MARK: Caches
 
-  @Test("The shards of a Hugging Face snapshot are sought beside its links, not beside their targets")
+  @Test("The shards of a Hugging Face snapshot are found beside its links, not beside their targets")
   func huggingFaceSnapshot() throws {
     try directory.write("blobs/1111", SafetensorsFile(.init("a", "U8", [1])))
     try directory.write("blobs/2222", SafetensorsFile(.init("b", "U8", [2])))

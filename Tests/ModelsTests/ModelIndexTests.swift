@@ -18,7 +18,7 @@ import Safetensors
   }
 
   @Test(
-    "What else an index says is not looked at, as long as it is JSON",
+    "Other fields of an index are ignored, if they are JSON",
     arguments: [
       #"{"weight_map":{"a":"f"}}"#, #"{"metadata":{},"weight_map":{"a":"f"}}"#,
       #"{"metadata":null,"weight_map":{"a":"f"}}"#,
@@ -78,7 +78,7 @@ import Safetensors
     #expect(error?.problem.contains(problem) == true)
   }
 
-  @Test("The second of two equal names is told by its byte")
+  @Test("A duplicate name is reported with the byte of the second entry")
   func duplicateOffset() {
     let json = Array(#"{"weight_map":{"a":"f", "b":"f",  "a":"g"}}"#.utf8)
     #expect(throws: JSONError(offset: 34, problem: "duplicate tensor 'a' in weight_map")) {

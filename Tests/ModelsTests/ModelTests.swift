@@ -56,7 +56,7 @@ import Safetensors
     #expect(model.totalSize == 10)
   }
 
-  @Test("Files of one name are told apart by their paths")
+  @Test("Files with the same name are distinguished by their paths")
   func sharedFileNames() throws {
     let first = try directory.write("x/m.safetensors", SafetensorsFile(.init("a", "U8", [1])))
     let second = try directory.write("y/m.safetensors", SafetensorsFile(.init("b", "U8", [1])))
@@ -110,7 +110,7 @@ import Safetensors
     #expect(emptyError?.headerError == .headerTooSmall(fileSize: 0))
   }
 
-  @Test("What is not there is no source")
+  @Test("A missing file is refused as a source")
   func missing() throws {
     let file = try directory.write("m.safetensors", SafetensorsFile(.init("a", "U8", [1])))
     let dangling = try directory.makeLink("dangling", to: "nothing")
@@ -147,7 +147,7 @@ import Safetensors
     #expect(alone?.kind == .noSource)
   }
 
-  @Test("What may not be read is an error of permission, for a file, a directory, and a shard")
+  @Test("An unreadable file, directory or shard is an error of permission")
   func permission() throws {
     let file = try directory.write("d/m.safetensors", SafetensorsFile(.init("a", "U8", [1])))
     let index = try directory.write("i/m.safetensors.index.json", ShardIndex(["a": "part.safetensors"]))
@@ -167,7 +167,7 @@ import Safetensors
     }
   }
 
-  @Test("A file's name cannot drive the terminal")
+  @Test("A file's name cannot act on a terminal")
   func hostileFileName() throws {
     let path = try directory.write("\u{1B}[2J\n.safetensors", SafetensorsFile(header: "[]"))
     let error = #expect(throws: ModelError.self) { try ModelCollection(opening: [path]) }

@@ -24,7 +24,7 @@ struct NamePatternTests {
   }
 
   @Test(
-    "An expression of other syntax is not read",
+    "An expression with other syntax is not supported",
     arguments: [
       "(", ")", "a)", "[", "[a", "a**", "*", "\\", "\\1", "(?P<n>a)", "(?<=a)b", "a{", "a{x}", "a{1000}",
       "(?=(?=a))", "((((((){999}){999}){999}){999}){999}",

@@ -48,7 +48,7 @@ import Safetensors
     }
   }
 
-  @Test("Each type of PyTorch that the format names has that name")
+  @Test("Each PyTorch type that the format supports has the format's name")
   func dtypes() throws {
     let names: KeyValuePairs<String, String?> = [
       "uint8": "U8", "int8": "I8", "bool": "BOOL", "uint16": "U16", "int16": "I16", "uint32": "U32",
@@ -83,7 +83,7 @@ import Safetensors
       })
   }
 
-  @Test("Of many tensors that are left out, ten are named and the others counted")
+  @Test("Of many tensors that are left out, ten are named and the others are counted")
   func manyOmissions() throws {
     var file = TorchFile()
     let storage = file.addStorage("ComplexDouble", count: 1)
@@ -94,7 +94,7 @@ import Safetensors
     #expect(model.warnings.last?.hasSuffix("4 more tensors left out") == true)
   }
 
-  @Test("Pairs of F4 that do not follow each other are left out; others keep their strides")
+  @Test("F4 pairs that are not contiguous are left out; others keep their strides")
   func packedPairs() throws {
     var file = TorchFile()
     let storage = file.addStorage("Untyped", count: 12)
@@ -159,7 +159,7 @@ import Safetensors
     #expect(other.warnings.last?.hasSuffix("5 more names of several tensors each") == true)
   }
 
-  @Test("Classes that are not known are one warning that names them, forty at most, escaped")
+  @Test("One warning names unknown classes, at most forty, escaped")
   func unknownGlobals() throws {
     var file = TorchFile()
     let tensor = file.tensor("Float", [1])
@@ -249,7 +249,7 @@ import Safetensors
   }
 
   @Test(
-    "A tensor that repeats two numbers for 2^62 bytes can be read where one likes; one of 2^63 is refused")
+    "A tensor that repeats two numbers for 2^62 bytes can be read at any offset; one of 2^63 is refused")
   func expanded() throws {
     var file = TorchFile()
     let storage = file.addStorage("Float", count: 3, data: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
@@ -318,7 +318,8 @@ import Safetensors
     #expect(try model.shards[0].read(tensors[2], 0..<8) == [0, 1, 2, 3, 12, 13, 14, 15])
   }
 
-  @Test("Weights of an exported program that leave their storage, or whose description is none, are refused")
+  @Test(
+    "Weights of an exported program that exceed their storage, or have an invalid description, are refused")
   func brokenExportedProgram() throws {
     func problem(_ descriptions: [String]) throws -> String? {
       try self.problem(Self.exported(descriptions).bytes)
@@ -335,7 +336,7 @@ import Safetensors
 
   // MARK: - Refusals
 
-  @Test("What a person is told: which name, at which byte, and what to do")
+  @Test("Messages say which name, at which byte, and what to do")
   func messages() throws {
     let evil = TorchFile(.list([.call(.global("posix", "system"), [.string("touch x")])]))
     let byte = evil.archive.offset(of: "archive/data.pkl") + 4
@@ -369,7 +370,7 @@ import Safetensors
     #expect(try problem(Array(file("w").bytes.dropLast()))?.contains("no end record") == true)
   }
 
-  @Test("A zip archive of something else, and a bare pickle, are called by their names")
+  @Test("Another zip archive, and a bare pickle, are identified")
   func foreign() throws {
     let path = try directory.write("x.pt", ZipFile([.init("word/document.xml", [1])]).bytes)
     let error = #expect(throws: ModelError.self) { try open(path) }
@@ -384,7 +385,7 @@ import Safetensors
 
   private func directoryContents() throws -> [String] { try open(directory.path).contents }
 
-  @Test("An index names the tensors of its shards; one that is left out is no error")
+  @Test("An index names the tensors of its shards; leaving one out is not an error")
   func index() throws {
     try directory.write("pytorch_model-00001-of-00002.bin", file("a"))
     var second = file("b")
@@ -407,7 +408,7 @@ import Safetensors
     #expect(throws: ModelError.self) { try open(index) }
   }
 
-  @Test("In a directory safetensors comes first, then pytorch_model.bin, its index, and a lone file")
+  @Test("In a directory safetensors takes precedence, then pytorch_model.bin, its index, and a single file")
   func order() throws {
     try directory.write("training_args.bin", text: "no model")
     try directory.write("optimizer.pt", text: "no model")

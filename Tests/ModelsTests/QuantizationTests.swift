@@ -155,7 +155,7 @@ struct QuantizationTests {
   }
 
   @Test(
-    "A scheme that is not computed is one warning, and nothing is dequantised",
+    "An unsupported scheme is one warning, and nothing is dequantised",
     arguments: [
       ("\"quant_method\": \"torchao\"", "'torchao'"), ("\"quant_method\": \"hqq\"", "'hqq'"),
       ("\"quant_method\": \"bitnet\"", "'bitnet'"), ("\"quant_method\": \"quark\"", "'quark'"),
@@ -181,7 +181,7 @@ struct QuantizationTests {
   }
 
   @Test(
-    "Formats that only their tensors tell are named",
+    "Formats that only their tensors identify are named",
     arguments: [
       ("HQQ", [("a.W_q", "U8"), ("a.nbits", "I64")]), ("MLX", [("a.weight", "U32"), ("a.scales", "BF16")]),
       ("AQLM", [("a.codes", "I8"), ("a.codebooks", "F16")]),
@@ -197,7 +197,7 @@ struct QuantizationTests {
       "\(found.quantization.warnings)")
   }
 
-  @Test("GPTQ without a configuration is refused, since its zero points can mean two things")
+  @Test("GPTQ without a configuration is refused, since its zero points are ambiguous")
   func unlabelledGPTQ() throws {
     let sample = try #require(QuantizedSample.all.first { $0.name == "GPTQ of 4 bits, version 1, reordered" })
     let found = try Recognised(sample.tensors, config: nil)
@@ -223,7 +223,7 @@ struct QuantizationTests {
     #expect(found.quantization.warnings.first?.contains("the configuration says \(format)") == true)
   }
 
-  @Test("Scales of attention's cache are hidden only where the configuration tells of a cache")
+  @Test("Scales of the attention cache are hidden only if the configuration has a cache")
   func cacheScales() throws {
     let tensors = [
       Part("l.self_attn.q_proj.weight", "F8_E4M3", [4, 4]),
@@ -240,7 +240,7 @@ struct QuantizationTests {
     #expect(cached.shown == ["l.self_attn.o_proj.input_scale", "l.self_attn.q_proj.weight"])
   }
 
-  @Test("A configuration that is no JSON is a warning")
+  @Test("A configuration that is not JSON is a warning")
   func brokenConfiguration() throws {
     let found = try Recognised([Part("a", "F32", [1])], config: "{\"quantization_config\": ")
     #expect(found.quantization.warnings.first?.contains("config.json") == true)

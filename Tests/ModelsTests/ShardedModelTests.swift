@@ -62,7 +62,7 @@ import Safetensors
     #expect(model.warnings.count == 1)
   }
 
-  @Test("A tensor that its shard lacks is an error that names it, even where another shard has it")
+  @Test("A tensor that its shard lacks is an error that names it, even if another shard has it")
   func missingTensor() throws {
     try writeShards()
     for index: ShardIndex in [
@@ -81,7 +81,7 @@ import Safetensors
     }
   }
 
-  @Test("A shard that is not there is an error that names it, with what it should hold")
+  @Test("A missing shard is an error that names it, and a tensor that it should have")
   func missingShard() throws {
     try writeShards()
     let path = try write(
@@ -104,7 +104,7 @@ import Safetensors
     #expect(error?.path == path)
   }
 
-  @Test("A broken index is an error that says where, or what it is instead")
+  @Test("A broken index is an error with the byte, or with the format of the file")
   func brokenIndex() throws {
     let cases = [
       (

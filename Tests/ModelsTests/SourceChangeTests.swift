@@ -29,7 +29,7 @@ import Testing
   // MARK: With inotify
 
   @Test(
-    "Watched, no act that leaves the contents alone is a change, however often",
+    "Watched, no harmless act is a change, however often",
     arguments: HarmlessAct.allCases)
   func harmless(act: HarmlessAct) throws {
     _ = try watch()
@@ -44,7 +44,7 @@ import Testing
   }
 
   @Test(
-    "Watched, every rewriting is a change, with its modification time put back, before and behind every other act",
+    "Watched, every rewrite with a restored modification time is a change, before and after every harmless act",
     arguments: Rewriting.allCases)
   func rewriting(_ rewriting: Rewriting) throws {
     for act in HarmlessAct.allCases where act != .renamed {
@@ -65,7 +65,7 @@ import Testing
     }
   }
 
-  @Test("Watched, an earlier harmless act excuses no later rewriting", arguments: HarmlessAct.allCases)
+  @Test("Watched, a rewrite after a harmless act is a change", arguments: HarmlessAct.allCases)
   func later(act: HarmlessAct) throws {
     _ = try watch()
     try act.apply(to: path)
@@ -121,7 +121,7 @@ import Testing
     #expect(second.verdict() == .changed(.contents))
   }
 
-  @Test("One instance watches many sources, and tells their changes apart")
+  @Test("One instance watches many sources, and distinguishes their changes")
   func many() throws {
     let watch = try SourceWatch()
     let files = try (0..<1_500).map { try SourceFile(opening: directory.write("f\($0)", Array(0..<200))) }
@@ -136,7 +136,7 @@ import Testing
   }
 
   @Test(
-    "Two that have the same file open both hear of a change, and a third that opens it afterwards does not")
+    "Two sources of one file both detect a change, and a third that is opened afterwards does not")
   func same() throws {
     let watch = try watch()
     let second = try SourceFile(opening: path)
@@ -150,7 +150,7 @@ import Testing
     #expect(third.verdict() == .unchanged)
   }
 
-  @Test("Where events were lost a new change time is a change, which says so, and others go on")
+  @Test("After lost events a new change time is a change, which says so; other sources are not affected")
   func lostEvents() throws {
     let watch = try watch()
     let others = try ["a", "b"].map { try SourceFile(opening: directory.write($0, [1])) }
@@ -172,7 +172,7 @@ import Testing
     #expect(quiet.verdict() == .unchanged)
   }
 
-  @Test("Events that were lost do not matter to a source whose change time is the old one")
+  @Test("Lost events do not affect a source with its old change time")
   func lostEventsOfOthers() throws {
     let watch = try watch()
     let others = try ["a", "b"].map { try SourceFile(opening: directory.write($0, [1])) }
@@ -189,7 +189,7 @@ import Testing
   // MARK: Without inotify
 
   @Test(
-    "Not watched, an act is harmless where stat shows it, and a change where it does not",
+    "Not watched, an act is harmless if stat shows it, otherwise a change",
     arguments: HarmlessAct.allCases)
   func unwatched(act: HarmlessAct) throws {
     #expect(file.verdict() == .unchanged)
@@ -199,7 +199,7 @@ import Testing
   }
 
   @Test(
-    "Not watched, a rewriting with its modification time put back is a change unless stat shows another act",
+    "Not watched, a rewrite with a restored modification time is a change unless stat shows another act",
     arguments: Rewriting.allCases)
   func unwatchedRewriting(_ rewriting: Rewriting) throws {
     for act in HarmlessAct.allCases {
@@ -213,7 +213,7 @@ import Testing
 
   // MARK: Opening
 
-  @Test("A FIFO that takes a file's place while it is opened is refused without being opened")
+  @Test("A FIFO that replaces a file during opening is refused without being opened")
   func swappedFIFO() throws {
     let fifo = try directory.makeFIFO("fifo")
     let inotify = try Inotify()

@@ -59,7 +59,7 @@ import Safetensors
     #expect(file.mappedElements(5..<5) == [])
   }
 
-  @Test("A range past the end maps to nothing, and is an error to read")
+  @Test("A range beyond the end is not mapped, and reading it is an error")
   func pastTheEnd() {
     #expect(file.mappedElements(0..<201) == nil)
     #expect(file.mappedElements(UInt64.max - 1..<UInt64.max) == nil)
@@ -76,7 +76,7 @@ import Safetensors
     #expect(file.isUnchanged())
   }
 
-  @Test("Reading what a truncation took away is an error, not a signal")
+  @Test("Reading truncated bytes is an error, not a signal")
   func readingTruncated() throws {
     try #require(unsafe truncate(path.string, 100) == 0)
     #expect(throws: Errno.staleNFSFileHandle) { try file.read(from: 50, count: 100) }
@@ -110,7 +110,7 @@ import Safetensors
     #expect(file.isUnchanged())
   }
 
-  @Test("Renaming it, moving it or its directory, and putting another in its place change nothing")
+  @Test("Renaming it, moving it or its directory, and replacing it have no effect")
   func renaming() throws {
     let second = path.removingLastComponent().appending("other")
     try rename(path, second)
@@ -129,7 +129,7 @@ import Safetensors
     #expect(try held.read(from: 0, count: 3) == [0, 1, 2])
   }
 
-  @Test("Deleting it changes nothing, and its bytes stay")
+  @Test("Deleting it has no effect, and its bytes stay readable")
   func deleting() throws {
     usleep(20_000)
     try #require(unsafe unlink(path.string) == 0)
@@ -138,7 +138,7 @@ import Safetensors
     #expect(file.isUnchanged())
   }
 
-  @Test("Linking it and changing its mode or owner change nothing")
+  @Test("Linking it and changing its mode or owner have no effect")
   func attributes() throws {
     usleep(20_000)
     try #require(unsafe link(path.string, directory.path.appending("link").string) == 0)
@@ -155,7 +155,7 @@ import Safetensors
 
   // MARK: Changes that do
 
-  @Test("Truncated, it is changed for ever, even with its bytes and its time put back")
+  @Test("Truncated, it is changed permanently, even after its bytes and its time are restored")
   func truncating() throws {
     try #require(unsafe truncate(path.string, 100) == 0)
     #expect(!file.isUnchanged())
@@ -166,7 +166,7 @@ import Safetensors
     #expect(!file.isUnchanged())
   }
 
-  @Test("Extended, it is changed for ever")
+  @Test("Extended, it is changed permanently")
   func extending() throws {
     try #require(unsafe truncate(path.string, 201) == 0)
     #expect(!file.isUnchanged())
@@ -175,7 +175,7 @@ import Safetensors
     #expect(!file.isUnchanged())
   }
 
-  @Test("Rewritten in place, it is changed for ever")
+  @Test("Rewritten in place, it is changed permanently")
   func rewriting() throws {
     try directory.write("d/file", Self.contents)
     #expect(!file.isUnchanged())
@@ -183,7 +183,7 @@ import Safetensors
     #expect(!file.isUnchanged())
   }
 
-  @Test("Rewritten with its modification time put back, it is changed all the same")
+  @Test("Rewritten with a restored modification time, it is changed too")
   func rewritingStealthily() throws {
     try rewriteStealthily(path)
     #expect(try Stat(path).st_mtim.tv_nsec == file.status.st_mtim.tv_nsec)
@@ -191,7 +191,7 @@ import Safetensors
     #expect(!file.isUnchanged())
   }
 
-  @Test("Having been renamed, deleted or closed to writers once excuses no rewriting later")
+  @Test("A rewrite after renaming, deleting or chmod is a change")
   func rewritingLater() throws {
     let moved = directory.path.appending("moved")
     try rename(path, moved)

@@ -69,7 +69,7 @@ extension MountTests {
       #expect(outcome.output.split(separator: 10).count == 7, "\(outcome.text)")
     }
 
-    @Test("stmount mounts what was named where it was named, and the table of mounts and the log say so")
+    @Test("stmount mounts the named files on the named directory, and the mount table and the log show both")
     func mount() async throws {
       let outcome = try await run(
         """

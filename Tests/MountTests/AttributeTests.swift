@@ -20,7 +20,7 @@ extension MountTests {
       .init("a/e", "U8", [0]))
 
     @Test(
-      "A file's mode is the source's without write and execute; a directory has x where it has r",
+      "A file's mode is the source's without write and execute bits; a directory has x for each r",
       arguments: [
         (0o644, 0o444, 0o555), (0o600, 0o400, 0o500), (0o755, 0o444, 0o555), (0o640, 0o440, 0o550),
         (0o6777, 0o444, 0o555), (0o200, 0o000, 0o000),
@@ -63,7 +63,7 @@ extension MountTests {
       }
     }
 
-    @Test("A size is the tensor's; blocks of 512 bytes, rounded up, so that du tells the truth")
+    @Test("A size is the tensor's; st_blocks has units of 512 bytes, rounded up, so du is correct")
     func sizes() async throws {
       let files = try TemporaryDirectory()
       try await withMount(try files.write("m.safetensors", Self.model)) { mount in
@@ -111,7 +111,7 @@ extension MountTests {
       }
     }
 
-    @Test("statfs says: read-only, full, and as large as the tensors")
+    @Test("statfs reports a read-only, full file system, as large as the tensors")
     func fileSystem() async throws {
       let files = try TemporaryDirectory()
       try await withMount(try files.write("m.safetensors", Self.model)) { mount in
@@ -131,7 +131,7 @@ extension MountTests {
     }
 
     @Test(
-      "Of several sources the mount shows the newest times, and no more permissions than each of them gives")
+      "Entries of several sources have the newest times, and the intersection of the permissions")
     func severalSources() async throws {
       let files = try TemporaryDirectory()
       let one = try files.write("1.safetensors", SafetensorsFile(.init("a", "U8", [1])))

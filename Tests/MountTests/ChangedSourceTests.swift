@@ -124,7 +124,7 @@ extension MountTests {
     }
 
     @Test(
-      "A source that is deleted, renamed, replaced or has other permissions still gives the right bytes",
+      "A source that is deleted, renamed, replaced or has other permissions still gives the correct bytes",
       arguments: Harmless.allCases)
     func harmless(change: Harmless) async throws {
       let status = try await withForegroundMount(source) { mount in

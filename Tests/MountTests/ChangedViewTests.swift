@@ -34,7 +34,7 @@ extension MountTests {
     }
 
     @Test(
-      "A source that is truncated while a widened view is read gives EIO or the right bytes, and no signal")
+      "Truncating a source during reads of a widened view gives EIO or correct bytes, and no signal")
     func truncatedMeanwhile() async throws {
       let expected = Self.tensor.data.widened
       for round in 0..<12 {

@@ -46,7 +46,7 @@ extension MountTests {
       }
     }
 
-    @Test("A model without tensors mounts, with nothing but metadata.json")
+    @Test("A model without tensors mounts, with only metadata.json")
     func noTensors() async throws {
       let directory = try TemporaryDirectory()
       try await withMount(try directory.write("m.safetensors", SafetensorsFile())) { mount in
@@ -68,7 +68,7 @@ extension MountTests {
     }
 
     @Test(
-      "pread at any offset and of any size gives what is there, less what passes the end",
+      "pread at any offset and of any size returns the bytes up to the end",
       arguments: [1, 2] as [UInt64])
     func randomRead(seed: UInt64) async throws {
       var generator = SeededGenerator(seed: seed)
@@ -88,7 +88,7 @@ extension MountTests {
       }
     }
 
-    @Test("Reading at the end or past it gives no bytes and no error")
+    @Test("Reading at or beyond the end returns no bytes and no error")
     func pastTheEnd() async throws {
       try await withLarge { _, path in
         let file = try OpenFile(path)
@@ -127,7 +127,7 @@ extension MountTests {
       }
     }
 
-    @Test("O_DIRECT gives the same bytes, whatever the tensor's place in the source")
+    @Test("O_DIRECT returns the same bytes, at any offset of the tensor in the source")
     func directRead() async throws {
       try await withLarge { mount, path in
         let file = try OpenFile(path, OpenFile.direct)

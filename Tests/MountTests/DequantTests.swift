@@ -124,7 +124,7 @@ extension MountTests {
       }
     }
 
-    @Test("A weight has only the permissions that both of its files give")
+    @Test("A weight has the intersection of the permissions of its two files")
     func permissions() async throws {
       let files = try TemporaryDirectory()
       let (sample, paths) = try Self.sharded(in: files)

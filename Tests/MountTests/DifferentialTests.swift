@@ -14,7 +14,7 @@ extension MountTests {
       #expect(output.split(separator: "\n").count == 7, "\(output)")
     }
 
-    @Test("A reader that refuses one name too many is found out")
+    @Test("The comparison detects a reader that refuses one more name")
     func control() async throws {
       let error = await #expect(throws: CommandFailure.self) {
         try await Reference.run("differential.py", "\(Machine.verdicts)", "1000", "1", "300")

@@ -38,7 +38,7 @@ extension MountTests {
       }
     }
 
-    @Test("The document says what the model is: format, source, metadata and total size; one line at its end")
+    @Test("The document has format, source, metadata and total size, and ends in a newline")
     func model() async throws {
       let file = SafetensorsFile(
         [.init("w", "F32", [10]), .init("b", "F32", [2])],
@@ -103,7 +103,7 @@ extension MountTests {
       }
     }
 
-    @Test("Sources that share a file name are told apart by their paths")
+    @Test("Sources with the same file name are distinguished by their paths")
     func sameFileNames() async throws {
       let directory = try TemporaryDirectory()
       let first = try directory.write("1/m.safetensors", SafetensorsFile(.init("a", "U8", [5])))

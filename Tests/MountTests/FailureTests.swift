@@ -50,7 +50,7 @@ extension MountTests {
     }
 
     @Test(
-      "A mount option that is not known, or has a wrong value, is 64 and named",
+      "An unknown mount option, or a wrong value, is 64 and named",
       arguments: [
         "bogus", "rw,bogus,auto", "uid=x", "uid=-1", "uid=", "uid", "gid=4294967296", "umask=8", "umask=1000",
         "exec", "allow_other,allow_root", "fsname", "ro=1",
@@ -118,7 +118,7 @@ extension MountTests {
       try await expectFailure(EX_DATAERR, ["set", "mnt"], saying: "FIFO", "shard.safetensors")
     }
 
-    @Test("A broken model is 65, with what is wrong and what would help")
+    @Test("A broken model is 65, with the problem and the remedy")
     func malformed() async throws {
       let sound = SafetensorsFile(.init("w", "F32", [100]))
       let broken: [(String, [UInt8], String)] = [
@@ -176,7 +176,7 @@ extension MountTests {
       try await expectFailure(EX_DATAERR, ["odd", "mnt"], saying: #"\u{1b}[31m"#)
     }
 
-    @Test("A source or a mount point that the user may not reach is 77")
+    @Test("A source or a mount point that the user cannot reach is 77")
     func notPermitted() async throws {
       // The built command may lie where others cannot reach it.
       let space = try PrivateNamespace(model: SafetensorsFile(.init("w", "U8", [3])))

@@ -9,7 +9,7 @@ extension MountTests {
     private static let model = SafetensorsFile(.init("w", "F32", [100]), .init("b", "I64", [2]))
 
     @Test(
-      "An option that is nearly right is refused with the one that was meant",
+      "A misspelled option is refused with the nearest correct one",
       arguments: [
         (["--versoin"], "--version"), (["--allow-other", "m", "d"], "'-o allow_other'"),
         (["--umask=022", "m", "d"], "'-o umask=022'"), (["-o", "allow-other", "m", "d"], "'allow_other'"),
@@ -63,7 +63,7 @@ extension MountTests {
       }
     }
 
-    @Test("A mount point that is not empty, or that the source is in, is a warning; the mount works")
+    @Test("A mount point that is not empty, or contains the source, is a warning; the mount works")
     func hiddenEntries() async throws {
       let files = try TemporaryDirectory()
       let outside = try files.write("m.safetensors", Self.model)
@@ -78,7 +78,7 @@ extension MountTests {
       }
     }
 
-    @Test("A mount point of somebody else is refused with its owner and with what to type")
+    @Test("A mount point of another user is refused with its owner and the remedy")
     func foreignMountPoint() async throws {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(

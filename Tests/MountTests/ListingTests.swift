@@ -12,7 +12,7 @@ extension MountTests {
       try await withMount(source) { try body($0) }
     }
 
-    @Test("A listing of 5,000 files is complete, has nothing twice, and its inode numbers are those of stat")
+    @Test("A listing of 5,000 files is complete, has no duplicates, and its inode numbers are those of stat")
     func manyFiles() async throws {
       try await withNumberedFiles(5000) { mount in
         let entries = try Listing(mount.file("dir")).rest()

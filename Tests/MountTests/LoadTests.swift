@@ -34,7 +34,7 @@ extension MountTests {
       }
     }
 
-    @Test("The load sees a wrong byte")
+    @Test("The load detects a wrong byte")
     func loadCanFail() async throws {
       let directory = try TemporaryDirectory()
       let (load, source) = try await prepare(8, in: directory)
@@ -48,7 +48,7 @@ extension MountTests {
       }
     }
 
-    @Test("The load sees a process that keeps ever more descriptors, and minds none that soon closes them")
+    @Test("The load detects a growing number of descriptors, and tolerates one that soon falls")
     func loadSeesLeaks() async throws {
       let directory = try TemporaryDirectory()
       let (load, source) = try await prepare(8, in: directory)

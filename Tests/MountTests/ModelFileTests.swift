@@ -31,7 +31,7 @@ extension MountTests {
       ]
     }
 
-    @Test("It is byte for byte what stpack writes of the same source, however it is read")
+    @Test("The file is byte-identical to stpack's output for the same source, by every way of reading")
     func content() async throws {
       let directory = try TemporaryDirectory()
       for source in try Self.sources(in: directory) {
@@ -52,7 +52,7 @@ extension MountTests {
       }
     }
 
-    @Test("The reference opens it as a model with the same tensors")
+    @Test("The reference opens the file as a model with the same tensors")
     func reference() async throws {
       let directory = try TemporaryDirectory()
       for source in try Self.sources(in: directory) {
@@ -78,7 +78,7 @@ extension MountTests {
       }
     }
 
-    @Test("Where stpack refuses, since two files contradict each other, there is none")
+    @Test("The file is absent if two files contradict each other, as stpack refuses them")
     func contradiction() async throws {
       let directory = try TemporaryDirectory()
       let one = try directory.write(
@@ -90,7 +90,7 @@ extension MountTests {
       }
     }
 
-    @Test("Once a shard has changed, reads fail with EIO where its tensors are, and in the header")
+    @Test("Once a shard has changed, reads of its tensors and of the header fail with EIO")
     func changed() async throws {
       let directory = try TemporaryDirectory()
       let set = try Self.sources(in: directory)[1]

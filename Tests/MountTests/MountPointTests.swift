@@ -60,7 +60,7 @@ extension MountTests {
     }
 
     @Test(
-      "A directory below a mount is no mount point that could be written to, but a directory all the same")
+      "A directory in another mount can be a mount point, although it is read-only")
     func belowAMount() async throws {
       try await withMount(source) { outer in
         let inner = outer.file("a")
@@ -76,7 +76,7 @@ extension MountTests {
     }
 
     @Test(
-      "A dead mount is refused with the commands that clear it, and each of them does", arguments: [0, 1])
+      "A dead mount is refused with the commands that clear it, and each of them works", arguments: [0, 1])
     func deadMount(choice: Int) async throws {
       try await withMount(source) { mount in
         mount.daemon.send(SIGKILL)
@@ -128,7 +128,7 @@ extension MountTests {
       }
     }
 
-    @Test("A mount point with files in it works, and they are there again afterwards")
+    @Test("A mount point with files works, and the files are visible again after unmounting")
     func notEmpty() async throws {
       try files.write("full/old", text: "old")
       let path = files.path.appending("full")

@@ -74,7 +74,7 @@ extension MountTests {
         pairs: [x(255): x(255), "d/\(x(255))": "d/\(x(255))"]),
     ]
 
-    @Test("Each name has its path, and the mount holds nothing else", arguments: models)
+    @Test("Each name has its path, and the mount has no other files", arguments: models)
     func paths(names: Names) async throws {
       let tensors = names.pairs.map { SafetensorsFile.Tensor($0.key, "U8", [9]) }
       let directory = try TemporaryDirectory()
@@ -119,7 +119,7 @@ extension MountTests {
       }
     }
 
-    @Test("A name that is not there is not found, however it is asked for")
+    @Test("A missing name is not found, by any system call")
     func missingNames() async throws {
       let directory = try TemporaryDirectory()
       let source = try directory.write("m.safetensors", SafetensorsFile(.init("a/b", "U8", [3])))

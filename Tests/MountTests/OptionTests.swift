@@ -10,7 +10,7 @@ extension MountTests {
     private static let always: Set<Substring> = ["ro", "nosuid", "nodev", "noexec"]
 
     @Test(
-      "The table of mounts tells the story: type fuse.stmount, the model's path, read-only, nothing executable"
+      "The mount table shows type fuse.stmount, the model's path, read-only, and noexec"
     )
     func mountTable() async throws {
       let files = try TemporaryDirectory()
@@ -52,7 +52,7 @@ extension MountTests {
       #expect(try MountInfo.all(at: mountPoint).last?.source == "\(files.path.appending("m.safetensors"))")
     }
 
-    @Test("uid, gid and umask take the place of the source's owner, group and mode")
+    @Test("uid, gid and umask replace the source's owner, group and mode")
     func ownership() async throws {
       let files = try TemporaryDirectory()
       let path = try files.write("m.safetensors", Self.model)
@@ -71,7 +71,7 @@ extension MountTests {
       }
     }
 
-    @Test("umask=0 gives read to all whatever the source's mode, and never write")
+    @Test("umask=0 lets all users read whatever the source's mode, and never write")
     func openUmask() async throws {
       let files = try TemporaryDirectory()
       let path = try files.write("m.safetensors", Self.model)
@@ -83,7 +83,7 @@ extension MountTests {
       }
     }
 
-    @Test("fsname and subtype are what the table of mounts shows; the last of two counts")
+    @Test("The mount table shows fsname and subtype; the last of two values counts")
     func names() async throws {
       let files = try TemporaryDirectory()
       let path = try files.write("m.safetensors", Self.model)
@@ -96,7 +96,7 @@ extension MountTests {
     }
 
     @Test(
-      "What fstab passes is accepted, and the mount stays what it always is",
+      "Options that fstab passes are accepted, and the mount does not change",
       arguments: [
         "rw", "ro", "defaults", "auto", "noauto", "nofail", "_netdev", "user", "users", "nouser",
         "x-systemd.automount", "x-systemd.requires=network.target", "x-gvfs-show", "noatime",
@@ -115,7 +115,7 @@ extension MountTests {
     }
 
     @Test(
-      "mount -t fuse.stmount mounts, as fstab has it done",
+      "mount -t fuse.stmount mounts, as for fstab",
       arguments: ["defaults", "noauto,nofail,user,uid=1234"])
     func mountCommand(options: String) async throws {
       let space = try PrivateNamespace(model: Self.model)
@@ -130,7 +130,7 @@ extension MountTests {
       #expect(output == "fuse.stmount")
     }
 
-    @Test("Options may stand after the source and the mount point, as mount(8) puts them")
+    @Test("Options may follow the source and the mount point, as mount(8) writes them")
     func trailingOptions() async throws {
       let files = try TemporaryDirectory()
       let path = try files.write("m.safetensors", Self.model)

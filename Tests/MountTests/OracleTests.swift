@@ -31,7 +31,7 @@ extension MountTests {
       }
     }
 
-    @Test("Whatever is asked in whatever order, a mount answers as a plain directory does")
+    @Test("A mount answers all system calls in any order as a plain directory does")
     func oracle() async throws {
       let trees = try await Trees()
       for options in ["io=auto", "io=mmap", "io=copy", "direct_io"] {
@@ -44,7 +44,7 @@ extension MountTests {
     }
 
     @Test(
-      "The oracle sees one byte, one size, one name, one mode and one attribute that differ",
+      "The oracle detects a different byte, size, name, mode and attribute",
       arguments: [
         (
           "printf X | dd of=sizes/5242883 bs=1 seek=2000000 conv=notrunc && touch -r sizes/1 sizes/5242883",

@@ -35,7 +35,7 @@ extension MountTests {
       try await unmount(upper)
     }
 
-    @Test("TERM leaves alone a tmpfs that lies on the mount, says so, and ends the daemon once that is gone")
+    @Test("TERM leaves alone a tmpfs on the mount, logs it, and ends the daemon once the tmpfs is gone")
     func tmpfsAbove() async throws {
       let status = try await withForegroundMount(source) { mount in
         try await self.mount("-t", "tmpfs", "tmpfs", "\(mount.path)")
@@ -46,7 +46,7 @@ extension MountTests {
       #expect(status == 0)
     }
 
-    @Test("--idle-timeout leaves alone a tmpfs that lies on the mount")
+    @Test("--idle-timeout leaves alone a tmpfs on the mount")
     func idle() async throws {
       let status = try await withForegroundMount(source, options: ["--idle-timeout", "0.2"]) { mount in
         try await self.mount("-t", "tmpfs", "tmpfs", "\(mount.path)")
@@ -59,7 +59,7 @@ extension MountTests {
       #expect(status == 0)
     }
 
-    @Test("TERM leaves alone an overlay that lies on the mount, and its files stay readable through it")
+    @Test("TERM leaves alone an overlay on the mount, and files stay readable through it")
     func overlayAbove() async throws {
       let upper = try files.makeDirectory("upper")
       let work = try files.makeDirectory("work")
@@ -75,7 +75,7 @@ extension MountTests {
       #expect(status == 0)
     }
 
-    @Test("TERM leaves alone another stmount that lies on the mount")
+    @Test("TERM leaves alone another stmount on the mount")
     func stmountAbove() async throws {
       let other = try files.write("o.safetensors", SafetensorsFile(.init("o", "U8", [1], data: [9])))
       try await withMount(other) { upper in
@@ -90,7 +90,7 @@ extension MountTests {
       }
     }
 
-    @Test("TERM leaves alone what is mounted on a directory of the mount")
+    @Test("TERM leaves alone a mount on a directory of the mount")
     func inside() async throws {
       let status = try await withForegroundMount(source) { mount in
         let inner = mount.file("a")
@@ -100,7 +100,7 @@ extension MountTests {
       #expect(status == 0)
     }
 
-    @Test("TERM leaves alone what lies at the mount's path in a file system that covers the directory above")
+    @Test("TERM leaves alone a mount at the same path in a file system that covers the directory above")
     func directoryAbove() async throws {
       let status = try await withForegroundMount(source) { mount in
         let above = mount.path.removingLastComponent()
@@ -138,7 +138,7 @@ extension MountTests {
       }
     }
 
-    @Test("A mount that was moved is taken away where it is, and not what lies where it was")
+    @Test("A mount that was moved is unmounted at its new place, and a mount at its old place stays")
     func moved() async throws {
       // A mount cannot be moved out of a shared one, so below one that is not.
       let outer = try files.makeDirectory("outer")
@@ -175,7 +175,7 @@ extension MountTests {
       #expect(status == 0)
     }
 
-    @Test("A daemon whose mount was unmounted leaves alone the bind mounts of it, whatever number they have")
+    @Test("A daemon whose mount was unmounted leaves alone bind mounts of it, whatever their number")
     func bindWithOldNumber() async throws {
       let places = try (0..<3).map { try files.makeDirectory("place\($0)") }
       defer { for place in places { _ = unsafe umount2("\(place)", Int32(MNT_DETACH)) } }
@@ -196,7 +196,7 @@ extension MountTests {
       #expect(status == 0)
     }
 
-    @Test("TERM frees the mount point; a copy in another mount namespace, and what lies on it there, stay")
+    @Test("TERM frees the mount point; a copy in another mount namespace, and mounts on it, stay")
     func otherNamespace() async throws {
       let status = try await withForegroundMount(source) { mount in
         let script = """
@@ -223,7 +223,7 @@ extension MountTests {
       #expect(status == 0)
     }
 
-    @Test("A user's daemon leaves alone what root has mounted on its mount, and ends once that is gone")
+    @Test("A user's daemon leaves alone root's mount on its own, and ends once that is gone")
     func user() async throws {
       let space = try PrivateNamespace(model: SafetensorsFile(Self.tensor, Self.inner))
       let output = try await space.run(

@@ -46,7 +46,7 @@ extension MountTests {
     }
 
     @Test(
-      "Tensors of every layout, by read, at odd offsets, past the page cache and mapped",
+      "Tensors of every layout are read correctly: by read, at odd offsets, with O_DIRECT and mapped",
       arguments: [false, true])
     func contents(isLegacy: Bool) async throws {
       let directory = try TemporaryDirectory()
@@ -73,7 +73,7 @@ extension MountTests {
       }
     }
 
-    @Test("The views of strided tensors are what NumPy, ml_dtypes and safetensors make of them")
+    @Test("The views of strided tensors equal those of NumPy, ml_dtypes and safetensors")
     func views() async throws {
       let directory = try TemporaryDirectory()
       let (file, contents) = Self.layouts(isLegacy: false)
@@ -91,7 +91,7 @@ extension MountTests {
       }
     }
 
-    @Test("A sharded set by its index, and a directory of it")
+    @Test("A sharded set mounts by its index, and by its directory")
     func sharded() async throws {
       let directory = try TemporaryDirectory()
       var shards: [TorchFile] = []
@@ -127,7 +127,7 @@ extension MountTests {
       }
     }
 
-    @Test("Nothing can be written")
+    @Test("A mount of a PyTorch file cannot be written to")
     func modifications() async throws {
       let directory = try TemporaryDirectory()
       var file = TorchFile()
@@ -170,7 +170,7 @@ extension MountTests {
     }
 
     @Test(
-      "A source that is truncated while a strided tensor is read gives EIO or the right bytes, and no signal")
+      "Truncating a source during reads of a strided tensor gives EIO or correct bytes, and no signal")
     func truncatedMeanwhile() async throws {
       let (file, contents) = Self.layouts(isLegacy: true)
       let expected = try #require(contents.first { $0.name == "transposed" }).bytes
@@ -229,7 +229,9 @@ extension MountTests {
       ]
     }
 
-    @Test("A pickle that would run a command is refused with one line and 65, and the command is not run")
+    @Test(
+      "A pickle that would execute a command is refused with one line and 65, and the command is not executed"
+    )
     func execution() async throws {
       let directory = try TemporaryDirectory()
       let mountPoint = try directory.makeDirectory("mnt")
@@ -298,7 +300,7 @@ extension MountTests {
 
     // MARK: - Files of others
 
-    @Test("Files of PyTorch that packages ship are what Python's own pickle and zipfile make of them")
+    @Test("PyTorch files from packages equal those that Python's pickle and zipfile read")
     func packages() async throws {
       let files = try await Reference.run("pytorch_files.py", "--list").split(separator: "\n")
       #expect(files.count >= 10)

@@ -11,7 +11,7 @@ extension MountTests {
     private static let source = SafetensorsFile([.init("before", "U8", [5]), large], padding: 3)
 
     @Test(
-      "The bytes are the same by every path, in reads of any size",
+      "Every way of reading returns the same bytes, in reads of any size",
       arguments: ["io=auto", "io=mmap", "io=copy", "direct_io", "direct_io,io=copy"])
     func everyPath(options: String) async throws {
       let directory = try TemporaryDirectory()
@@ -31,7 +31,7 @@ extension MountTests {
       }
     }
 
-    @Test("With direct_io, st_blksize asks for reads of a MiB; without it, for pages")
+    @Test("With direct_io, st_blksize is a MiB; without it, a page")
     func ioSize() async throws {
       let directory = try TemporaryDirectory()
       let source = try directory.write("m.safetensors", Self.source)
@@ -45,7 +45,7 @@ extension MountTests {
       }
     }
 
-    @Test("As root, the kernel may read a MiB ahead")
+    @Test("As root, the kernel's read-ahead is a MiB")
     func kernelReadAhead() async throws {
       let directory = try TemporaryDirectory()
       let source = try directory.write("m.safetensors", Self.source)

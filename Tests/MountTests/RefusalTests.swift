@@ -23,7 +23,7 @@ extension MountTests {
       expectSame(try OpenFile(path).bytes(), Self.model.bytes, "the source")
     }
 
-    @Test("A file cannot be mapped for writing into it; a private mapping may be written to")
+    @Test("A file cannot be mapped shared and writable; a private mapping can be written to")
     func writableMapping() async throws {
       let files = try TemporaryDirectory()
       try await withMount(try files.write("m.safetensors", Self.model)) { mount in
@@ -39,7 +39,7 @@ extension MountTests {
       }
     }
 
-    @Test("Nothing on a mount can be executed, whatever its tensors hold")
+    @Test("No file on a mount can be executed, whatever its contents")
     func execution() async throws {
       let files = try TemporaryDirectory()
       let script = SafetensorsFile(.init("script", "U8", [10], data: Array("#!/bin/sh\n".utf8)))

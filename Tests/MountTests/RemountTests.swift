@@ -36,7 +36,7 @@ extension MountTests {
       return try withExtendedLifetime(file) { try FileDescriptor.open(mount.file("w"), .readWrite) }
     }
 
-    @Test("A mount that was made writable is made read-only again, with a line in the log")
+    @Test("A mount that was remounted writable is made read-only again, with a line in the log")
     func restored() async throws {
       let status = try await withForegroundMount(source) { mount in
         try await makeWritable(mount)
@@ -49,7 +49,7 @@ extension MountTests {
       #expect(status == 0)
     }
 
-    @Test("Whatever would write fails with EROFS while the mount is writable")
+    @Test("Every call that would write fails with EROFS while the mount is writable")
     func everythingElse() async throws {
       let status = try await withForegroundMount(source) { mount in
         let file = try await opened(mount)
@@ -84,7 +84,7 @@ extension MountTests {
     }
 
     @Test(
-      "A mount ends when a file of it stays open for writing, and with it what a mapping has changed"
+      "A mount ends if a file stays open for writing, so that changes through a mapping do not stay visible"
     )
     func mapping() async throws {
       let status = try await withForegroundMount(source) { mount in

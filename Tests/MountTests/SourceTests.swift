@@ -24,7 +24,7 @@ extension MountTests {
     }
 
     @Test(
-      "A sharded set by its index",
+      "A sharded set mounts by its index",
       arguments: ["model.safetensors.index.json", "model.safetensors.index.fp16.json"])
     func index(name: String) async throws {
       let files = try TemporaryDirectory()
@@ -32,7 +32,7 @@ extension MountTests {
       try await withMount(try files.write(name, Self.index)) { try expectABC($0) }
     }
 
-    @Test("A sharded set by its directory")
+    @Test("A sharded set mounts by its directory")
     func directoryWithIndex() async throws {
       let files = try TemporaryDirectory()
       try writeShards(to: files)
@@ -63,7 +63,7 @@ extension MountTests {
       #expect(try Walk(mountPoint).files.isEmpty)
     }
 
-    @Test("Shards without an index, by their directory")
+    @Test("Shards without an index mount by their directory")
     func bareShards() async throws {
       let files = try TemporaryDirectory()
       try writeShards(to: files)
@@ -79,7 +79,7 @@ extension MountTests {
       try await withMount(two, one) { try expectABC($0) }
     }
 
-    @Test("A directory with one file is that file, and model.safetensors comes before others")
+    @Test("A directory with one file is that file, and model.safetensors takes precedence over others")
     func directoryWithFile() async throws {
       let files = try TemporaryDirectory()
       try files.write("any.safetensors", SafetensorsFile(Self.a, Self.b, Self.c))
@@ -89,7 +89,7 @@ extension MountTests {
     }
 
     @Test(
-      "A Hugging Face snapshot of links into blobs, by its directory or the link to its index",
+      "A Hugging Face snapshot of links into blobs mounts by its directory, and by the link to its index",
       arguments: [true, false])
     func huggingFaceSnapshot(byDirectory: Bool) async throws {
       let files = try TemporaryDirectory()
@@ -110,7 +110,7 @@ extension MountTests {
       }
     }
 
-    @Test("A Hugging Face snapshot of one file, by the link to it")
+    @Test("A Hugging Face snapshot of one file mounts by the link to it")
     func huggingFaceFile() async throws {
       let files = try TemporaryDirectory()
       try files.write("blobs/aaaa", SafetensorsFile(Self.a, Self.b, Self.c))
@@ -121,7 +121,7 @@ extension MountTests {
       }
     }
 
-    @Test("A TensorRT-LLM checkpoint: one directory for each rank, with the same names in each")
+    @Test("A TensorRT-LLM checkpoint has one directory for each rank, with the same names in each")
     func ranks() async throws {
       let files = try TemporaryDirectory()
       let other = SafetensorsFile.Tensor("layer.0.a", "F32", [3], data: Array(1...12))
@@ -142,7 +142,7 @@ extension MountTests {
       }
     }
 
-    @Test("A diffusers pipeline: one directory for each component that has weights, sharded or not")
+    @Test("A diffusers pipeline has one directory for each component with weights, sharded or not")
     func pipeline() async throws {
       let files = try TemporaryDirectory()
       try files.write("model_index.json", text: "{\"_class_name\": \"StableDiffusionPipeline\"}")

@@ -17,7 +17,7 @@ extension MountTests {
     }
 
     @Test(
-      "A signal takes the mount away at once; an open file stays readable, and closing it ends the daemon with 0",
+      "A signal unmounts at once; an open file stays readable, and closing it ends the daemon with 0",
       arguments: [SIGTERM, SIGINT, SIGHUP])
     func signal(number: CInt) async throws {
       let status = try await withForegroundMount(source) { mount in
@@ -48,7 +48,7 @@ extension MountTests {
       #expect(status == 0)
     }
 
-    @Test("A mapping outlives the mount, and its pages are right")
+    @Test("A mapping outlives the mount, and its pages are correct")
     func mapping() async throws {
       let status = try await withForegroundMount(source) { mount in
         let size = Self.tensor.data.count
@@ -78,7 +78,7 @@ extension MountTests {
       #expect(status == 0)
     }
 
-    @Test("umount refuses while a file is open, and the mount goes on")
+    @Test("umount refuses while a file is open, and the mount continues")
     func busy() async throws {
       try await withMount(source) { mount in
         let file = try OpenFile(mount.file("w"))
@@ -99,7 +99,7 @@ extension MountTests {
       }
     }
 
-    @Test("A mount that was moved is taken away where it is")
+    @Test("A mount that was moved is unmounted at its new place")
     func moved() async throws {
       // A mount cannot be moved out of a shared one, so below one that is not.
       try files.makeDirectory("outer")
@@ -120,7 +120,7 @@ extension MountTests {
       #expect(try MountInfo.all(at: target).isEmpty)
     }
 
-    @Test("$(stmount …) does not wait for the daemon: standard input, output and error are let go")
+    @Test("$(stmount …) does not wait for the daemon, which releases standard input, output and error")
     func commandSubstitution() async throws {
       let mountPoint = try files.makeDirectory("mnt")
       defer { _ = unsafe umount2("\(mountPoint)", Int32(MNT_DETACH)) }
@@ -142,7 +142,7 @@ extension MountTests {
       #expect(try await eventually { !daemon.isRunning })
     }
 
-    @Test("A command started without standard input, output and error mounts all the same")
+    @Test("A command started without standard input, output and error mounts")
     func closedDescriptors() async throws {
       let mountPoint = try files.makeDirectory("mnt")
       defer { _ = unsafe umount2("\(mountPoint)", Int32(MNT_DETACH)) }
@@ -169,7 +169,7 @@ extension MountTests {
       #expect(try MountInfo.all(at: mountPoint).isEmpty)
     }
 
-    @Test("A daemon that ends late leaves alone what has its mount's device number by then")
+    @Test("A daemon that ends late leaves alone a mount that has its device number by then")
     func lateEnd() async throws {
       try await withMount(source) { mount in
         let device = try Stat(mount.path).deviceID

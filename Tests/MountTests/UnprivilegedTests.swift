@@ -51,7 +51,7 @@ extension MountTests {
       #expect(output == "same")
     }
 
-    @Test("A mount belongs to its user: root and others cannot look into it, unless allow_other says so")
+    @Test("Only the user who mounted can access a mount, not even root, unless allow_other is set")
     func userOnly() async throws {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(
@@ -63,7 +63,7 @@ extension MountTests {
       #expect(output.hasSuffix("denied\ndenied") && output.contains("Permission denied"))
     }
 
-    @Test("Without user_allow_other in fuse.conf, allow_other and allow_root are refused in so many words")
+    @Test("Without user_allow_other in fuse.conf, allow_other and allow_root are refused with the remedy")
     func allowOtherRefused() async throws {
       let space = try PrivateNamespace(model: Self.model)
       for option in ["allow_other", "allow_root"] {
@@ -87,7 +87,7 @@ extension MountTests {
       #expect(output == "root\nother")
     }
 
-    @Test("A model, or a mount point, that the user may not use is refused with 77")
+    @Test("A model, or a mount point, that the user cannot access is refused with 77")
     func unreadable() async throws {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(
@@ -150,7 +150,7 @@ extension MountTests {
       #expect(output.contains("no FUSE device"))
     }
 
-    @Test("Others cannot enter root's mount, not even for a model that all may read")
+    @Test("Other users cannot enter root's mount, not even for a model that all can read")
     func rootsMount() async throws {
       let files = try TemporaryDirectory()
       let path = try files.write("m.safetensors", Self.model)

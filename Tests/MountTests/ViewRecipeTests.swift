@@ -61,7 +61,7 @@ extension MountTests {
         .init("layer.weight_scale_inv", "F32", [1, 1], data: [0, 0, 0x80, 0x3F]))
     }
 
-    @Test("Every command of docs/VIEWS.md prints what stands there")
+    @Test("Every command of docs/VIEWS.md prints the output shown there")
     func recipes() async throws {
       let text = try OpenFile(Reference.root.appending("docs").appending("VIEWS.md")).bytes()
       let recipes = Recipes(String(decoding: text, as: UTF8.self))

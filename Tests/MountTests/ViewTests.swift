@@ -43,7 +43,7 @@ extension MountTests {
         .init("f6", "F6_E3M2", [900_004]), .init("f4", "F4", [1_000_002]), .init("i64", "I64", [100_001]),
       ], padding: 3)
 
-    @Test("Every tensor in every view is what NumPy, ml_dtypes and safetensors make of it, bit by bit")
+    @Test("Every tensor in every view equals that of NumPy, ml_dtypes and safetensors, bit by bit")
     func reference() async throws {
       let directory = try TemporaryDirectory()
       try await withMount(try directory.write("m.safetensors", Self.patterns)) { mount in
@@ -55,14 +55,14 @@ extension MountTests {
       }
     }
 
-    @Test("The tables that the library is tested with are those of ml_dtypes")
+    @Test("The float tables of the tests are those of ml_dtypes")
     func tables() async throws {
       let tables = Reference.root.appending("Tests").appending("TensorFilesTests").appending(
         "FloatTables.swift")
       #expect(try await Reference.run("float_tables.py", "--check", "\(tables)") == "1424")
     }
 
-    @Test("Views are reached by name and not listed, so that a walk sees each tensor once")
+    @Test("Views can be opened by name and are not listed, so a walk sees each tensor once")
     func hidden() async throws {
       let directory = try TemporaryDirectory()
       let file = SafetensorsFile(.init("a/b", "BF16", [2]), .init("c", "I64", [1]))
@@ -105,7 +105,7 @@ extension MountTests {
     }
 
     @Test(
-      "pread, O_DIRECT and mmap give any window of a view as the whole file has it",
+      "pread, O_DIRECT and mmap return any part of a view as in the whole file",
       arguments: zip([1, 2, 3] as [UInt64], ["io=auto", "io=mmap", "io=copy"]))
     func windows(seed: UInt64, options: String) async throws {
       var generator = SeededGenerator(seed: seed)
@@ -169,7 +169,7 @@ extension MountTests {
 
     // MARK: - Extended attributes
 
-    @Test("getxattr and listxattr heed the room they are given, and nothing can be set or removed")
+    @Test("getxattr and listxattr respect the size of the buffer, and no attribute can be set or removed")
     func extendedAttributes() async throws {
       let directory = try TemporaryDirectory()
       let file = SafetensorsFile(.init("a/é", "F8_E4M3", [2, 3]))
@@ -186,7 +186,7 @@ extension MountTests {
       }
     }
 
-    @Test("getfattr shows a name as it is, and says of one that is too long that it is")
+    @Test("getfattr shows a name as it is, and fails with E2BIG for one that is too long")
     func longAttribute() async throws {
       let directory = try TemporaryDirectory()
       let names = [String(repeating: "n", count: 65_536), String(repeating: "m", count: 65_537)]

@@ -32,7 +32,7 @@ import Testing
     #expect(read.tensors.map(\.type) == [.float32, .float32, .float16, .float32])
   }
 
-  @Test("A storage by itself is left out, and what is not in the archive is an error")
+  @Test("A storage by itself is left out, and a missing file of the archive is an error")
   func references() throws {
     var file = Self.sound
     file.object = .dictionary(["s": .persistent(.int(5000))])
@@ -41,7 +41,7 @@ import Testing
     #expect(refusal(of: file.bytes)?.text == "is not in the archive")
   }
 
-  @Test("Big-endian archives, and tensors and views that leave their storage, are refused")
+  @Test("Big-endian archives, and tensors and views that exceed their storage, are refused")
   func refused() {
     var big = Self.sound
     big.isLittleEndian = false
@@ -54,7 +54,7 @@ import Testing
     #expect(refusal(of: far.bytes)?.text?.hasPrefix("reaches beyond its storage") == true)
   }
 
-  @Test("An archive without one of its files, with one twice, or cut off anywhere is refused")
+  @Test("An archive with a missing or duplicate file, or truncated anywhere, is refused")
   func cut() {
     let files = Self.sound.files
     for index in files.indices {

@@ -13,7 +13,7 @@ import Testing
   }
 
   @Test(
-    "Opcodes that no writer of models uses are refused by their names",
+    "Opcodes that no writer of models uses are refused, with their names",
     // EXT1, EXT2, EXT4, PERSID, DUP, NEXT_BUFFER, READONLY_BUFFER, and two that are none.
     arguments: [0x82, 0x83, 0x84, 0x50, 0x32, 0x97, 0x98, 0x00, 0xFF])
   func refused(byte: UInt8) {
@@ -34,7 +34,7 @@ import Testing
     #expect(pickle.integer(value) == expected)
   }
 
-  @Test("True and False, also of protocol 0, are no integers; larger numbers and floats are no sizes")
+  @Test("True and False are not integers, even in protocol 0; larger numbers and floats are not sizes")
   func numbers() throws {
     #expect(try value(Self.text("I01")).value == .bool(true))
     #expect(try value(Self.text("I00")).value == .bool(false))
@@ -59,13 +59,13 @@ import Testing
   }
 
   @Test(
-    "Text that is not spelled as Python does it is refused",
+    "Text that Python would not write is refused",
     arguments: ["Sw", "S'w", "S'", #"S'\x4'"#, #"V\u12"#, #"V\ud800"#, #"V\U7FFFFFFF"#])
   func malformedText(line: String) {
     #expect(throws: FormatError.self) { try value(Self.text(line)) }
   }
 
-  @Test("Bytes are no text: BINBYTES, SHORT_BINBYTES, BINBYTES8, BYTEARRAY8")
+  @Test("Bytes are not text: BINBYTES, SHORT_BINBYTES, BINBYTES8, BYTEARRAY8")
   func bytes() throws {
     for opcodes: [UInt8] in [
       [0x42, 1, 0, 0, 0, 0x77], [0x43, 1, 0x77], [0x8E, 1, 0, 0, 0, 0, 0, 0, 0, 0x77],
@@ -126,7 +126,7 @@ import Testing
     #expect(pickle.unknownGlobals == [Array("a.B".utf8)])
   }
 
-  @Test("Protocols 0 to 5 are read, and none after them")
+  @Test("Only protocols 0 to 5 are accepted")
   func protocols() throws {
     for version: UInt8 in [6, 255] {
       #expect(

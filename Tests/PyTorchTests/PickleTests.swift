@@ -7,7 +7,7 @@ import Testing
 /// test of its own here, since there is nothing that could: the mount's tests look for the traces all the
 /// same.
 @Suite("Hostile pickles") struct PickleTests {
-  @Test("What PyTorch never calls, and calls of what is no function, are refused")
+  @Test("Calls that PyTorch never makes, and calls of values that are not functions, are refused")
   func misuse() {
     let cases: [PickledValue] = [
       .call(.global("torch", "FloatStorage"), [.int(1)]), .call(.global("torch", "float32"), []),
@@ -42,7 +42,7 @@ import Testing
     }
   }
 
-  @Test("Marks and values that are not there")
+  @Test("Missing marks and values are refused")
   func stack() {
     for opcodes: [UInt8] in [
       [0x74], [0x65], [0x75], [0x52], [0x81], [0x62], [0x51], [0x85], [0x87], [0x71, 0], [0x94],
@@ -55,7 +55,7 @@ import Testing
     #expect(refusal(of: .raw([])).error?.text == "it takes a value where there is none")
   }
 
-  @Test("Two hundred thousand levels of nesting take no stack; what is deeper than 500 is left out and named")
+  @Test("Two hundred thousand levels of nesting take no stack; levels beyond 500 are left out and named")
   func nesting() throws {
     var file = TorchFile()
     let tensor = file.tensor("Float", [1])
@@ -70,7 +70,7 @@ import Testing
     #expect(error?.text == "it holds more than 4000000 values")
   }
 
-  @Test("A list that holds itself is looked through once")
+  @Test("A list that contains itself is visited once")
   func cycle() throws {
     var file = TorchFile()
     let tensor = file.tensor("Float", [1])
@@ -78,7 +78,7 @@ import Testing
     #expect(try read(file.bytes).names == ["1"])
   }
 
-  @Test("A billion laughs: lists of the same lists are refused once they describe far more than they hold")
+  @Test("Billion laughs: lists of the same lists are refused if they describe far more than they hold")
   func laughs() throws {
     var file = TorchFile()
     let tensor = file.tensor("Float", [1])
@@ -107,7 +107,7 @@ import Testing
     #expect(refusal(of: file.bytes)?.text?.hasPrefix("it describes far more than it holds") == true)
   }
 
-  @Test("Names that are not UTF-8")
+  @Test("Names that are not UTF-8 are left out")
   func encoding() {
     var file = TorchFile()
     let tensor = file.tensor("Float", [1])
@@ -117,7 +117,7 @@ import Testing
 
   // MARK: - Tensors
 
-  @Test("Shapes, strides, offsets and sizes that leave the storage or overflow are refused")
+  @Test("Shapes, strides, offsets and sizes that exceed the storage or overflow are refused")
   func reach() {
     var file = TorchFile()
     let storage = file.addStorage("Float", count: 10)
@@ -144,7 +144,7 @@ import Testing
     }
   }
 
-  @Test("A storage that is not there, or whose size is not what the pickle counts")
+  @Test("A missing storage, or one whose size differs from the pickle's count, is refused")
   func storages() {
     var file = TorchFile()
     let tensor = file.tensor("Float", [4])

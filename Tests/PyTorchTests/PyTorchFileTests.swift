@@ -41,7 +41,7 @@ import Testing
     #expect(expected[name] == nil || expected[name] == tensor.type)
   }
 
-  @Test("Types without a storage class come in a storage of bytes", arguments: ElementType.allCases)
+  @Test("Types without a storage class have a storage of bytes", arguments: ElementType.allCases)
   func untyped(type: ElementType) throws {
     var file = TorchFile()
     let storage = file.addStorage("Untyped", count: 6 * Int(type.byteCount))
@@ -74,7 +74,7 @@ import Testing
     #expect(try read(file.bytes).names == expected)
   }
 
-  @Test("A tensor by itself is called tensor, and those of a list by their positions")
+  @Test("A tensor by itself is named tensor, and those of a list by their positions")
   func roots() throws {
     var file = TorchFile()
     let a = file.tensor("Float", [1])
@@ -105,7 +105,7 @@ import Testing
     #expect(try read(file.bytes).names == ["p", "t"])
   }
 
-  @Test("What a Python 2 wrote: byte strings, and an OrderedDict of a list of pairs")
+  @Test("Files of Python 2 are read: byte strings, and an OrderedDict of a list of pairs")
   func python2() throws {
     var file = TorchFile(isLegacy: true)
     let tensor = file.tensor("Float", [1])
@@ -115,7 +115,7 @@ import Testing
   }
 
   @Test(
-    "Training checkpoints hold numbers of NumPy, sizes, devices, paths and more: none of it is looked into")
+    "NumPy numbers, sizes, devices, paths and other values of training checkpoints are ignored")
   func checkpoint() throws {
     var file = TorchFile()
     let dtype = PickledValue.state(
@@ -167,7 +167,7 @@ import Testing
     #expect(try read(archive.bytes).unknownGlobals.isEmpty)
   }
 
-  @Test("What is no run of a storage's elements is left out, and said")
+  @Test("A tensor that is not a storage's elements is left out with a reason")
   func omissions() throws {
     var file = TorchFile()
     let values = file.tensor("Float", [1])
@@ -201,7 +201,7 @@ import Testing
     #expect(read.omissions.map(\.type) == [nil, .qint8, .float16, .complex64, .float32])
   }
 
-  @Test("Strides: transposed, expanded, shared and empty tensors, and what they reach")
+  @Test("Transposed, expanded, shared and empty tensors have the correct ranges")
   func strides() throws {
     var file = TorchFile()
     let storage = file.addStorage("Float", count: 12)
@@ -230,7 +230,7 @@ import Testing
     #expect(refusal(of: file.bytes)?.problem == .bigEndian)
   }
 
-  @Test("A legacy file that ends early is truncated, and bytes behind its end are counted")
+  @Test("A legacy file that ends early is truncated, and bytes after its end are counted")
   func legacyEnds() throws {
     var file = TorchFile(isLegacy: true)
     file.object = .ordered(["a": file.tensor("Float", [20_000]), "b": file.tensor("Byte", [3])])

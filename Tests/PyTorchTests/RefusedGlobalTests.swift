@@ -27,7 +27,7 @@ import Testing
     ("logging", "sys.modules"),
   ]
 
-  @Test("A name that a call runs is refused, with the byte of the call", arguments: names)
+  @Test("A refused name is reported with the byte of its call", arguments: names)
   func called(module: String, name: String) {
     let (error, start) = refusal(of: .dictionary(["w": Self.run(module, name)]))
     #expect(error?.problem == .global(name: Array("\(module).\(name)".utf8), isCalled: true))
@@ -36,14 +36,14 @@ import Testing
     #expect(error?.offset == start + 2 + 2 + 6 + UInt64(3 + module.utf8.count + name.utf8.count + argument))
   }
 
-  @Test("It is refused where it is named alone", arguments: names)
+  @Test("A refused name is refused without a call too", arguments: names)
   func named(module: String, name: String) {
     let error = refusal(of: .dictionary(["w": .global(module, name)])).error
     #expect(error?.problem == .global(name: Array("\(module).\(name)".utf8), isCalled: false))
   }
 
   @Test(
-    "Names of honest classes are not refused, however they resemble those",
+    "Names of honest classes are not refused, however similar",
     arguments: [
       ("mylib.code", "Model"), ("models.os", "Net"), ("torch.distributed.pickle", "X"),
       ("builtins", "getattr"),
@@ -76,7 +76,7 @@ import Testing
     for opcodes in cases { #expect(refusal(of: .raw(opcodes)).error?.problem == expected, "\(opcodes)") }
   }
 
-  @Test("A file that is broken besides is refused for the name")
+  @Test("A file that is also broken is refused for the name")
   func brokenBesides() {
     let named = PickledValue.global("posix", "system").opcodes
     for opcodes: [UInt8] in [[0x82, 1], [0x65], [0x51], [0x4E, 0x4E]] {
@@ -101,7 +101,7 @@ import Testing
     }
   }
 
-  @Test("A global of what is no name is refused")
+  @Test("A global whose name is not a string is refused")
   func noName() {
     for operands in [
       PickledValue.int(1).opcodes, [0x29], [0x4E], PickledValue.list([]).opcodes, [0x43, 1, 0x61],

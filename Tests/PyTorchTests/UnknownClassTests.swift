@@ -72,7 +72,7 @@ import Testing
     #expect(try names(.dictionary(["model": net])) == ["model.w", "model.conv.b", "model.stride"])
   }
 
-  @Test("Modules and containers are walked wherever they are, other objects at the first place")
+  @Test("Modules and containers are searched wherever they occur, other objects only at the first place")
   func places() throws {
     let memo: [UInt8] = [0x71, 0], recall = PickledValue.raw([0x68, 0])
     func twice(_ value: PickledValue) -> PickledValue { .list([.raw(value.opcodes + memo), recall]) }
@@ -87,7 +87,7 @@ import Testing
         ])
   }
 
-  @Test("Every name is listed once, and those of PyTorch and Python that mean nothing are not")
+  @Test("Every unknown name is listed once, and insignificant names of PyTorch and Python are not")
   func listed() throws {
     var file = file
     file.object = .list([
@@ -101,7 +101,7 @@ import Testing
       ])
   }
 
-  @Test("A call of what a call made is inert, too")
+  @Test("A call of a call's result is inert too")
   func calls() throws {
     #expect(try names(.call(object(), [a])) == ["0"])
     #expect(try names(.call(.call(.global("functools", "partial"), [.global("lib", "f")]), [a])) == ["0"])
@@ -125,7 +125,7 @@ import Testing
     #expect(try names(.dictionary(["t": typed])) == ["t"])
   }
 
-  @Test("The classes of old modules are persistent ids with their source, which nobody compiles")
+  @Test("The classes of old modules are persistent ids with their source, which is never compiled")
   func sources() throws {
     var file = TorchFile(isLegacy: true)
     let tensor = file.tensor("Float", [1])
@@ -137,7 +137,7 @@ import Testing
   }
 
   @Test(
-    "TorchScript: values of enumerations, packed parameters and states of any shape lose no tensor without a word"
+    "TorchScript's enumerations, packed parameters and states of any shape lose no tensor silently"
   )
   func torchScript() throws {
     var file = file

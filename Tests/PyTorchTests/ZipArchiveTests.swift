@@ -132,7 +132,7 @@ import Testing
     #expect(refusal(of: archive.bytes) != nil)
   }
 
-  @Test("What other writers do without changing the meaning is accepted")
+  @Test("Harmless variants of other writers are accepted")
   func accepted() throws {
     var archive = Self.sound
     archive.hasWideEnd = false
@@ -147,7 +147,7 @@ import Testing
   }
 
   @Test(
-    "Archives that were zipped anew are accepted: directories, their attributes, litter of macOS, other orders"
+    "Archives that were zipped again are accepted: directories, their attributes, macOS files, other orders"
   )
   func zippedAnew() throws {
     var archive = Self.sound
@@ -170,14 +170,14 @@ import Testing
     #expect(try read(archive.bytes).names == ["w"])
   }
 
-  @Test("Checksums of 0 are none: torch.serialization.set_crc32_options(False)")
+  @Test("A checksum of 0 is not checked: torch.serialization.set_crc32_options(False)")
   func withoutChecksums() throws {
     var archive = Self.sound
     for index in archive.entries.indices { archive.entries[index].checksum = 0 }
     #expect(try read(archive.bytes).names == ["w"])
   }
 
-  @Test("Compressed pickles and storages are refused by the entry's name")
+  @Test("Compressed pickles and storages are refused with the entry's name")
   func compressed() {
     for name in ["archive/data.pkl", "archive/data/0", "archive/byteorder"] {
       var archive = Self.sound
@@ -236,7 +236,7 @@ import Testing
   }
 
   @Test(
-    "A file that is cut off anywhere is refused, as is one with any one byte of its description changed or more"
+    "A truncated file is refused, and so is one with a changed byte in its directories"
   )
   func cut() {
     let bytes = Self.sound.bytes

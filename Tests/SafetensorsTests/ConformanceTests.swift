@@ -3,7 +3,7 @@ import Safetensors
 import Testing
 
 @Suite("Conformance to the reference") struct ConformanceTests {
-  @Test("There are 134 cases, no two of them alike")
+  @Test("There are 134 different cases")
   func everyCaseIsThere() {
     #expect(ConformanceCase.all.count == 134)
     #expect(Set(ConformanceCase.all.map(\.bytes)).count == 134)

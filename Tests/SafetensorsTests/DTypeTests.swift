@@ -10,7 +10,7 @@ import Testing
     #expect(DType.allCases.count == 22)
   }
 
-  @Test("A tensor of each dtype has the size its shape asks for", arguments: DType.allCases)
+  @Test("A tensor of each dtype has the size of its shape", arguments: DType.allCases)
   func sizes(_ dtype: DType) throws {
     // 4 elements are whole bytes at every width.
     let shapes = [[4], [2, 2], [3, 4, 5], [0], [4, 0, 7], [1, 1, 4, 1]]

@@ -15,7 +15,7 @@ import Testing
     }
   }
 
-  @Test("A truncated download is told by how many bytes it falls short")
+  @Test("A truncated download is reported with the number of missing bytes")
   func truncated() {
     let file = SafetensorsFile([.init("a", "F32", [100]), .init("b", "F32", [100])], padding: 0)
     #expect(file.dataStart == 125)
@@ -40,7 +40,7 @@ import Testing
   }
 
   @Test(
-    "A file of another kind is called by its name",
+    "A file of another format is identified",
     arguments: [
       (
         "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a2146\nsize 135\n", "Git LFS pointer",
@@ -66,7 +66,7 @@ import Testing
   }
 
   @Test(
-    "A binary file of another kind is called by its name",
+    "A binary file of another format is identified",
     arguments: [
       ([0x80, 0x02, 0x8A, 0x0A, 0x6C, 0xFC, 0x9C, 0x46], "Python pickle"),
       ([0x89, 0x48, 0x44, 0x46, 0x0D, 0x0A, 0x1A, 0x0A], "HDF5"),
@@ -84,7 +84,7 @@ import Testing
     ] as [([UInt8], String)])
   func foreignBinaries(_ bytes: [UInt8], _ name: String) { #expect(message(bytes).contains(name)) }
 
-  @Test("Noise is told by the absurd header length it gives")
+  @Test("Noise is reported with its absurd header length")
   func noise() {
     #expect(
       message([1, 2, 3, 4, 5, 6, 7, 8])
@@ -95,7 +95,7 @@ import Testing
         == "not a safetensors file: it has 3 bytes, and the length of the header alone takes 8")
   }
 
-  @Test("A header that is not UTF-8 or not JSON is told at its byte in the file")
+  @Test("A header that is not UTF-8 or not JSON is reported with the byte in the file")
   func notJSON() {
     #expect(message(.init(header: Array("{\"a".utf8) + [0xFF])) == "invalid UTF-8 in the header at byte 11")
     #expect(
@@ -124,7 +124,7 @@ import Testing
     }
   }
 
-  @Test("A tensor in the wrong place is named, with its byte in the header and where it should be")
+  @Test("A misplaced tensor is named, with its byte in the header and its expected offset")
   func layout() {
     func tensors(_ second: String) -> SafetensorsFile {
       .init(
@@ -163,7 +163,7 @@ import Testing
         == "duplicate key 'k' in __metadata__ (second entry at byte 44)")
   }
 
-  @Test("Every error but our own carries the reference's name")
+  @Test("Every error of the reference has the reference's name")
   func referenceNames() {
     #expect(HeaderError.foreignFormat(.zip).referenceName == "HeaderTooLarge")
     #expect(HeaderError.duplicateTensor(offset: 0, tensor: "a").referenceName == nil)
@@ -173,7 +173,7 @@ import Testing
         == "truncated: its tensors end beyond 2^64 bytes")
   }
 
-  @Test("A hostile name cannot drive the terminal, turn the text around or flood the screen")
+  @Test("A hostile name cannot act on the terminal, reverse the text or flood the screen")
   func hostileNames() {
     let names = [
       "\u{1B}]0;owned\u{7}\u{1B}[2J", "\u{202E}gpj.exe", "a\r\n\r\nstmount: all is well", "x\u{0}y",

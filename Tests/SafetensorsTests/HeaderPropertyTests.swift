@@ -6,7 +6,7 @@ import Testing
 @Suite("Headers by chance") struct HeaderPropertyTests {
   static let casesPerSeed: UInt64 = 100
 
-  @Test("A sound header is read back, however it is spelled", arguments: UInt64(1)...20)
+  @Test("A valid header is read back, however it is spelled", arguments: UInt64(1)...20)
   func roundTrip(_ seed: UInt64) throws {
     for number in 0..<Self.casesPerSeed {
       let made = RandomHeader(seed: seed << 32 | number)
@@ -34,7 +34,7 @@ import Testing
     }
   }
 
-  @Test("A damaged header is refused, or what is read from it is sound", arguments: UInt64(1)...20)
+  @Test("A damaged header is refused, or its contents are valid", arguments: UInt64(1)...20)
   func damage(_ seed: UInt64) {
     var accepted = 0
     for number in 0..<Self.casesPerSeed {

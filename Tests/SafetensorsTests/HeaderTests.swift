@@ -23,7 +23,7 @@ import Testing
     }
   }
 
-  @Test("A name that is not there has no index")
+  @Test("A missing name has no index")
   func missingName() throws {
     let header = try readHeader(SafetensorsFile(.init("b", "U8", [1]), .init("d", "U8", [1])).bytes)
     #expect(header.index(of: "b") == 0)

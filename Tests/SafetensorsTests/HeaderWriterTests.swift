@@ -56,7 +56,7 @@ import Testing
     #expect(sorted.map { String(decoding: $0.name.utf8, as: UTF8.self) } == expected)
   }
 
-  @Test("What is written is read again, whatever the names hold")
+  @Test("A written header is read back, for any names")
   func roundTrip() throws {
     var generator = SeededGenerator(seed: 11)
     let limits: [UInt32] = [0x80, 0x800, 0x11_0000]

@@ -13,7 +13,7 @@ import Safetensors
   }
 
   @Test(
-    "A number in a field that is skipped is accepted if it fits a double",
+    "A number in a skipped field is accepted if it fits a double",
     arguments: [
       "0", "-0", "0.0", "-0.0e-0", "1", "-1", "1.5", "1e5", "1E5", "1e+5", "1e-5", "0.1e1",
       "1e308", "1.7976931348623157e308", "17976931348623157e292", "-1.7976931348623157e308",

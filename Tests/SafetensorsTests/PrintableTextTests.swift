@@ -7,7 +7,7 @@ import Testing
   func ordinary(_ text: String) { #expect(PrintableText.quoted(text) == "'\(text)'") }
 
   @Test(
-    "What could drive a terminal or mislead the eye is escaped",
+    "Characters that could act on a terminal or mislead the eye are escaped",
     arguments: [
       ("\u{0}", #"\u{0}"#), ("\u{1B}[31m", #"\u{1b}[31m"#), ("\t\n\r", #"\u{9}\u{a}\u{d}"#),
       ("\u{7F}", #"\u{7f}"#),

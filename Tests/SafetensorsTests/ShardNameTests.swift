@@ -4,7 +4,7 @@ import Testing
 
 @Suite("Names of shards") struct ShardNameTests {
   @Test(
-    "The patterns that are in use are known",
+    "The usual patterns are recognised",
     arguments: [
       ("model-00001-of-00005.safetensors", "model-", 1, "00005", ".safetensors"),
       ("model.fp16-00001-of-00002.safetensors", "model.fp16-", 1, "00002", ".safetensors"),
@@ -27,7 +27,7 @@ import Testing
   }
 
   @Test(
-    "Other names are no parts of a split",
+    "Other names are not parts of a split",
     arguments: [
       "model.safetensors", "rank0.safetensors", "best-of-three.safetensors", "king-of-00003.safetensors",
       "model-00001-of-.safetensors", "-of-", "of", "", "model-00001_of_00002.safetensors",

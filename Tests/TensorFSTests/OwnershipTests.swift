@@ -25,7 +25,7 @@ import Safetensors
   }
 
   @Test(
-    "A file has its source's read bits and no others; a directory can be searched by who may read it",
+    "A file has only its source's read bits; a directory can be searched by everyone who can read it",
     arguments: [
       (0o644, 0o444, 0o555), (0o600, 0o400, 0o500), (0o640, 0o440, 0o550), (0o777, 0o444, 0o555),
       (0o444, 0o444, 0o555), (0o604, 0o404, 0o505), (0o700, 0o400, 0o500), (0o6755, 0o444, 0o555),
@@ -41,7 +41,7 @@ import Safetensors
   }
 
   @Test(
-    "A umask stands in place of the source's mode",
+    "A umask replaces the source's mode",
     arguments: [
       (0, 0o444, 0o555), (0o022, 0o444, 0o555), (0o077, 0o400, 0o500), (0o137, 0o440, 0o440),
       (0o111, 0o444, 0o444), (0o777, 0, 0), (0o444, 0, 0o111),
@@ -67,7 +67,7 @@ import Safetensors
     #expect(Ownership(group: 34).file(shard).owner == geteuid())
   }
 
-  @Test("What speaks of several sources gives only what every one of them gives, and has the newest times")
+  @Test("Entries of several sources have the intersection of their permissions, and the newest times")
   func shared() throws {
     let shards = [
       try shard("a", mode: 0o640, seconds: 3000, nanoseconds: 5),
@@ -84,7 +84,7 @@ import Safetensors
     #expect(file.changeTime.seconds == newest?.0 && file.changeTime.nanoseconds == newest?.1)
   }
 
-  @Test("Each file has its own source's times, also before 1970")
+  @Test("Each file has its own source's times, even before 1970")
   func times() throws {
     let attributes = Ownership().file(try shard("a", mode: 0o644, seconds: -5, nanoseconds: 999_999_999))
     #expect(attributes.modificationTime.seconds == -5)
@@ -92,7 +92,7 @@ import Safetensors
     #expect(attributes.accessTime.seconds == -4)
   }
 
-  @Test("The first source owns what speaks of several")
+  @Test("Entries of several sources have the first source's owner")
   func firstOwner() throws {
     try #require(geteuid() == 0, "only root can give files away")
     for (name, owner) in [("a", 11), ("b", 22)] as [(String, UInt32)] {

@@ -43,7 +43,7 @@ import Safetensors
     return false
   }
 
-  @Test("What a stream will need comes into memory without being asked for, 8 MiB of it at least")
+  @Test("At least 8 MiB of a stream are prefetched")
   func stream() async throws {
     try await withFile { file in
       let readAhead = ReadAhead()
@@ -53,7 +53,7 @@ import Safetensors
     }
   }
 
-  @Test("The descriptor may be closed once the read is told of")
+  @Test("The descriptor may be closed once the read is reported")
   func closed() async throws {
     try await withFile { file in
       let readAhead = ReadAhead()
@@ -65,7 +65,7 @@ import Safetensors
     }
   }
 
-  @Test("A stream may go on to the end of the file, and of a file that is shorter than its tensors")
+  @Test("A stream may continue to the end of the file, even of a file that is shorter than its tensors")
   func end() async throws {
     try await withFile { file in
       let short = ReadAhead()
@@ -78,7 +78,7 @@ import Safetensors
     }
   }
 
-  @Test("A read on its own brings nothing, and what is announced comes alone")
+  @Test("A single read prefetches nothing, and an announced range is fetched alone")
   func lone() async throws {
     try await withFile { file in
       ReadAhead().noteRead(20 << 20..<21 << 20, of: 0..<Self.size, in: file, size: Self.size)

@@ -38,7 +38,7 @@ import Safetensors
   }
 
   @Test(
-    "Any window of any file is that part of the whole, and reads end with the file",
+    "Any part of any file equals that part of the whole, and reads end at the file's end",
     arguments: 0..<4 as Range<UInt64>)
   func windows(seed: UInt64) throws {
     var generator = SeededGenerator(seed: seed)
@@ -67,7 +67,7 @@ import Safetensors
     }
   }
 
-  @Test("The tensor's own bytes go out as they are in the source, also behind a view's header")
+  @Test("The tensor's bytes are sent as they are in the source, even after a view's header")
   func sources() throws {
     let sample = try SampleModel(SafetensorsFile(.init("t", "F32", [1000])))
     let fileSystem = try fileSystem(sample)

@@ -22,7 +22,7 @@ import Safetensors
     streams.next(range, of: tensor ?? self.tensor, in: file, size: size)
   }
 
-  @Test("After a read on its own nothing is read")
+  @Test("After a single read nothing is prefetched")
   func lone() {
     var streams = Streams()
     for offset in [5000, 70_000, 20_000] as [UInt64] {
@@ -30,7 +30,7 @@ import Safetensors
     }
   }
 
-  @Test("A reader who goes on has ever more read ahead, at most 16 MiB, and everything once")
+  @Test("A sequential reader gets a growing prefetch, at most 16 MiB, and each byte once")
   func growing() {
     var streams = Streams()
     var fetched: UInt64 = 0
@@ -48,7 +48,7 @@ import Safetensors
     #expect(fetched >= 1000 + 400 * block + 8 << 20)
   }
 
-  @Test("Nothing past the end of the tensor is read")
+  @Test("Nothing beyond the end of the tensor is prefetched")
   func end() {
     var streams = Streams()
     let small: Range<UInt64> = 0..<(3 * block + 7)
@@ -58,7 +58,7 @@ import Safetensors
     #expect(next(&streams, 3 * block..<small.upperBound, of: small).isEmpty)
   }
 
-  @Test("A reader who comes from one tensor into the next is expected to go on to the file's end")
+  @Test("A reader who continues from one tensor into the next gets prefetch up to the file's end")
   func nextTensor() {
     var streams = Streams()
     let first = 0..<2 * block, second = 2 * block..<4 * block
@@ -72,7 +72,7 @@ import Safetensors
     #expect(last.next(block(2), of: second, in: 3, size: 5 * block) == 3 * block..<5 * block)
   }
 
-  @Test("A tensor elsewhere, and another file, begin anew")
+  @Test("A distant tensor, and another file, start a new stream")
   func elsewhere() {
     var streams = Streams()
     let first = 0..<10 * block, far = 200 * block..<300 * block
@@ -90,7 +90,7 @@ import Safetensors
     #expect(next(&streams, block(34)).count <= 8 << 20)
   }
 
-  @Test("A jump ends the stream: what was read before gives no right to read ahead")
+  @Test("A jump ends the stream, and with it the prefetch")
   func jump() {
     var streams = Streams()
     for index in 0..<64 { _ = next(&streams, block(index)) }
@@ -99,7 +99,7 @@ import Safetensors
     #expect(next(&streams, far + 4096..<far + 8192).upperBound <= far + 8192 + 2 * 8192)
   }
 
-  @Test("Thirty-two readers at a time have streams of their own, whatever lone reads come in between")
+  @Test("Thirty-two concurrent readers have their own streams, despite single reads in between")
   func many() {
     var streams = Streams()
     let starts = (0..<32).map { UInt64($0) << 20 }

@@ -20,7 +20,7 @@ import Safetensors
     return file
   }
 
-  @Test("metadata.json has the format, and of a tensor whose elements stand apart its origin and strides")
+  @Test("metadata.json has the format, and origin and strides of a tensor that is not contiguous")
   func document() throws {
     let directory = try TemporaryDirectory()
     let path = try directory.write("m.pt", Self.file)
@@ -48,7 +48,7 @@ import Safetensors
         .hasPrefix("{\n  \"format\": \"pytorch, safetensors\",\n"))
   }
 
-  @Test("Extended attributes say the same")
+  @Test("Extended attributes have origin and strides too")
   func attributes() throws {
     let directory = try TemporaryDirectory()
     let collection = try ModelCollection(opening: [try directory.write("m.pt", Self.file)])
@@ -77,7 +77,7 @@ import Safetensors
     }
   }
 
-  @Test("Sizes together that no number says are as large as one can be")
+  @Test("A sum of sizes that overflows is the largest number")
   func total() throws {
     var file = TorchFile()
     let storage = file.addStorage("Byte", count: 1)

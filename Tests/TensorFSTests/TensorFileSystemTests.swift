@@ -77,7 +77,7 @@ import Safetensors
     #expect(attributes.kind == .file && attributes.linkCount == 1)
   }
 
-  @Test("What is not there is not found, and that is no error")
+  @Test("A missing name is not found, without an error")
   func missing() throws {
     let fileSystem = try fileSystem(SampleModel(Self.file))
     for path in ["b", "a/a", "a/c/dd", "metadata.jso", "E", ".npz"] {
@@ -102,7 +102,7 @@ import Safetensors
     }
   }
 
-  @Test("An inode that never was is stale, and a file is no directory")
+  @Test("An unknown inode is stale, and a file is not a directory")
   func errors() throws {
     let fileSystem = try fileSystem(SampleModel(Self.file))
     for number in [0, 1000, UInt64(Int64.max), .max] as [UInt64] {
@@ -154,7 +154,7 @@ import Safetensors
     #expect(inner.prefix(2).map(\.inode) == [c.inode.number, a.inode.number])
   }
 
-  @Test("However small the buffer, each entry is listed once", arguments: [false, true])
+  @Test("Each entry is listed once, with buffers of any size", arguments: [false, true])
   func smallBuffers(withAttributes: Bool) throws {
     let names = (0..<300).map { String(repeating: "n", count: $0 % 200 + 1) + "\($0)" }
     let fileSystem = try fileSystem(SampleModel(names: names))
@@ -166,7 +166,7 @@ import Safetensors
     }
   }
 
-  @Test("A position stays valid: from each one on comes the rest, and after the last nothing")
+  @Test("A position stays valid: each one continues with the rest, and the last with nothing")
   func positions() throws {
     let fileSystem = try fileSystem(SampleModel(names: ["a", "b", "c"]))
     let whole = try list(.root, of: fileSystem, size: 4096)
@@ -208,7 +208,7 @@ import Safetensors
     }
   }
 
-  @Test("Ranks: each has its own mode and document, and the root gives only what all give")
+  @Test("Each rank has its own mode and document, and the root has the intersection of the permissions")
   func ranks() throws {
     let directory = try TemporaryDirectory()
     try directory.write("rank0.safetensors", SafetensorsFile(.init("w", "U8", [1]))).setPermissions(0o640)

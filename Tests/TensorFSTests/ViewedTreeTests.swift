@@ -48,7 +48,7 @@ import Safetensors
     for path in paths { #expect(try lookup(path, in: fileSystem) == nil, "\(path)") }
   }
 
-  @Test("Every file and directory of every view has an inode number of its own, that leads back to it")
+  @Test("Every file and directory of every view has a unique inode number, which leads back to it")
   func inodes() throws {
     let sample = try SampleModel(
       [("rank0.safetensors", Self.file), ("rank1.safetensors", Self.file)], asDirectory: true)
@@ -79,7 +79,8 @@ import Safetensors
   }
 
   @Test(
-    "A view that lacks some tensors is listed whole, however small the buffer", arguments: [100, 300, 65_536])
+    "A view that lacks some tensors is listed completely, with buffers of any size",
+    arguments: [100, 300, 65_536])
   func listing(size: Int) throws {
     // Long names, so that few fit; every third is not there, the first and the last among them.
     let names = (100..<200).map { "\($0)" + String(repeating: "n", count: $0 % 50) }
@@ -105,7 +106,7 @@ import Safetensors
     }
   }
 
-  @Test("Numbers that stand for nothing are stale")
+  @Test("Unknown inode numbers are stale")
   func staleInodes() throws {
     let fileSystem = try fileSystem(SampleModel(Self.file))
     for number in [
@@ -124,7 +125,7 @@ import Safetensors
     return String(decoding: try fileSystem.extendedAttribute(Array(name.utf8), of: inode), as: UTF8.self)
   }
 
-  @Test("A tensor's files say its name, dtype, shape, source and offset, in every view")
+  @Test("A tensor's files have its name, dtype, shape, source and offset as attributes, in every view")
   func extendedAttributes() throws {
     let fileSystem = try fileSystem(SampleModel(Self.file))
     for path in ["a/b", ".npy/a/b.npy", ".f32/a/b", ".safetensors/a/b.safetensors"] {

@@ -65,12 +65,12 @@ extension ComputedElements {
 
 @Suite("Dequantised elements")
 struct DequantizationTests {
-  @Test("A quantised tensor is the numbers of its formula, bit for bit", arguments: QuantizedSample.all)
+  @Test("A quantised tensor equals its formula, bit for bit", arguments: QuantizedSample.all)
   func values(_ sample: QuantizedSample) throws {
     try OpenSample(sample).expectNumbers(of: sample)
   }
 
-  @Test("Any part of a quantised tensor is that part of the whole", arguments: QuantizedSample.all)
+  @Test("Any part of a quantised tensor equals that part of the whole", arguments: QuantizedSample.all)
   func windows(_ sample: QuantizedSample) throws {
     let open = try OpenSample(sample)
     var generator = SeededGenerator(seed: 7)
@@ -101,7 +101,7 @@ struct DequantizationTests {
   }
 
   @Test(
-    "A model dequantised has the numbers under their names, and all that was not quantised",
+    "A dequantised model has the weights under their names, and all other tensors",
     arguments: QuantizedSample.all)
   func models(_ sample: QuantizedSample) throws {
     let open = try OpenSample(sample)
@@ -133,7 +133,7 @@ struct DequantizationTests {
     #expect(!document.contains("\"source\": \"model.safetensors\", \"offset\": 0}"))
   }
 
-  @Test("A cache of no bytes changes nothing but the time", arguments: QuantizedSample.all.suffix(20))
+  @Test("An empty cache does not change the result", arguments: QuantizedSample.all.suffix(20))
   func cache(_ sample: QuantizedSample) throws {
     let open = try OpenSample(sample)
     for tensor in open.quantization.tensors {
@@ -143,7 +143,7 @@ struct DequantizationTests {
     }
   }
 
-  @Test("A source that has become shorter is an error and not a signal")
+  @Test("A truncated source is an error, not a signal")
   func truncated() throws {
     for sample in QuantizedSample.all.prefix(20) {
       let open = try OpenSample(sample)

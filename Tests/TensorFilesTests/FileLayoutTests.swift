@@ -21,7 +21,7 @@ import Safetensors
   }
 
   @Test(
-    "Any window of any layout is that part of a plain array of its segments",
+    "Any part of any layout equals that part of a plain array of its segments",
     arguments: 0..<20 as Range<UInt64>
   )
   func windows(seed: UInt64) throws {
@@ -47,7 +47,7 @@ import Safetensors
     try layout.expectWindows(of: plain, &generator)
   }
 
-  @Test("Neighbours in one source file are one segment, and what does not follow is another")
+  @Test("Contiguous ranges of one source file are one segment, others are not")
   func neighbours() throws {
     let directory = try TemporaryDirectory()
     let file = try SourceFile(opening: directory.write("a", Array(0..<100)))
@@ -64,7 +64,7 @@ import Safetensors
     #expect(layout.sources(of: 29..<31).map(\.range) == [29..<30, 30..<31])
   }
 
-  @Test("A layout that is larger than a file can be is none")
+  @Test("A layout that is larger than a file can be is refused")
   func tooLarge() throws {
     struct Vast: ComputedElements {
       let byteCount: UInt64
@@ -77,7 +77,7 @@ import Safetensors
     #expect(FileLayout([.computed(Vast(byteCount: .max)), .computed(Vast(byteCount: .max))]) == nil)
   }
 
-  @Test("A read is cut at the file's end, whatever is asked for")
+  @Test("A read is clamped to the file's end")
   func clamping() {
     let layout = FileLayout([1, 2, 3])
     #expect(layout.clamp(1, 10) == 1..<3)

@@ -39,7 +39,7 @@ import Safetensors
       } == [])
   }
 
-  @Test("Every component is one that Linux and a person can name")
+  @Test("Every component is a valid and printable file name")
   func components() {
     #expect(
       failures { pairs in
@@ -54,7 +54,7 @@ import Safetensors
       } == [])
   }
 
-  @Test("A path that is not cut tells the name, and most are not")
+  @Test("A path that is not cut determines the name, and most are not cut")
   func decodable() {
     var cut = 0
     var whole = 0

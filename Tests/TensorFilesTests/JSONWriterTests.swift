@@ -13,7 +13,7 @@ import Safetensors
   }
 
   @Test(
-    "What JSON, a terminal or the eye would take amiss is escaped, and nothing else",
+    "Only characters that are unsafe in JSON, on a terminal or for the eye are escaped",
     arguments: [
       ("", ""), ("model.layers.0.weight", "model.layers.0.weight"), ("a/b", "a/b"),
       ("\"", #"\""#), ("\\", #"\\"#), (#"\"x\"#, #"\\\"x\\"#),

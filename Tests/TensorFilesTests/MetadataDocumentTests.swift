@@ -20,7 +20,7 @@ import Testing
     return String(decoding: MetadataDocument.bytes(of: model), as: UTF8.self)
   }
 
-  @Test("A small model's document, to the letter")
+  @Test("A small model's document is exactly this text")
   func golden() throws {
     let file = SafetensorsFile(
       [.init("b/w", "BF16", [2, 3]), .init("a", "F32", []), .init("b", "U8", [0, 7])],

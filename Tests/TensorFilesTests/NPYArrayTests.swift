@@ -28,7 +28,7 @@ import Safetensors
     }
   }
 
-  @Test("What the .npy view writes is read again", arguments: DType.allCases)
+  @Test("The files of the .npy view are read back", arguments: DType.allCases)
   func view(dtype: DType) throws {
     guard let name = dtype.numPyName else { return }
     for shape in [[], [0], [3], [2, 3], [1, 0, 5]] as [[UInt64]] {
@@ -56,7 +56,7 @@ import Safetensors
       try array(file("{'descr': '<u1', 'fortran_order': False, 'shape': (1, 1)}", data: 1)).dtype == .u8)
   }
 
-  @Test("What a tensor cannot be is refused, in its own words")
+  @Test("An array that cannot be a tensor is refused, with its own message")
   func refusals() {
     func dictionary(_ type: String, order: String = "False", shape: String = "(2,)") -> [UInt8] {
       file("{'descr': \(type), 'fortran_order': \(order), 'shape': \(shape), }", data: 8)
@@ -79,7 +79,7 @@ import Safetensors
   }
 
   @Test(
-    "A dictionary that is not exactly one is refused at its byte",
+    "A malformed dictionary is refused with its byte",
     arguments: [
       "", "{", "{}", "[]", "{'descr': '<f4'}", "{'descr': '<f4', 'fortran_order': False, 'shape': (2)}",
       "{'descr': '<f4', 'fortran_order': False, 'shape': (2,)} x",
@@ -98,7 +98,7 @@ import Safetensors
     #expect(problem(file(text, data: 8)).contains("invalid NumPy header at byte"))
   }
 
-  @Test("A file that is cut off anywhere is refused")
+  @Test("A truncated file is refused")
   func truncated() {
     let whole = file("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", data: 8)
     for count in 0..<whole.count { #expect(problem(Array(whole[..<count])) != "none") }

@@ -15,7 +15,7 @@ import Safetensors
   }
 
   @Test(
-    "Escapes are resolved where they are escapes",
+    "Valid escapes are decoded",
     arguments: [
       ("a/b", "a/b"), ("a%2Fb", "a/b"), ("%", ""), ("a/%/b", "a//b"), ("%2E%2E/a", "../a"),
       ("100%25", "100%"),
@@ -33,7 +33,7 @@ import Safetensors
     #expect(name("a%FF").contains("not UTF-8"))
   }
 
-  @Test("Every path that the encoder gives, but for those it cuts, leads back to its name")
+  @Test("Every path of the encoder that is not cut leads back to its name")
   func inverse() throws {
     for seed in 0..<50 as Range<UInt64> {
       let names = HostileNames.names(seed: seed).map { TensorName(utf8: $0[...]) }.sorted()

@@ -29,7 +29,7 @@ import Safetensors
   }
 
   @Test(
-    "What a path cannot say is percent-encoded",
+    "Characters that a path cannot contain are percent-encoded",
     arguments: [
       ("\0", "%00"), ("a\nb", "a%0Ab"), ("\u{1B}[31m", "%1B[31m"), ("\u{1F}", "%1F"), ("\u{7F}", "%7F"),
       ("100%", "100%25"), ("%", "%25"), ("%25", "%2525"), ("a%2Fb", "a%252Fb"),
@@ -81,7 +81,7 @@ import Safetensors
     #expect(expected.utf8.count == 255)
   }
 
-  @Test("It is cut where a character ends, and not inside an escape either")
+  @Test("A component is cut at the end of a character, and not inside an escape")
   func cutBoundary() throws {
     for (unit, encodedUnit) in [("é", "é"), ("語", "語"), ("😀", "😀"), ("%", "%25"), ("\n", "%0A")] {
       for lead in 0..<4 {
@@ -104,7 +104,9 @@ import Safetensors
     #expect(paths["d/" + long + "/c"]?.split(separator: "/").count == 2, "its prefix is a file")
   }
 
-  @Test("A directory's name that is no tensor's is encoded by the same rules, bytes that are not UTF-8 kept")
+  @Test(
+    "A directory's name that is not a tensor's is encoded by the same rules, and bytes that are not UTF-8 are kept"
+  )
   func directories() {
     for (name, path) in [("vae", "vae"), (".npy", "%2Enpy"), ("a%b\n", "a%25b%0A")] {
       #expect(PathEncoder.encodeDirectory(Array(name.utf8)) == Array(path.utf8))

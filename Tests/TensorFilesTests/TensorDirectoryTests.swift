@@ -24,7 +24,7 @@ import Safetensors
   }
 
   @Test(
-    "Names, paths, dtypes, shapes and metadata come from the document; what it has beside that is skipped")
+    "Names, paths, dtypes, shapes and metadata come from the document; other fields are skipped")
   func reading() throws {
     #expect(try open(Self.document(Self.sound + #", "source": "m", "offset": 80, "new": [{}]"#)) == [8])
     let json = #"""
@@ -40,7 +40,7 @@ import Safetensors
   }
 
   @Test(
-    "A document that is not exactly one is refused, with its place",
+    "A malformed document is refused with its byte",
     arguments: [
       "", "[]", "{}", #"{"tensors": {}} x"#, #"{"tensors": {}, "tensors": {}}"#, #"{"tensors": {},}"#,
       #"{"tensors": {"a": {}}}"#, #"{"metadata": {"k": 1}, "tensors": {}}"#,
@@ -70,7 +70,8 @@ import Safetensors
     }
   }
 
-  @Test("A symbolic link is refused, as the file and on the way to it; so is what is no regular file")
+  @Test(
+    "A symbolic link is refused, as the file and as a directory above it; so is anything but a regular file")
   func links() throws {
     let outside = try TemporaryDirectory()
     try outside.write("a", Array(repeating: 1, count: 8))

@@ -38,12 +38,12 @@ import Safetensors
     return problems
   }
 
-  @Test("A node takes 32 bytes, so that a model of a million tensors costs little")
+  @Test("A node takes 32 bytes")
   func nodeSize() {
     #expect(MemoryLayout<Tree.Node>.stride == 32)
   }
 
-  @Test("Files and directories stand where their names say")
+  @Test("Files and directories are at the paths of their names")
   func small() throws {
     let sample = try SampleModel(names: ["b", "a/y/2", "a/x", "a/y/1", "a.b", "c/d/e"])
     let tree = try sample.tree
@@ -122,7 +122,7 @@ import Safetensors
     #expect(problems(of: tree) == [])
   }
 
-  @Test("Ranks stand side by side, each with its own metadata.json and the same names")
+  @Test("Ranks are directories, each with its own metadata.json and the same names")
   func ranks() throws {
     let file = SafetensorsFile(.init("a/b", "U8", [1]), .init("c", "U8", [1]))
     let names = (0..<11).map { "rank\($0).safetensors" }

@@ -84,14 +84,14 @@ import Testing
       }
   }
 
-  @Test("A file is called what the tensor's is, and the view's suffix")
+  @Test("A file has the name of the tensor's file and the view's suffix")
   func suffixes() throws {
     #expect(try names(["a", "b.npy", "c/d"], in: .npy) == ["a.npy", "b.npy.npy", "c"])
     #expect(try names(["a", "b.npy", "c/d"], in: .f32) == ["a", "b.npy", "c"])
     #expect(try names(["a", "c/d"], in: .safetensors) == ["a.safetensors", "c"])
   }
 
-  @Test("A directory that ends in the view's suffix has that suffix's dot encoded, in that view alone")
+  @Test("A directory whose name ends in the view's suffix has the suffix's dot encoded, only in that view")
   func directories() throws {
     let tensors = ["a", "a.npy/x", "x/.npy/y"]
     #expect(try names(tensors, in: .npy) == ["a.npy", "a%2Enpy", "x"])

@@ -42,7 +42,7 @@ import Testing
     return String(text.reversed().drop { $0 == " " }.reversed())
   }
 
-  @Test("An NPY header says dtype, order and shape as NumPy writes them")
+  @Test("An NPY header has dtype, order and shape as NumPy writes them")
   func npy() throws {
     #expect(
       try dictionary("F32", [2, 3]) == "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }")
@@ -69,7 +69,7 @@ import Testing
     #expect(layout.isWidened == (own[dtype] == nil))
   }
 
-  @Test("A tensor of more dimensions than NumPy has no NumPy file")
+  @Test("A tensor with more dimensions than NumPy allows has no NumPy file")
   func manyDimensions() throws {
     for (rank, exists) in [(64, true), (65, false)] {
       let file = SafetensorsFile(.init("t", "U8", Array(repeating: 1, count: rank)))
@@ -95,7 +95,7 @@ import Testing
     }
   }
 
-  @Test("A widened file that would be larger than files can be is not there")
+  @Test("A widened file that would be larger than a file can be is absent")
   func tooLarge() throws {
     // Two elements of F4 in a byte, eight bytes of two float32.
     let tensor = { (count: UInt64) in
@@ -186,7 +186,7 @@ import Testing
 
   // MARK: - Windows
 
-  @Test("Any window of a file is that part of the whole", arguments: View.all.map(\.number))
+  @Test("Any part of a file equals that part of the whole", arguments: View.all.map(\.number))
   func windows(number: UInt8) throws {
     let view = View.all[Int(number)]
     var generator = SeededGenerator(seed: UInt64(number))

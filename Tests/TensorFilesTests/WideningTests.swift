@@ -32,7 +32,7 @@ import Safetensors
   }
 
   @Test(
-    "Every pattern of up to 8 bits is the float32 that ml_dtypes makes of it",
+    "Every pattern of up to 8 bits becomes the float32 of ml_dtypes",
     arguments: FloatTables.words.keys)
   func small(name: String) throws {
     let dtype = try #require(Self.dtypes[name])
@@ -68,13 +68,13 @@ import Safetensors
     #expect(try Self.widen(.f16, bytes) == expected)
   }
 
-  @Test("Of two F4 in a byte, the first is the low nibble")
+  @Test("The first of two F4 in a byte is the low nibble")
   func nibbles() throws {
     // 0.5 is 1, -6 is 15, 2 is 4.
     #expect(try Self.widen(.f4, [0xF1, 0x04]).map(Float.init(bitPattern:)) == [0.5, -6, 2, 0])
   }
 
-  @Test("Of four 6-bit elements in three bytes, the first is in the lowest bits")
+  @Test("The first of four 6-bit elements in three bytes is in the lowest bits")
   func sixes() throws {
     // In E3M2, 0.25 is 4, 1 is 12, -28 is 63, 0.0625 is 1: bits 000001 111111 001100 000100 from the top.
     let values = try Self.widen(.f6e3m2, [0b0000_0100, 0b1111_0011, 0b0000_0111]).map(Float.init(bitPattern:))
@@ -93,7 +93,7 @@ import Safetensors
     }
   }
 
-  @Test("Any window of a widened tensor is that part of the whole", arguments: [1, 2] as [UInt64])
+  @Test("Any part of a widened tensor equals that part of the whole", arguments: [1, 2] as [UInt64])
   func windows(seed: UInt64) throws {
     var generator = SeededGenerator(seed: seed)
     for dtype in DType.allCases {

@@ -67,7 +67,7 @@ extension MountTests {
         twice.status == 65 && twice.error.contains("'b' is named twice") && twice.output.isEmpty, "\(twice)")
     }
 
-    @Test("--range gives bytes of the file, as far as it has them")
+    @Test("--range writes bytes of the file, up to its end")
     func range() async throws {
       let files = try TemporaryDirectory()
       let source = "\(try files.write("m.safetensors", Self.model))"
@@ -90,7 +90,7 @@ extension MountTests {
       #expect(several.status == 64 && several.error.contains("--range is about one tensor"), "\(several)")
     }
 
-    @Test("A terminal gets binary data with --force alone")
+    @Test("A terminal gets binary data only with --force")
     func terminal() async throws {
       let files = try TemporaryDirectory()
       let path = try files.write(
@@ -105,7 +105,7 @@ extension MountTests {
       #expect(try await onTerminal("-f") == "text")
     }
 
-    @Test("What cannot be written is one line, and nothing on standard output")
+    @Test("A tensor that cannot be written is one line, and nothing on standard output")
     func failures() async throws {
       let files = try TemporaryDirectory()
       let source = "\(try files.write("m.safetensors", Self.model))"
@@ -130,7 +130,7 @@ extension MountTests {
       #expect(found.status == 0 && found.output.count == 1, "\(found)")
     }
 
-    @Test("A reader that has seen enough is no error message; a source that changes is one")
+    @Test("A reader that ends early causes no error message; a source that changes causes one")
     func pipes() async throws {
       let files = try TemporaryDirectory()
       let data = [UInt8](repeating: 7, count: 16 << 20)

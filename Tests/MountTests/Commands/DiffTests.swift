@@ -53,7 +53,7 @@ extension MountTests {
       }
     }
 
-    @Test("A difference of one bit is found wherever it is in a large tensor")
+    @Test("A difference of one bit is found anywhere in a large tensor")
     func bit() async throws {
       let files = try TemporaryDirectory()
       let base = "\(try files.write("base.safetensors", Self.base))"
@@ -95,7 +95,7 @@ extension MountTests {
       #expect(renamed.status == 0 && renamed.output.isEmpty, "\(renamed)")
     }
 
-    @Test("--stat says how many elements differ, and how far they are apart")
+    @Test("--stat prints how many elements differ, and how far")
     func statistics() async throws {
       let files = try TemporaryDirectory()
       let first = SafetensorsFile(
@@ -136,7 +136,7 @@ extension MountTests {
       )
     }
 
-    @Test("Trouble is exit status 2 and one line, whatever its kind")
+    @Test("Every error is exit status 2 and one line")
     func trouble() async throws {
       let files = try TemporaryDirectory()
       let base = "\(try files.write("base.safetensors", Self.base))"

@@ -41,7 +41,7 @@ extension MountTests {
       }
     }
 
-    @Test("A tensor that differs, is missing or is not listed is named, and the exit status tells")
+    @Test("A tensor that differs, is missing or is not listed is named, and the exit status is 1")
     func differing() async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)
@@ -60,7 +60,7 @@ extension MountTests {
         outcome.error.contains("the manifest does not have 2 tensors of the source"), "\(outcome.error)")
     }
 
-    @Test("What is no manifest is refused with the line's number")
+    @Test("A file that is not a manifest is refused with the number of the line")
     func refused() async throws {
       let files = try TemporaryDirectory()
       let source = "\(try files.write("m.safetensors", Self.model))"

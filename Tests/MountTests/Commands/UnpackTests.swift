@@ -26,7 +26,7 @@ extension MountTests {
     }
 
     @Test(
-      "The directory is what cp -r of the mount gives, for the tree and each view, and packs to the model again"
+      "The directory equals cp -r of the mount, for the tree and each view, and packs to the model again"
     )
     func copies() async throws {
       let files = try TemporaryDirectory()
@@ -62,7 +62,7 @@ extension MountTests {
       }
     }
 
-    @Test("--include and --exclude give the directory of a model with those tensors alone")
+    @Test("--include and --exclude give the directory of a model with only those tensors")
     func chosen() async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)
@@ -81,7 +81,7 @@ extension MountTests {
       }
     }
 
-    @Test("Nothing that exists is replaced without --force, and no link leads out of the directory")
+    @Test("No existing file is replaced without --force, and no link leads out of the directory")
     func exists() async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)
@@ -108,7 +108,7 @@ extension MountTests {
       #expect(outcome.status == 73 && outcome.error.contains("not a regular file"), "\(outcome)")
     }
 
-    @Test("A command line that is wrong, and a place where no directory can be made")
+    @Test("A wrong command line is refused, and a path where no directory can be made")
     func usage() async throws {
       let files = try TemporaryDirectory()
       let source = "\(try files.write("m.safetensors", Self.model))"
@@ -122,7 +122,7 @@ extension MountTests {
     }
 
     @Test(
-      "Without enough room nothing is begun; a disk that is full all the same, a signal and a change leave nothing"
+      "Without enough space nothing is written; a full disk, a signal and a change leave nothing"
     )
     func interrupted() async throws {
       let data = [UInt8](repeating: 1, count: 32 << 20)

@@ -39,7 +39,7 @@ extension MountTests {
       return SafetensorsFile(tensors)
     }
 
-    @Test("The statistics of every dtype are what NumPy gives for float64")
+    @Test("The statistics of every dtype are those of NumPy for float64")
     func reference() async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)
@@ -72,7 +72,7 @@ extension MountTests {
       #expect(drawn.contains("0    0  ▅█             ▅") || drawn.contains("0  ▅█"), "\(drawn)")
     }
 
-    @Test("--fail-on-nan ends with 1 where a value is NaN, and only there; -q prints nothing")
+    @Test("--fail-on-nan exits with 1 only if a value is NaN; -q prints nothing")
     func failing() async throws {
       let files = try TemporaryDirectory()
       let sound = try files.write(

@@ -34,7 +34,7 @@ extension MountTests {
     }
 
     @Test(
-      "Whatever happens to a source: until then the right bytes, and from then on EIO by every way to read it, or the right bytes where it was renamed or deleted; one line for each in the log; the others go on"
+      "A changed source gives correct bytes before the change, then EIO by every way of reading, and one line in the log; a renamed or deleted one, and other sources, stay readable"
     )
     func everyChange() async throws {
       let kept = try files.write("kept.safetensors", SafetensorsFile(.init("kept", "U8", [100_000])))

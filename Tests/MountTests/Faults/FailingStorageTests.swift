@@ -31,7 +31,7 @@ extension MountTests {
     }
 
     @Test(
-      "A disk that fails gives EIO by every way to read, and one line; other sources go on, and so does the daemon",
+      "A failing disk gives EIO by every way of reading, and one line; other sources and the daemon continue",
       arguments: ["auto", "mmap", "copy"])
     func failingDisk(io: String) async throws {
       let files = try TemporaryDirectory()
@@ -66,7 +66,7 @@ extension MountTests {
       }
     }
 
-    @Test("A file system that is unmounted lazily below a model still gives the right bytes")
+    @Test("A file system that is unmounted lazily below a model still gives the correct bytes")
     func unmountedDisk() async throws {
       try await withDisk { model, disk, _ in
         try await withMount(model) { mount in
@@ -78,7 +78,7 @@ extension MountTests {
     }
 
     @Test(
-      "A file system below, in another program, that dies while a model is mounted from it gives EIO, and one line"
+      "A FUSE file system below a model that dies gives EIO, and one line"
     )
     func deadFileSystem() async throws {
       let files = try TemporaryDirectory()

@@ -113,7 +113,7 @@ extension MountTests {
     }
 
     @Test(
-      "A change that is noticed while twelve readers hold pages of the file drops them, and nobody waits for ever"
+      "A change detected while twelve readers hold pages of the file drops them, without a deadlock"
     )
     func changeWithReadersInside() async throws {
       try await withDisk { model, server in

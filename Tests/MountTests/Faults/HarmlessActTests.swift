@@ -164,7 +164,7 @@ extension MountTests {
       }
     }
 
-    @Test("Where a user has no inotify instance left, one line says which rule holds, and it does")
+    @Test("If a user has no inotify instance left, one line says which rule holds, and it does")
     func noInstance() async throws {
       let space = try PrivateNamespace(model: SafetensorsFile(.init("w", "U8", [300_000])))
       let output = try await space.run(
@@ -194,7 +194,7 @@ extension MountTests {
     }
 
     @Test(
-      "Where a file system keeps whole seconds, a rewriting in the same second is found, if its times stay or not"
+      "On a file system with whole seconds, a rewrite in the same second is detected, whether its times stay or not"
     )
     func wholeSeconds() async throws {
       let image = try files.write("image", text: "")

@@ -16,7 +16,7 @@ extension MountTests {
     }
 
     @Test(
-      "Readers of a daemon that is killed get an error and no wrong byte; the next mount there says what to run, and --clear-dead runs it"
+      "Readers of a killed daemon get an error and no wrong byte; the next mount there names the command that --clear-dead runs"
     )
     func killed() async throws {
       let mountPoint = try files.makeDirectory("mnt")
@@ -123,7 +123,8 @@ extension MountTests {
       #expect(try await eventually { !daemon.isRunning })
     }
 
-    @Test("A mount point whose parent is removed, as far as that goes, or renamed, is unmounted where it is")
+    @Test(
+      "A mount is unmounted in place after its parent directory was renamed, or removed as far as possible")
     func removedParent() async throws {
       let parent = try files.makeDirectory("parent")
       let mountPoint = try files.makeDirectory("parent/mnt")

@@ -108,7 +108,7 @@ extension MountTests {
         lines.count == 2 && !output.contains("mounted: 0") && !output.contains("failed: 0"), "\(output)")
     }
 
-    @Test("With little memory: a mount that works, or an end without one")
+    @Test("With little memory: a mount that works, or an exit without a mount")
     func memory() async throws {
       let space = try PrivateNamespace(model: Self.model)
       // Where memory ends, allocating ends the program, in the C library or in Swift's: without the one line, but before
@@ -129,7 +129,7 @@ extension MountTests {
         lines.count == 2 && !output.contains("mounted: 0") && !output.contains("failed: 0"), "\(output)")
     }
 
-    @Test("Every combination of closed standard input, output and error")
+    @Test("stmount mounts with every combination of closed standard input, output and error")
     func closedStreams() async throws {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(
@@ -174,7 +174,7 @@ extension MountTests {
       #expect(output == "doctor: 69, 1\ndoctor: 69, 1\nmounted: 2\nfailed: 0", "\(output)")
     }
 
-    @Test("SIGCHLD that was ignored by whoever started the command does not get into the way of fusermount3")
+    @Test("An inherited ignored SIGCHLD does not disturb fusermount3")
     func ignoredChildren() async throws {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(

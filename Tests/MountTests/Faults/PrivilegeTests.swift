@@ -19,7 +19,7 @@ extension MountTests {
     }
 
     @Test(
-      "Root's daemon has the two capabilities that unmounting takes, can never get others, and gains no privileges",
+      "Root's daemon has only the two capabilities for unmounting, and can never gain others or new privileges",
       arguments: [[], ["-f"]])
     func root(options: [String]) async throws {
       let files = try TemporaryDirectory()
@@ -56,7 +56,7 @@ extension MountTests {
     }
 
     @Test(
-      "A user's daemon has no capability; the threads that answer gain no privileges, and the one that starts fusermount3 can"
+      "A user's daemon has no capability; the threads that answer cannot gain privileges, and the one that starts fusermount3 can"
     )
     func user() async throws {
       let space = try PrivateNamespace(model: Self.model)
@@ -81,7 +81,7 @@ extension MountTests {
     }
 
     @Test(
-      "What is left is enough: another user's closed directory, syslog, the table of mounts, the end by a signal"
+      "The remaining privileges suffice for another user's closed directory, syslog, the mount table, and the end by a signal"
     )
     func enough() async throws {
       let space = try PrivateNamespace(model: Self.model)
@@ -118,7 +118,7 @@ extension MountTests {
       #expect(output == "same\nmoved\nchanged\ngone\nmounted '\nhas changed\nunmounted", "\(output)")
     }
 
-    @Test("The kernel reads ahead as far as before: what raises that has happened in time")
+    @Test("The kernel's read-ahead is raised before privileges are dropped")
     func readAhead() async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)

@@ -124,7 +124,7 @@ extension MountTests {
     }
 
     @Test(
-      "Readers race with a writer: a read that began after the change is EIO, and nothing else stays to be read",
+      "Readers race with a writer: a read that begins after the change is EIO, and no page stays cached",
       arguments: ["auto", "copy"])
     func races(source: String) async throws {
       let files = try TemporaryDirectory()
@@ -162,7 +162,7 @@ extension MountTests {
     }
 
     @Test(
-      "Pages that replies bring while the source changes do not stay in the kernel",
+      "Pages of replies during a change do not stay in the page cache",
       arguments: ["auto", "mmap"])
     func cachedRaces(source: String) async throws {
       let files = try TemporaryDirectory()
@@ -200,7 +200,7 @@ extension MountTests {
       print("cached, io=\(source): \(sum)")
     }
 
-    @Test("The same readers find wrong bytes where nobody checks: in the source itself")
+    @Test("The same readers find wrong bytes in the source itself, which has no checks")
     func control() async throws {
       let files = try TemporaryDirectory()
       var sum = Tally()

@@ -43,7 +43,7 @@ extension MountTests {
     }
 
     @Test(
-      "Attributes that cannot be had make reads fail with EIO and one line, but no change: they work again, and a real change is found, told and dropped from the kernel's cache"
+      "While the attributes of a source cannot be read, reads fail with EIO and one line; afterwards they succeed, and a real change is detected"
     )
     func failingStatus() async throws {
       try await withModel { model, source, fail in
@@ -73,7 +73,7 @@ extension MountTests {
       }
     }
 
-    @Test("Where a file system does not report all writes, one line says which rule holds")
+    @Test("If a file system does not report all writes, one line says which rule holds")
     func unreported() async throws {
       try await withModel { model, _, _ in
         let status = try await withForegroundMount(model, options: ["--log-level", "notice"]) { mount in

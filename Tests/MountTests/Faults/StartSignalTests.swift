@@ -52,7 +52,7 @@ extension MountTests {
     }
 
     @Test(
-      "A signal at any moment of the start ends the command; either it has mounted, or nothing is left",
+      "A signal at any moment of the start ends the command; it has mounted, or nothing is left",
       arguments: [SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGKILL])
     func start(signal: CInt) async throws {
       var random = SeededGenerator(seed: Self.seed &+ UInt64(signal))
@@ -87,7 +87,7 @@ extension MountTests {
     }
 
     @Test(
-      "In the foreground it ends with 0, or by the signal where it came before anything was mounted",
+      "In the foreground the command exits with 0, or by the signal if nothing was mounted yet",
       arguments: [SIGTERM, SIGINT, SIGHUP, SIGQUIT])
     func foreground(signal: CInt) async throws {
       var random = SeededGenerator(seed: Self.seed &+ UInt64(signal))
@@ -101,7 +101,8 @@ extension MountTests {
       }
     }
 
-    @Test("An ordinary user's command leaves nothing either, though fusermount3 mounts and unmounts for it")
+    @Test(
+      "An unprivileged user's command leaves nothing either, although fusermount3 mounts and unmounts for it")
     func unprivileged() async throws {
       let space = try PrivateNamespace(model: Self.model)
       var random = SeededGenerator(seed: Self.seed)
@@ -137,7 +138,7 @@ extension MountTests {
       #expect(output == "done")
     }
 
-    @Test("Two signals in a row end a mount that is read, as one does", arguments: 0..<8)
+    @Test("Two signals in a row end a mount under load, as one does", arguments: 0..<8)
     func twoSignals(round: Int) async throws {
       var random = SeededGenerator(seed: Self.seed &+ UInt64(round))
       let signals = [SIGTERM, SIGINT, SIGHUP, SIGQUIT].shuffled(using: &random)

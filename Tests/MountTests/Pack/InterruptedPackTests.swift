@@ -35,7 +35,7 @@ extension MountTests {
     }
 
     @Test(
-      "Each signal in the middle takes away what was written, and ends the command as it would any other",
+      "A signal during packing removes the partial output, and ends the command",
       arguments: [false, true])
     func signals(hasName: Bool) async throws {
       // All that end a process but KILL, and XFSZ, which is an error of write(2) here; of those of real time two. A
@@ -56,7 +56,7 @@ extension MountTests {
       #expect(output == "", "\(output)")
     }
 
-    @Test("SIGKILL leaves nothing either, where files can do without a name")
+    @Test("SIGKILL leaves nothing either, on file systems with O_TMPFILE")
     func killed() async throws {
       let output = try await run(
         """
@@ -70,7 +70,7 @@ extension MountTests {
       #expect(output == "status 137", "\(output)")
     }
 
-    @Test("A signal that whoever started the command has it ignore is ignored: nohup(1)")
+    @Test("A signal that the command inherits as ignored is ignored: nohup(1)")
     func ignored() async throws {
       let output = try await run(
         """
@@ -103,7 +103,7 @@ extension MountTests {
       #expect(output == "status 65\n1\n1", "\(output)")
     }
 
-    @Test("A disk that is full, and a limit on the size of files, leave nothing")
+    @Test("A full disk, and a limit on the size of files, leave nothing")
     func full() async throws {
       let output = try await run(
         """
@@ -131,7 +131,7 @@ extension MountTests {
       for (line, end) in zip(lines, ends + ends) { #expect(line.hasSuffix(end), "\(output)") }
     }
 
-    @Test("An output that the file system has no room for is refused with both sizes, before it is written")
+    @Test("An output larger than the free space is refused with both sizes, before it is written")
     func space() async throws {
       var torch = TorchFile()
       let storage = torch.addStorage("Byte", count: 1)
@@ -154,7 +154,7 @@ extension MountTests {
         "\(output)")
     }
 
-    @Test("A user who may have no more threads packs all the same")
+    @Test("A user without more threads can pack")
     func threads() async throws {
       let output = try await run(
         """
@@ -168,7 +168,7 @@ extension MountTests {
       #expect(output == "refused\nsame", "\(output)")
     }
 
-    @Test("Progress is shown on a terminal, and nowhere else")
+    @Test("Progress is shown only on a terminal")
     func progress() async throws {
       let output = try await run(
         """
@@ -180,7 +180,7 @@ extension MountTests {
       #expect((Int(output) ?? 0) > 3, "\(output)")
     }
 
-    @Test("A large model takes no memory to speak of, and is the same bytes")
+    @Test("A large model takes little memory, and has the same bytes")
     func memory() async throws {
       let output = try await run(
         """

@@ -60,7 +60,7 @@ extension MountTests {
       },
     ]
 
-    @Test("Looked at, converted and proven", arguments: inputs)
+    @Test("The commands of MIGRATING.md inspect, convert and verify a model", arguments: inputs)
     func migrate(input: Input) async throws {
       func commands(_ name: String) throws -> String {
         try Documentation.commands(name, in: "docs/MIGRATING.md")

@@ -8,7 +8,7 @@ extension MountTests {
     private static let model = SafetensorsFile(.init("a", "F32", [3]), .init("b", "U8", [1]))
 
     @Test(
-      "A command line that is wrong",
+      "A wrong command line is refused",
       arguments: [
         ([], "at least one input"), (["m"], "-o OUT"), (["-o", "out"], "at least one input"),
         (["m", "-o", "/"], "-o OUT"),
@@ -35,7 +35,7 @@ extension MountTests {
       try await Packing.expectFailure(arguments, in: files, status: 64, says: problem)
     }
 
-    @Test("Names that a file cannot have, or that two tensors would have")
+    @Test("Names that a file cannot have, or that two tensors would share, are refused")
     func names() async throws {
       let files = try TemporaryDirectory()
       let one = try files.write("one.safetensors", Self.model)
@@ -51,7 +51,7 @@ extension MountTests {
       try await fails(["\(two)", "--exclude", "b", "--include", "x*"], status: 66, "--include 'x*'")
     }
 
-    @Test("OUT that exists is replaced with --force alone; what is no file, never")
+    @Test("An existing OUT is replaced only with --force; anything but a regular file is never replaced")
     func exists() async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)
@@ -90,7 +90,7 @@ extension MountTests {
       expectSame(try OpenFile(source).bytes(), expected.asReferenceWrites.bytes, "the file")
     }
 
-    @Test("Shards: each file that exists is in the way, and so is a whole model that readers would prefer")
+    @Test("Existing shards are refused, and so is a whole model that readers would prefer")
     func shardsExist() async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("source", Self.model)
@@ -105,7 +105,7 @@ extension MountTests {
         arguments + ["--force"], in: files, status: 73, says: "in place of the shards; remove it first")
     }
 
-    @Test("Inputs that are missing, unreadable, broken or of another kind")
+    @Test("Missing, unreadable, broken and foreign inputs are refused")
     func inputs() async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)
@@ -141,7 +141,7 @@ extension MountTests {
       #expect(unwritable.status == 77 && unwritable.error.contains("cannot create it"), "\(unwritable)")
     }
 
-    @Test("The file has the permissions that the umask leaves, and nothing else is in the directory")
+    @Test("The file has the permissions that the umask allows, and the directory has no other file")
     func permissions() async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)
@@ -151,7 +151,7 @@ extension MountTests {
       expectSamePaths(try Walk(files.path).files, ["m.safetensors", "out.safetensors"])
     }
 
-    @Test("Messages never land in a model, even where standard error is closed")
+    @Test("Messages are never written into a model, even if standard error is closed")
     func closedStreams() async throws {
       let files = try TemporaryDirectory()
       var long = Self.model

@@ -9,7 +9,7 @@ extension MountTests {
     private static let model = SafetensorsFile(.init("a", "F32", [3]), .init("b", "U8", [1]))
     private static let packed = model.asReferenceWrites.bytes
 
-    @Test("A symbolic link stays, and the file that it leads to is replaced, with --force alone")
+    @Test("A symbolic link stays, and the file that it leads to is replaced only with --force")
     func links() async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)
@@ -26,7 +26,7 @@ extension MountTests {
       #expect(try await Command.output(of: "ls", "-A", "\(files.path)/far") == "second\ntarget")
     }
 
-    @Test("A link that leads nowhere yet gets its file; one that leads to itself is refused")
+    @Test("A dangling link gets its file; a link to itself is refused")
     func danglingLinks() async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)
@@ -40,7 +40,7 @@ extension MountTests {
       #expect(refused.status == 73 && refused.errorLines.count == 1, "\(refused)")
     }
 
-    @Test("Devices, FIFOs and directories are never replaced, nor links to them", arguments: ["", "link"])
+    @Test("Devices, FIFOs, directories and links to them are never replaced", arguments: ["", "link"])
     func special(name: String) async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)
@@ -57,7 +57,7 @@ extension MountTests {
       }
     }
 
-    @Test("--force keeps the mode and the owner of the file that it replaces, and no other file's")
+    @Test("--force keeps the mode and the owner of the file that it replaces")
     func mode() async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)
@@ -99,7 +99,7 @@ extension MountTests {
       expectSamePaths(try Walk(files.path).files, ["m.safetensors", "out"])
     }
 
-    @Test("A long model goes into a pipe whole; a reader that ends early ends it without a word")
+    @Test("A long model goes completely into a pipe; if the reader ends early, stpack ends without a message")
     func pipe() async throws {
       let files = try TemporaryDirectory()
       let long = SafetensorsFile(.init("a", "U8", [9 << 20]), .init("b", "F32", [3 << 20]))
@@ -113,7 +113,7 @@ extension MountTests {
       #expect(outcome.output.starts(with: "same\n".utf8))
     }
 
-    @Test("A terminal gets no bytes but with --force; shards are no stream; a full device is an error")
+    @Test("A terminal gets bytes only with --force; shards cannot be a stream; a full device is an error")
     func refusedStreams() async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)
@@ -128,7 +128,7 @@ extension MountTests {
       #expect(full.error == "stpack: standard output: cannot write it: No space left on device\n")
     }
 
-    @Test("Shards go where links lead; a directory that does not exist is named")
+    @Test("Shards follow links; a missing directory is named")
     func directories() async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)

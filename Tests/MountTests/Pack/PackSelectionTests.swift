@@ -9,7 +9,7 @@ extension MountTests {
     private static let a = SafetensorsFile(model.tensors[0]).bytes
 
     @Test(
-      "What is wrong with a tensor that is left out is no error: it is sparse, it stands twice, its file is gone"
+      "A problem with a tensor that is left out is not an error: sparse, duplicate, or its file is missing"
     )
     func before() async throws {
       let files = try TemporaryDirectory()
@@ -47,7 +47,7 @@ extension MountTests {
     }
 
     @Test(
-      "A copy of some tensors with the whole metadata.json says what helps; --missing-ok packs what is there")
+      "A copy of some tensors with the whole metadata.json is refused with advice; --missing-ok packs it")
     func partialCopy() async throws {
       let files = try TemporaryDirectory()
       let whole = try files.write("m.safetensors", Self.model)
@@ -84,7 +84,7 @@ extension MountTests {
         packed, SafetensorsFile(Self.model.tensors[0], .init("b", "U8", [1], data: [9])).bytes, "the file")
     }
 
-    @Test("--replace takes a tensor from an array or a model, and tells where its type or shape differ")
+    @Test("--replace takes a tensor from an array or a model, and warns if its type or shape differs")
     func replace() async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)
@@ -131,7 +131,7 @@ extension MountTests {
     }
 
     @Test(
-      "Sizes: 2K is 2048 bytes as in coreutils, 2KB is 2000",
+      "A size of 2K is 2048 bytes, as in coreutils, and 2KB is 2000",
       arguments: [
         ("2K", 1), ("2KB", 2), ("2KiB", 1), ("0.002M", 1), ("1G", 1), ("10MiB", 1), ("2047", 2), ("2 T", 1),
       ])
@@ -144,7 +144,7 @@ extension MountTests {
     }
 
     @Test(
-      "--order aligned puts tensors whose size is a multiple of the alignment first, and says how many are aligned"
+      "--order aligned writes tensors whose size is a multiple of the alignment first, and prints how many are aligned"
     )
     func alignedOrder() async throws {
       let files = try TemporaryDirectory()
@@ -161,7 +161,7 @@ extension MountTests {
       expectSame(try OpenFile(files.path.appending("out")).bytes(), expected.bytes, "the file")
     }
 
-    @Test("Arrays in Fortran order, and types that are converted, are what NumPy and ml_dtypes make of them")
+    @Test("Arrays in Fortran order, and converted types, equal those of NumPy and ml_dtypes")
     func numPy() async throws {
       let output = try await Reference.run("conversions.py", "\(Machine.stpack)")
       #expect(output.hasPrefix("72 arrays in Fortran order; "), "\(output)")
@@ -169,7 +169,7 @@ extension MountTests {
     }
 
     @Test(
-      "Values beyond the largest are counted and refused, unless they are to be that; other types are refused"
+      "Values beyond the largest are counted and refused without --saturate; other types are refused"
     )
     func range() async throws {
       let files = try TemporaryDirectory()

@@ -12,7 +12,7 @@ extension MountTests {
         .init("none", "F16", [0, 2]), .init("scalar", "I64", []), .init("z\u{1}%", "F6_E2M3", [4]),
       ], metadata: ["format": "pt"])
 
-    @Test("Files in any order come out as the reference writes them")
+    @Test("Tensors in any order are written as the reference writes them")
     func order() async throws {
       let files = try TemporaryDirectory()
       var shuffled = Self.model
@@ -22,7 +22,7 @@ extension MountTests {
       expectSame(packed, Self.model.asReferenceWrites.bytes, "the file")
     }
 
-    @Test("Parts of all lengths, alike in their pages or not, are put together without a seam")
+    @Test("Parts of all lengths and alignments are combined without errors")
     func longParts() async throws {
       let mebibyte = 1 << 20
       let sizes = [
@@ -42,13 +42,13 @@ extension MountTests {
       expectSame(again, whole.asReferenceWrites.bytes, "the file packed again")
     }
 
-    @Test("Hundreds of models of all dtypes are byte by byte what the reference writes")
+    @Test("Hundreds of models of all dtypes are byte-identical to the reference's")
     func reference() async throws {
       let output = try await Reference.run("packing.py", "\(Machine.stpack)", "250", "7")
       #expect(output.hasPrefix("250 models, ") && output.contains(", 20 dtypes\n"), "\(output)")
     }
 
-    @Test("Shards and their index are what huggingface_hub writes, and it loads them")
+    @Test("Shards and their index are those of huggingface_hub, and it loads them")
     func huggingFace() async throws {
       let output = try await Reference.run("sharding.py", "\(Machine.stpack)", "60", "7")
       #expect(output.hasPrefix("60 models, "), "\(output)")
@@ -83,7 +83,7 @@ extension MountTests {
       }
     }
 
-    @Test("What fits into one shard is one file, without an index")
+    @Test("A model that fits into one shard is one file, without an index")
     func oneShard() async throws {
       let files = try TemporaryDirectory()
       let packed = try await Packing.pack(
@@ -91,7 +91,7 @@ extension MountTests {
       expectSame(packed, Self.model.asReferenceWrites.bytes, "the file")
     }
 
-    @Test("--align lets the data begin on a page, and changes nothing else")
+    @Test("--align starts the data on a page, and changes nothing else")
     func align() async throws {
       let files = try TemporaryDirectory()
       let packed = try await Packing.pack(
@@ -158,7 +158,7 @@ extension MountTests {
     }
 
     @Test(
-      "Metadata of several inputs is put together; the command line's wins, and --no-metadata drops the inputs'"
+      "Metadata of several inputs is merged; the command line's takes precedence, and --no-metadata drops the inputs'"
     )
     func metadata() async throws {
       let files = try TemporaryDirectory()
@@ -184,7 +184,7 @@ extension MountTests {
       _ = try await Packing.pack(one, other, options: ["--metadata", "k=3"])
     }
 
-    @Test("--dry-run prints what would be written, as stls prints it, and writes nothing")
+    @Test("--dry-run prints the tensors of the output, as stls does, and writes nothing")
     func dryRun() async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)

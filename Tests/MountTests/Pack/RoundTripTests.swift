@@ -26,7 +26,7 @@ extension MountTests {
       }
     }
 
-    @Test("A mount, and a copy of one, are the model again, byte by byte")
+    @Test("Packing a mount, or a copy of one, gives the model again, byte for byte")
     func mount() async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)
@@ -38,7 +38,7 @@ extension MountTests {
         try await Packing.pack(files.path.appending("copy")), Self.model.bytes, "the packed copy")
     }
 
-    @Test("So are a mount of shards, whose metadata agree, and a component of several")
+    @Test("Packing a mount of shards with equal metadata, or a component of several, gives the model again")
     func severalSources() async throws {
       let files = try TemporaryDirectory()
       let half = Self.model.tensors.count / 2
@@ -66,7 +66,7 @@ extension MountTests {
       }
     }
 
-    @Test("Edited, the copy gives the edited model")
+    @Test("Packing an edited copy gives the edited model")
     func edited() async throws {
       let files = try TemporaryDirectory()
       let copied = try await copy(files.write("m.safetensors", Self.model), "", to: files)
@@ -78,7 +78,7 @@ extension MountTests {
       expectSame(try await Packing.pack(copied), changed.bytes, "the edited model")
     }
 
-    @Test("NumPy files of the view come back, those of types that NumPy lacks as F32")
+    @Test("Packing the NumPy files of the view gives the tensors again, with types that NumPy lacks as F32")
     func arrays() async throws {
       let files = try TemporaryDirectory()
       var model = Self.model
@@ -99,7 +99,7 @@ extension MountTests {
       }
     }
 
-    @Test("What numpy.save writes of every type comes in as what it is, and NumPy reads it back")
+    @Test("Files of numpy.save keep their type, and NumPy reads them back")
     func numPy() async throws {
       let files = try TemporaryDirectory()
       try await Reference.run("arrays.py", "save", "\(files.path)")
@@ -109,7 +109,7 @@ extension MountTests {
       #expect(output == "13 types, 52 arrays")
     }
 
-    @Test("A metadata.json that is none of a mount's does not hide the model beside it")
+    @Test("A metadata.json that is not a mount's does not hide the model beside it")
     func foreignDocument() async throws {
       let files = try TemporaryDirectory()
       try files.write("m/metadata.json", text: #"{"author": "me"}"#)

@@ -22,7 +22,7 @@ extension MountTests {
         says: ["CAP_SYS_ADMIN", "--cap-add SYS_ADMIN --device /dev/fuse"])
     }
 
-    @Test("A user who may gain no privileges is told what withholds them")
+    @Test("A user who cannot gain privileges is told the cause")
     func noNewPrivileges() async throws {
       try await expect(
         #"as_nobody setpriv --no-new-privs "$stmount" "$model" "$mnt""#, status: 77,
@@ -49,7 +49,7 @@ extension MountTests {
         """, status: 77, says: ["mount_max", "/etc/fuse.conf"])
     }
 
-    @Test("--doctor finds that a sound machine can mount, who may, and how fast it will be")
+    @Test("--doctor reports that a working machine can mount, who may mount, and how fast it will be")
     func doctor() async throws {
       let space = try PrivateNamespace(model: Self.model)
       for user in ["", "as_nobody"] {
@@ -66,7 +66,7 @@ extension MountTests {
       }
     }
 
-    @Test("--doctor says of a machine that cannot mount what is missing, and ends with 69")
+    @Test("--doctor reports what a machine that cannot mount lacks, and exits with 69")
     func doctorWithoutDevice() async throws {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(

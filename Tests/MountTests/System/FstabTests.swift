@@ -101,7 +101,7 @@ extension MountTests {
         ], "\(output)")
     }
 
-    @Test("A mount that fails, fails for mount(8) too, with the command's own message")
+    @Test("A failed mount fails for mount(8) too, with the command's own message")
     func failure() async throws {
       let output = try await run(
         """
@@ -112,7 +112,7 @@ extension MountTests {
       #expect(output.contains("stmount: ") && output.hasSuffix("status 65\nnothing"), "\(output)")
     }
 
-    @Test("An ordinary user mounts what fstab lets them, and unmounts it")
+    @Test("An unprivileged user mounts a line of fstab with the option user, and unmounts it")
     func user() async throws {
       let output = try await run(
         """
@@ -126,7 +126,7 @@ extension MountTests {
       #expect(output == "fuse.stmount D/m.safetensors\nsame\nnothing", "\(output)")
     }
 
-    @Test("An automounter's trigger mounts at the first look, and expires when nobody is there")
+    @Test("An automounter's trigger mounts on first access, and expires without use")
     func automount() async throws {
       let output = try await run(
         """
@@ -149,7 +149,7 @@ extension MountTests {
       #expect(output == "same\nautofs fuse.stmount expired\nsame\nautofs fuse.stmount expired", "\(output)")
     }
 
-    @Test("df, lsof, fuser and ls know the mount as they know any other")
+    @Test("df, lsof, fuser and ls treat the mount like any other")
     func citizens() async throws {
       let output = try await run(
         """

@@ -11,7 +11,7 @@ extension MountTests {
 
     private func page(_ name: String) -> FilePath { Machine.repository.appending("docs/man").appending(name) }
 
-    @Test("mandoc and man find nothing to complain of", arguments: pages)
+    @Test("mandoc and man report no problems", arguments: pages)
     func lint(name: String) async throws {
       // What the pages refer to need not be installed here.
       let mandoc = try await Command.run("mandoc", ["-T", "lint", "\(page(name))"])
@@ -24,7 +24,7 @@ extension MountTests {
       #expect(man.status == 0 && man.error.isEmpty && man.text.contains("EXIT STATUS"), "\(man.error)")
     }
 
-    @Test("Each page has the sections that a reader looks for", arguments: pages)
+    @Test("Each page has the usual sections", arguments: pages)
     func sections(name: String) throws {
       let text = String(decoding: try OpenFile(page(name)).bytes(), as: UTF8.self)
       for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "FILES", "EXIT STATUS", "EXAMPLES", "SEE ALSO"] {
@@ -34,7 +34,7 @@ extension MountTests {
     }
 
     @Test(
-      "Every option that --help shows is in the manual, and the other way round",
+      "--help and the manual have the same options",
       arguments: ["stmount", "stls", "stcat", "stdiff", "stpack", "stunpack"])
     func options(command: String) async throws {
       let program = try Machine.link(command)
@@ -55,7 +55,7 @@ extension MountTests {
       #expect(inHelp == options(plain, /^ {5}-/))
     }
 
-    @Test("Every mount option that the sources know is in the manual")
+    @Test("Every mount option in the sources is in the manual")
     func mountOptions() throws {
       let manual = String(decoding: try OpenFile(page("stmount.1")).bytes(), as: UTF8.self)
       var names: [Substring] = []

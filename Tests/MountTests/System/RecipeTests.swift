@@ -52,7 +52,7 @@ extension MountTests {
           separator: "\n"))
     }
 
-    @Test("Comparing two checkpoints shows the tensors that differ, are missing or new, and no others")
+    @Test("Comparing two checkpoints shows only the tensors that differ, are missing or are new")
     func compare() async throws {
       let output = try await run("compare")
       let lines = output.split(separator: "\n").filter { "<>".contains($0.first ?? " ") }
@@ -60,7 +60,7 @@ extension MountTests {
       #expect(Set(names) == ["<./b", ">./b", "<./c/tied", ">./new"] && names.count == 4, "\(output)")
     }
 
-    @Test("stdiff shows what a fine-tune has changed, and how far")
+    @Test("stdiff shows the tensors that a fine-tune has changed, and how far")
     func changed() async throws {
       let lines = try await run("changed").split(separator: "\n")
       #expect(lines.map { $0.prefix(8) } == ["| b  F32", "< c/tied", "> new  U"], "\(lines)")
@@ -140,7 +140,7 @@ extension MountTests {
       #expect(Set(names) == ["/mnt/a/a", "/mnt/a/c/tied", "/mnt/b/a"] && names.count == 3, "\(output)")
     }
 
-    @Test("A backup copies what has changed, and takes away what is gone")
+    @Test("A backup copies changed tensors, and removes deleted ones")
     func backup() async throws {
       let output = try await run("backup", check: "diff -r /mnt/a /srv/backup && echo equal")
       let lines = Set(output.split(separator: "\n"))
@@ -148,7 +148,7 @@ extension MountTests {
         lines.isSuperset(of: ["b", "new", "equal", "deleting c/tied"]) && !lines.contains("a"), "\(output)")
     }
 
-    @Test("overlayfs makes a writable copy that holds what was changed and nothing else")
+    @Test("overlayfs makes a writable copy with only the changed tensors")
     func overlay() async throws {
       let output = try await run(
         "overlay",
@@ -160,7 +160,7 @@ extension MountTests {
       #expect(output == "b\nsame\n1\nuntouched", "\(output)")
     }
 
-    @Test("A model over ssh")
+    @Test("A model over ssh can be mounted")
     func sshfs() async throws {
       // In place of ssh and a host: what ssh would run there.
       let server = "/usr/lib/openssh/sftp-server"
@@ -173,7 +173,7 @@ extension MountTests {
       #expect(output == "same\nsame\n/mnt/models/base.safetensors", "\(output)")
     }
 
-    @Test("nfs-ganesha exports a mount, and its files are read also after the kernel has forgotten them")
+    @Test("nfs-ganesha exports a mount, and its files are readable after the kernel has dropped their inodes")
     func nfs() async throws {
       let output = try await run(
         "nfs",
@@ -190,7 +190,7 @@ extension MountTests {
       #expect(output.split(separator: "\n").count { $0 == "same" } == 6, "\(output)")
     }
 
-    @Test("A model of a remote that rclone knows")
+    @Test("A model on an rclone remote can be mounted")
     func rclone() async throws {
       let output = try await run(
         "rclone",
@@ -201,7 +201,7 @@ extension MountTests {
       #expect(output == "same\nsame\n/mnt/models/base.safetensors", "\(output)")
     }
 
-    @Test("A model through bindfs")
+    @Test("A model through bindfs can be mounted")
     func bindfs() async throws {
       let output = try await run("bindfs", check: "same")
       #expect(output == "same\nsame", "\(output)")
@@ -223,7 +223,7 @@ extension MountTests {
       #expect(output == "whole\npart\n" + #"href="c/" href="a" href="b" "#, "\(output)")
     }
 
-    @Test("A mount for the time of a command")
+    @Test("A mount for the duration of a command works")
     func command() async throws {
       let output = try await run(
         "command",
@@ -233,7 +233,7 @@ extension MountTests {
         lines.count == 3 && lines[0].prefix(64) == lines[1].prefix(64) && lines[2] == "gone", "\(output)")
     }
 
-    @Test("A slow file system below is asked in large pieces, and once for each, by readers and by mappings")
+    @Test("A slow file system below gets large requests, each once, from readers and from mappings")
     func lowerRequests() async throws {
       let size = 32 << 20
       let space = try PrivateNamespace(

@@ -8,7 +8,7 @@ extension MountTests {
   @Suite struct RuntimeTests {
     private static let model = SafetensorsFile(.init("w", "U8", [300_000]), .init("b", "F32", [3]))
 
-    @Test("--ready-fd says when the mount answers, and is closed then", arguments: ["", "-f"])
+    @Test("--ready-fd reports when the mount answers, and is then closed", arguments: ["", "-f"])
     func readyDescriptor(foreground: String) async throws {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(
@@ -24,7 +24,7 @@ extension MountTests {
       #expect(output == "ready: 0a")
     }
 
-    @Test("Where the mount fails, the descriptor is closed without a word")
+    @Test("If the mount fails, the descriptor is closed without a newline")
     func neverReady() async throws {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(
@@ -41,7 +41,7 @@ extension MountTests {
     }
 
     @Test(
-      "In the foreground, mounting and unmounting are a line each, which name the model and the mount point")
+      "In the foreground, mounting and unmounting log one line each, with the model and the mount point")
     func foregroundLog() async throws {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(
@@ -58,7 +58,7 @@ extension MountTests {
           """)
     }
 
-    @Test("--log-level error leaves only errors; they say which model and mount point")
+    @Test("--log-level error logs only errors, with the model and the mount point")
     func errorLog() async throws {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(
@@ -102,7 +102,7 @@ extension MountTests {
       #expect(lines.last?.hasPrefix("stmount: ") == true)
     }
 
-    @Test("From the background, the log goes to syslog")
+    @Test("In the background, the log goes to syslog")
     func syslog() async throws {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(
@@ -149,7 +149,7 @@ extension MountTests {
     }
 
     @Test(
-      "--idle-timeout ends a mount that nobody uses, and not one that is held", arguments: ["root", "nobody"])
+      "--idle-timeout ends a mount without use, and not one that is held", arguments: ["root", "nobody"])
     func idle(user: String) async throws {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(
@@ -165,7 +165,7 @@ extension MountTests {
       #expect(output == "b\nmetadata.json\nw\ngone")
     }
 
-    @Test("A mount that is read again and again does not become idle, and -o idle_timeout= says the same")
+    @Test("A mount with repeated reads does not become idle, and -o idle_timeout= is equivalent")
     func busy() async throws {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(
@@ -180,7 +180,7 @@ extension MountTests {
       #expect(output == "fuse.stmount\ngone")
     }
 
-    @Test("--clear-dead clears a dead mount that was made with a subtype, where that is given again")
+    @Test("--clear-dead clears a dead mount with a subtype, if the subtype is given again")
     func clearDeadSubtype() async throws {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(
@@ -194,7 +194,7 @@ extension MountTests {
       #expect(output == "status 73\nfuse.weights")
     }
 
-    @Test("--clear-dead clears what a killed daemon has left, and nothing that lives")
+    @Test("--clear-dead clears the mount of a killed daemon, and no live mount")
     func clearDead() async throws {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(

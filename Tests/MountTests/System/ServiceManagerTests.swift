@@ -9,7 +9,7 @@ extension MountTests {
     private static let model = SafetensorsFile(.init("w", "U8", [5000]))
 
     @Test(
-      "A service manager is told when the mount answers and when it ends, at a path or an abstract address",
+      "A service manager is notified when the mount answers and when it ends, at a path or an abstract address",
       arguments: [false, true])
     func notifications(isAbstract: Bool) async throws {
       let directory = try TemporaryDirectory()
@@ -51,7 +51,7 @@ extension MountTests {
     }
 
     @Test(
-      "A service manager that is not there, or an address that is none, is no reason to fail",
+      "A missing service manager, or an invalid address, does not make the mount fail",
       arguments: [
         "/nowhere/notify", "vsock:2:1234", "relative", "", "@" + String(repeating: "x", count: 200),
       ])

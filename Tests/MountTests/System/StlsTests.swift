@@ -56,7 +56,7 @@ extension MountTests {
       }
     }
 
-    @Test("A sharded set by its index, a directory of components, and several files, as stmount takes them")
+    @Test("stls lists a sharded set by its index, a directory of components, and several files")
     func sources() async throws {
       let files = try TemporaryDirectory()
       let one = try files.write("set/one.safetensors", SafetensorsFile(.init("a", "U8", [1])))
@@ -86,7 +86,7 @@ extension MountTests {
           """, "\(pipeline)")
     }
 
-    @Test("-q says by its status alone whether a model is sound")
+    @Test("-q reports only by the exit status whether a model is sound")
     func quiet() async throws {
       let files = try TemporaryDirectory()
       var broken = Self.model
@@ -100,7 +100,7 @@ extension MountTests {
       #expect(try await stls("-q").status == 64)
     }
 
-    @Test("Names from strangers are escaped; nothing is coloured but on a terminal, and there only if wanted")
+    @Test("Names from strangers are escaped; output is coloured only on a terminal, and only if wanted")
     func terminal() async throws {
       let files = try TemporaryDirectory()
       let path = try files.write("m.safetensors", SafetensorsFile(.init("a\u{1b}[31mred\u{202e}", "U8", [1])))
@@ -136,7 +136,7 @@ extension MountTests {
       )
     }
 
-    @Test("A total beyond 64 bits, as of tensors that repeat one element, is said to be more")
+    @Test("A total beyond 64 bits, as of tensors that repeat one element, is printed as more")
     func hugeTotal() async throws {
       let files = try TemporaryDirectory()
       var torch = TorchFile()
@@ -156,7 +156,7 @@ extension MountTests {
       #expect(dry.status == 65 && dry.error.contains("larger than a file can be"), "\(dry)")
     }
 
-    @Test("-h alone is help; the sources are files for completion")
+    @Test("-h alone prints the help; completion offers files as sources")
     func help() async throws {
       let help = try await stls("-h")
       #expect(help.status == 0 && help.error.isEmpty && help.text.contains("USAGE: stls"), "\(help)")
@@ -165,7 +165,7 @@ extension MountTests {
       #expect(script.contains("' -F\n"), "\(script)")
     }
 
-    @Test("--include and --exclude choose by the whole name, before a tensor is looked at")
+    @Test("--include and --exclude match the whole name, before a tensor is checked")
     func selection() async throws {
       let files = try TemporaryDirectory()
       try files.write("one.safetensors", Self.model)
@@ -183,7 +183,7 @@ extension MountTests {
         unused.status == 66 && unused.error.contains("no tensor's name matches --include 'x*'"), "\(unused)")
     }
 
-    @Test("A mount, and a copy of one, are listed as the model is; a file that was cut off is unsound")
+    @Test("A mount, and a copy of one, are listed as the model is; a truncated file is unsound")
     func mounted() async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)
@@ -206,7 +206,7 @@ extension MountTests {
     }
 
     @Test(
-      "Parameters are counted in few digits",
+      "Parameter counts have few digits",
       arguments: [
         (0, "0 parameters: U8 0"), (9999, "9999 parameters: U8 9999"), (10_000, "10.0K parameters: U8 10.0K"),
         (22_713_216, "22.7M parameters: U8 22.7M"), (99_950_000, "100M parameters: U8 100M"),
@@ -222,7 +222,7 @@ extension MountTests {
       #expect(outcome.text.hasSuffix("\n" + expected), "\(outcome)")
     }
 
-    @Test("A reader that has seen enough is no error message")
+    @Test("A reader that ends early causes no error message")
     func brokenPipe() async throws {
       let files = try TemporaryDirectory()
       let tensors = (0..<5000).map { SafetensorsFile.Tensor("tensor.\($0)", "U8", [0]) }

@@ -35,7 +35,7 @@ extension MountTests {
     }
 
     @Test(
-      "systemd-analyze verify finds nothing in the services, the mount and the automount, nor in their manuals"
+      "systemd-analyze verify finds no problem in the services, the mount, the automount and their manuals"
     )
     func verify() async throws {
       let directory = try install()
@@ -54,7 +54,7 @@ extension MountTests {
       }
     }
 
-    @Test("systemd-analyze verify would find a mistake, and a manual that is missing")
+    @Test("systemd-analyze verify detects a mistake, and a missing manual")
     func verifyFinds() async throws {
       let directory = try install()
       let unit = directory.path.appending("system/stmount@.service")
@@ -69,7 +69,7 @@ extension MountTests {
         try await verify(directory, ["verify", "\(directory.path)/system/stmount@x.service"]).status != 0)
     }
 
-    @Test("systemd-analyze security gives the system's service at most 4.0")
+    @Test("systemd-analyze security rates the system's service at most 4.0")
     func security() async throws {
       let directory = try install()
       let unit = "\(directory.path)/system/stmount@llama.service"
@@ -82,7 +82,7 @@ extension MountTests {
     }
 
     @Test(
-      "No directive of the services gives them a mount namespace of their own, and the unit says which it leaves out"
+      "No directive of the services gives them their own mount namespace, and the unit lists those that would"
     )
     func namespace() throws {
       for unit in ["system/stmount@.service", "user/stmount@.service"] {
