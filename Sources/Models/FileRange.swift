@@ -16,6 +16,6 @@ package struct FileRange: Sendable {
       && other.range.upperBound <= range.upperBound
   }
 
-  /// How many bytes there are.
+  /// The number of bytes.
   package var byteCount: UInt64 { range.upperBound - range.lowerBound }
 }

@@ -15,10 +15,10 @@ package struct Model: Sendable {
   package let shards: [Shard]
   /// The tensors that the model shows, in the order of their names by UTF-8 bytes; names are unique.
   package let places: [Place]
-  /// What a person should know though the model is sound, one line each; safe to print.
+  /// Warnings about a valid model, one line each; safe to print.
   package let warnings: [String]
 
-  /// The same model with only those tensors whose names are chosen.
+  /// The same model with only the chosen tensors.
   package func keeping(_ isChosen: (TensorName) -> Bool) -> Model {
     Model(
       shards: shards, places: places.filter { isChosen(name(at: $0)) }, warnings: warnings,
@@ -46,20 +46,20 @@ package struct Model: Sendable {
   /// something.
   package let omitted: [OmittedTensor]
 
-  /// The full names of the classes and functions that the sources' pickles name and that are not known, each
-  /// once. Not necessarily UTF-8.
+  /// The full names of the unknown classes and functions in the sources' pickles, each once. Not necessarily
+  /// UTF-8.
   package var unknownGlobals: [[UInt8]] {
     var seen: Set<[UInt8]> = []
     return shards.flatMap(\.unknownGlobals).filter { seen.insert($0).inserted }
   }
 
-  /// The sum of the tensors' sizes, in bytes; `UInt64.max` where it is more, as that of tensors which repeat
-  /// the same bytes can be.
+  /// The sum of the tensors' sizes, in bytes; `UInt64.max` if it is larger, which is possible if tensors repeat
+  /// the same bytes.
   package var totalSize: UInt64 { places.lazy.map { tensor(at: $0).byteCount }.clampedSum }
 }
 
 extension Sequence<UInt64> {
-  /// The sum of all, or `UInt64.max` where it is more.
+  /// The sum, or `UInt64.max` if it is larger.
   package var clampedSum: UInt64 {
     reduce(0) { sum, number in
       let (sum, overflow) = sum.addingReportingOverflow(number)
@@ -71,8 +71,8 @@ extension Sequence<UInt64> {
 // MARK: - Opening
 
 extension Model {
-  /// A model of one file, or of the union of several whose tensors' names must not clash. Slices of a distributed
-  /// checkpoint are put together.
+  /// A model of one file, or the union of several files without common tensor names. Slices of a distributed
+  /// checkpoint are assembled.
   init(
     files paths: [FilePath], _ options: OpeningOptions, _ isChosen: (TensorName) -> Bool = { _ in true }
   ) throws(ModelError) {
@@ -84,7 +84,7 @@ extension Model {
     var slices: [Assembler.Slice] = []
     for position in shards.indices {
       let info = try ShardingInfo(of: shards[position])
-      // It speaks of slices, and the model shows none.
+      // The entry is about slices, and the model shows whole tensors.
       if info != nil { shards[position].header.removeMetadata(ShardingInfo.keys) }
       for index in 0..<shards[position].header.count {
         let name = shards[position].header.name(at: index)
@@ -99,7 +99,7 @@ extension Model {
     self = try assembler.model()
   }
 
-  /// A model of one file that a person named. Of a distributed checkpoint it has slices, as they are.
+  /// A model of one file that the user named. If it belongs to a distributed checkpoint, the model has its slices.
   init(file path: FilePath, _ options: OpeningOptions, _ isChosen: (TensorName) -> Bool) throws(ModelError) {
     let shard = try Shard(opening: path, lenient: options.isLenient).choosing(isChosen)
     var warnings = shard.warnings
@@ -124,9 +124,9 @@ extension Shard {
     return shard
   }
 
-  /// How many tensors that are left out are named one by one.
+  /// The maximum number of named tensors that are left out.
   private static let namedOmissions = 10
-  /// How many classes and functions that are not known are named.
+  /// The maximum number of named unknown classes and functions.
   private static let namedGlobals = 40
 
   /// A line about bytes that were accepted leniently, and some about names and about tensors that are not shown.
@@ -156,7 +156,7 @@ extension Shard {
 }
 
 extension [Shard] {
-  /// Calls shards that share a file name by their paths.
+  /// Uses paths as the names of shards that share a file name.
   mutating func makeNamesUnique() {
     let uses = Dictionary(grouping: self, by: \.name)
     for position in indices where uses[self[position].name, default: []].count > 1 {

@@ -1,32 +1,32 @@
 package import Safetensors
 package import SystemPackage
 
-/// What the sources of one command amount to: a model, or several models side by side.
+/// The sources of one command: a model, or several models side by side.
 package struct ModelCollection: Sendable {
   /// One model under its directory name.
   package struct Component: Sendable {
-    /// The name of the model's directory, as bytes; nil where the model is the whole collection.
+    /// The name of the model's directory, as bytes; nil if the model is the whole collection.
     package let name: [UInt8]?
     /// The model.
     package let model: Model
   }
 
-  /// The models in the order of their names; at least one. Only a lone one has no name.
+  /// The models in the order of their names; at least one. Only a single model has no name.
   package let components: [Component]
 
-  /// What a person should know though the models are sound; safe to print.
+  /// Warnings about valid models; safe to print.
   package var warnings: [String] { notes + components.flatMap(\.model.warnings) }
 
   private let notes: [String]
 
-  /// Models that are open already.
+  /// A collection of open models.
   init(_ components: [Component]) {
     self.components = components
     notes = []
   }
 
-  /// Opens sources: one file, index or directory, or several files. Tensors whose names are not chosen are not looked at:
-  /// neither two of one name nor one that cannot be shown is an error then.
+  /// Opens sources: one file, index or directory, or several files. Tensors whose names are not chosen are ignored: for them,
+  /// neither a duplicate name nor a tensor that cannot be shown is an error.
   package init(
     opening sources: [FilePath], _ options: OpeningOptions = OpeningOptions(),
     choosing isChosen: (TensorName) -> Bool = { _ in true }
@@ -40,7 +40,7 @@ package struct ModelCollection: Sendable {
     self.notes = notes
   }
 
-  /// The same models with only those tensors whose names are chosen; a model of which none are left is left out.
+  /// The same models with only the chosen tensors; a model without any of them is left out.
   package func keeping(_ isChosen: (TensorName) -> Bool) -> ModelCollection {
     let chosen = components.map { Component(name: $0.name, model: $0.model.keeping(isChosen)) }
     return ModelCollection(components: chosen.filter { !$0.model.places.isEmpty }, notes: notes)
@@ -51,7 +51,7 @@ package struct ModelCollection: Sendable {
     self.notes = notes
   }
 
-  /// Decides what a lone source holds.
+  /// Decides the contents of a single source.
   private static func layout(of source: FilePath, _ options: OpeningOptions, notes: inout [String])
     throws(ModelError) -> ModelDirectory.Layout
   {

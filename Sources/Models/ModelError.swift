@@ -6,11 +6,11 @@ package import SystemPackage
 package struct ModelError: Error {
   /// The kind of failure, which decides a command's exit status.
   package enum Kind: Sendable {
-    /// There is no such file, or nothing in it that could be a model.
+    /// The file does not exist, or has no model in it.
     case noSource
-    /// The model is there and broken.
+    /// The model is broken.
     case malformed
-    /// The model may not be read by this user.
+    /// This user is not permitted to read the model.
     case notPermitted
     /// The system failed.
     case system
@@ -18,13 +18,13 @@ package struct ModelError: Error {
 
   /// The kind of failure.
   package let kind: Kind
-  /// The file or directory it is about.
+  /// The file or directory concerned.
   package let path: FilePath
   /// What is wrong with it, as a clause; safe to print.
   package let problem: String
-  /// The header's own error, where that is the reason.
+  /// The header's own error, if that is the reason.
   package let headerError: HeaderError?
-  /// True if there are several models, and a person has to name one.
+  /// True if there are several models, and the user must name one.
   var isAmbiguous = false
 
   /// An error from its parts; `problem` is safe to print.
@@ -35,7 +35,7 @@ package struct ModelError: Error {
     headerError = nil
   }
 
-  /// Runs `body` and turns what it throws into an error about `path`; `action` is what was tried, such as
+  /// Runs `body` and turns its error into one about `path`; `action` is the attempted operation, such as
   /// "open".
   package static func translating<Result>(
     _ action: String, _ path: FilePath, _ body: () throws -> Result
@@ -55,7 +55,7 @@ package struct ModelError: Error {
     }
   }
 
-  /// A header's error; `problem` in its own words where they say more.
+  /// A header's error; `problem` replaces its text if it is more precise.
   init(header error: HeaderError, _ path: FilePath, problem: String? = nil) {
     kind = .malformed
     self.path = path
@@ -87,7 +87,7 @@ package struct ModelError: Error {
 }
 
 extension ModelError: CustomStringConvertible {
-  /// One line for a person: the path and the problem. Safe to print.
+  /// One line for a message: the path and the problem. Safe to print.
   package var description: String { "\(path.printable): \(problem)" }
 }
 
@@ -102,7 +102,7 @@ extension FilePath {
     }
   }
 
-  /// The last component's bytes; empty where the path has none.
+  /// The last component's bytes; empty if the path has none.
   package var fileName: [UInt8] { lastComponent.map { FilePath(root: nil, [$0]).bytes } ?? [] }
 
   /// The path whose bytes these are; they hold no NUL.

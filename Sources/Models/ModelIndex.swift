@@ -1,10 +1,10 @@
 internal import Safetensors
 internal import SystemPackage
 
-/// The index of a sharded set: which tensor is in which file.
+/// The index of a sharded set: the file of each tensor.
 ///
 /// Read from `{"metadata": {…}, "weight_map": {"TENSOR": "FILE", …}}`. The metadata is advisory (some writers
-/// put file sizes into `total_size`) and is not looked at.
+/// put file sizes into `total_size`) and is ignored.
 struct ModelIndex {
   /// The shards' paths below the index's directory, each once, in the order of their bytes; without `.` and `..`.
   private(set) var shards: [[UInt8]] = []
@@ -112,8 +112,8 @@ struct ModelIndex {
     return entries
   }
 
-  /// A path below the index's directory, without the components `.` in it; nil of what could leave the directory, or is
-  /// no path at all.
+  /// A path below the index's directory, without components `.`; nil if it could leave the directory, or is not
+  /// a path.
   private static func pathBelow(_ path: ArraySlice<UInt8>) -> [UInt8]? {
     let components = path.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
       .filter { !$0.elementsEqual(".".utf8) }

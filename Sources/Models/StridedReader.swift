@@ -2,31 +2,30 @@ internal import Glibc
 package import Safetensors
 package import SystemPackage
 
-/// Reads a tensor whose elements do not follow each other in the file, as if they did.
+/// Reads a tensor whose elements are not contiguous in the file, in row-major order.
 ///
-/// Through pread(2) alone, and with at most ``largestSpan`` of memory beside the target, however the strides
-/// are.
+/// Reads only with pread(2), and with at most ``largestSpan`` of memory besides the target, for any strides.
 package struct StridedReader: Sendable {
-  /// A dimension: how many runs, and how many bytes of the file from one to the next.
+  /// A dimension: the number of runs, and their distance in the file in bytes.
   private struct Axis: Sendable {
     var count: UInt64
     var stride: UInt64
-    /// How many bytes of the tensor from one to the next.
+    /// The distance of the runs in the tensor, in bytes.
     var step: UInt64
   }
 
-  /// The axes, outermost first, without those that make no difference.
+  /// The axes, outermost first, without those of length 1 and those that can be merged.
   private var axes: [Axis] = []
-  /// How many bytes follow each other in the file too; at least an element.
+  /// The number of bytes that are contiguous in the file too; at least one element.
   private let run: UInt64
   private let start: UInt64
 
-  /// The most that is read at once in order to pick from it, in bytes.
+  /// The maximum number of bytes read at once to pick from.
   private static let largestSpan: UInt64 = 1 << 20
-  /// What another pread(2) costs, in bytes that could be read instead: half a microsecond.
+  /// The cost of another pread(2), half a microsecond, in bytes that could be read instead.
   private static let readCost: UInt64 = 4096
 
-  /// Of a tensor whose first element is at `start` of the file.
+  /// A reader of a tensor whose first element is at `start` of the file.
   package init(_ tensor: Tensor, at start: UInt64) {
     self.start = start
     let bits = tensor.dtype.bitSize
@@ -34,7 +33,7 @@ package struct StridedReader: Sendable {
     var axes: [(count: UInt64, stride: UInt64)] = []
     for (count, stride) in zip(tensor.shape, tensor.strides ?? []).reversed() where count != 1 {
       if axes.isEmpty, stride == run {
-        // Cannot overflow, here and below: the tensor's size fits into 63 bits, and what it reaches is in the
+        // Cannot overflow, here and below: the tensor's size fits into 63 bits, and all its elements are inside the
         // file.
         run *= count
       } else if let last = axes.last, stride == last.count &* last.stride {
@@ -43,7 +42,7 @@ package struct StridedReader: Sendable {
         axes.append((count, stride))
       }
     }
-    // Of elements narrower than a byte, those of a byte follow each other.
+    // Elements narrower than a byte are contiguous within a byte.
     self.run = run * bits / 8
     var step = self.run
     for (count, stride) in axes {
@@ -53,12 +52,12 @@ package struct StridedReader: Sendable {
     self.axes.reverse()
   }
 
-  /// Fills `target` with the bytes that follow `offset` of the tensor.
+  /// Fills `target` with bytes from `offset` of the tensor on.
   package func read(from offset: UInt64, of file: SourceFile, into target: inout MutableRawSpan) throws(Errno)
   {
     let end = offset + UInt64(target.byteCount)
     guard offset < end else { return }
-    // A part of a run first and last, whole runs between them.
+    // Partial runs at the beginning and the end, whole runs between them.
     let first = (offset + run - 1) / run
     let last = end / run
     if first > last {
@@ -85,8 +84,8 @@ package struct StridedReader: Sendable {
     try file.read(from: source + part.lowerBound, into: &slot)
   }
 
-  /// Runs `range`, counted from the beginning of axis `axis`, as boxes: all that is whole in one, and what
-  /// sticks out before and after it.
+  /// Runs `range`, counted from the beginning of axis `axis`, as boxes: one box of all complete indices, and the
+  /// rest before and after it.
   private func boxes(
     _ range: Range<UInt64>, axis: Int, source: UInt64, _ file: SourceFile, _ target: inout MutableRawSpan,
     at position: Int
@@ -116,7 +115,7 @@ package struct StridedReader: Sendable {
     if first < last {
       var whole = Array(axes[axis...])
       whole[0].count = last - first
-      // From the widest stride to the narrowest, which is what stands together in the file.
+      // From the widest stride to the narrowest, so that neighbours in the file are read together.
       whole.sort { $0.stride > $1.stride }
       try box(
         whole[...], source: source + first * stride, file, &target,
@@ -129,8 +128,8 @@ package struct StridedReader: Sendable {
     }
   }
 
-  /// All runs of some axes: with one read where they stand close together, otherwise one for each index of the
-  /// first.
+  /// All runs of some axes: with one read if they are close together, otherwise one read for each index of the
+  /// first axis.
   private func box(
     _ axes: ArraySlice<Axis>, source: UInt64, _ file: SourceFile, _ target: inout MutableRawSpan,
     at position: Int
@@ -140,11 +139,11 @@ package struct StridedReader: Sendable {
       try file.read(from: source, into: &slot)
       return
     }
-    // What is reached is inside the file, so that this cannot overflow.
+    // Cannot overflow: all elements are inside the file.
     let inner = axes.dropFirst().reduce(run) { $0 + ($1.count - 1) * $1.stride }
     let isClose =
       inner <= Self.largestSpan && (inner + (axis.count - 1) * axis.stride) / axis.count <= Self.readCost
-    // As many indices at a time as fit into what is read at once.
+    // As many indices at a time as fit into one read.
     let fitting =
       axis.stride == 0 ? axis.count : (Self.largestSpan - min(inner, Self.largestSpan)) / axis.stride + 1
     var index: UInt64 = 0
@@ -164,7 +163,7 @@ package struct StridedReader: Sendable {
     }
   }
 
-  /// Copies all runs of some axes from what was read to where they belong.
+  /// Copies all runs of some axes from the buffer into place.
   private func pick(
     _ axes: ArraySlice<Axis>, from source: RawSpan, at sourcePosition: Int, _ target: inout MutableRawSpan,
     at position: Int
@@ -190,7 +189,7 @@ package struct StridedReader: Sendable {
     }
   }
 
-  /// The innermost loop over single elements, in words of their size where there is one.
+  /// The innermost loop over single elements, in words of their size if there are such words.
   private func pickElements(
     _ axis: Axis, from source: RawSpan, at sourcePosition: Int, _ target: inout MutableRawSpan,
     at position: Int
@@ -214,7 +213,7 @@ package struct StridedReader: Sendable {
     _ position: Int
   ) {
     let (count, stride, step) = (Int(axis.count), Int(axis.stride), Int(axis.step))
-    // Both ends are inside: what was read is exactly what the axes reach, and the target is what they fill.
+    // Both ends are in bounds: the buffer has exactly the bytes that the axes reach, and the target those that they fill.
     precondition(sourcePosition + (count - 1) * stride + MemoryLayout<Word>.size <= source.byteCount)
     precondition(position + (count - 1) * step + MemoryLayout<Word>.size <= target.byteCount)
     unsafe source.withUnsafeBytes { source in

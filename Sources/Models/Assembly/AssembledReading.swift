@@ -2,14 +2,14 @@ internal import Safetensors
 package import SystemPackage
 
 extension AssembledTensor {
-  /// The most that is read at once in order to distribute it, in bytes.
+  /// The maximum number of bytes read at once to be distributed.
   private static let bufferSize = 256 << 10
-  /// From this length on a run is read to where it belongs.
+  /// A run of at least this length is read directly into the target.
   private static let longRun: UInt64 = 64 << 10
 
-  /// The boxes that have bytes in a part of the whole.
+  /// The boxes with bytes in a part of the whole.
   package func pieces(in range: Range<UInt64>) -> [Piece] {
-    // Those that begin behind it have none.
+    // Boxes that begin after the part have none.
     var low = 0
     var high = pieces.count
     while low < high {
@@ -19,7 +19,7 @@ extension AssembledTensor {
     return pieces[..<low].filter { !$0.bytes(in: range).isEmpty }
   }
 
-  /// Reads as many bytes as `target` has, from `offset` of the whole. Errors are those of ``Shard/read(_:from:into:)``.
+  /// Fills `target` with bytes from `offset` of the whole. Throws the errors of ``Shard/read(_:from:into:)``.
   package func read(from offset: UInt64, of shards: [Shard], into target: inout MutableRawSpan) throws(Errno)
   {
     let range = offset..<offset + UInt64(target.byteCount)
@@ -28,7 +28,7 @@ extension AssembledTensor {
     }
   }
 
-  /// Reads a box's part of the range, which is one part of its own bytes, and puts its runs where they belong.
+  /// Reads a box's part of the range, which is contiguous in the box, and copies its runs into place.
   private static func read(
     _ piece: Piece, _ range: Range<UInt64>, of shard: Shard, into target: inout MutableRawSpan
   ) throws(Errno) {

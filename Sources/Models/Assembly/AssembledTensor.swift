@@ -1,43 +1,43 @@
 package import Safetensors
 
-/// A tensor of which several files, or several places of one, hold a part: what a distributed checkpoint has.
+/// A tensor whose parts are in several files, or at several places of one, as in a distributed checkpoint.
 ///
 /// Each part is a box: a tensor in some shard, and the index of its first element in the whole. The boxes fill the whole
-/// without overlap. Takes memory in the number of boxes and their dimensions.
+/// without overlap. Takes memory proportional to the number of boxes and their dimensions.
 package struct AssembledTensor: Sendable {
   /// One box.
   package struct Piece: Sendable {
-    /// Where the box's tensor is.
+    /// The place of the box's tensor.
     package let place: Model.Place
     /// The index of its first element in the whole, by dimension.
     package let start: [UInt64]
-    /// Which bytes of the whole are the box's.
+    /// The bytes of the whole that are in the box.
     let runs: BoxRuns
   }
 
-  /// The whole tensor; its bytes are in no file's order, so its `dataRange` begins at 0.
+  /// The whole tensor; its bytes are not in one file, so its `dataRange` begins at 0.
   package let tensor: Tensor
   /// The boxes with elements, in the order of their first bytes.
   package let pieces: [Piece]
 
-  /// True if the boxes follow each other: each is a run of the whole's bytes.
+  /// True if each box is a contiguous run of the whole's bytes, in order.
   package let isSequence: Bool
 
-  /// A box before it is checked.
+  /// An unchecked box.
   struct Box {
     var place: Model.Place
     var start: [UInt64]
     var shape: ArraySlice<UInt64>
   }
 
-  /// Why boxes are no tensor, as a clause; safe to print.
+  /// Why boxes do not make a tensor, as a clause; safe to print.
   struct Problem: Error {
     let clause: String
   }
 
-  /// Checks that boxes fill a shape. All have as many dimensions as it, and end inside it.
+  /// Checks that boxes fill a shape. All must have its number of dimensions, and end inside it.
   init(name: TensorName, dtype: DType, shape: [UInt64], _ boxes: [Box]) throws(Problem) {
-    // The order does not decide what overflows: a dimension of no element makes the others no smaller.
+    // Overflow does not depend on the order: a dimension of 0 does not make the others smaller.
     var elements: UInt64 = 1
     for dimension in shape where dimension > 0 {
       let (product, overflow) = elements.multipliedReportingOverflow(by: dimension)
@@ -67,18 +67,18 @@ extension AssembledTensor.Piece {
   /// The bytes of the box itself that are in a part of the whole.
   package func bytes(in range: Range<UInt64>) -> Range<UInt64> { runs.bytes(in: range) }
 
-  /// Where a byte of the box is in the whole, and how many follow it there.
+  /// The offset of a byte of the box in the whole, and the length of its run there.
   func run(at byte: UInt64) -> (place: UInt64, count: UInt64) {
     let (run, rest) = byte.quotientAndRemainder(dividingBy: runs.length)
     return (runs.offset(of: run) + rest, runs.length - rest)
   }
 }
 
-/// What the tensors of a shard are put together from.
+/// The slices of a shard's tensors.
 package struct Assembly: Sendable {
   /// In the order of the shard's header.
   fileprivate let tensors: [AssembledTensor]
-  /// The shards that the slices are in, as their places number them.
+  /// The shards of the slices, in the numbering of their places.
   package let shards: [Shard]
 
   init(tensors: [AssembledTensor], shards: [Shard]) {
@@ -88,7 +88,7 @@ package struct Assembly: Sendable {
 }
 
 extension Shard {
-  /// What a tensor of this shard is put together from; nil if its bytes are those of the file.
+  /// The slices of a tensor of this shard; nil if its bytes are in one file.
   package func assembled(_ tensor: Tensor) -> AssembledTensor? {
     guard let assembly, let index = header.index(of: tensor.name) else { return nil }
     return assembly.tensors[index]

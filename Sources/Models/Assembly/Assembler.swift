@@ -1,9 +1,9 @@
 internal import Safetensors
 internal import SystemPackage
 
-/// Puts tensors together from slices in several shards.
+/// Assembles tensors from slices in several shards.
 struct Assembler {
-  /// A slice: a tensor of a shard, and where it begins in the whole; nil if nothing says that it is a slice.
+  /// A slice: a tensor of a shard, and its start in the whole; nil if the tensor is not a slice.
   struct Slice {
     let name: TensorName
     let place: Model.Place
@@ -21,8 +21,8 @@ struct Assembler {
     self.path = path
   }
 
-  /// Adds all tensors, in the order of their names. The shape of a whole is in `shapes`; otherwise, in each dimension, it is
-  /// where the last slice ends.
+  /// Adds all tensors, in the order of their names. The shape of a whole is in `shapes`; otherwise, each dimension ends at
+  /// the end of its last slice.
   mutating func add(_ slices: [Slice], shapes: [TensorName: [UInt64]] = [:]) throws(ModelError) {
     let slices = slices.sorted { $0.name < $1.name }
     var position = 0
@@ -78,11 +78,11 @@ struct Assembler {
     } catch {
       throw problem(name, error.clause)
     }
-    // Behind the files' own shards.
+    // After the files' own shards.
     places.append(Model.Place(shard: Int32(shards.count), index: Int32(assembled.count - 1)))
   }
 
-  /// The model of all that was added.
+  /// The model of all added tensors.
   func model() throws(ModelError) -> Model {
     var all = shards
     if !assembled.isEmpty {

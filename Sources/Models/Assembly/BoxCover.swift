@@ -1,12 +1,12 @@
-/// Decides whether boxes fill a shape, each element once.
+/// Decides whether boxes cover each element of a shape exactly once.
 ///
-/// A box is the sum of its corners, with signs: +1 where it begins and -1 behind its end, in each dimension. The corners of
-/// boxes that fill a shape cancel each other but for those of the shape. This goes through the dimensions one by one and
-/// drops what cancels at each, so that a grid of n boxes takes time and memory in n, and not in its corners.
+/// A box is the sum of its corners, with signs: +1 at its start and -1 after its end, in each dimension. The corners of
+/// boxes that fill a shape cancel each other, except those of the shape. The algorithm goes through the dimensions one by
+/// one and drops corners that cancel, so a grid of n boxes takes time and memory in n, not in the number of its corners.
 enum BoxCover {
-  /// How many entries there may be for a box.
+  /// The maximum number of entries for a box.
   private static let entriesPerBox = 64
-  /// In how many dimensions a tensor may be cut; a mesh of devices has three or four.
+  /// The maximum number of dimensions in which a tensor is cut; a mesh of devices has three or four.
   private static let cutDimensions = 32
 
   /// Throws if an element is in no box, or in two; both are named. Boxes end inside the shape.
@@ -14,7 +14,7 @@ enum BoxCover {
     throws(AssembledTensor.Problem)
   {
     if shape.contains(0) { return }
-    // A dimension that every box has all of makes no difference.
+    // A dimension that every box covers completely makes no difference.
     let cut = shape.indices.filter { index in
       boxes.contains { $0.shape[$0.shape.startIndex + index] != shape[index] }
     }
@@ -22,7 +22,7 @@ enum BoxCover {
       throw AssembledTensor.Problem(
         clause: "is cut along \(cut.count) dimensions; at most \(cutDimensions) are read")
     }
-    // What is left of a box: a corner's index in the dimensions that are done, start and end in the others.
+    // The rest of a box: a corner's index in the finished dimensions, start and end in the others.
     var entries: [[UInt64]: Int] = [cut.flatMap { [0, shape[$0]] }: -1]
     for box in boxes where !box.shape.contains(0) {
       let key = cut.flatMap { index in
@@ -45,11 +45,11 @@ enum BoxCover {
       }
       entries = next
     }
-    // In the order of the elements the first corner that is left is the first element that is wrong.
+    // In the order of the elements, the first remaining corner is the first wrong element.
     guard let wrong = entries.min(by: { $0.key.lexicographicallyPrecedes($1.key) }) else { return }
     var index = shape.map { _ in UInt64(0) }
     for (dimension, corner) in zip(cut, wrong.key) { index[dimension] = corner }
-    // Of a shape of thousands of dimensions the beginning must do.
+    // For a shape of thousands of dimensions, the message has only the first ones.
     let shown = index.prefix(cutDimensions).map(String.init).joined(separator: ", ")
     let element = "[\(shown)\(index.count > cutDimensions ? ", …" : "")]"
     throw AssembledTensor.Problem(

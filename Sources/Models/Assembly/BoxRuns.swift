@@ -1,25 +1,25 @@
-/// The bytes of a box in the whole that it is cut from, both in row-major order: runs that are equally long.
+/// The bytes of a box in its whole tensor, both in row-major order: runs of equal length.
 ///
-/// The box's own bytes are those runs, one after the other.
+/// The box's own bytes are those runs in order.
 struct BoxRuns: Sendable {
-  /// A dimension of the box over which the runs are repeated.
+  /// A dimension of the box over which the runs repeat.
   private struct Axis: Sendable {
     var count: UInt64
-    /// How many bytes of the whole from one to the next.
+    /// The distance between neighbours in the whole, in bytes.
     var stride: UInt64
   }
 
-  /// Where the first run begins in the whole, in bytes.
+  /// The offset of the first run in the whole, in bytes.
   let first: UInt64
-  /// How many bytes each run has.
+  /// The length of each run, in bytes.
   let length: UInt64
-  /// How many runs there are.
+  /// The number of runs.
   let count: UInt64
   /// Outermost first.
   private let axes: [Axis]
 
-  /// Of a box inside `whole`, with elements of so many bits; nil if a run does not begin or end at a byte. The size of the
-  /// whole in bits fits into 64.
+  /// The runs of a box inside `whole`, with elements of that many bits; nil if a run does not begin or end at a byte. The size
+  /// of the whole in bits must fit into 64 bits.
   init?(start: [UInt64], shape: ArraySlice<UInt64>, in whole: [UInt64], bits: UInt64) {
     var stride = bits
     var first: UInt64 = 0
@@ -32,7 +32,7 @@ struct BoxRuns: Sendable {
       first += start[index] * stride
       if isRun {
         run *= extent
-        // Only where the box has all of a dimension does the next index follow.
+        // The next index follows only if the box covers all of a dimension.
         isRun = extent == whole[index]
       } else if extent != 1 {
         if let last = axes.last, last.count * last.stride == stride {
@@ -51,7 +51,7 @@ struct BoxRuns: Sendable {
     self.axes = axes.reversed().map { Axis(count: $0.count, stride: $0.stride / 8) }
   }
 
-  /// Where a run begins in the whole.
+  /// The offset of a run in the whole.
   func offset(of run: UInt64) -> UInt64 {
     var rest = run
     var offset = first
@@ -78,15 +78,15 @@ struct BoxRuns: Sendable {
     return rest > 0 ? index + 1 : index
   }
 
-  /// The runs that have bytes in a part of the whole.
+  /// The runs with bytes in a part of the whole.
   func runs(in range: Range<UInt64>) -> Range<UInt64> {
     let end = runs(before: range.upperBound)
-    // Those that end before the part begins in a place before that.
+    // The runs that end before the part.
     let beginning = range.lowerBound >= length ? runs(before: range.lowerBound - length + 1) : 0
     return min(beginning, end)..<end
   }
 
-  /// The part of a run that is in `range`, which it touches, in bytes of the run.
+  /// The part of a run in `range`, which it must touch, in bytes of the run.
   func part(of run: UInt64, in range: Range<UInt64>) -> Range<UInt64> {
     let start = offset(of: run)
     let part = range.clamped(to: start..<start + length)

@@ -2,8 +2,8 @@ internal import PyTorch
 internal import Safetensors
 internal import SystemPackage
 
-/// What `.metadata` says of a checkpoint of torch.distributed: torch/distributed/checkpoint/metadata.py. It is a pickle, of
-/// which nothing is run.
+/// The contents of `.metadata` of a torch.distributed checkpoint: torch/distributed/checkpoint/metadata.py. It is a pickle,
+/// which is never executed.
 struct DistributedMetadata {
   /// A slice, which is a file of torch.save inside another file.
   struct Chunk {
@@ -41,11 +41,11 @@ struct DistributedMetadata {
     var start: [UInt64]
   }
 
-  /// Adds what one file says; with `use_collectives=False` each rank has its own.
+  /// Adds the contents of one file; with `use_collectives=False` each rank has its own.
   mutating func read(_ path: FilePath) throws(ModelError) {
     let bytes = try SmallFile.bytes(of: path, what: "a checkpoint's metadata")
     let pickle = try ModelError.translating("read", path) { try PickleMachine.read(bytes, at: 0) }
-    // Its own classes are named by every checkpoint.
+    // Every checkpoint names these classes.
     unknownGlobals += pickle.unknownGlobals.filter { name in
       !["torch.distributed.", "pathlib."].contains { name.starts(with: $0.utf8) }
     }
@@ -65,7 +65,7 @@ struct DistributedMetadata {
     // Of one file's own, two of one place overlap.
     let earlier = known
     for (key, value) in tensors {
-      // What is no tensor has no size.
+      // Values other than tensors have no size.
       guard let name = pickle.string(key),
         let chunks = pickle.sequence(pickle.attribute("chunks", of: value)),
         let size = Self.numbers(pickle.attribute("size", of: value), pickle)

@@ -50,7 +50,7 @@ extension Model {
   }
 }
 
-/// One file of a checkpoint: files of torch.save, one after the other, each with one tensor.
+/// One file of a checkpoint: a sequence of torch.save files, each with one tensor.
 private struct DistributedFile {
   let file: SourceFile
   /// The chunks that are shown, in the order of the header.
@@ -95,7 +95,7 @@ private struct DistributedFile {
       else {
         throw ModelError(.malformed, path, "its tensors' names and shapes are too long")
       }
-      // Inside the file: the archive was read from there.
+      // Inside the file, since the archive was read from there.
       records.append(
         Header.Record(
           nameStart: nameStart, nameCount: UInt32(chunk.name.utf8.count), shapeStart: shapeStart,
@@ -111,7 +111,7 @@ private struct DistributedFile {
     )
   }
 
-  /// The tensor of the file of torch.save that a chunk is.
+  /// The tensor in a chunk, which is a torch.save file.
   private static func tensor(_ chunk: DistributedMetadata.Chunk, _ file: SourceFile, _ path: FilePath)
     throws(ModelError)
     -> StoredTensor
@@ -138,7 +138,7 @@ private struct DistributedFile {
   }
 }
 
-/// Some bytes of an open file as the other library reads them.
+/// A part of an open file as a source of the PyTorch library.
 private struct FilePart: ByteSource {
   let file: SourceFile
   let range: Range<UInt64>

@@ -1,16 +1,16 @@
 internal import Safetensors
 internal import SystemPackage
 
-/// What a file of a distributed checkpoint in the Hugging Face layout says of its slices: `DCP_SHARDING_INFO` in its
+/// The slices of a file of a distributed checkpoint in the Hugging Face layout: `DCP_SHARDING_INFO` in its
 /// `__metadata__`, JSON such as `{"weight": {"saved_offsets": [4, 0]}}`, in elements of the whole tensor.
 struct ShardingInfo {
-  /// The entries of `__metadata__` that speak of slices.
+  /// The entries of `__metadata__` about slices.
   static let keys = ["DCP_SHARDING_INFO", "DCP_VERSION"]
 
-  /// Where each tensor of the file begins in the whole, by name.
+  /// The start of each of the file's tensors in the whole, by name.
   private(set) var starts: [TensorName: [UInt64]] = [:]
 
-  /// Nil of a file that says nothing of slices.
+  /// Nil for a file without such an entry.
   init?(of shard: Shard) throws(ModelError) {
     guard let entry = shard.header.metadata.first(where: { $0.key.elementsEqual(Self.keys[0].utf8) }) else {
       return nil

@@ -1,6 +1,6 @@
 internal import Safetensors
 
-/// Weights that are not read, by their files' and directories' names.
+/// Weights in unsupported formats, by the names of their files and directories.
 enum ForeignFiles {
   private static let suffixes = [
     ".gguf", ".ggml", ".h5", ".hdf5", ".keras", ".msgpack", ".onnx", ".onnx_data", ".npz", ".npy", ".nemo",
@@ -12,8 +12,8 @@ enum ForeignFiles {
   ]
   private static let starts = ["openvino_", "checkpoint-"]
 
-  /// True for a name that somebody may take for the model, and that is not a format read here: OpenVINO's and ONNX's files,
-  /// Flax's, a download that has not ended, the checkpoints of a training run.
+  /// True for a name that a user could take for the model, in a format that is not supported: files of OpenVINO, ONNX and
+  /// Flax, an unfinished download, the checkpoints of a training run.
   static func isWeights(_ name: [UInt8]) -> Bool {
     suffixes.contains { name.hasSuffix(ignoringCase: $0) } || starts.contains { name.starts(with: $0.utf8) }
   }

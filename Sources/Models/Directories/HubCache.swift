@@ -1,14 +1,14 @@
 internal import Safetensors
 internal import SystemPackage
 
-/// A repository in the Hub's cache, `models--ORG--NAME`: `refs/REVISION` holds the number of a commit, and
-/// `snapshots/COMMIT` its files.
+/// A repository in the Hub's cache, `models--ORG--NAME`: `refs/REVISION` has a commit hash, and `snapshots/COMMIT` the
+/// commit's files.
 struct HubCache {
   private let path: FilePath
   /// The snapshots' names, in the order of their bytes.
   private let snapshots: [[UInt8]]
 
-  /// Nil of a directory that is no such repository.
+  /// Nil for a directory that is not such a repository.
   init?(at path: FilePath) throws(ModelError) {
     let names = try path.entries()
     let isRepository = names.contains { $0.isNamed("refs") || $0.isNamed("blobs") }
@@ -17,8 +17,8 @@ struct HubCache {
     snapshots = try path.appending("snapshots").entries().filter { $0.first != UInt8(ascii: ".") }
   }
 
-  /// The directory of a revision's files: what `refs/REVISION` says, or the snapshot whose name begins like that. Without
-  /// a revision `refs/main`, or the only snapshot.
+  /// The directory of a revision's files: the snapshot that `refs/REVISION` names, or the one whose name begins with
+  /// REVISION. Without a revision, that of `refs/main`, or the only snapshot.
   func snapshot(revision: String?) throws(ModelError) -> FilePath {
     if let commit = try commit(of: revision ?? "main") {
       if snapshots.contains(commit) { return directory(commit) }
@@ -45,7 +45,7 @@ struct HubCache {
     return ModelError(.noSource, path, "\(problem); \(snapshots)")
   }
 
-  /// What `refs/REVISION` says, or nil. The Hub's own references, such as `refs/pr/1`, are in `refs/refs`.
+  /// The commit hash in `refs/REVISION`, or nil. The Hub's own references, such as `refs/pr/1`, are in `refs/refs`.
   private func commit(of revision: String) throws(ModelError) -> [UInt8]? {
     guard RootDirectory.contains(Array(revision.utf8)[...]) else { return nil }
     for file in ["refs", "refs/refs"].map({ path.appending("\($0)/\(revision)") }) {
@@ -62,10 +62,10 @@ struct HubCache {
 }
 
 extension SourceFile {
-  /// Opens a file, and where it is a link of the Hub's cache that a copy has turned into a text file, the blob it names.
+  /// Opens a file. If it is a link of the Hub's cache that a copy has turned into a text file, opens the blob that it names.
   ///
-  /// A snapshot's files are symbolic links such as `../../blobs/HASH`; git and archives write a link as its text where a file
-  /// system has none. Nothing but a blob of the same cache is followed.
+  /// A snapshot's files are symbolic links such as `../../blobs/HASH`. git and archives write a link as text if a file
+  /// system has no links. Only a blob of the same cache is followed.
   static func opening(_ path: FilePath) throws(ModelError) -> SourceFile {
     guard let blob = blob(ofTextLink: path) else { return try SourceFile(opening: path) }
     do throws(ModelError) {
@@ -84,7 +84,7 @@ extension SourceFile {
     }
   }
 
-  /// The blob whose link's text is in the file; nil of any other file, whatever is wrong with it.
+  /// The blob that the text of the file names; nil for any other file, even a broken one.
   private static func blob(ofTextLink path: FilePath) -> FilePath? {
     guard path.components.contains("snapshots"), let status = try? Stat(path), status.type == .regular,
       (16...256).contains(status.size), let file = try? SourceFile(opening: path),

@@ -1,12 +1,12 @@
 internal import Safetensors
 internal import SystemPackage
 
-/// What to say of a source that is not there and looks like an address, or like a repository of the Hub.
+/// The advice for a missing source that looks like a URL, or like a repository of the Hub.
 enum MissingSource {
   /// Advice, as a clause; nil if the path looks like any other.
   static func advice(for path: FilePath) -> String? {
     let text = String(decoding: path.bytes, as: UTF8.self)
-    // A path's slashes are merged when it is read.
+    // FilePath merges consecutive slashes.
     if let colon = text.firstIndex(of: ":"), text[colon...].dropFirst().first == "/" {
       switch text[..<colon].lowercased() {
       case "http", "https":

@@ -3,13 +3,13 @@ internal import SystemPackage
 
 /// A directory as a source: which of its files make the model.
 struct ModelDirectory {
-  /// What a directory holds.
+  /// The contents of a directory.
   enum Layout {
-    /// One file that a person named.
+    /// One file that the user named.
     case file(FilePath)
     /// One file, or several that make one model.
     case files([FilePath])
-    /// A sharded set, and the files that it may not name.
+    /// A sharded set, and files that its index may leave out.
     case index(FilePath, beside: [FilePath])
     /// A checkpoint of torch.distributed in its own files, `.metadata` and `*.distcp`.
     case distributed(FilePath)
@@ -35,8 +35,8 @@ struct ModelDirectory {
 
   // MARK: - Choosing
 
-  /// Decides what the directory holds, adding to `notes` what it leaves out. The rules, first match wins: rank
-  /// files, a pipeline, a distributed checkpoint, one model's files.
+  /// Decides the contents of the directory, and adds to `notes` what is left out. The rules, of which the first match
+  /// wins: rank files, a pipeline, a distributed checkpoint, one model's files.
   func layout(notes: inout [String]) throws(ModelError) -> Layout {
     if let ranks = try rankLayout(notes: &notes) { return ranks }
     if contains("model_index.json"), let pipeline = try pipelineLayout(notes: &notes) { return pipeline }
@@ -44,8 +44,8 @@ struct ModelDirectory {
     return try modelLayout(notes: &notes)
   }
 
-  /// The files of one model. A model without a variant's name comes first, in safetensors and then in PyTorch's files,
-  /// and then what is there only as a variant or as an adapter.
+  /// The files of one model. A model without a variant's name takes precedence, first in safetensors, then in PyTorch files;
+  /// then a model that exists only as a variant or as an adapter.
   func modelLayout(notes: inout [String]) throws(ModelError) -> Layout {
     if let variant {
       for family in ModelFamily.all {
@@ -59,7 +59,7 @@ struct ModelDirectory {
     }
     let variants = ModelFamily.all.map { family in Files(self, family) { family.variant(of: $0) != nil } }
     let adapters = ModelFamily.all.map { family in Files(self, family, where: ModelFamily.isAdapter) }
-    // A file of some other name is no reason to pass over a variant or an adapter.
+    // A file with another name does not take precedence over a variant or an adapter.
     let hasOther = !(variants[0].isEmpty && adapters[0].isEmpty)
     for files in plain where files.hasMain || !hasOther {
       if let layout = try layout(of: files, notes: &notes) { return layout }
@@ -76,15 +76,16 @@ struct ModelDirectory {
     throw ModelError(.noSource, path, emptyProblem)
   }
 
-  /// The model among files of one kind. The rules, first match wins: a file with a model's usual name, an index, the only
-  /// file that is no part of a split, several such files, the slices of a distributed checkpoint, the parts of one split.
+  /// The model among files of one kind. The rules, of which the first match wins: a file with a model's usual name, an index,
+  /// the only file that is not part of a split, several such files, the slices of a distributed checkpoint, the parts of one
+  /// split.
   private func layout(of files: Files, notes: inout [String]) throws(ModelError) -> Layout? {
     if let main = files.main {
       note([main], for: main, in: &notes)
       return .files([child(main)])
     }
     if let index = try chooseIndex(files) {
-      // Which files the index leaves out is known once it has been read.
+      // The files that the index leaves out are known only after it was read.
       note(files.names, for: index, in: &notes)
       return .index(child(index), beside: files.names.map(child))
     }
@@ -107,7 +108,7 @@ struct ModelDirectory {
 
   private func chooseIndex(_ files: Files) throws(ModelError) -> [UInt8]? {
     if let main = files.mainIndex { return main }
-    // An index of another name is no less a model's than that of a variant.
+    // An index with another name counts like an index of a variant.
     let all = files.indexes.isEmpty ? [] : names.filter(files.family.isIndex)
     if variant == nil, all.count > 1 { throw ambiguous(all.map { PrintableText.quoted($0) }) }
     guard files.indexes.count <= 1 else { throw ambiguous(files.indexes.map { PrintableText.quoted($0) }) }
@@ -136,7 +137,7 @@ struct ModelDirectory {
 
   // MARK: - Notes and errors
 
-  /// Says what else in the directory could be taken for the model, or for a part of it.
+  /// Names other entries of the directory that could be taken for the model, or for a part of it.
   private func note(_ chosen: [[UInt8]], for model: [UInt8]?, in notes: inout [String]) {
     let chosen = Set(chosen)
     let left = names.filter { name in
@@ -156,7 +157,7 @@ struct ModelDirectory {
     return error
   }
 
-  /// What to say of a directory in which nothing is a model.
+  /// The error for a directory without a model.
   private var emptyProblem: String {
     let problem = "no .safetensors file and no PyTorch file in it"
     let foreign = names.filter(ForeignFiles.isWeights)
@@ -209,7 +210,7 @@ struct ModelDirectory {
     return .components(ranks.map { (Array("rank\($0.number)".utf8), .files([child($0.file)])) })
   }
 
-  /// A checkpoint of torch.distributed. Beside whole files in safetensors it is what they were made of.
+  /// A checkpoint of torch.distributed. Whole safetensors files beside it were made from it, and take precedence.
   private func distributedLayout(notes: inout [String]) -> Layout? {
     let isRankMetadata = { (name: [UInt8]) in
       name.starts(with: "__".utf8) && name.hasSuffix(ignoringCase: ".metadata")

@@ -1,12 +1,12 @@
 internal import Safetensors
 
 extension ModelDirectory {
-  /// The files of one format in a directory that have something in common, such as a variant.
+  /// The files of one format in a directory with a common property, such as a variant.
   struct Files {
     let family: ModelFamily
     let names: [[UInt8]]
     let indexes: [[UInt8]]
-    /// Files that are no parts of a split.
+    /// Files that are not parts of a split.
     let singles: [[UInt8]]
     let splits: [ShardName.Split: [[UInt8]]]
 
@@ -37,7 +37,7 @@ extension ModelDirectory {
       wanted.lazy.map { Array($0.utf8) }.first { names.contains($0) }
     }
 
-    /// What a person can name, in quotes.
+    /// The names that the user can choose, in quotes.
     var choices: [String] {
       (indexes + singles).map { PrintableText.quoted($0) } + splits.keys.map(\.pattern).sorted()
     }

@@ -1,16 +1,16 @@
 internal import Safetensors
 
-/// The files of one format in a directory: how they are called, and which of them is the model.
+/// The files of one format in a directory: their names, and which of them is the model.
 struct ModelFamily {
-  /// What files' names end in, in lower case.
+  /// The suffixes of the files, in lower case.
   let suffixes: [String]
-  /// Files of these names are the model itself, whatever else is in the directory.
+  /// Files with these names are the model, whatever else is in the directory.
   let mainFiles: [String]
-  /// What an index has in its name, before `.json`.
+  /// The part of an index's name before `.json`.
   let indexMark: String
-  /// Files that are no models, by how their names begin: what training leaves beside one, and OpenVINO's weights.
+  /// Prefixes of files that are not models: other files of training, and OpenVINO's weights.
   let companions: [String]
-  /// Several files that are no parts of a split are one model together.
+  /// True if several files that are not parts of a split form one model.
   let joinsFiles: Bool
 
   static let safetensors = ModelFamily(
@@ -28,7 +28,7 @@ struct ModelFamily {
     ],
     joinsFiles: false)
 
-  /// In the order in which they are looked for.
+  /// In the order of precedence.
   static let all = [safetensors, pyTorch]
 
   /// The usual names of an index.
@@ -46,11 +46,11 @@ struct ModelFamily {
     return name.hasSuffix(".json") && name.contains(indexMark)
   }
 
-  /// True if a file of this name is what PEFT calls an adapter: a few tensors that change a model, and no model.
+  /// True if a file of this name is a PEFT adapter: a few tensors that change a model, but not a model.
   static func isAdapter(_ name: [UInt8]) -> Bool { name.starts(with: "adapter_model.".utf8) }
 
-  /// The variant that a file or index is of by its name, as diffusers and transformers spell it: `fp16` of
-  /// `model.fp16.safetensors`, `model.fp16-00001-of-00002.safetensors` and `model.safetensors.index.fp16.json`. Nil of
+  /// The variant in the name of a file or index, as diffusers and transformers write it: `fp16` in
+  /// `model.fp16.safetensors`, `model.fp16-00001-of-00002.safetensors` and `model.safetensors.index.fp16.json`. Nil for
   /// any other name.
   func variant(of name: [UInt8]) -> String? {
     let name =
@@ -64,7 +64,7 @@ struct ModelFamily {
       ]
       for (start, end) in forms where name.hasPrefix(start) && name.hasSuffix(end) {
         let variant = name.dropFirst(start.count).dropLast(end.count)
-        // `model.safetensors-00001-of-00002.safetensors` has none.
+        // `model.safetensors-00001-of-00002.safetensors` has no variant.
         if !variant.isEmpty, !variant.contains("."), variant != suffix.dropFirst(),
           name.count > start.count + end.count
         {

@@ -1,7 +1,7 @@
 internal import Safetensors
 
-/// Names in quotes, separated by commas, and how many more there are: a message has a limited length, and a model
-/// hundreds of thousands of tensors.
+/// Names in quotes, separated by commas, and the number of further names: the length of a message is limited, and a model
+/// can have hundreds of thousands of tensors.
 func list(_ names: some Collection<some Collection<UInt8>>, limit: Int = 10) -> String {
   let shown = names.prefix(limit).map { PrintableText.quoted($0) }.joined(separator: ", ")
   let others = names.count - min(names.count, limit)

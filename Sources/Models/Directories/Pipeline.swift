@@ -2,9 +2,9 @@ internal import Safetensors
 internal import SystemPackage
 
 extension ModelDirectory {
-  /// diffusers: one subdirectory for each component that model_index.json names, or, where it names none, for each directory
-  /// with weights. Those without weights (tokenizer,
-  /// scheduler) are not shown, other directories with weights are named in `notes`; nil if no component has any.
+  /// diffusers: one subdirectory for each component that model_index.json names, or, if it names none, for each directory
+  /// with weights. Components without weights (tokenizer, scheduler) are not shown, and `notes` names other directories
+  /// with weights. Nil if no component has weights.
   func pipelineLayout(notes: inout [String]) throws(ModelError) -> Layout? {
     let named = try PipelineIndex(opening: path.appending("model_index.json")).components
     var components: [(name: [UInt8], layout: Layout)] = []
@@ -31,7 +31,7 @@ extension ModelDirectory {
       do throws(ModelError) {
         components.append((name, try directory.modelLayout(notes: &notes)))
       } catch {
-        // The others are a model each; what is to be named is in the note.
+        // The others are one model each; the note names the choices.
         guard error.isAmbiguous || error.kind == .noSource else { throw error }
         notes.append("\(error.description); the component is left out")
         undecided = error
@@ -51,9 +51,9 @@ extension ModelDirectory {
   }
 }
 
-/// What a pipeline's `model_index.json` says of its components.
+/// The components in a pipeline's `model_index.json`.
 private struct PipelineIndex {
-  /// The names of the components that there are: `"unet": ["diffusers", "UNet2DConditionModel"]`, but not
+  /// The names of the existing components: `"unet": ["diffusers", "UNet2DConditionModel"]`, but not
   /// `"safety_checker": [null, null]`.
   private(set) var components: Set<[UInt8]> = []
 

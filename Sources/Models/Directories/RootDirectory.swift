@@ -2,9 +2,9 @@ internal import Glibc
 internal import Safetensors
 package import SystemPackage
 
-/// A directory from which files are opened that are in it, and no others.
+/// A directory that opens only files inside it.
 ///
-/// The paths come from strangers. Neither `..` nor a symbolic link, in whatever place, leads out of it.
+/// The paths come from strangers. Neither `..` nor a symbolic link in any component can lead out of it.
 package final class RootDirectory: Sendable {
   package let path: FilePath
   private let descriptor: FileDescriptor
@@ -19,7 +19,7 @@ package final class RootDirectory: Sendable {
 
   deinit { try? descriptor.close() }
 
-  /// False for what is no path of a file below a directory, whatever that directory holds.
+  /// False for a path that cannot be a file below any directory.
   package static func contains(_ relative: ArraySlice<UInt8>) -> Bool {
     !relative.contains(0)
       && relative.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).allSatisfy {
@@ -48,7 +48,7 @@ package final class RootDirectory: Sendable {
   private func openFile(_ name: FilePath, in directory: FileDescriptor, _ full: FilePath)
     throws(ModelError) -> FileDescriptor
   {
-    // What is no regular file is not even opened, as everywhere; a link is refused by what comes after.
+    // Only a regular file is ever opened; a link is refused by the next call.
     let status = try ModelError.translating("open", full) {
       try unsafe name.withPlatformString { name throws(Errno) in
         try unsafe Stat(name, relativeTo: directory, flags: .symlinkNoFollow)
@@ -68,7 +68,7 @@ package final class RootDirectory: Sendable {
     }
     if result >= 0 { return FileDescriptor(rawValue: result) }
     let error = Errno(rawValue: errno)
-    // Of a link, ELOOP; ENOTDIR where a directory was asked for.
+    // ELOOP for a link, or ENOTDIR if a directory was expected.
     if error == .tooManySymbolicLinkLevels {
       throw ModelError(.malformed, full, "it is a symbolic link; links in such a directory are not followed")
     }

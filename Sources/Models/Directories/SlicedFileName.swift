@@ -14,12 +14,12 @@ struct SlicedFileName {
   }
 
   /// The files among `names` that are slices; nil if there are none. A rank without a file may have had nothing to
-  /// write, or its file is missing, which nobody can tell: `notes` says so.
+  /// write, or its file is missing. Both look the same, so `notes` reports it.
   static func complete(_ names: [[UInt8]], in path: FilePath, notes: inout [String]) -> [[UInt8]]? {
     let slices = names.filter { SlicedFileName($0) != nil }
     guard !slices.isEmpty else { return nil }
     let ranks = Set(slices.compactMap { SlicedFileName($0)?.rank })
-    // Stops at the first gap, so that it takes no more steps than there are files.
+    // Stops at the first gap, so it takes at most as many steps as there are files.
     if let last = ranks.max(), last > 0, let missing = (1...last).first(where: { !ranks.contains($0) }) {
       notes.append(
         "\(path.printable): rank \(missing) of the distributed checkpoint has no file; if it is missing, so are slices of tensors"

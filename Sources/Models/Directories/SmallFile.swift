@@ -1,9 +1,9 @@
 internal import Safetensors
 internal import SystemPackage
 
-/// A file that describes a model and is read as a whole: an index, a reference of the Hub's cache.
+/// A small file that describes a model and is read completely: an index, a reference of the Hub's cache.
 enum SmallFile {
-  /// The longest that is read, in bytes; the same as for a header.
+  /// The maximum size, in bytes; the same as for a header.
   static let maximumSize = HeaderPrefix.maximumLength
 
   /// The file's bytes. `what` names it in an error, such as "an index".

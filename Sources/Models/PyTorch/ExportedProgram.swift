@@ -5,7 +5,7 @@ internal import Safetensors
 /// "tensor_meta": {"dtype": 7, "sizes": [{"as_int": 2}], "strides": [{"as_int": 1}], "storage_offset":
 /// {"as_int": 0}}}}}`.
 enum ExportedProgram {
-  /// The tensors that it describes; nil if it does not.
+  /// The tensors that the text describes; nil if it is not such a description.
   static func tensors(_ json: [UInt8]) -> [ExportedTensor]? {
     guard (try? UTF8Span(validating: json.span)) != nil else { return nil }
     do throws(JSONError) {
@@ -63,7 +63,7 @@ enum ExportedProgram {
     return tensor
   }
 
-  /// Reads `tensor_meta`, which is null of what is pickled.
+  /// Reads `tensor_meta`, which is null for a pickled entry.
   private static func readMetadata(
     of tensor: inout ExportedTensor, _ cursor: inout JSONCursor, _ text: inout [UInt8]
   ) throws(JSONError) {

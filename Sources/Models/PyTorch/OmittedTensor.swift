@@ -10,7 +10,7 @@ package struct OmittedTensor: Sendable {
 }
 
 extension OmittedTensor {
-  /// Tensors that are left out, of which many have the same reason.
+  /// Tensors that are left out; many of them share a reason.
   struct List {
     private(set) var tensors: [OmittedTensor] = []
 
@@ -19,14 +19,14 @@ extension OmittedTensor {
     }
   }
 
-  /// Those that the other library leaves out.
+  /// The tensors that the PyTorch library leaves out.
   static func list(of file: PyTorchFile) -> List {
     struct Cause: Hashable {
       var type: ElementType?
       var reason: Omission.Reason
     }
     var list = List()
-    // Made once for each, however many tensors there are.
+    // Made once for each reason, however many tensors there are.
     var clauses: [Cause: String] = [:]
     for omission in file.omissions {
       let cause = Cause(type: omission.type, reason: omission.reason)

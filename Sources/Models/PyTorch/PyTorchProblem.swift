@@ -1,9 +1,9 @@
 internal import PyTorch
 internal import Safetensors
 
-/// What a person is told of a file of PyTorch that is refused.
+/// The message about a refused PyTorch file.
 extension FormatError {
-  /// One clause: what is wrong, where, and what would help. Safe to print.
+  /// One clause: the problem, the place, and the remedy. Safe to print.
   var clause: String {
     let place = offset.map { " (byte \($0))" } ?? ""
     switch problem {
@@ -40,7 +40,7 @@ extension FormatError {
     }
   }
 
-  /// What the opcodes that are refused are called: pickletools.
+  /// The names of the refused opcodes in pickletools.
   private static let opcodeNames: KeyValuePairs<UInt8, String> = [
     0x32: "DUP", 0x50: "PERSID", 0x82: "EXT1", 0x83: "EXT2", 0x84: "EXT4", 0x97: "NEXT_BUFFER",
     0x98: "READONLY_BUFFER",

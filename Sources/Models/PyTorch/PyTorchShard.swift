@@ -3,15 +3,15 @@ internal import Safetensors
 internal import SystemPackage
 
 extension PyTorchFile {
-  /// The form of a file that begins with `start`; nil of a safetensors file, whose header's length may look
-  /// like an archive. No header begins with NUL, as the first method of an archive that is not compressed
-  /// does.
+  /// The form of a file that begins with `start`; nil for a safetensors file, whose header length may look
+  /// like an archive. The two differ: no header begins with NUL, and the compression method of an uncompressed
+  /// archive does.
   static func form(of start: [UInt8], in file: SourceFile, _ path: FilePath) throws(ModelError) -> Form? {
     let form = form(of: start)
     guard form == .archive, start.count > 8, start[8] != 0,
       (try? HeaderPrefix.length(start: start, fileSize: file.size)) != nil
     else { return form }
-    // An archive is found by the record at its end: APPNOTE 4.3.16.
+    // An archive is identified by the record at its end: APPNOTE 4.3.16.
     let count = min(file.size, 65_535 + 22)
     let end = try ModelError.translating("read", path) {
       try file.read(from: file.size - count, count: Int(count))
@@ -38,7 +38,7 @@ extension Header {
     var omitted = OmittedTensor.list(of: file)
     var text: [UInt8] = []
     var dimensions: [UInt64] = []
-    // Where shapes begin that tensors share.
+    // The starts of shared shapes.
     var starts: [Int: UInt32] = [:]
     var records: [Record] = []
     records.reserveCapacity(file.tensors.count)
@@ -103,7 +103,7 @@ extension Header {
 }
 
 extension DType {
-  /// What the format calls an element type of PyTorch; nil if it has no name for it.
+  /// The format's name for an element type of PyTorch, or nil.
   init?(_ type: ElementType) {
     switch type {
     case .uint8: self = .u8
@@ -131,7 +131,7 @@ extension DType {
   }
 }
 
-/// An open file as the other library reads it.
+/// An open file as a source of the PyTorch library.
 struct FileSource: ByteSource {
   let file: SourceFile
 

@@ -1,10 +1,10 @@
 internal import Glibc
 internal import SystemPackage
 
-/// The names of a zip archive's entries, for telling whose archive it is: as many as its last bytes have.
+/// The names of a zip archive's entries, to identify its format: those in the last bytes of the file.
 ///
-/// Reads headers of the central directory wherever their signature is (APPNOTE.TXT 4.3.12) and checks nothing; what is to
-/// be believed of an archive is read by the library of PyTorch's files.
+/// Reads headers of the central directory at every signature (APPNOTE.TXT 4.3.12), without checks. The PyTorch library
+/// reads archives that are used.
 func zipEntryNames(in file: SourceFile) throws(Errno) -> [[UInt8]] {
   let window: UInt64 = 1 << 16
   let start = file.size - min(file.size, window)

@@ -3,15 +3,15 @@ internal import Linux
 internal import Synchronization
 internal import SystemPackage
 
-/// Tells whether an open file still has the contents that it was opened with.
+/// Detects whether an open file still has the contents that it had at opening.
 ///
-/// A size or modification time that differs is a change. A change time that differs alone is one or is not, since
-/// everything sets it: what inotify(7) has reported meanwhile decides, and without that what stat(2) explains.
+/// A different size or modification time is a change. If only the change time differs, there may be a change or not, since
+/// every act sets it: the reports of inotify(7) decide, and without them, whether stat(2) shows another act.
 final class ChangeDetector: Sendable {
   private struct State {
-    /// What the file was found to be, for good.
+    /// The final verdict on the file.
     var change: SourceFile.Change?
-    /// What was last seen of the file while its contents were the old ones.
+    /// The last status with the old contents.
     var seen: Sighting
     var watch: Watch?
   }
@@ -29,10 +29,10 @@ final class ChangeDetector: Sendable {
     state = Mutex(State(seen: Sighting(of: file, status)))
   }
 
-  /// Whether the contents are the old ones: one fstat(2) where nothing has happened.
+  /// Whether the contents are the old ones. Takes one fstat(2) if nothing has happened.
   func check() -> SourceFile.Verdict {
     do throws(Errno) {
-      // Not under the lock: it may have to wait for a network.
+      // Not under the lock: fstat(2) may have to wait for a network.
       let now = try Stat(file)
       return try state.withLock { state throws(Errno) in
         if let change = state.change { return .changed(change) }
@@ -46,28 +46,28 @@ final class ChangeDetector: Sendable {
     }
   }
 
-  /// Has the reports of `source` decide from now on, and tells what has happened until now.
+  /// Makes the reports of `source` decide from now on, and returns the verdict until now.
   func begin(with source: SourceWatch, _ kind: FileSystemKind) throws(Errno) {
     let number = try source.add(file)
     let counts = source.counts(of: number)
     state.withLock { state in
-      // Whatever was done before the watch began.
+      // Acts before the watch began.
       guard state.change == nil else { return }
       state.change = (try? look(&state, Stat(file)))?.change
       state.watch = Watch(
         source: source, number: number, needsEvent: kind.reports == .ownMount,
         looksAlways: kind.hasCoarseTimes, counts: counts)
-      // And what was done since then, though stat(2) may have explained it.
+      // And acts since then, even if stat(2) explains them.
       if state.change == nil, source.counts(of: number).modified != counts.modified {
         state.change = .contents
       }
     }
   }
 
-  /// Decides by more than the status that was just read.
+  /// Decides by more than the status just read.
   private func look(_ state: inout State, _ last: Stat) throws(Errno) -> SourceFile.Verdict {
     var now = last
-    // Before the status is read, which does not cover what is lost later.
+    // Before the status is read, since the status does not cover events lost later.
     let overflows = state.watch?.source.overflows
     if !now.hasTimes(of: state.seen.status) || overflows != state.watch?.counts.overflows {
       // Under the lock, since another thread may have seen a newer one.
@@ -101,41 +101,41 @@ final class ChangeDetector: Sendable {
     }
     state.seen = sighting
     watch.counts = counts
-    // A write may be reported only now of which the times have been seen, and set back, before.
+    // A write can be reported only now, after its times were seen and restored.
     watch.looksAlways = true
     state.watch = watch
     return .unchanged
   }
 }
 
-/// What is known of a file by inotify.
+/// The state of a file's inotify reports.
 private struct Watch {
   let source: SourceWatch
   let number: Inotify.WatchNumber
   /// True if there are changes without events.
   let needsEvent: Bool
-  /// True if events have to be looked for though the change time is the old one.
+  /// True if the queue must be read even if the change time is the old one.
   var looksAlways: Bool
-  /// What had been reported when the file was last seen with its old contents.
+  /// The reports at the last status with the old contents.
   var counts: SourceWatch.Counts
 
-  /// True if the queue has to be looked at though the file has its old times.
+  /// True if the queue must be read even if the file has its old times.
   var hasNews: Bool { looksAlways || source.overflows != counts.overflows }
 
   /// True if no write can have set the change time; `new` has no modification.
   func explainsChangeTime(_ new: SourceWatch.Counts) -> Bool {
     let hasAttributes = new.attributes != counts.attributes
     if needsEvent, !hasAttributes { return false }
-    // Writes through a mapping and by io_submit(2) are not reported. Who makes them closes a descriptor; and the event of
-    // setting the modification time back looks like that of chmod.
+    // Writes through a mapping and by io_submit(2) are not reported. But their writer closes a descriptor, and restoring the
+    // modification time has the same event as chmod.
     return !(hasAttributes && new.closedByWriter != counts.closedByWriter)
   }
 }
 
-/// What can be seen of a file besides its contents, at one moment.
+/// The attributes of a file at one moment.
 private struct Sighting {
   let status: Stat
-  /// The path it has now, wherever it was moved; nil if /proc is not mounted.
+  /// Its current path, even after a move; nil if /proc is not mounted.
   let path: FilePath?
 
   init(of descriptor: FileDescriptor, _ status: Stat) {

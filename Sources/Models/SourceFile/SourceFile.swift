@@ -2,10 +2,10 @@ internal import Glibc
 internal import Linux
 package import SystemPackage
 
-/// A regular file, opened and mapped once, that knows when it is no longer what was opened.
+/// A regular file, opened and mapped once, that detects changes since opening.
 ///
-/// The descriptor is held for as long as the object lives, so that renaming or deleting the file changes
-/// nothing. Truncating or rewriting it does, and ``isUnchanged()`` tells.
+/// The object holds the descriptor, so renaming or deleting the file has no effect. ``isUnchanged()`` detects that it was
+/// truncated or rewritten.
 package final class SourceFile: Sendable {
   /// The path it was opened by.
   package let path: FilePath

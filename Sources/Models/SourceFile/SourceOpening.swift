@@ -3,8 +3,8 @@ internal import Linux
 internal import SystemPackage
 
 extension FileDescriptor {
-  /// Opens a regular file for reading. Anything else is refused without being opened, so that a FIFO cannot block, nor let
-  /// its writer go on, nor a device act, whatever is put in the file's place meanwhile.
+  /// Opens a regular file for reading. Anything else is refused without being opened, so that a FIFO cannot block or release
+  /// its writer, and a device cannot act, even if one replaces the file meanwhile.
   ///
   /// The path is looked up once, by open(2) with O_PATH, which opens nothing; fstat(2) tells the type, and the entry in
   /// /proc/self/fd opens the same inode: proc(5).
@@ -17,7 +17,7 @@ extension FileDescriptor {
         do {
           return try FileDescriptor.open(place.entry, .readOnly, options: .closeOnExec)
         } catch Errno.noSuchFileOrDirectory {
-          // /proc is not mounted, so that the path has to be looked up again.
+          // /proc is not mounted, so the path has to be looked up again.
           return try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .nonBlocking])
         }
       }
@@ -38,7 +38,7 @@ extension FileDescriptor {
 }
 
 extension FileType {
-  /// Why a file of this type is no source, as a clause.
+  /// Why a file of this type cannot be a source, as a clause.
   var refusal: String {
     switch self {
     case .directory: "it is a directory, not a file"

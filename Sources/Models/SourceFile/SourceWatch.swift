@@ -2,9 +2,9 @@ internal import Linux
 internal import Synchronization
 package import SystemPackage
 
-/// What the kernel reports of the sources of a process: one instance of inotify(7) for all of them.
+/// The kernel's reports about the sources of a process: one inotify(7) instance for all of them.
 package final class SourceWatch: Sendable {
-  /// How often each thing has been reported of a file, up to some moment.
+  /// The numbers of reports about a file, up to some moment.
   struct Counts: Equatable {
     /// The contents or the size were set.
     var modified = 0
@@ -18,21 +18,21 @@ package final class SourceWatch: Sendable {
 
   private let inotify: Inotify
   private let counts = Mutex<[Inotify.WatchNumber: Counts]>([:])
-  /// The same of all files, to be read without a lock.
+  /// The same for all files, readable without a lock.
   private let overflowCount = Atomic<Int>(0)
 
-  /// Watches nothing yet. Throws EMFILE where the user has no instance of inotify left.
+  /// Watches no file yet. Throws EMFILE if the user has no inotify instance left.
   package init() throws(Errno) { inotify = try Inotify() }
 
-  /// Watches a file's inode. Throws ENOSPC where the user has no watch left.
+  /// Watches a file's inode. Throws ENOSPC if the user has no watch left.
   func add(_ file: FileDescriptor) throws(Errno) -> Inotify.WatchNumber {
     try inotify.watch(file, for: [.modified, .attributes, .moved, .closedByWriter])
   }
 
-  /// How often events were lost that have been looked for.
+  /// The number of times that events were lost, as far as the queue was read.
   var overflows: Int { overflowCount.load(ordering: .sequentiallyConsistent) }
 
-  /// What has been reported of a file until now. One read(2) where nothing has.
+  /// The reports about a file until now. Takes one read(2) if there are no new ones.
   func counts(of number: Inotify.WatchNumber) -> Counts {
     counts.withLock { counts in
       inotify.drain { number, events in
