@@ -82,7 +82,7 @@ import Testing
       try directory.makeDirectory("closed/m")
       let closed = directory.path.appending("closed")
       try #require(unsafe chmod("\(closed)", 0) == 0)
-      // Root reaches everything: be nobody for the check.
+      // Root can access everything, so the check runs as the user nobody.
       let isRoot = geteuid() == 0
       if isRoot { try #require(unsafe chmod("\(directory.path)", 0o755) == 0 && seteuid(65534) == 0) }
       let error = #expect(throws: MountError.self) {

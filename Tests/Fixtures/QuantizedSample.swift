@@ -27,7 +27,7 @@ package struct QuantizedSample: Sendable {
   package var file: SafetensorsFile { SafetensorsFile(tensors, metadata: ["format": "pt"]) }
 }
 
-/// Codes and scales by chance, and their bytes.
+/// Random codes and scales, and their bytes.
 struct QuantizedData {
   var generator: SeededGenerator
 

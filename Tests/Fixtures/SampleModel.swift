@@ -15,7 +15,7 @@ package struct SampleModel {
     try self.init(SafetensorsFile(names.map { SafetensorsFile.Tensor($0, "U8", [1]) }))
   }
 
-  /// Whatever `open` finds in a directory of these files: the files one by one, or the directory itself.
+  /// The model that `open` makes from a directory of these files: from the files, or from the directory itself.
   package init(_ files: [(name: String, file: SafetensorsFile)], asDirectory: Bool = false) throws {
     directory = try TemporaryDirectory()
     var paths: [FilePath] = []

@@ -54,7 +54,7 @@ public struct ZipFile: Sendable {
   public var comment: [UInt8] = []
   /// How many entries the end counts, where it does not count right.
   public var count: UInt16?
-  /// PyTorch writes the records of 64 bits whatever the size.
+  /// PyTorch writes 64-bit records for any size.
   public var hasWideEnd = true
   /// How the end of 64 bits counts its entries, where it does not count right.
   public var wideCount: UInt64?

@@ -65,7 +65,7 @@ enum DocumentFuzzer: FuzzTarget {
     }
   }
 
-  /// A view's header is read back as what it is of, and is the same in whatever parts it is read.
+  /// A view's header is read back correctly, and is the same in parts of any size.
   private static func check(
     _ view: View, of tensor: Tensor, _ raw: FileLayout, _ header: Header, _ writer: HeaderWriter,
     _ chance: inout SeededGenerator

@@ -9,9 +9,9 @@ import TensorFiles
 protocol FuzzTarget: SendableMetatype {
   /// Inputs to begin with: what the reader accepts, and what it refuses for one reason.
   static var seeds: [[UInt8]] { get }
-  /// Words of the format, which are not found by chance.
+  /// Words of the format, which random inputs do not contain.
   static var words: [String] { get }
-  /// Reads an input; whatever is wrong with what comes of it is told by ``require(_:_:)``.
+  /// Reads an input; ``require(_:_:)`` reports every problem of the result.
   static func test(_ input: [UInt8])
 }
 
@@ -137,13 +137,13 @@ func requirePrintable(_ message: String) {
   require(message.utf8.count < 4096, "a message has \(message.utf8.count) bytes")
 }
 
-/// Numbers by chance that depend on an input alone.
+/// Random numbers that depend only on an input.
 func generator(for input: [UInt8]) -> SeededGenerator {
   // FNV-1a.
   SeededGenerator(seed: input.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 })
 }
 
-/// A file for what only reads files, written anew for each input; in `$TMPDIR`, which had better be memory.
+/// A file for readers of files, rewritten for each input; in `$TMPDIR`, which should be in memory.
 enum ScratchFile {
   private static let directory = try? TemporaryDirectory()
 

@@ -34,7 +34,7 @@ enum HeaderFuzzer: FuzzTarget {
     rewrite(header, end: end, of: input)
   }
 
-  /// The sound header that an input is, for a file of whatever size.
+  /// The valid header in an input, for a file of any size.
   static func header(of json: [UInt8]) -> Header? {
     do throws(HeaderError) {
       // Larger than any file, and not so large that a sum of two overflows.
@@ -112,7 +112,7 @@ enum HeaderFuzzer: FuzzTarget {
     return bits % 8 == 0 ? bits / 8 : nil
   }
 
-  /// Writes the header anew, and reads it back.
+  /// Writes the header again, and reads it back.
   private static func rewrite(_ header: Header, end: UInt64, of json: [UInt8]) {
     let tensors = (0..<header.count).map { header[$0] }
     let written = HeaderWriter(metadata: header.metadata).pieces(tensors).flatMap { $0 }

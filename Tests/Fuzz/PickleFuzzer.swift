@@ -124,7 +124,7 @@ enum PickleFuzzer: FuzzTarget {
     for call in pickle.tensors { check(.container(call.arguments)) }
   }
 
-  /// A tensor is inside its file, whatever index is asked for.
+  /// A tensor is inside its file, for any index.
   static func check(_ tensor: StoredTensor, fileSize: UInt64) {
     let name = String(validating: tensor.name, as: UTF8.self)
     require(name != nil, "a name is not UTF-8")

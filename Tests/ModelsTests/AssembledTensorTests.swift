@@ -47,7 +47,7 @@ import Testing
     try ModelCollection(opening: [directory.path]).components[0].model
   }
 
-  /// Cuts a shape into slices by chance, along every dimension.
+  /// Cuts a shape into random slices, along every dimension.
   private static func grid(_ shape: [Int], _ generator: inout SeededGenerator) -> [Box] {
     var boxes: [Box] = [(shape.map { _ in 0 }, shape)]
     for _ in 0..<6 {

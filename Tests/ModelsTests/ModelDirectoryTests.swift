@@ -141,7 +141,7 @@ import Safetensors
       try write(String(pattern.map { $0 == "%" ? Character("\(part)") : $0 }), tensor: "t\(part)")
     }
     #expect(try contents() == ["t1", "t2", "t3"])
-    // That of which there is nothing but a variant is shown with a note.
+    // A component with only a variant is shown with a note.
     #expect(try open().warnings.count == (pattern.contains("fp16") ? 1 : 0))
   }
 

@@ -15,7 +15,7 @@ import Safetensors
   init() throws {
     directory = try TemporaryDirectory()
     path = try directory.write("d/file", Self.contents)
-    // Written a minute ago, so that whatever is done next happens at another time.
+    // Written a minute ago, so that every later act has another time.
     try Self.setTime(of: path, secondsAgo: 60)
     file = try SourceFile(opening: path)
   }

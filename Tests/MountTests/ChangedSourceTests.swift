@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Sources that change under their mount. Wrong bytes are never given, whatever happens to the file.
+  /// Sources that change while they are mounted. Reads never return wrong bytes.
   @Suite struct ChangedSourceTests {
     private static let tensor = SafetensorsFile.Tensor("w", "U8", [2_000_001])
     private static let other = SafetensorsFile.Tensor("other", "U8", [100_003])

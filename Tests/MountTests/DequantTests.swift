@@ -33,7 +33,7 @@ extension MountTests {
       try await Command.output(of: "ls", "-A", "\(path)").split(separator: "\n").map(String.init).sorted()
     }
 
-    /// Expects the numbers; NaN of whatever bits.
+    /// Expects the numbers; any NaN matches a NaN.
     private static func expect(_ bytes: ArraySlice<UInt8>, _ values: [Float]) {
       #expect(bytes.count == values.count * 4)
       let bytes = Array(bytes)

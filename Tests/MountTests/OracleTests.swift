@@ -23,7 +23,7 @@ extension MountTests {
         try await Reference.run("plain.py", "\(source)", "\(plain)")
       }
 
-      /// Compares the mount with the plain directory, which nobody can write to meanwhile.
+      /// Compares the mount with the plain directory, which is read-only meanwhile.
       func compare(_ mount: MountedModel, _ options: [String]) async throws -> Outcome {
         try await Command.output(of: "mount", "-o", "bind,ro", "\(plain)", "\(plain)")
         defer { _ = unsafe umount2("\(plain)", Int32(MNT_DETACH)) }

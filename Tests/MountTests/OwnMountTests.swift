@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Whatever else is mounted, and wherever: a daemon unmounts its own mount, and no other.
+  /// A daemon unmounts only its own mount, whatever else is mounted anywhere.
   @Suite struct OwnMountTests {
     private static let tensor = SafetensorsFile.Tensor("w", "U8", [3_000_001])
     private static let inner = SafetensorsFile.Tensor("a/b", "U8", [1], data: [7])

@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Whatever path the bytes take from the source to the reader, they are the same.
+  /// The bytes are the same on every path from the source to the reader.
   @Suite struct ReadPathTests {
     /// Larger than any one request, at an odd place, ending in the middle of a page.
     private static let large = SafetensorsFile.Tensor("large", "U8", [(3 << 20) + 1001])

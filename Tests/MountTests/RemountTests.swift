@@ -28,7 +28,7 @@ extension MountTests {
     private func opened(_ mount: ForegroundMount) async throws -> FileDescriptor {
       // From the first open and the first close on the kernel asks no more.
       #expect(try OpenFile(mount.file("w")).bytes(1, at: 0) == [Self.tensor.data[0]])
-      // A remount has it forget the names of files that nobody has open.
+      // A remount makes the kernel drop the names of files that are not open.
       let file = try OpenFile(mount.file("w"))
       expectSame(try file.bytes(4096, at: 0), Self.tensor.data.prefix(4096), "before")
       mount.send(SIGSTOP)

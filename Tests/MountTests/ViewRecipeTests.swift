@@ -3,7 +3,7 @@ import Glibc
 import SystemPackage
 import Testing
 
-/// docs/VIEWS.md, as far as it can be run.
+/// The commands and files of docs/VIEWS.md.
 struct Recipes {
   /// A command line and what it prints.
   struct Step {
@@ -19,7 +19,7 @@ struct Recipes {
 
   init(_ text: String) {
     var section = ""
-    /// What follows the backquotes that began the block at hand; nil outside of blocks.
+    /// The words after the backquotes of the current block; nil outside of blocks.
     var block: [Substring]?
     for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
       if line.hasPrefix("```") {
@@ -39,7 +39,7 @@ struct Recipes {
 }
 
 extension MountTests {
-  /// The commands that docs/VIEWS.md promises. A tool that is not installed fails them.
+  /// The commands of docs/VIEWS.md. A missing tool fails them.
   @Suite struct ViewRecipeTests {
     private func bfloat16(_ values: [Float]) -> [UInt8] {
       values.flatMap { [UInt8(truncatingIfNeeded: $0.bitPattern >> 16), UInt8($0.bitPattern >> 24)] }

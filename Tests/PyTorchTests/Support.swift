@@ -3,7 +3,7 @@ import Testing
 
 @testable import PyTorch
 
-/// Reads a file, whatever its form.
+/// Reads a file of any form.
 func read(_ bytes: [UInt8]) throws(FormatError) -> PyTorchFile {
   guard let form = PyTorchFile.form(of: bytes) else { throw FormatError(at: 0, .noPickle) }
   return try PyTorchFile(bytes, form: form)

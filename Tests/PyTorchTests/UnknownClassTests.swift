@@ -3,7 +3,7 @@ import Testing
 
 @testable import PyTorch
 
-/// Whole modules, settings, samplers and whatever else people save beside tensors.
+/// Whole modules, settings, samplers and other objects in files beside tensors.
 @Suite("Classes that are not known are inert") struct UnknownClassTests {
   private var file = TorchFile()
   private let a: PickledValue
@@ -144,7 +144,7 @@ import Testing
     let quantized = PickledValue.call(
       .global("torch._utils", "_rebuild_qtensor"),
       [file.reference(0), .int(0), .tuple([.int(1)]), .tuple([.int(1)]), .none])
-    // The value of an enumeration is no tuple of arguments.
+    // The value of an enumeration is not a tuple of arguments.
     let mode = PickledValue.raw(PickledValue.global("__torch__", "Mode").opcodes + [0x4B, 1, 0x52])
     file.object = .state(
       .instance(.global("__torch__", "Net")),

@@ -138,7 +138,7 @@ import Testing
     archive.hasWideEnd = false
     for index in archive.entries.indices { archive.entries[index].flags = 0 }
     #expect(try read(archive.bytes).names == ["w"])
-    // Code of TorchScript is compressed, and nobody reads it here.
+    // The code of TorchScript is compressed, and not read.
     var code = ZipFile.Entry("archive/code/x.py", [1, 2, 3])
     code.method = 8
     archive.entries.append(code)
@@ -262,7 +262,7 @@ import Testing
           ? .random(in: 0...255, using: &generator)
           : [0, 1, 0x7F, 0x80, 0xFF].randomElement(using: &generator) ?? 0
       }
-      // Whatever comes of it, what is accepted stays inside the file.
+      // Every accepted tensor is inside the file.
       guard let read = try? read(bytes) else { continue }
       #expect(read.tensors.allSatisfy { $0.range.upperBound <= UInt64(bytes.count) })
     }
@@ -277,7 +277,7 @@ extension UInt64 {
   fileprivate var bytes: [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: self >> (8 * $0)) } }
 }
 
-/// Bytes with zeros among them that nobody stores. The records at the end count them.
+/// Bytes with a gap of zeros that is not stored. The records at the end count it.
 private struct SparseSource: ByteSource {
   private var bytes: [UInt8]
   private let hole: UInt64

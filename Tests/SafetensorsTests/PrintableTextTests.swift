@@ -50,7 +50,7 @@ import Testing
     #expect(
       PrintableText.quoted(String(repeating: "n", count: 100_000))
         == "'\(String(repeating: "n", count: 160))…' (100000 bytes)")
-    // 160 is no multiple of 3, nor of 4 behind one letter.
+    // 160 is not a multiple of 3, nor of 4 after one letter.
     #expect(
       PrintableText.quoted(String(repeating: "中", count: 60))
         == "'\(String(repeating: "中", count: 53))…' (180 bytes)")

@@ -1,6 +1,6 @@
 import Fixtures
 
-/// A sound header by chance: its text in a random spelling, and what must be read from it.
+/// A random valid header: its text in a random spelling, and the expected contents.
 struct RandomHeader {
   struct Tensor: Equatable {
     var name: [UInt8]
@@ -60,7 +60,7 @@ struct RandomHeader {
     }
   }
 
-  /// Names of which no two are the same, in the order of their bytes.
+  /// Different names, in the order of their bytes.
   private mutating func uniqueNames(_ count: Int) -> [[UInt8]] {
     Set((0..<count).map { _ in name() }).sorted { $0.lexicographicallyPrecedes($1) }
   }

@@ -10,11 +10,11 @@ import Safetensors
 @testable import TensorFiles
 @testable import TensorFS
 
-/// What has come into memory of a file that nobody has read yet.
+/// The pages in memory of a file that has not been read yet.
 @Suite("Reading ahead") struct ReadAheadTests {
   private static let size: UInt64 = 40 << 20
 
-  /// Runs `body` with a file none of whose pages are in memory: nobody has ever written or read any. It is one hole.
+  /// Runs `body` with a file without cached pages: a hole that was never written or read.
   private func withFile(_ body: (FileDescriptor) async throws -> Void) async throws {
     let directory = try TemporaryDirectory()
     let file = try FileDescriptor.open(try directory.write("file", []), .readWrite)

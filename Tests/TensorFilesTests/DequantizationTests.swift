@@ -56,7 +56,7 @@ extension ComputedElements {
     var all = unsafe span.mutableBytes
     var target = all._mutatingExtracting(shift..<shift + range.count)
     try fill(&target, from: UInt64(range.lowerBound))
-    // What is around it is somebody else's.
+    // The bytes around it must not change.
     #expect(
       bytes[..<shift].allSatisfy { $0 == 0xA5 } && bytes[(shift + range.count)...].allSatisfy { $0 == 0xA5 })
     return Array(bytes[shift..<shift + range.count])

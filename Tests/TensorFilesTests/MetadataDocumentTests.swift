@@ -11,7 +11,7 @@ import Testing
     String(decoding: MetadataDocument.bytes(of: try sample.model), as: UTF8.self)
   }
 
-  /// The sample's files with a fixed time, opened anew.
+  /// The sample's files with a fixed time, opened again.
   private func document(_ files: [(name: String, file: SafetensorsFile)]) throws -> String {
     let sample = try SampleModel(files)
     let paths = files.map { sample.directory.path.appending($0.name) }

@@ -2,7 +2,7 @@
 import Safetensors
 @testable import TensorFiles
 
-/// The rules for names in docs/SEMANTICS.md once more, written to be obviously right: slow, a whole set at once.
+/// A second implementation of the rules for names in docs/SEMANTICS.md, simple and slow, for a whole set at once.
 enum ReferenceEncoder {
   static func path(of name: [UInt8], among names: Set<[UInt8]>) -> [UInt8] {
     let metadata = Array("metadata.json".utf8)

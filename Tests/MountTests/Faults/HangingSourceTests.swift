@@ -32,7 +32,7 @@ extension MountTests {
       try await body(model, server)
     }
 
-    /// Twelve readers, more than there are workers, of parts of a file that nobody has read yet.
+    /// Twelve readers, more than there are workers, of parts of a file that are not cached yet.
     private func readers(of file: FilePath) -> [Task<Bool, any Error>] {
       (0..<12).map { number in
         onThread {
@@ -90,7 +90,7 @@ extension MountTests {
       "A read that takes longer than the kernel's timeout for requests is answered, and the mount goes on")
     func requestTimeout() async throws {
       let setting = FilePath("/proc/sys/fs/fuse/default_request_timeout")
-      // Before Linux 6.15 there is none.
+      // Before Linux 6.15 the file does not exist.
       guard let before = try? OpenFile(setting).bytes() else { return }
       func set(_ text: some Sequence<UInt8>) throws {
         let file = try FileDescriptor.open(setting, .writeOnly)

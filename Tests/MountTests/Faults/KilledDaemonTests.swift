@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Ends that nobody could prevent, and what they leave.
+  /// Abrupt ends of a daemon, and what remains.
   @Suite struct KilledDaemonTests {
     private static let tensor = SafetensorsFile.Tensor("w", "U8", [8_000_000])
     private let files: TemporaryDirectory
@@ -34,7 +34,7 @@ extension MountTests {
                   try file.alignedBytes(1 << 18, at: offset), Self.tensor.data[offset..<offset + 1 << 18],
                   "at \(offset)")
               }
-              // Where all is in memory nobody asks the daemon.
+              // If all pages are cached, the daemon gets no request.
               if number % 2 == 1 { _ = try Stat(path.removingLastComponent().appending("none\(number)")) }
             }
           } catch Errno.noSuchFileOrDirectory {

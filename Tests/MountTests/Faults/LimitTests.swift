@@ -92,7 +92,7 @@ extension MountTests {
     @Test("Where a user may have no more processes: a mount, or one line")
     func processes() async throws {
       let space = try PrivateNamespace(model: Self.model)
-      // The limit counts all of the user's threads, and nobody else is this user.
+      // The limit counts all of the user's threads, and no other process has this user.
       let output = try await space.run(
         Self.tries + """
           # fusermount3 wants a user who has a name.

@@ -141,7 +141,7 @@ extension MountTests {
           sum.add(
             try await race(
               shard, after: Int.random(in: 0...2000, using: &random), reads: 20, [direct, direct]))
-          // Through the kernel's pages, of which some have been brought by replies that raced too.
+          // Through the page cache, in which some pages come from replies that raced too.
         }
         for shard in shards {
           let cached = try OpenFile(mount.file(shard.name))

@@ -1,7 +1,7 @@
 import SystemPackage
 import Testing
 
-/// What the documents of the repository say.
+/// The documents of the repository.
 enum Documentation {
   /// A document's text.
   static func text(_ path: String) throws -> String {

@@ -1,14 +1,14 @@
 import Glibc
 import SystemPackage
 
-/// What these tests need of the machine. A machine without it fails them; none is skipped.
+/// The requirements of these tests. A machine without them fails the tests; none is skipped.
 enum Machine {
   /// Why nothing can be mounted here.
   struct Unfit: Error, CustomStringConvertible {
     let description: String
   }
 
-  /// The programs that the tests run beside the command under test.
+  /// The programs that the tests run besides the command under test.
   private static let tools = [
     "automount", "bindfs", "cat", "cmp", "df", "findmnt", "fuser", "fusermount3", "ganesha.nfsd", "getfattr",
     "jq", "ls",
@@ -48,12 +48,12 @@ enum Machine {
     get throws(Unfit) { try link("stls") }
   }
 
-  /// The way back.
+  /// The command that packs.
   static var stpack: FilePath {
     get throws(Unfit) { try link("stpack") }
   }
 
-  /// What tells this reader's verdicts on files.
+  /// The program that prints this reader's verdicts on files.
   static var verdicts: FilePath {
     get throws(Unfit) { try command("verdicts") }
   }

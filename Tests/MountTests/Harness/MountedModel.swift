@@ -41,7 +41,7 @@ func withMount<Result>(
   let path = try directory.makeDirectory("mnt")
   let arguments = options + sources.map { "\($0)" } + ["\(path)"]
   let outcome = try await Command.stmount(arguments)
-  // Whatever comes next, nothing stays behind.
+  // Clean up in any case.
   defer { _ = unsafe umount2("\(path)", Int32(MNT_DETACH)) }
   guard outcome.status == 0 else {
     throw CommandFailure(command: ["stmount"] + arguments, outcome: outcome)

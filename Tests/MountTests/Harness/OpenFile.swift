@@ -60,7 +60,7 @@ final class OpenFile: Sendable {
     var bytes: [UInt8] = []
     var position = off_t(offset)
     while bytes.count < count {
-      // No more than a pipe holds, since nobody reads it meanwhile.
+      // At most the size of a pipe, since it is not read meanwhile.
       let sent = unsafe sendfile(
         pipe.writeEnd.rawValue, descriptor.rawValue, &position, min(count - bytes.count, 1 << 16))
       guard sent >= 0 else { throw Errno(rawValue: errno) }

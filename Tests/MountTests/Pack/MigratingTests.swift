@@ -3,7 +3,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// The commands of docs/MIGRATING.md, run to the letter on each kind of model that can be migrated.
+  /// Runs the commands of docs/MIGRATING.md, exactly as written, on each kind of model that can be migrated.
   @Suite struct MigratingTests {
     /// A model in the old form.
     struct Input: CustomTestStringConvertible, Sendable {

@@ -2,7 +2,7 @@ import Fixtures
 import Testing
 
 extension MountTests {
-  /// Why a machine does not let somebody mount, and what would help.
+  /// Why a machine does not allow a mount, and the remedy.
   @Suite struct DiagnosisTests {
     private static let model = SafetensorsFile(.init("w", "U8", [300]))
 

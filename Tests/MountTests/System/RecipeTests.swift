@@ -3,7 +3,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// The recipes of docs/RECIPES.md that can run here are run here, to the letter, and their outcome is looked at.
+  /// Runs the recipes of docs/RECIPES.md that can run here, exactly as written, and checks the results.
   @Suite struct RecipeTests {
     private static let weights = TensorData.bytes("F32", [1 << 16], seed: 1)
     private static let base = SafetensorsFile(
@@ -14,7 +14,7 @@ extension MountTests {
       .init("b", "F32", [3], data: Array(repeating: 7, count: 12)),
       .init("new", "U8", [1]))
 
-    /// The directories of which the recipes speak, and nothing else in them.
+    /// The directories in the recipes, initially empty.
     private static let places = """
       mount --make-rprivate /
       for place in /srv /mnt; do mount -t tmpfs tmpfs $place; done

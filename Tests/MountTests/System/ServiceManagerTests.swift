@@ -90,7 +90,7 @@ private final class Supervisor {
 
   deinit { close(descriptor) }
 
-  /// The next message that has come, by variable; nil where there is none.
+  /// The next message, by variable, or nil.
   func next() -> [String: String]? {
     let bytes = unsafe [UInt8](unsafeUninitializedCapacity: 4096) { buffer, count in
       count = max(0, unsafe recv(descriptor, buffer.baseAddress, buffer.count, Int32(MSG_DONTWAIT)))

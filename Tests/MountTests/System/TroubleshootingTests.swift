@@ -3,13 +3,13 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// docs/TROUBLESHOOTING.md is found by what a command has printed, so that must be the same words.
+  /// Users search docs/TROUBLESHOOTING.md for the words of a message, so both must be equal.
   @Suite struct TroubleshootingTests {
     private func text(_ path: FilePath) throws -> String {
       String(decoding: try OpenFile(path).bytes(), as: UTF8.self)
     }
 
-    /// All sources as one text, in which a message that stands in several lines is whole.
+    /// All sources as one text, in which a message of several lines is joined.
     private func sources() async throws -> String {
       let list = try await Command.output(
         of: "find", "\(Machine.repository.appending("Sources"))", "-name", "*.swift")
@@ -34,11 +34,11 @@ extension MountTests {
         let message = try #require(row.split(separator: "`").dropFirst().first)
         for part in message.split(separator: "…") {
           let words = part.trimming(while: " ':")
-          // The system's own words are not ours to keep.
+          // The system's own words can differ.
           if words.isEmpty || words.hasPrefix("cannot ") { continue }
           #expect(sources.contains(words), "\(words)")
         }
-        // The status stands behind it, one of sysexits.h, or that there is none.
+        // The exit status of sysexits.h follows, or "a warning".
         let status = row.firstMatch(of: /` \((6[4-9]|7[0-7]|a warning)\) \|/)
         #expect(status != nil, "\(row)")
       }
