@@ -4,12 +4,12 @@ package import Models
 package import SystemPackage
 package import TensorFiles
 
-/// Models as they are stored, and in a hidden directory of each that is quantised the same model dequantised.
+/// Models as they are stored. Each quantised model has a hidden directory with the same model dequantised.
 ///
-/// Both are file systems of their own, whose inode numbers a bit tells apart.
+/// Both are separate file systems; a bit distinguishes their inode numbers.
 package final class DequantizingFileSystem: FileSystem {
   private let stored: TensorFileSystem
-  /// The quantised models dequantised; nil where there are none.
+  /// The quantised models dequantised; nil if there are none.
   private let dequantized: TensorFileSystem?
   private let faults: SourceFaults
 
@@ -84,6 +84,6 @@ package final class DequantizingFileSystem: FileSystem {
     try owner(of: inode).extendedAttributeNames(of: inode)
   }
 
-  /// Those of the models as they are stored.
+  /// The totals of the models as they are stored.
   package func statistics() -> Statistics { stored.statistics() }
 }

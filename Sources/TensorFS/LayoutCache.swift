@@ -1,20 +1,20 @@
 internal import Synchronization
 internal import TensorFiles
 
-/// The layouts of files that were read last, so that a header is not made anew for each request.
+/// The layouts of recently read files, so that a header is not made again for each request.
 final class LayoutCache: Sendable {
-  /// How many are kept. More files than this are rarely read at one time, and a layout can hold a long header.
+  /// The maximum number of layouts. More files are rarely read at one time, and a layout can have a long header.
   private static let most = 16
 
   private struct State {
-    /// The one that was used last is the last.
+    /// The most recently used layout is the last.
     var recent: [(inode: UInt64, layout: FileLayout)] = []
-    /// Whole models, by inode; nil where there can be none. Each is kept, since it takes its time to make.
+    /// Whole models, by inode; nil if stpack would refuse them. Each is kept, since making it takes time.
     var models: [UInt64: FileLayout?] = [:]
   }
   private let state = Mutex(State())
 
-  /// The layout of a file, made if it is not here.
+  /// The layout of a file, made if it is not cached.
   func layout(of inode: UInt64, orMade make: () -> FileLayout?) -> FileLayout? {
     let kept = state.withLock { state -> FileLayout? in
       guard let index = state.recent.lastIndex(where: { $0.inode == inode }) else { return nil }

@@ -6,19 +6,19 @@ internal import Safetensors
 internal import SystemPackage
 internal import TensorFiles
 
-/// Who may read what: owner, group, mode and times as the sources have them, or as the mount's options say.
+/// Owner, group, mode and times of the sources, or from the mount's options.
 struct Ownership: Sendable {
-  /// The owner and group in place of the sources' own.
+  /// The owner and group that replace the sources' own.
   var owner: UInt32?
   var group: UInt32?
-  /// The permission bits that files lack, in place of the sources' own mode.
+  /// The permission bits that files lack; the mode then does not depend on the sources.
   var umask: UInt32?
 
   /// The attributes of a tensor's file from its shard, whose files may be several; inode and size are for the caller to set.
   func file(_ shard: Shard) -> Attributes { attributes(.file, shard.files.map(\.status)) }
 
-  /// The attributes of a directory, or of a file that speaks of several sources: the first one's owner, the
-  /// newest times, and only such permissions as every source gives, so that none is shown to more people.
+  /// The attributes of a directory, or of a file derived from several sources: the first one's owner, the newest times, and
+  /// the intersection of their permissions, so that no source is shown to more users.
   func shared(_ kind: Attributes.Kind, _ shards: [Shard]) -> Attributes {
     attributes(kind, shards.map(\.file.status))
   }
@@ -26,7 +26,7 @@ struct Ownership: Sendable {
   private func attributes(_ kind: Attributes.Kind, _ sources: [Stat]) -> Attributes {
     let granted = sources.reduce(UInt32(0o444)) { $0 & UInt32($1.permissions.rawValue) }
     let readable = umask.map { 0o444 & ~$0 } ?? granted
-    // Who may read a directory may search it; with a umask, what it leaves of 0555.
+    // Everyone who can read a directory can search it; with a umask, 0555 without its bits.
     let searchable = umask.map { 0o111 & ~$0 } ?? (readable >> 2)
     return Attributes(
       inode: .root, kind: kind, permissions: kind == .directory ? readable | searchable : readable,

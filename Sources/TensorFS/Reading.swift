@@ -5,7 +5,7 @@ package import SystemPackage
 internal import TensorFiles
 
 extension TensorFileSystem {
-  /// Finds the file's layout, and answers with the part of it that is asked for.
+  /// Finds the file's layout, and answers with the requested part of it.
   package func read(_ file: InodeNumber, at offset: UInt64, count: Int) throws(Errno) -> ReadAnswer {
     let entry = try entry(file)
     // What nearly every read asks for, without making a layout.
@@ -72,7 +72,7 @@ extension TensorFileSystem {
     return size <= UInt64(Int64.max) ? size : nil
   }
 
-  /// Has what follows a sequential read prefetched, as far as it comes from files.
+  /// Prefetches the bytes after a sequential read, as far as they come from files.
   private func noteRead(_ part: FileLayout.Part) {
     switch part.segment {
     case .memory: break

@@ -4,7 +4,7 @@ internal import Safetensors
 internal import SystemPackage
 internal import TensorFiles
 
-/// A source's file as the session reads it, with what happens when it changes or fails.
+/// A source's file for the session, with the handling of changes and failures.
 struct ServedSource: ReplySource {
   let file: SourceFile
   let fileSystem: TensorFileSystem
@@ -25,7 +25,7 @@ struct ServedSource: ReplySource {
     switch file.verdict() {
     case .unchanged: return true
     case .changed(let change): fileSystem.faults.notice(change, of: file)
-    // It may be unchanged for all that, and is asked again by the next read.
+    // It may be unchanged nevertheless, so the next read asks again.
     case .unknown(let error): fileSystem.faults.noticeFailure(error, of: file)
     }
     return false

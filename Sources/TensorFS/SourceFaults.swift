@@ -7,13 +7,13 @@ internal import Synchronization
 internal import SystemPackage
 internal import TensorFiles
 
-/// What is done about sources that change or cannot be read: one line in the log for each, and what the kernel keeps of a
-/// changed one is dropped.
+/// Handles sources that change or cannot be read: one line in the log for each, and the cached pages of a changed one are
+/// dropped.
 final class SourceFaults: Sendable {
-  /// Calls what it is given for each of some inodes.
+  /// Calls a function for each of some inodes.
   typealias Inodes = @Sendable ((InodeNumber) -> Void) -> Void
 
-  /// Names the inodes whose contents come from a source, of one file system.
+  /// Lists the inodes of one file system whose contents come from a source.
   typealias Contents = @Sendable (SourceFile, (InodeNumber) -> Void) -> Void
 
   private let log: Logger
@@ -24,7 +24,7 @@ final class SourceFaults: Sendable {
 
   init(log: Logger) { self.log = log }
 
-  /// Has a file system asked which of its inodes come from a source that changes.
+  /// Registers a file system, which lists its inodes for a changed source.
   func add(_ contents: @escaping Contents) { self.contents.withLock { $0.append(contents) } }
 
   /// Calls `drop`, once for each source that changes, with the inodes whose contents come from it.
@@ -32,12 +32,12 @@ final class SourceFaults: Sendable {
     self.drop.withLock { $0 = drop }
   }
 
-  /// A source is not what was mounted any more.
+  /// A source has changed.
   func notice(_ change: SourceFile.Change, of file: SourceFile) {
     guard changed.withLock({ $0.insert(ObjectIdentifier(file)).inserted }) else { return }
     let contents = contents.withLock { $0 }
-    // What a reply has brought there while the file changed is not to stay, and nobody can tell what that was. Before the
-    // log, which may have to wait for whoever reads it: from here on another worker receives.
+    // Pages of replies during the change must not stay, and it is unknown which ones these are. Drop them before logging,
+    // which may have to wait for the log's reader: from here on another worker receives.
     drop.withLock { $0 }?({ body in for inodes in contents { inodes(file, body) } })
     let finding =
       switch change {
@@ -48,7 +48,7 @@ final class SourceFaults: Sendable {
     log.error("\(file.path.printable) \(finding); reading its tensors fails until it is mounted anew")
   }
 
-  /// What holds a source failed; whether its contents are the old ones is not known, and reads go on trying.
+  /// The disk or file system of a source failed. Whether its contents changed is unknown, so each read tries again.
   func noticeFailure(_ error: Errno, of file: SourceFile) {
     guard unreadable.withLock({ $0.insert(ObjectIdentifier(file)).inserted }) else { return }
     log.error("\(file.path.printable) cannot be read: \(error); this is said once, reads go on trying")

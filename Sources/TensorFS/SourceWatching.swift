@@ -4,8 +4,8 @@ internal import Models
 internal import SystemPackage
 
 extension SourceWatch {
-  /// Watches the files of some shards, as long as they are open. Where that cannot be done, the log says once which rule holds
-  /// in its place.
+  /// Watches the files of some shards, as long as they are open. If that is impossible, the log says once which rule holds
+  /// instead.
   static func begin(_ shards: [Shard], log: Logger) {
     var problem: Errno?
     var unwatched: [Shard] = []
@@ -49,7 +49,7 @@ extension SourceWatch {
 }
 
 extension Errno {
-  /// What is wrong where inotify(7) cannot be had, and what helps.
+  /// Why inotify(7) is not available, and the remedy.
   fileprivate var inotifyClause: String {
     switch self {
     case .tooManyOpenFiles: "this user has no inotify instance left; raise fs.inotify.max_user_instances"

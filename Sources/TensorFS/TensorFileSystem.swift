@@ -9,7 +9,7 @@ package import TensorFiles
 /// A collection of models as a file system: one file per tensor and view, and each model's metadata.json.
 package final class TensorFileSystem: FileSystem {
   let fileTree: FileTree
-  // Of the files, once more, so that reaching them costs nothing.
+  // The same as in the files, for fast access.
   let models: [Model]
   let tree: ViewedTree
   private let totals: Statistics
@@ -61,8 +61,8 @@ package final class TensorFileSystem: FileSystem {
     faults.add { [weak self] file, body in self?.forEachInode(of: file, body) }
   }
 
-  /// Calls `drop`, once for each source that is found to have changed, with a function that names the inodes whose
-  /// contents came from it: their pages in the kernel shall go.
+  /// Calls `drop` once for each changed source, with a function that lists the inodes whose contents come from it: their
+  /// cached pages must be dropped.
   package func whenSourceChanges(
     _ drop: @escaping @Sendable (@escaping @Sendable ((InodeNumber) -> Void) -> Void) -> Void
   ) {
@@ -71,8 +71,8 @@ package final class TensorFileSystem: FileSystem {
 
   // MARK: - Names
 
-  /// Finds a name by binary search. "." is the inode itself, a file too, and ".." its directory: no file has these names, and
-  /// the kernel asks for them where an NFS server has kept a file's number for longer than the kernel has.
+  /// Finds a name by binary search. "." is the inode itself, even of a file, and ".." its directory. No file has these names;
+  /// the kernel looks them up for an NFS server that has kept a file's number for longer than the kernel has.
   package func lookup(_ name: Span<UInt8>, in directory: InodeNumber) throws(Errno) -> Attributes? {
     if name.count <= 2, name.indices.allSatisfy({ name[$0] == UInt8(ascii: ".") }) {
       let entry = try entry(directory)
@@ -129,7 +129,7 @@ package final class TensorFileSystem: FileSystem {
   /// The root directory.
   var root: InodeNumber { InodeNumber(number: InodeNumber.root.number | tag) }
 
-  /// The name of a model's root directory, empty where the mount has one model; nil of any other inode.
+  /// The name of a model's root directory, empty if the mount has one model; nil of any other inode.
   func modelName(root inode: InodeNumber) -> ArraySlice<UInt8>? {
     guard let entry = tree.entry(inode: inode.number ^ tag), entry.isModelRoot, tree.isModel(entry.position)
     else { return nil }
@@ -170,7 +170,7 @@ package final class TensorFileSystem: FileSystem {
 
   // MARK: - Extended attributes
 
-  /// What metadata.json says of a tensor.
+  /// A tensor's entry in metadata.json.
   package func extendedAttribute(_ name: [UInt8], of inode: InodeNumber) throws(Errno) -> [UInt8] {
     let node = tree.node(try entry(inode))
     guard node.kind == .tensor else { throw .noData }
@@ -180,7 +180,7 @@ package final class TensorFileSystem: FileSystem {
     return value
   }
 
-  /// Those of a tensor; directories and metadata.json have none.
+  /// A tensor's attributes; directories and metadata.json have none.
   package func extendedAttributeNames(of inode: InodeNumber) throws(Errno) -> [[UInt8]] {
     let node = tree.node(try entry(inode))
     guard node.kind == .tensor else { return [] }

@@ -2,7 +2,7 @@ internal import CFuse
 internal import Glibc
 internal import Linux
 
-/// The part of a directory's listing that one readdir asks for.
+/// The part of a directory's listing for one readdir request.
 @safe package struct DirectoryBuffer: ~Copyable {
   private let request: fuse_req_t
   private let memory: UnsafeMutableRawBufferPointer
@@ -10,7 +10,7 @@ internal import Linux
   /// True for readdirplus, which gives each entry's attributes too and so saves a lookup for each.
   private let withAttributes: Bool
 
-  /// An empty listing of at most `size` bytes for the request, which must not be answered while this lives.
+  /// An empty listing of at most `size` bytes for the request, which must not be answered while this buffer exists.
   @unsafe init(for request: fuse_req_t, size: Int, withAttributes: Bool) {
     unsafe self.request = request
     unsafe memory = .allocate(byteCount: size, alignment: 8)
@@ -28,7 +28,7 @@ internal import Linux
     }
   }
 
-  /// Adds an entry; false, with nothing added, where it does not fit any more.
+  /// Adds an entry; false, with nothing added, if it does not fit.
   ///
   /// - Parameters:
   ///   - name: at most 255 bytes, without `/` and NUL.

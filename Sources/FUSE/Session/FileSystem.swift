@@ -3,11 +3,11 @@ package import SystemPackage
 
 /// A read-only file system whose contents never change while it is mounted.
 ///
-/// That is why the kernel is told to remember every answer: entries, attributes and missing names for
+/// So the kernel may cache every answer: entries, attributes and missing names for
 /// ``Session/cacheSeconds``, listings and file contents until it needs the memory. The methods are called on
-/// several threads at once. An error thrown is what the system call at the other end fails with.
+/// several threads at once. The reader's system call fails with the error that a method throws.
 package protocol FileSystem: Sendable {
-  /// Finds a name in a directory; nil where there is none. `name` is one path component. lookup of libfuse.
+  /// Finds a name in a directory, or nil. `name` is one path component. lookup of libfuse.
   func lookup(_ name: Span<UInt8>, in directory: InodeNumber) throws(Errno) -> Attributes?
 
   /// The attributes of an inode: stat(2).
@@ -17,7 +17,7 @@ package protocol FileSystem: Sendable {
   /// beginning; the others are those given to ``DirectoryBuffer/append(_:_:next:)``.
   func list(_ directory: InodeNumber, from position: UInt64, into buffer: inout DirectoryBuffer) throws(Errno)
 
-  /// What bytes `offset..<offset + count` of a file are, less what passes its end: read(2).
+  /// Bytes `offset..<offset + count` of a file, up to its end: read(2).
   func read(_ file: InodeNumber, at offset: UInt64, count: Int) throws(Errno) -> ReadAnswer
 
   /// The value of an extended attribute in the `user.` namespace: getxattr(2). Throws `noData` where there is none.

@@ -1,8 +1,8 @@
 internal import Linux
 
-/// Notices when requests have stopped for long enough that a mount may go.
+/// Detects that a mount had no requests for the idle limit.
 package struct IdleWatch: Sendable {
-  /// How long there must have been no request.
+  /// The required time without requests.
   package let limit: Duration
   private var total: UInt64
   private var since: ContinuousClock.Instant
@@ -14,7 +14,7 @@ package struct IdleWatch: Sendable {
     since = now
   }
 
-  /// How often to look: often enough that a mount goes at most a quarter late, and never in a hurry.
+  /// The interval of checks: short enough that a mount ends at most a quarter of the limit late.
   package var interval: Duration { min(max(limit / 4, .milliseconds(100)), .seconds(60)) }
 
   /// True if `counts` have not changed for the whole limit.

@@ -1,7 +1,7 @@
 internal import CFuse
 internal import Linux
 
-/// What a kernel can do of that which makes mounts fast: FUSE_CAP_* of fuse_common.h.
+/// The kernel features that make mounts fast: FUSE_CAP_* of fuse_common.h.
 package struct KernelFeatures: OptionSet, Sendable {
   /// The features as bits.
   package let rawValue: UInt
@@ -16,7 +16,7 @@ package struct KernelFeatures: OptionSet, Sendable {
   /// Listings carry the attributes of what they list.
   package static let readdirplus = KernelFeatures(rawValue: 4)
 
-  /// What the kernel has offered.
+  /// The features that the kernel has offered.
   @unsafe init(_ connection: UnsafePointer<fuse_conn_info>) {
     func has(_ flag: some BinaryInteger) -> Bool {
       unsafe stmount_is_capable(connection, UInt(truncatingIfNeeded: flag)) != 0

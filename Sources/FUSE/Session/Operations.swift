@@ -5,12 +5,11 @@ internal import Linux
 internal import Synchronization
 internal import SystemPackage
 
-/// What the callbacks of a session share: handed to libfuse as its userdata and found again through each
-/// request.
+/// The shared state of a session's callbacks: libfuse's userdata, which each request leads to.
 final class SessionContext: Sendable {
   let fileSystem: any FileSystem
   let options: MountOptions
-  /// True where the kernel takes ENOSYS for open as "never ask again": then opening and closing a file costs no
+  /// True if the kernel takes ENOSYS for open as "never ask again": then opening and closing a file costs no
   /// request at all (FUSE_CAP_NO_OPEN_SUPPORT). The same for directories.
   let needsNoOpen = Atomic<Bool>(false)
   let needsNoOpendir = Atomic<Bool>(false)
@@ -23,7 +22,7 @@ final class SessionContext: Sendable {
   private let features = Atomic<UInt>(0)
   private let dropper = Mutex<(@Sendable (InodeNumber) -> Void)?>(nil)
 
-  /// Has `drop` make the kernel forget the contents of a file that somebody tried to write to.
+  /// Calls `drop` to make the kernel drop the contents of a file that somebody tried to write to.
   func whenWritten(_ drop: @escaping @Sendable (InodeNumber) -> Void) { dropper.withLock { $0 = drop } }
 
   /// The calling worker may have to wait for a disk or a network: others receive.
@@ -35,7 +34,7 @@ final class SessionContext: Sendable {
   /// The kernel shall forget the contents of a file.
   func drop(_ inode: InodeNumber) { dropper.withLock { $0 }?(inode) }
 
-  /// What the kernel said at the beginning of what it can do.
+  /// The features that the kernel has offered at the start.
   var kernelFeatures: KernelFeatures {
     get { KernelFeatures(rawValue: features.load(ordering: .relaxed)) }
     set { features.store(newValue.rawValue, ordering: .relaxed) }
@@ -54,8 +53,8 @@ final class SessionContext: Sendable {
   }
 }
 
-/// The table of callbacks. What is not in it libfuse answers ENOSYS, which the kernel remembers: access (it
-/// checks permissions itself), flush and lseek (a file without holes needs no asking).
+/// The table of callbacks. libfuse answers missing ones with ENOSYS, which the kernel remembers: access (it
+/// checks permissions itself), flush and lseek (a file without holes needs no request).
 func sessionOperations() -> fuse_lowlevel_ops {
   var operations = fuse_lowlevel_ops()
   refuseWrites(&operations)
@@ -72,7 +71,7 @@ func sessionOperations() -> fuse_lowlevel_ops {
       guard let name = unsafe name else { throw .invalidArgument }
       let bytes = unsafe Span<UInt8>(
         _unsafeStart: UnsafeRawPointer(name).assumingMemoryBound(to: UInt8.self), count: strlen(name))
-      // The kernel lets longer ones pass (FUSE_NAME_MAX), and statfs has said that there are none.
+      // The kernel accepts longer names (FUSE_NAME_MAX), but statfs reports this limit.
       guard bytes.count <= NAME_MAX else { throw .fileNameTooLong }
       let attributes = try context.fileSystem.lookup(bytes, in: InodeNumber(number: parent))
       reply.take()?.entry(attributes)
@@ -94,7 +93,7 @@ func sessionOperations() -> fuse_lowlevel_ops {
       guard unsafe info.pointee.flags & O_ACCMODE == O_RDONLY else { throw .readOnlyFileSystem }
       if context.needsNoOpen.load(ordering: .relaxed) { throw .noFunction }
       unsafe info.pointee.keep_cache = 1
-      // Otherwise only for those who ask for it: such a file cannot be mapped shared before libfuse 3.17.
+      // Otherwise only for readers with O_DIRECT: such a file cannot be mapped shared before libfuse 3.17.
       if unsafe context.options.isDirect || stmount_is_direct(info.pointee.flags) != 0 {
         unsafe info.pointee.direct_io = 1
       }
@@ -174,15 +173,15 @@ private func answer(
   }
 }
 
-/// The value of an extended attribute: of other namespaces than `user.` none, which is said once for the whole file
-/// system. ls -l, which asks every file for `system.posix_acl_access`, takes ENODATA as this file's answer, but
-/// EOPNOTSUPP as the last.
+/// The value of an extended attribute. Namespaces other than `user.` have none, which EOPNOTSUPP says once for the whole
+/// file system. ls -l asks every file for `system.posix_acl_access`; it takes ENODATA as the answer for one file, but
+/// stops after EOPNOTSUPP.
 private func extendedAttribute(_ name: String, of inode: InodeNumber, _ context: SessionContext) throws(Errno)
   -> [UInt8]
 {
   guard name.utf8.starts(with: "user.".utf8) else { throw .notSupported }
   let value = try context.fileSystem.extendedAttribute(Array(name.utf8), of: inode)
-  // XATTR_SIZE_MAX: nobody could be given a longer one.
+  // XATTR_SIZE_MAX: the kernel accepts no longer value.
   guard value.count <= 65_536 else { throw Errno(rawValue: E2BIG) }
   return value
 }
@@ -209,12 +208,12 @@ private func configure(_ connection: UnsafeMutablePointer<fuse_conn_info>, _ con
   // Contents never change, so nothing needs to be dropped when attributes are read again.
   unsafe stmount_want(connection, flag(FUSE_CAP_EXPLICIT_INVAL_DATA))
   unsafe stmount_refuse(connection, flag(FUSE_CAP_AUTO_INVAL_DATA))
-  // Requests are small and answers are in memory: a pipe would only cost.
+  // Requests are small and answers are in memory: a pipe would only add cost.
   unsafe stmount_refuse(connection, flag(FUSE_CAP_SPLICE_READ))
   unsafe stmount_refuse(connection, flag(FUSE_CAP_SPLICE_WRITE))
   unsafe stmount_refuse(connection, flag(FUSE_CAP_SPLICE_MOVE))
   unsafe stmount_want_direct_mmap(connection)
-  // "." and ".." are looked up by inode, which is how NFS servers find a file that the kernel has forgotten.
+  // "." and ".." are looked up by inode, as NFS servers do for an inode that the kernel has dropped.
   unsafe stmount_want(connection, flag(FUSE_CAP_EXPORT_SUPPORT))
   unsafe stmount_set_request_timeout(connection)
   // max_write limits reads too: libfuse derives max_pages from it. Requests of a MiB are no faster.

@@ -1,9 +1,9 @@
 package import SystemPackage
 
-/// What a read is answered with: what a file system's handler returns, and the session sends.
+/// The answer to a read: the file system's handler returns it, and the session sends it.
 ///
-/// Nothing has been read yet where it is made. The session knows which of the bytes may have to come from a disk first, and
-/// sees to it that other requests are received meanwhile.
+/// Making it reads nothing. The session knows which of the bytes may have to come from a disk first, and lets other workers
+/// receive requests meanwhile.
 package enum ReadAnswer: Sendable {
   /// Bytes in memory.
   case bytes(ArraySlice<UInt8>)
@@ -14,7 +14,7 @@ package enum ReadAnswer: Sendable {
     count: Int, from: [any ReplySource], reading: [(file: FileDescriptor, range: Range<UInt64>)],
     fill: @Sendable (inout MutableRawSpan) throws(Errno) -> Void)
 
-  /// How many bytes it has.
+  /// The number of bytes.
   var count: Int {
     switch self {
     case .bytes(let bytes): bytes.count
@@ -24,23 +24,23 @@ package enum ReadAnswer: Sendable {
   }
 }
 
-/// A file that answers come from, which somebody may change meanwhile.
+/// A source file of answers, which can change at any time.
 package protocol ReplySource: Sendable {
   /// Open for reading.
   var descriptor: FileDescriptor { get }
 
-  /// Bytes of the file's mapping, for the kernel alone to touch: where the file was truncated that is EFAULT for the kernel and
-  /// SIGBUS for everybody else. Nil where the file cannot be mapped.
+  /// Bytes of the file's mapping. Only the kernel may access them: after a truncation that is EFAULT for the kernel, and
+  /// SIGBUS for a process. Nil if the file cannot be mapped.
   @_lifetime(borrow self)
   func mappedBytes(_ range: Range<UInt64>) -> RawSpan?
 
-  /// Reads as many bytes as `target` has: pread(2). Throws ESTALE where the file ends before that.
+  /// Fills `target`: pread(2). Throws ESTALE if the file ends before that.
   func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno)
 
-  /// False where the file is not what it was any more. The session asks between taking bytes and sending them, and where the
-  /// kernel took them itself once more after that; the implementation sees to what the kernel has cached.
+  /// False if the file has changed. The session asks between reading bytes and sending them, and once more afterwards if the
+  /// kernel copied them itself. The implementation drops the cached pages of a changed file.
   func isUnchanged() -> Bool
 
-  /// Hears that the file could not be read.
+  /// Reports that the file could not be read.
   func failed(_ error: Errno)
 }

@@ -2,8 +2,8 @@ internal import CFuse
 internal import Linux
 internal import SystemPackage
 
-/// Has everything that would write fail with EROFS. The kernel does that itself while a mount is read-only, but root can make it
-/// writable: mount(8) with `-o remount,rw`.
+/// Makes every call that would write fail with EROFS. The kernel does that itself while a mount is read-only, but root can
+/// make it writable: mount(8) with `-o remount,rw`.
 func refuseWrites(_ operations: inout fuse_lowlevel_ops) {
   unsafe operations.setattr = { request, _, _, _, _ in unsafe refuse(request) }
   unsafe operations.mknod = { request, _, _, _, _ in unsafe refuse(request) }
@@ -22,7 +22,7 @@ func refuseWrites(_ operations: inout fuse_lowlevel_ops) {
     guard let request = unsafe request else { return }
     let context = unsafe SessionContext.of(request)
     unsafe refuse(request)
-    // What was written to a mapping is in the kernel's pages, for everybody to read.
+    // Changes through a mapping are in the page cache, where all readers see them.
     context?.drop(InodeNumber(number: inode))
   }
 }

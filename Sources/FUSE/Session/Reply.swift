@@ -3,11 +3,11 @@ internal import Glibc
 internal import Linux
 internal import SystemPackage
 
-/// The answer that one request of the kernel is owed.
+/// The answer to one request of the kernel.
 ///
-/// It cannot be copied and every method consumes it, so that a request is answered at most once; one that is
-/// dropped is answered EIO, so that it is answered at least once. libfuse frees the request with the answer,
-/// also where sending it fails (fuse_reply_err and its kin), so nothing may be sent after that either.
+/// It cannot be copied and every method consumes it, so a request is answered at most once. A dropped one is
+/// answered with EIO, so a request is answered at least once. libfuse frees the request with the answer,
+/// even if sending it fails (fuse_reply_err and similar), so nothing may be sent after that either.
 @safe struct Reply: ~Copyable {
   private let request: fuse_req_t
 
@@ -23,14 +23,14 @@ internal import SystemPackage
   consuming func error(_ errno: Errno) {
     let request = unsafe request
     discard self
-    // That the kernel need not ask, or that an attribute is not there, are answers.
+    // ENOSYS, and a missing attribute, count as answers.
     if ![.noFunction, .noData, .notSupported].contains(errno) {
       unsafe SessionContext.of(request)?.counters.countError()
     }
     unsafe fuse_reply_err(request, errno.rawValue)
   }
 
-  /// Answers a lookup, with nil for a name that is not there and will not be: fuse_reply_entry.
+  /// Answers a lookup; nil means a name that is missing permanently: fuse_reply_entry.
   consuming func entry(_ attributes: Attributes?) {
     let request = unsafe request
     discard self
@@ -67,9 +67,9 @@ internal import SystemPackage
     unsafe fuse_reply_statfs(request, &status)
   }
 
-  /// Answers with bytes, which the kernel copies straight from where they are: fuse_reply_buf. Returns what went wrong, or nil.
+  /// Answers with bytes, which the kernel copies directly from their place: fuse_reply_buf. Returns the error, or nil.
   ///
-  /// Memory that cannot be read is EIO at the other end, not a signal here: writev(2) answers EFAULT.
+  /// Unreadable memory is EIO for the reader, not a signal here: writev(2) fails with EFAULT.
   @discardableResult
   consuming func bytes(_ bytes: RawSpan) -> Errno? {
     let request = unsafe request
@@ -98,7 +98,7 @@ internal import SystemPackage
 // MARK: - C structures
 
 extension fuse_entry_param {
-  /// An entry that the kernel may remember; nil is a name that it may remember as missing (inode 0).
+  /// An entry that the kernel may cache; nil is a name that it may cache as missing (inode 0).
   init(_ attributes: Attributes?) {
     self.init()
     entry_timeout = Session.cacheSeconds

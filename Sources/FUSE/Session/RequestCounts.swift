@@ -6,13 +6,13 @@ package enum RequestKind: Int, CaseIterable, Sendable {
   case lookup, getattr, open, opendir, read, readdir, statfs, getxattr, listxattr
 }
 
-/// How many requests a session has received, and what it answered, since it was mounted.
+/// The numbers of requests and answers of a session, since it was mounted.
 package struct RequestCounts: Sendable, Equatable, CustomStringConvertible {
   /// The requests by kind; those that never came are left out.
   package let requests: [RequestKind: UInt64]
-  /// The bytes of files that were handed to the kernel.
+  /// The bytes of files that were sent to the kernel.
   package let bytesRead: UInt64
-  /// The requests that failed. A name that is not there is an answer and no failure.
+  /// The requests that failed. A missing name is an answer, not a failure.
   package let errors: UInt64
 
   /// The counts in one line, such as `read 12, statfs 1; 4096 bytes read, 0 errors`.
@@ -23,7 +23,7 @@ package struct RequestCounts: Sendable, Equatable, CustomStringConvertible {
   }
 }
 
-/// The counters behind ``RequestCounts``: one relaxed addition for each event, on whatever thread.
+/// The counters behind ``RequestCounts``: one relaxed addition for each event, on any thread.
 final class RequestCounters: Sendable {
   private let requests = InlineArray<9, Atomic<UInt64>> { _ in Atomic(0) }
   private let bytesRead = Atomic<UInt64>(0)

@@ -1,14 +1,14 @@
 internal import Linux
 internal import Synchronization
 
-/// The requests that are being answered, each by a number of its own, so that one whose source never answers can be told.
+/// The requests in progress, each with its own number, to detect one whose source never answers.
 final class RequestsUnderWay: Sendable {
   /// More than there are workers.
   private static let limit = 512
   private let places = InlineArray<512, Atomic<UInt64>> { _ in Atomic(0) }
   private let last = Atomic<UInt64>(0)
 
-  /// Begins a request. Returns where it is remembered.
+  /// Begins a request. Returns its slot.
   func begin() -> Int {
     let number = last.wrappingAdd(1, ordering: .relaxed).newValue
     var place = Int(number % UInt64(Self.limit))
@@ -18,7 +18,7 @@ final class RequestsUnderWay: Sendable {
     return place
   }
 
-  /// Ends the request that is remembered there.
+  /// Ends the request in a slot.
   func end(_ place: Int) { places[place].store(0, ordering: .relaxed) }
 
   var current: Set<UInt64> {

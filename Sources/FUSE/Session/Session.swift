@@ -185,7 +185,7 @@ package final class Session: Sendable {
   @discardableResult
   package func detach() -> String? {
     var outcome = unmount(lazily: true)
-    // fusermount3 looks at the table of mounts twice, and gives up where a mount elsewhere came in between.
+    // fusermount3 looks at the mount table twice, and gives up where a mount elsewhere came in between.
     for _ in 0..<10 {
       guard case .failed = outcome else { break }
       usleep(100_000)
@@ -199,7 +199,7 @@ package final class Session: Sendable {
   }
 
   /// Unmounts unless something holds the mount: an open file, a mapping, a working directory, a mount on it or in it.
-  /// umount2(2), or fusermount3(1). True where that was done.
+  /// umount2(2), or fusermount3(1). True if that was done.
   package func unmountIfFree() -> Bool { unmount(lazily: false) == .unmounted }
 
   private func unmount(lazily isLazy: Bool) -> OwnMount.Outcome {

@@ -16,13 +16,13 @@ final class PageFetcher: Sendable {
   private let nothing = (try? FileDescriptor.open(FilePath("/dev/null"), .writeOnly, options: .closeOnExec))
     .map { OwnedFile($0) }
 
-  /// Sees to it that bytes `range` of a file are read some time soon. The descriptor may be closed meanwhile.
+  /// Queues bytes `range` of a file to be read soon. The descriptor may be closed meanwhile.
   func fetch(_ range: Range<UInt64>, of file: FileDescriptor) {
     guard let nothing, let own = OwnedFile(duplicating: file) else { return }
     threads.run { Self.read(range, of: own.descriptor, into: nothing.descriptor) }
   }
 
-  /// Ends at the file's end, and where it cannot be read: that is for the reader to find out.
+  /// Stops at the file's end, and at an error, which the reader will get itself.
   private static func read(_ range: Range<UInt64>, of file: FileDescriptor, into nothing: FileDescriptor) {
     var offset = off_t(clamping: range.lowerBound)
     let end = off_t(clamping: range.upperBound)

@@ -38,7 +38,7 @@ package final class ReadAhead: Sendable {
 
   /// Records a read, and prefetches what follows if the access is sequential.
   ///
-  /// Both ranges are bytes of the file, which has `size`; `tensor` holds `range`, and is where a reader is expected to stay.
+  /// Both ranges are bytes of the file, which has `size`. `tensor` contains `range`, and a reader is expected to stay in it.
   package func noteRead(
     _ range: Range<UInt64>, of tensor: Range<UInt64>, in file: FileDescriptor, size: UInt64
   ) {

@@ -32,9 +32,9 @@ struct Stream {
   private let start: UInt64
   /// Where the last read ended.
   private var end: UInt64
-  /// How many bytes have been read in a row up to there.
+  /// The number of bytes read sequentially up to there.
   private var streamed: UInt64
-  /// Up to where the file has been read, or will be ahead of the reader.
+  /// The offset up to which the file was read, or will be prefetched.
   private var fetched: UInt64
   /// The number of its last read among those of all streams; nil while there was but one.
   fileprivate(set) var lastRead: Int?
@@ -58,7 +58,7 @@ struct Stream {
     return range.lowerBound == end || isNear
   }
 
-  /// Takes the next read, and tells what to read ahead after it: what is still missing of a window, which grows with the
+  /// Records the next read, and returns the range to prefetch: the missing part of a window, which grows with the
   /// stream, so that a reader who stops has cost little.
   ///
   /// `tensor` is the part of the file that holds the read. The window ends there, unless the reader has come from one
@@ -86,12 +86,12 @@ struct Stream {
   }
 }
 
-/// The streams of many readers at a time, each of which may have its own.
+/// The streams of concurrent readers.
 struct Streams {
-  /// How many are remembered.
+  /// The maximum number of streams.
   private static let most = 64
 
-  /// The one that went on last is the last.
+  /// The most recently continued stream is the last.
   private var streams: [Stream] = []
   /// How many reads there have been.
   private var reads = 0
