@@ -17,9 +17,9 @@ indirect enum ConfigValue: Sendable {
   /// The longest configuration that is read, in bytes.
   static let maximumSize: UInt64 = 16 << 20
 
-  /// Reads a file beside a model; nil where there is none.
+  /// Reads a file beside a model, or nil.
   ///
-  /// Throws where it cannot be read or is no JSON.
+  /// Throws if it cannot be read or is no JSON.
   init?(opening path: FilePath) throws(ModelError) {
     let file: SourceFile
     do throws(ModelError) {
@@ -100,7 +100,7 @@ indirect enum ConfigValue: Sendable {
 }
 
 extension ConfigValue {
-  /// The value of a key; nil where this is no object, has no such key, or the value is null.
+  /// The value of a key; nil if this is no object, has no such key, or the value is null.
   subscript(key: String) -> ConfigValue? {
     guard case .object(let entries) = self, let value = entries[key] else { return nil }
     if case .null = value { return nil }
@@ -139,10 +139,10 @@ extension ConfigValue {
     return entries
   }
 
-  /// The strings of an array; empty where there is none.
+  /// The strings of an array; empty if there is none.
   var strings: [String] { array?.compactMap(\.string) ?? [] }
 
-  /// Two positive integers, such as the size of a block, as `[128, 128]` or `"128x128"`; nil of anything else.
+  /// Two positive integers, such as the size of a block, as `[128, 128]` or `"128x128"`; nil for anything else.
   var pair: (UInt64, UInt64)? {
     let numbers = array?.map(\.integer) ?? string?.split(separator: "x").map { Int($0) } ?? []
     guard numbers.count == 2, let first = numbers[0], let second = numbers[1], first > 0, second > 0

@@ -11,7 +11,7 @@ package struct ComputedTensors: Sendable {
 }
 
 extension Shard {
-  /// How a tensor of this shard is computed; nil where its bytes are those of the file.
+  /// How a tensor of this shard is computed; nil if its bytes are those of the file.
   package func quantized(_ tensor: Tensor) -> QuantizedTensor? {
     guard let computed, let index = header.index(of: tensor.name) else { return nil }
     return computed.tensors[index]
@@ -22,7 +22,7 @@ extension Model {
   /// The shards that are files, without those whose tensors are computed or put together.
   package var storedShards: [Shard] { shards.filter(\.isStored) }
 
-  /// The formats of the tensors that are computed, by name; empty where none is.
+  /// The formats of the tensors that are computed, by name; empty if none is.
   package var quantizationFormats: [String] {
     Set(shards.flatMap { $0.computed?.tensors.map(\.format.rawValue) ?? [] }).sorted()
   }
@@ -31,7 +31,7 @@ extension Model {
   package func sourceNames(of tensor: QuantizedTensor) -> [TensorName] { tensor.sources.map(name) }
 
   /// The model that the reference loader computes with: quantised weights as float32, all other tensors as stored, without
-  /// scales and zero points. Nil where nothing is dequantised.
+  /// scales and zero points. Nil if nothing is dequantised.
   package init?(dequantizing model: Model, _ quantization: Quantization) {
     guard let first = model.shards.first, !quantization.tensors.isEmpty,
       let header = Header(
@@ -91,7 +91,7 @@ extension ModelCollection {
 }
 
 extension Header {
-  /// The header of tensors that are computed, which are in the order of their names. Nil where it would be longer than its
+  /// The header of tensors that are computed, which are in the order of their names. Nil if it would be longer than its
   /// table can be.
   init?(computed tensors: [Tensor], metadata: [(key: [UInt8], value: [UInt8])]) {
     var text: [UInt8] = []

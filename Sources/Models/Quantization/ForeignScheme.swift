@@ -12,7 +12,7 @@ enum ForeignScheme {
     ("weight", "scale_weight", "ComfyUI"),
   ].map { (Array($0.0.utf8), $0.1, $0.2) }
 
-  /// The format of a tensor; nil where it has no sign of any.
+  /// The format of a tensor; nil if it has no sign of any.
   static func name(of key: TensorPart, _ index: TensorIndex) -> String? {
     let name = key.tensor.name.utf8
     guard let dot = name.lastIndex(of: UInt8(ascii: ".")) else { return nil }

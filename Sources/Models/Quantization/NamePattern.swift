@@ -33,7 +33,7 @@ struct NamePattern: Sendable {
   private static let maximumWork = 5000
   private var work = 0
 
-  /// Reads an expression; nil where it is not understood.
+  /// Reads an expression; nil if it is not understood.
   init?(_ expression: String) {
     var parser = Parser(rest: Array(expression.utf8)[...])
     guard let node = parser.choice(depth: 0), parser.rest.isEmpty, add(node) else { return nil }

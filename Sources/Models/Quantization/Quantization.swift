@@ -242,7 +242,7 @@ private struct ModelRecogniser {
 extension ArraySlice<UInt8> {
   fileprivate func hasSuffix(_ text: String) -> Bool { suffix(text.utf8.count).elementsEqual(text.utf8) }
 
-  /// What comes before a last component of this name, with the dot; nil where the last component is another.
+  /// What comes before a last component of this name, with the dot; nil if the last component is another.
   fileprivate func prefix(before component: String) -> ArraySlice<UInt8>? {
     guard hasSuffix(component) else { return nil }
     let prefix = dropLast(component.utf8.count)

@@ -16,7 +16,7 @@ struct QuantizationConfig: Sendable {
     case bitsAndBytes
   }
 
-  /// The family; nil where the files do not say, so that only tensors that leave no doubt are read.
+  /// The family; nil if the files do not say, so that only tensors that leave no doubt are read.
   let family: Family?
   /// The object with the settings; an empty one where there is none.
   let settings: ConfigValue
@@ -58,7 +58,7 @@ struct QuantizationConfig: Sendable {
     return QuantizationConfig(family: nil, settings: .object([:]), model: model)
   }
 
-  /// From config.json alone; nil where it tells of no quantisation.
+  /// From config.json alone; nil if it tells of no quantisation.
   init?(model: ConfigValue) throws(Unsupported) {
     let places = [
       model["quantization_config"], model["compression_config"], model["text_config"]?["quantization_config"],
@@ -144,10 +144,10 @@ struct QuantizationConfig: Sendable {
 }
 
 extension QuantizationConfig {
-  /// The size of FP8 blocks: rows, columns; nil where the configuration gives none.
+  /// The size of FP8 blocks: rows, columns; nil if the configuration gives none.
   var blockSize: (UInt64, UInt64)? { settings["weight_block_size"]?.pair }
 
-  /// True of plain floating-point weights that only remember how they are to be quantised.
+  /// True for plain floating-point weights that only remember how they are to be quantised.
   var isUncompressed: Bool {
     guard family == .compressedTensors else { return false }
     if ["dense", "fakequant"].contains(settings["format"]?.string ?? "") { return true }
@@ -155,7 +155,7 @@ extension QuantizationConfig {
     return status != nil && status != "compressed"
   }
 
-  /// True where the keys and values of attention are quantised too, so that scales of them are no parameters.
+  /// True if the keys and values of attention are quantised too, so that scales of them are no parameters.
   var hasKVCacheScheme: Bool {
     settings["kv_cache_scheme"] != nil || settings["kv_cache_quant_algo"] != nil
   }

@@ -20,7 +20,7 @@ enum SideTensors {
   /// Of weights that are not called `weight`, such as those of experts: what is added to their names.
   private static let additions = ["_activation_scale", "_input_scale", "_input_scale_ub"]
 
-  /// True of a tensor that goes when the modules and tensors of these names are done.
+  /// True for a tensor that goes when the modules and tensors of these names are done.
   static func isOne(_ name: TensorName, of done: Set<TensorName>, _ config: QuantizationConfig) -> Bool {
     let bytes = name.utf8
     if let dot = bytes.lastIndex(of: UInt8(ascii: ".")) {

@@ -16,7 +16,7 @@ struct ByteWeights {
   /// The block that DeepSeek's models have, and those that say nothing else.
   private static let usualBlock: (UInt64, UInt64) = (128, 128)
 
-  /// Reads the module whose key is its weight; nil where it is a tensor like any other.
+  /// Reads the module whose key is its weight; nil if it is a tensor like any other.
   static func recognise(_ module: QuantizedModule) throws(Refusal) -> QuantizedTensor? {
     let isInteger = module.key.dtype == .i8
     let names = ["_scale_inv", "_scale"].compactMap(module.sibling)
@@ -213,7 +213,7 @@ extension ArraySlice<UInt8> {
 }
 
 extension QuantizationConfig {
-  /// True where FP8 weights are to be expected, each with a scale.
+  /// True if FP8 weights are to be expected, each with a scale.
   fileprivate var claimsFloat8: Bool {
     switch family {
     case .float8: return true

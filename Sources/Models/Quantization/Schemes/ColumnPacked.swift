@@ -106,7 +106,7 @@ struct ColumnPacked {
     return inputs / groups
   }
 
-  /// The group of each column; nil where it is the usual one.
+  /// The group of each column; nil if it is the usual one.
   private func groupIndex(_ inputs: UInt64, _ groups: UInt64, _ groupSize: UInt64) throws(Refusal)
     -> TensorView?
   {

@@ -14,7 +14,7 @@ struct CompressionSchemes: Sendable {
   }
 
   private let groups: [(targets: [Target], scheme: Scheme)]
-  /// The version of the library that wrote the model: major, minor; nil where it does not say.
+  /// The version of the library that wrote the model: major, minor; nil if it does not say.
   let version: (Int, Int)?
 
   /// What modules a group is for.
@@ -50,7 +50,7 @@ struct CompressionSchemes: Sendable {
     }
   }
 
-  /// The scheme of a module: by its exact name, by an expression, by the class of all that are left. Nil where no group
+  /// The scheme of a module: by its exact name, by an expression, by the class of all that are left. Nil if no group
   /// is for it.
   func scheme(for module: ArraySlice<UInt8>) throws(Refusal) -> Scheme? {
     guard let first = groups.first?.scheme else { return nil }

@@ -6,7 +6,7 @@ enum ExpertBlocks {
   private static let blockSize: UInt64 = 32
   private static let blockBytes: UInt64 = 16
 
-  /// Reads the tensors whose key is the blocks; nil where the scales are not there, so that it is a tensor like any other.
+  /// Reads the tensors whose key is the blocks; nil if the scales are not there, so that it is a tensor like any other.
   static func recognise(_ module: QuantizedModule, separator: String) throws(Refusal) -> QuantizedTensor? {
     let blocks = module.key
     guard let scales = module.part("scales") else {

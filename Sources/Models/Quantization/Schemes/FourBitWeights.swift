@@ -22,7 +22,7 @@ enum FourBitWeights {
       module, scale, groupSize: 16, format: .nvfp4, global: global, form: { .divided($0) })
   }
 
-  /// ModelOpt: the key is `weight`, of U8. Nil where it has not the scales of NVFP4.
+  /// ModelOpt: the key is `weight`, of U8. Nil if it has not the scales of NVFP4.
   static func modelOpt(_ module: QuantizedModule) throws(Refusal) -> QuantizedTensor? {
     guard let scale = module.part("weight_scale") else { return nil }
     guard let global = module.part("weight_scale_2") else {

@@ -41,7 +41,7 @@ struct PackedIntegers {
     _ = try product([rows, columns, 8])
   }
 
-  /// True where codes are a stream of bits, false where each word holds whole ones. Refuses words that hold neither.
+  /// True if codes are a stream of bits, false if each word holds whole ones. Refuses words that hold neither.
   private static func isStream(_ count: UInt64, _ bits: UInt64, _ words: UInt64, _ version: (Int, Int)?)
     throws(Refusal) -> Bool
   {
@@ -139,7 +139,7 @@ struct PackedIntegers {
     return (zeros, part)
   }
 
-  /// The group of each column; nil where that is the usual one, or was never set.
+  /// The group of each column; nil if that is the usual one, or was never set.
   private func groupIndex(_ part: TensorPart, groups: UInt64) throws(Refusal) -> TensorView? {
     try part.require([.i32])
     try part.require(shape: [columns], "\(PrintableText.counted(columns, "column"))")
