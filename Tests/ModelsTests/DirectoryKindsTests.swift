@@ -138,6 +138,17 @@ import Safetensors
     }
   }
 
+  @Test(
+    "Weights of other formats beside a model are named in a warning",
+    arguments: ["openvino_model.bin", "model.onnx", "flax_model.msgpack", "checkpoint-500/model.safetensors"])
+  func foreignWeights(name: String) throws {
+    try write("model.safetensors", "w")
+    try directory.write(name, text: "x")
+    #expect(try contents() == [["w"]])
+    let named = name.split(separator: "/")[0]
+    #expect(try open().warnings.contains { $0.contains("'\(named)'") })
+  }
+
   @Test("A component that cannot be decided is left out with its choices, and the others are shown")
   func undecided() throws {
     try directory.write("model_index.json", text: #"{"unet":["d","U"],"vae":["d","V"]}"#)

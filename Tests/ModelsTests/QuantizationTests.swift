@@ -180,6 +180,17 @@ struct QuantizationTests {
     #expect(found.quantization.warnings.first?.contains(reason) == true, "\(found.quantization.warnings)")
   }
 
+  @Test("Of many modules that are refused, ten are named and the others counted")
+  func manyRefused() throws {
+    let config = "{\"quantization_config\": {\"quant_method\": \"fp8\"}}"
+    let parts = (10..<22).flatMap {
+      [Part("m\($0).weight", "F8_E4M3", [200, 4]), Part("m\($0).weight_scale_inv", "F32", [1, 1])]
+    }
+    let warnings = try Recognised(parts, config: config).quantization.warnings
+    #expect(warnings.count { $0.contains("is not dequantised: weight_scale_inv is 1x1") } == 10)
+    #expect(warnings.contains { $0.contains("2 more tensors not dequantised") }, "\(warnings)")
+  }
+
   @Test(
     "Formats that only their tensors identify are named",
     arguments: [

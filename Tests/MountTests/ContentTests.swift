@@ -127,6 +127,17 @@ extension MountTests {
       }
     }
 
+    @Test("splice moves the tensor's bytes into a pipe, from any offset")
+    func splice() async throws {
+      try await withLarge { _, path in
+        let file = try OpenFile(path)
+        for offset in [0, 1, 4095, Self.large.data.count - 3, Self.large.data.count] {
+          let expected = Self.large.data.dropFirst(offset).prefix(5000)
+          expectSame(try file.spliced(5000, from: offset), expected, "at \(offset)")
+        }
+      }
+    }
+
     @Test("O_DIRECT returns the same bytes, at any offset of the tensor in the source")
     func directRead() async throws {
       try await withLarge { mount, path in

@@ -90,6 +90,24 @@ extension MountTests {
       }
     }
 
+    @Test("The file is absent if tensors are left out or one is named __metadata__, as stpack refuses them")
+    func absent() async throws {
+      for key in ["__metadata__", "0"] {
+        let directory = try TemporaryDirectory()
+        var file = TorchFile()
+        let kept = file.tensor("Byte", [2], data: [1, 2])
+        let other = file.tensor("Byte", [1], data: [3])
+        // The keys 0 and '0' would name two tensors, so both are left out.
+        file.object = .pairs([
+          (.string("kept"), kept), (.string(key), other), (.int(0), file.tensor("Byte", [1], data: [4])),
+        ])
+        try await withMount(try directory.write("m.pt", file)) { mount in
+          #expect(try mount.bytes("kept") == [1, 2])
+          _ = #expect(throws: Errno.noSuchFileOrDirectory) { try mount.bytes(".model.safetensors") }
+        }
+      }
+    }
+
     @Test("Once a shard has changed, reads of its tensors and of the header fail with EIO")
     func changed() async throws {
       let directory = try TemporaryDirectory()

@@ -83,6 +83,22 @@ extension MountTests {
       }
     }
 
+    @Test("allow_other warns of a source that only its owner may read, and not with a umask")
+    func privateSource() async throws {
+      let files = try TemporaryDirectory()
+      let path = try files.write("m.safetensors", Self.model)
+      let mountPoint = try files.makeDirectory("mnt")
+      for (mode, options, count) in [
+        (0o600, "allow_other", 1), (0o604, "allow_other", 0), (0o600, "allow_other,umask=022", 0),
+      ] as [(mode_t, String, Int)] {
+        try #require(unsafe chmod("\(path)", mode) == 0)
+        let outcome = try await Command.stmount(["-o", options, "\(path)", "\(mountPoint)"])
+        #expect(outcome.status == 0)
+        #expect(outcome.errorLines.count { $0.contains("which only the owner may read") } == count)
+        try await Command.output(of: "umount", "\(mountPoint)")
+      }
+    }
+
     @Test("The mount table shows fsname and subtype; the last of two values counts")
     func names() async throws {
       let files = try TemporaryDirectory()

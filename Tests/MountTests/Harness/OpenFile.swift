@@ -72,6 +72,33 @@ final class OpenFile: Sendable {
     return bytes
   }
 
+  /// At most 64 KiB through a pipe: splice(2), which Glibc's module leaves out.
+  func spliced(_ count: Int, from offset: Int) throws -> [UInt8] {
+    typealias Splice =
+      @convention(c) (
+        CInt, UnsafeMutablePointer<off_t>?, CInt, UnsafeMutablePointer<off_t>?, Int, CUnsignedInt
+      ) -> Int
+    guard let symbol = unsafe dlsym(nil, "splice") else { throw Errno.noFunction }
+    let splice = unsafe unsafeBitCast(symbol, to: Splice.self)
+    let pipe = try FileDescriptor.pipe()
+    defer {
+      try? pipe.readEnd.close()
+      try? pipe.writeEnd.close()
+    }
+    var bytes: [UInt8] = []
+    var position = off_t(offset)
+    while bytes.count < count {
+      let moved = unsafe splice(
+        descriptor.rawValue, &position, pipe.writeEnd.rawValue, nil, count - bytes.count, 0)
+      guard moved >= 0 else { throw Errno(rawValue: errno) }
+      guard moved > 0 else { break }
+      bytes += try unsafe [UInt8](unsafeUninitializedCapacity: moved) { buffer, initialized in
+        initialized = try unsafe pipe.readEnd.read(into: UnsafeMutableRawBufferPointer(buffer))
+      }
+    }
+    return bytes
+  }
+
   /// lseek(2).
   func seek(_ offset: Int64, _ origin: FileDescriptor.SeekOrigin) throws -> Int64 {
     try descriptor.seek(offset: offset, from: origin)
