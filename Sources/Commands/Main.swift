@@ -1,13 +1,13 @@
 import Linux
 import SystemPackage
 
-/// The one executable of this package, which is called by several names: stmount(1) and its kin, mount.stmount(8).
+/// The executable of this package, which has several names: stmount(1), the other commands, and mount.stmount(8).
 ///
-/// A statically linked Swift program is 16 MB, so that the commands share one, as those of busybox(1) do.
+/// A statically linked Swift program has 16 MB, so the commands share one, as in busybox(1).
 @main enum Main {
   /// Runs the command that this process was called by; a name that is not known is stmount.
   static func main() {
-    // No file of a model may get the number of standard error, for messages to be written into.
+    // No file of a model may get the number of standard error, or messages would be written into it.
     StandardStreams.openClosed()
     OpenFileLimit.raise()
     switch CalledCommand.name {

@@ -5,8 +5,8 @@ import Models
 import SystemPackage
 
 extension ParsableCommand {
-  /// Parses the command line and runs `body`; every failure is one line on standard error, and the exit status: `trouble`
-  /// in place of its own where that is given.
+  /// Parses the command line and runs `body`; every failure is one line on standard error, and an exit status: `trouble` if
+  /// given, otherwise its own.
   static func run(
     _ arguments: [String] = Array(CalledCommand.arguments), trouble: Int32? = nil,
     _ body: (Self) throws(Failure) -> Void
@@ -48,7 +48,7 @@ extension FilePath {
 }
 
 extension Failure {
-  /// Prints the message, and ends the command with the status, or with `trouble` in its place.
+  /// Prints the message, and ends the command with `trouble` if given, otherwise with the status.
   func end(_ command: String, _ trouble: Int32? = nil) -> Never {
     printError(message, command: command)
     Glibc.exit(trouble ?? status)

@@ -9,7 +9,7 @@ import TensorFS
 struct Failure: Error {
   /// The exit status.
   let status: Int32
-  /// What is wrong, as one line; safe to print.
+  /// The problem, as one line; safe to print.
   let message: String
 
   /// A failure from its parts.
@@ -34,7 +34,7 @@ struct Failure: Error {
     self.init(status: EX_DATAERR, error.description)
   }
 
-  /// A command line that cannot be carried out. The problem may hold arguments as they are.
+  /// A command line that cannot be executed. The problem may contain arguments as they are.
   static func usage(_ problem: String, command: String) -> Failure {
     Failure(status: EX_USAGE, "\(PrintableText.line(problem.argumentBytes)); see '\(command) --help'")
   }

@@ -4,8 +4,8 @@ import SystemPackage
 import TensorFiles
 
 extension TensorDirectory {
-  /// The mount at a path, or the copy of one; nil where the path is neither. A metadata.json that is somebody else's does not
-  /// hide a model of the usual kind beside it.
+  /// The mount at a path, or the copy of one, or nil. A metadata.json of another program does not hide a model of the usual
+  /// kind beside it.
   static func found(at path: FilePath) throws(ModelError) -> TensorDirectory? {
     guard isDescribed(path) else { return nil }
     do throws(ModelError) {

@@ -1,7 +1,7 @@
 import ArgumentParser
 import Models
 
-/// The options of a command line about how sources are read.
+/// The command-line options for reading sources.
 struct OpeningArguments: ParsableArguments {
   @Flag(help: "Accept bytes after a file's last tensor, and tensors that an index names and its shards lack.")
   var lenient = false
@@ -27,7 +27,7 @@ struct OpeningArguments: ParsableArguments {
 }
 
 extension OpeningOptions {
-  /// Adds what a command line says to what the mount options say; the command line wins.
+  /// Adds the command line's options to the mount options; the command line takes precedence.
   mutating func add(_ arguments: OpeningArguments) {
     if arguments.lenient { isLenient = true }
     if arguments.all { showsAll = true }

@@ -5,11 +5,11 @@ import Safetensors
 import SystemPackage
 import TensorFiles
 
-/// Writes one line to standard error after the command's name, in one write(2) so that no other line gets into it.
-/// Whatever the message quotes, from the command line or from another program, cannot act on the terminal.
+/// Writes one line to standard error after the command's name, in one write(2) so that lines do not mix.
+/// Text that the message quotes, from the command line or from another program, cannot act on the terminal.
 ///
-/// Where standard error is systemd's journal the line begins with its priority instead, a number of syslog(3) in
-/// angle brackets, an error's by default: sd-daemon(3). The journal knows the command.
+/// If standard error is systemd's journal, the line begins with its priority instead, a number of syslog(3) in
+/// angle brackets, by default that of an error: sd-daemon(3). The journal knows the command.
 func printError(_ message: String, command: String, priority: Int32? = nil) {
   let start = isStandardErrorTheJournal() ? "<\(priority ?? LOG_ERR)>" : "\(command): "
   let line = Array("\(start)\(PrintableText.line(message))\n".utf8)

@@ -5,8 +5,8 @@ import SystemPackage
 import TensorFiles
 
 extension FileLayout {
-  /// Reads `count` bytes from `offset` on into the beginning of `bytes`, which has room for them. `tensor` is whose bytes
-  /// they are, for messages.
+  /// Reads `count` bytes from `offset` on into the beginning of `bytes`, which has room for them. `tensor` is the tensor, for
+  /// messages.
   func read(from offset: UInt64, _ count: Int, into bytes: inout [UInt8], of tensor: Tensor) throws(Failure) {
     var failure: Errno?
     unsafe bytes.withUnsafeMutableBytes { bytes in

@@ -1,11 +1,11 @@
 import ArgumentParser
 
-/// Bytes `A:B` of a file, from A on and before B: `--range`. A is 0 where it is left out, and B the file's size.
+/// Bytes A to B of a file, B excluded: `--range A:B`. A defaults to 0, and B to the file's size.
 struct ByteRange: ExpressibleByArgument {
   private let start: UInt64
   private let end: UInt64?
 
-  /// Reads a range; nil where it is none.
+  /// Reads a range; nil if it is invalid.
   init?(argument: String) {
     let parts = argument.split(separator: ":", omittingEmptySubsequences: false)
     func number(_ text: Substring) -> UInt64? { text.allSatisfy(\.isNumber) ? UInt64(text) : nil }

@@ -5,9 +5,9 @@ import Safetensors
 import SystemPackage
 import TensorFiles
 
-/// The tensors of a source, which a command line names one after the other.
+/// The tensors of a source that a command line names, in order.
 struct Selection {
-  /// A tensor, and what it may be called.
+  /// A tensor, and its names.
   struct Entry {
     /// The name in the model.
     let name: TensorName
@@ -20,7 +20,7 @@ struct Selection {
   private let source: String
   private let entries: [Entry]
 
-  /// All tensors of a source, which is what messages call it.
+  /// All tensors of a source; `source` is its name in messages.
   init(_ files: FileTree, of source: String) {
     self.source = source
     entries = files.files(in: .raw).compactMap { path, place in
@@ -30,8 +30,8 @@ struct Selection {
     }
   }
 
-  /// The tensors that some words name, in the order of the words. A word is a name, a path, or a glob on either, and what a
-  /// glob names comes in the order of paths. A word that names nothing is an error; so is a name that several models have.
+  /// The tensors that some words name, in the order of the words. A word is a name, a path, or a glob on either; the matches of
+  /// a glob are in the order of paths. A word without a match is an error, and so is a name that several models have.
   func entries(named words: [String]) throws(Failure) -> [Entry] {
     // With many words, looking through all entries for each would take long.
     var byName: [[UInt8]: [Int]] = [:]

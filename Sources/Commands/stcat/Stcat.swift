@@ -42,7 +42,7 @@ struct Stcat: ParsableCommand {
   @OptionGroup var opening: OpeningArguments
 
   static func main() {
-    // A reader such as head(1) that has seen enough ends this like any other command.
+    // If a reader such as head(1) ends early, this command ends like any other.
     signal(SIGPIPE, SIG_DFL)
     run { command throws(Failure) in try command.write() }
   }
@@ -74,7 +74,7 @@ struct Stcat: ParsableCommand {
     }
   }
 
-  /// What is written for some tensors: a file of each, or one model of all.
+  /// The output for some tensors: a file of each, or one model of all.
   private func layouts(of entries: [Selection.Entry], in files: FileTree) throws(Failure) -> [FileLayout] {
     if form == .safetensors, entries.count > 1 { return [try model(of: entries, in: files)] }
     var layouts: [FileLayout] = []

@@ -16,7 +16,7 @@ final class Comparison: Sendable {
     var isSameType: Bool { first.tensor.dtype == second.tensor.dtype }
   }
 
-  /// What is to be found out.
+  /// The kind of comparison.
   enum Question {
     /// Whether any pair differs.
     case any
@@ -34,7 +34,7 @@ final class Comparison: Sendable {
 
   /// How many numbers are in a block: of the narrowest type, whole bytes.
   private static let blockSize: UInt64 = 4 << 20
-  /// How many bytes are read at a time: what stays in the processor's cache.
+  /// The number of bytes read at a time; they fit into the processor's cache.
   private static let step = 128 << 10
   /// How many numbers are measured at a time.
   private static let numberStep: UInt64 = 12 << 10
@@ -51,7 +51,7 @@ final class Comparison: Sendable {
     differing = Mutex(pairs.map { !$0.isSameType })
   }
 
-  /// Compares, and returns for each pair whether it differs, and how far where that was asked for. Throws ``Failure``.
+  /// Compares, and returns for each pair whether it differs, and how far if requested. Throws ``Failure``.
   func run() throws -> (differing: [Bool], distances: [Distance]) {
     var blocks: [Block] = []
     for (index, pair) in pairs.enumerated() {
@@ -96,7 +96,7 @@ final class Comparison: Sendable {
     }
   }
 
-  /// Measures how far the numbers of a block are apart.
+  /// Measures how far the numbers of a block differ.
   private func measure(_ block: Block) throws -> Distance {
     let pair = pairs[block.pair]
     let readers = (NumberReader(pair.first.tensor.dtype), NumberReader(pair.second.tensor.dtype))

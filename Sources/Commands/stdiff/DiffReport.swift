@@ -1,14 +1,14 @@
 import Safetensors
 import TensorFiles
 
-/// What stdiff(1) prints: a line for each difference, or one JSON document.
+/// The output of stdiff(1): a line for each difference, or one JSON document.
 struct DiffReport {
   /// In the order of names.
   let differences: [Difference]
   /// How many tensors are the same in both.
   let sameCount: Int
 
-  /// One line for each difference: its sign as diff(1) -y has it, the name, and both descriptions where they differ.
+  /// One line for each difference: its sign as in diff(1) -y, the name, and both descriptions if they differ.
   var text: String {
     differences.map { difference in
       let name = PrintableText.plain(difference.name.utf8)

@@ -6,9 +6,9 @@ import TensorFiles
 
 /// One of the two sources that are compared: its tensors in the order of their names.
 struct DiffSide: Sendable {
-  /// A tensor, and what it holds.
+  /// A tensor, and its contents.
   struct Entry: Sendable {
-    /// The name, after the models' directory where there are several.
+    /// The name, prefixed with the model's directory if there are several.
     let name: TensorName
     let tensor: Tensor
     let contents: FileLayout
@@ -47,7 +47,7 @@ struct DiffSide: Sendable {
 }
 
 extension DiffSide.Entry {
-  /// True if both are the same bytes of the same file, so that there is nothing to compare.
+  /// True if both are the same bytes of the same file, so no comparison is needed.
   func isSameRange(as other: DiffSide.Entry) -> Bool {
     guard contents.segments.count == other.contents.segments.count else { return false }
     for (left, right) in zip(contents.segments, other.contents.segments) {

@@ -1,23 +1,23 @@
 import Safetensors
 
-/// What is to be said of one name.
+/// The result for one name.
 struct Difference: Sendable {
   let name: TensorName
-  /// The tensor in the first source; nil where it has none of this name.
+  /// The tensor in the first source, or nil.
   let first: Tensor?
   /// The tensor in the second source.
   let second: Tensor?
-  /// How far the values are apart, where that was asked for and both have the same shape.
+  /// How far the values differ, if requested and both have the same shape.
   var distance: Distance?
 }
 
-/// How far the elements of two tensors are apart.
+/// How far the elements of two tensors differ.
 struct Distance: Sendable {
   /// How many elements there are, and how many of them differ.
   var count: UInt64 = 0
   var differing: UInt64 = 0
-  /// The largest difference, and the largest one in relation to the larger of the two magnitudes. NaN where a number stands
-  /// beside a NaN.
+  /// The largest difference, and the largest one relative to the larger of the two magnitudes. NaN if a number is compared
+  /// with a NaN.
   var absolute = 0.0
   var relative = 0.0
   private var product = 0.0
@@ -28,7 +28,7 @@ struct Distance: Sendable {
   /// The root of the mean square of all differences; NaN where a number stands beside a NaN.
   var rootMeanSquare: Double { measured == 0 ? 0 : (squares.difference / Double(measured)).squareRoot() }
 
-  /// The cosine of the angle between both, as vectors; NaN where one of them is zero.
+  /// The cosine of the angle between both, as vectors; NaN if one of them is zero.
   var cosine: Double { product / (squares.first.squareRoot() * squares.second.squareRoot()) }
 
   /// Adds the distance of elements further on.

@@ -8,7 +8,7 @@ import TensorFiles
 
 /// The command line of stdiff(1).
 struct Stdiff: ParsableCommand {
-  /// The exit status of everything that is no comparison, as of diff(1).
+  /// The exit status of every error, as in diff(1).
   private static let trouble: Int32 = 2
 
   static let configuration = CommandConfiguration(

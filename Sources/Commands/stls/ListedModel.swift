@@ -6,16 +6,16 @@ import TensorFiles
 
 /// A model to be listed: one of the files that stmount(1) mounts, or a mount or a copy of one.
 struct ListedModel {
-  /// The name of its directory, where it is one of several.
+  /// The name of its directory, if it is one of several.
   let name: [UInt8]?
   /// Its tensors, in the order asked for.
   let tensors: [Tensor]
   /// How many files they are in.
   let fileCount: Int
-  /// What metadata.json of the mount holds; nil where it is there and some of its tensors are left out.
+  /// The metadata.json of the mount; nil for a mount whose tensors are partly left out.
   let document: (() throws(ModelError) -> [UInt8])?
 
-  /// The models of some sources, and what a person should know of them, safe to print.
+  /// The models of some sources, and warnings about them, safe to print.
   static func models(
     in sources: [FilePath], _ options: OpeningOptions, order: Order, _ selection: NameSelection
   ) throws(ModelError) -> (models: [ListedModel], warnings: [String]) {

@@ -20,8 +20,8 @@ struct Manifest {
   /// A manifest of these lines.
   init(lines: [Line]) { self.lines = lines }
 
-  /// The lines as text. A path with a backslash is escaped, which a backslash at the line's beginning tells; a mount's paths
-  /// hold no newline.
+  /// The lines as text. A path with a backslash is escaped, and its line begins with a backslash; a mount's paths
+  /// have no newline.
   var text: [UInt8] {
     let backslash = UInt8(ascii: "\\")
     return lines.flatMap { line in
@@ -33,7 +33,7 @@ struct Manifest {
 
   /// The digests of all tensors of a source, with their paths below a mount.
   static func lines(of files: [HashedFile]) throws -> [Line] {
-    // The largest first, so that no processor is left with one at the end.
+    // The largest first, so that the processors finish at about the same time.
     let order = files.indices.sorted { files[$0].contents.byteCount > files[$1].contents.byteCount }
     let digests = try ParallelWork.map(order) { index in (index, try files[index].digest()) }
     return digests.sorted { $0.0 < $1.0 }.map { Line(digest: $1, path: files[$0].path) }
@@ -97,7 +97,7 @@ struct HashedFile: Sendable {
   let tensor: Tensor
   let contents: FileLayout
 
-  /// How many bytes are read at a time: what stays in the processor's cache.
+  /// The number of bytes read at a time; they fit into the processor's cache.
   private static let step = 128 << 10
 
   /// The files of all tensors, in the order of a mount's tree.

@@ -6,13 +6,13 @@ import TensorFiles
 
 /// Compares a source with a manifest, as `sha256sum -c` in a mount of it would: `--check`.
 struct ManifestCheck {
-  /// A line for each of the manifest's; with `quiet`, for those alone that do not match.
+  /// A line for each of the manifest's; with `quiet`, only for those that do not match.
   let text: String
   /// How many lines were compared.
   let lines: Int
   /// How many of them do not match.
   let failures: Int
-  /// How many tensors are in no line.
+  /// The number of tensors that no line names.
   let unlisted: Int
 
   /// Reads those of `files` that the manifest names, on all processors. A line with another path counts if that path is chosen.

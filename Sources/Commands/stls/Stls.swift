@@ -63,13 +63,13 @@ struct Stls: ParsableCommand {
   @OptionGroup var opening: OpeningArguments
 
   static func main() {
-    // A reader such as head(1) that has seen enough ends this like any other command.
+    // If a reader such as head(1) ends early, this command ends like any other.
     signal(SIGPIPE, SIG_DFL)
     run { command throws(Failure) in try command.list() }
   }
 
   private func list() throws(Failure) {
-    // Who asks for nothing else wants help.
+    // -h alone prints the help.
     if sources.isEmpty, isHuman {
       return try StandardOutput.write(Array((Self.helpMessage() + "\n").utf8))
     }
@@ -223,7 +223,7 @@ extension Stls {
   }
 }
 
-/// The digests that there are: `--hash`.
+/// The supported digests: `--hash`.
 enum HashKind: String, CaseIterable, ExpressibleByArgument {
   case sha256
 }

@@ -3,11 +3,11 @@ import Models
 import Safetensors
 import TensorFiles
 
-/// A tensor and what its numbers are like: `--stats`.
+/// A tensor and the statistics of its numbers: `--stats`.
 struct TensorValues: Sendable {
   let tensor: Tensor
   let statistics: ValueStatistics
-  /// How many numbers are in each of ``bins`` equal parts from the smallest number to the largest; empty where that was not
+  /// How many numbers are in each of ``bins`` equal parts from the smallest number to the largest; empty if that was not
   /// asked for, or makes no sense.
   var histogram: [UInt64] = []
 
@@ -15,9 +15,9 @@ struct TensorValues: Sendable {
   private static let bins = 16
   /// How many numbers are worked on by one thread before it takes others.
   private static let blockSize: UInt64 = 8 << 20
-  /// How many numbers are read at a time: what stays in the processor's cache.
+  /// The number of numbers read at a time; they fit into the processor's cache.
   private static let step: UInt64 = 2048
-  /// From so many bytes on patterns are counted: what their tables take is little beside that.
+  /// Patterns are counted in tensors of at least this many bytes, for which the cost of the tables is small.
   private static let leastCounted: UInt64 = 1 << 20
 
   /// A part of a tensor.
@@ -26,7 +26,7 @@ struct TensorValues: Sendable {
     let numbers: Range<UInt64>
   }
 
-  /// What tensors of a model are like, on all processors, in memory that does not depend on their sizes. Throws ``Failure``.
+  /// The statistics of a model's tensors, on all processors, in memory that does not depend on their sizes. Throws ``Failure``.
   static func all(of tensors: [(tensor: Tensor, contents: FileLayout)], withHistograms: Bool) throws
     -> [TensorValues]
   {

@@ -2,7 +2,7 @@ import Glibc
 import Safetensors
 import TensorFiles
 
-/// What `stls --stats` prints: a line of titles, and one for each tensor.
+/// The output of `stls --stats`: a line of titles, and one for each tensor.
 struct ValueTable {
   private static let titles = [
     "name", "dtype", "shape", "min", "max", "mean", "std", "zeros", "nan", "inf", "",

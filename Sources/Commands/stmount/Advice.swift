@@ -3,9 +3,9 @@ import Glibc
 import Linux
 import SystemPackage
 
-/// What to say to command lines that look like another program's.
+/// Advice for command lines that look like another program's.
 enum Advice {
-  /// Words that people try as the first argument, and what does that.
+  /// Words that users try as the first argument, and the command that does it.
   private static let subcommands: [String: String] = [
     "cat": "stcat SOURCE NAME", "diff": "stdiff A B", "help": "stmount --help", "list": "stmount --list",
     "ls": "stls SOURCE", "mount": "stmount SOURCE MOUNTPOINT", "pack": "stpack INPUT -o OUT",
@@ -14,7 +14,7 @@ enum Advice {
     "version": "stmount --version",
   ]
 
-  /// The problem with a first argument that is a subcommand elsewhere; nil where there is such a file.
+  /// The problem with a first argument that is a subcommand of other programs; nil if such a file exists.
   static func subcommand(_ word: String?) -> String? {
     guard let word, let command = subcommands[word], (try? Stat(FilePath(argument: word))) == nil else {
       return nil
@@ -45,7 +45,7 @@ enum Advice {
     return "; did you mean '\(String(decoding: nearest.name, as: UTF8.self))'?"
   }
 
-  /// What -o can be completed to: the options begun so far, and each that fits after the last comma.
+  /// The completions of -o: the options so far, followed by each that can come after the last comma.
   static func completions(of list: String) -> [String] {
     let begun = list.lastIndex(of: ",").map { list[...$0] } ?? ""
     return (MountOptions.names + Invocation.ownOptions).map { begun + $0.name + ($0.hasValue ? "=" : "") }

@@ -8,7 +8,7 @@ import SystemPackage
 import TensorFiles
 import TensorFS
 
-/// The life of one mount: mounted, sent to the background, served, and gone.
+/// The life of one mount: mount, go to the background, serve, end.
 struct Daemon: Sendable {
   let collection: ModelCollection
   /// The models that are quantised, dequantised.
@@ -34,7 +34,7 @@ struct Daemon: Sendable {
     let place = try freeMountPoint()
     if invocation.isForeground { return try serve(fileSystem, at: place, log: log) }
     let readiness = try makeReadiness()
-    // Before it mounts: should there be no process to be had, nothing has to be undone.
+    // Fork before mounting, so that nothing has to be undone if fork(2) fails.
     let child = try start {
       do throws(Failure) {
         try serve(fileSystem, at: place, readiness, log: log)
@@ -49,12 +49,12 @@ struct Daemon: Sendable {
     try leave(to: child, readiness, place)
   }
 
-  /// Mounts, and serves until the file system is unmounted. In the background, `readiness` hears when it answers.
+  /// Mounts, and serves until the file system is unmounted. In the background, reports to `readiness` when it answers.
   private func serve(
     _ fileSystem: DequantizingFileSystem, at place: MountPoint, _ readiness: Readiness? = nil, log: Logger
   ) throws(Failure) {
     FreedMemory.returnLargeBlocks()
-    // From here on a signal waits until somebody can unmount.
+    // From here on, signals wait until this process can unmount.
     Signals.block()
     let session = try mountedSession(fileSystem, at: place)
     if readiness != nil { ForkedProcess.leaveTerminal() }
@@ -69,21 +69,21 @@ struct Daemon: Sendable {
     log.notice("unmounted \(PrintableText.quoted(invocation.options.source.argumentBytes))")
   }
 
-  /// Says to everybody who waits for it that the mount answers.
+  /// Reports to all that wait for it that the mount answers.
   private func announce(_ session: Session, to readiness: Readiness?, log: Logger) {
     let remedy = invocation.options.isDirect ? nil : session.raiseKernelReadAhead()
     log.notice("mounted \(description)")
     if let remedy { log.info("long reads would be faster after: \(remedy)") }
     manager.ready("serving \(description)")
     invocation.ready?.signal()
-    // The command was ended before it could hear it: whoever did that does not want the mount.
+    // The command was ended before it received the report, so the mount is not wanted.
     if readiness?.signal() == false { session.detach() }
   }
 
-  /// In the process that called: waits until the mount answers, and ends. A signal ends it at once, and that undoes the
+  /// In the calling process: waits until the mount answers, and exits. A signal ends it at once, which undoes the
   /// mount.
   private func leave(to child: Int32, _ readiness: Readiness, _ place: MountPoint) throws(Failure) -> Never {
-    // Not by returning: what there is belongs to the child now.
+    // Not by returning: the child owns all state now.
     if readiness.wait(seconds: Self.readySeconds) {
       if isatty(STDOUT_FILENO) == 1, !invocation.isQuiet {
         try? StandardOutput.write(Array(mountedLine.utf8))
@@ -95,9 +95,9 @@ struct Daemon: Sendable {
       kill(child, SIGKILL)
       status = ForkedProcess.exitStatus(of: child)
     }
-    // It may have had no process left to unmount with.
+    // It may have been unable to start a process for unmounting.
     MountPoint.clearDead(place.path, subtypes: invocation.subtypes)
-    // It has said itself why it could not mount.
+    // The child has reported itself why it could not mount.
     if let status, 1..<128 ~= status { _exit(status) }
     throw Failure(
       status: EX_OSERR, "the mount on \(invocation.mountPointName) does not answer; it was undone")

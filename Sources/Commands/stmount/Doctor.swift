@@ -6,8 +6,8 @@ import Safetensors
 import SystemPackage
 import TensorFiles
 
-/// Examines a machine: can it mount, who can, and how fast will it be. Each line says what is, and where something
-/// could be better, the next one what would make it so.
+/// Examines a machine: whether it can mount, who can, and how fast mounts will be. Each line has a finding; if something
+/// can be improved, the next line has the remedy.
 struct Doctor {
   private enum Finding: String {
     case good = "ok    "
@@ -15,7 +15,7 @@ struct Doctor {
     case bad = "FAIL  "
   }
 
-  /// Prints the findings to standard output; false where nothing can be mounted.
+  /// Prints the findings to standard output; false if nothing can be mounted.
   func examine() -> Bool {
     print("stmount \(stmountVersion), libfuse \(Session.libraryVersion), Linux \(Self.kernelRelease)")
     let privileges = Privileges()
@@ -51,7 +51,7 @@ struct Doctor {
   }
 
   private func examineFusermount(_ privileges: Privileges) {
-    // Whom root does not need it for, others do.
+    // Root does not need it, but other users do.
     let finding = privileges.canMount ? Finding.poor : .bad
     guard let path = privileges.fusermount else {
       report(

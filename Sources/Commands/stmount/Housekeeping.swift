@@ -7,7 +7,7 @@ import Synchronization
 import SystemPackage
 import TensorFiles
 
-/// What happens beside the requests: signals, the end of a mount that nobody uses, and of one that never would end.
+/// Work besides requests: signals, unmounting an idle mount, and ending a mount that would never end.
 final class Housekeeping: Sendable {
   private let session: Session
   private let log: Logger
@@ -17,20 +17,20 @@ final class Housekeeping: Sendable {
     var idle: IdleWatch?
     /// A signal has asked for the end.
     var isEnding = false
-    /// Why the mount could not be taken away, as it was logged last.
+    /// The reason why the mount could not be unmounted, as logged last.
     var problem: String?
-    /// The requests that were waiting when the end was asked for, or at the last look since.
+    /// The requests that were waiting when the end was requested, or at the last check since.
     var waiting: Set<UInt64> = []
-    /// Since when the mount has been writable, which could not be undone yet; nil where it is read-only, as it should be.
+    /// The time since which the mount has been writable; nil if it is read-only, as it should be.
     var writableSince: ContinuousClock.Instant?
   }
 
   private let state: Mutex<State>
 
-  /// How long a request may wait for its source once the end has been asked for; what waits longer is cut off.
+  /// How long a request may wait for its source after the end was requested; then it is cut off.
   private static let patience = Duration.seconds(1)
 
-  /// How long a mount may stay writable while somebody has a file open for writing. That is always root.
+  /// How long a mount may stay writable while root has a file open for writing.
   private static let writableLimit = Duration.seconds(2)
 
   /// Looks after a session; with `idleLimit`, ends it after that long without a request.
@@ -78,7 +78,7 @@ final class Housekeeping: Sendable {
       if state.withLock({ $0.isEnding }) { cutOff() } else { unmountIfIdle() }
     case .mountsChanged:
       keepReadOnly()
-      // What covered it may be gone.
+      // The mount that covered it may be gone.
       if state.withLock({ $0.isEnding && $0.problem != nil }) { detach() }
     }
     return interval
@@ -93,8 +93,8 @@ final class Housekeeping: Sendable {
     if isNew, let problem { log.error("cannot unmount: \(problem); it stays until that can be done") }
   }
 
-  /// Ends the process where a request has waited for its source for too long, since the end was asked for: nobody knows
-  /// whether that answers ever again.
+  /// Ends the process if a request has waited for its source for too long since the end was requested: the source may
+  /// never answer.
   private func cutOff() {
     let waiting = session.requestsUnderWay
     let stuck = state.withLock { state in
@@ -104,7 +104,7 @@ final class Housekeeping: Sendable {
     guard stuck > 0, state.withLock({ $0.problem == nil }) else { return }
     log.warning("the source does not answer: \(stuck) reads that wait for it are cut off")
     session.cut()
-    // Not by returning: the threads that wait may do so for ever.
+    // Not by returning, since the waiting threads may never end.
     ForkedProcess.endAtOnce(EX_OK)
   }
 
@@ -128,15 +128,15 @@ final class Housekeeping: Sendable {
     guard let problem, let since else { return }
     if isNew { log.error("the mount was made writable, and cannot be made read-only again: \(problem)") }
     guard since.duration(to: now) > Self.writableLimit else { return }
-    // A mapping shows what is written to it to everybody, as the tensor.
+    // A mapping shows its changes to all readers, as the tensor.
     log.error("the mount ends, because a file of it could still be written to")
     detach()
     session.cut()
     ForkedProcess.endAtOnce(EX_OSERR)
   }
 
-  /// Unmounts after enough silence. The kernel answers readers from its caches and opens files without asking, so
-  /// that silence alone does not say that nobody is there; only an unmount that is not forced does.
+  /// Unmounts after enough time without requests. The kernel answers readers from its caches and opens files without
+  /// requests, so only an unmount without force shows whether the mount is in use.
   private func unmountIfIdle() {
     let counts = session.counts
     let isIdle = state.withLock { $0.idle?.isIdle(counts) ?? false }

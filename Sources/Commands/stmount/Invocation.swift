@@ -7,22 +7,22 @@ import Safetensors
 import SystemPackage
 import TensorFiles
 
-/// What is to be mounted, where and how: what the two command lines, stmount(1)'s and mount.stmount(8)'s, come down to.
+/// What to mount, where and how: the common form of the command lines of stmount(1) and mount.stmount(8).
 struct Invocation: Sendable {
   var sources: [FilePath]
   var mountPoint: FilePath
-  /// The mount point as messages and the log name it.
+  /// The mount point's name in messages and in the log.
   let mountPointName: String
   var options = MountOptions()
   var isForeground = false
   /// How the sources are read.
   var opening = OpeningOptions()
-  /// A mount of this program's on the mount point whose daemon is gone is cleared first.
+  /// True if a dead mount of this program on the mount point is cleared first.
   var clearsDeadMount = false
   /// Everything is checked, and nothing mounted.
   var isFake = false
   var logLevel = Logger.Level.notice
-  /// How long nobody may have used the mount before it goes; nil for ever.
+  /// How long the mount may be idle before it is unmounted; nil for ever.
   var idleLimit: Duration?
   var ready: ReadyDescriptor?
   /// Nothing is printed once the mount answers, not even on a terminal.
@@ -34,7 +34,7 @@ struct Invocation: Sendable {
     guard let mountPoint = paths.last, paths.count >= 2 else {
       throw Self.usage("give at least one source and the directory to mount it on")
     }
-    // A script with an empty variable should not mount the working directory.
+    // A script with an empty variable must not mount the working directory.
     guard !paths.contains("") else { throw Self.usage("a path is empty") }
     sources = paths.dropLast().map { FilePath(argument: $0) }
     self.mountPoint = FilePath(argument: mountPoint)
@@ -80,7 +80,7 @@ struct Invocation: Sendable {
     return true
   }
 
-  /// The subtypes that mounts of this program's have: the usual one, and the one asked for.
+  /// The subtypes of this program's mounts: the usual one, and the requested one.
   var subtypes: Set<String> { ["stmount", options.subtype] }
 
   /// Opens the sources, and mounts them. Returns as ``Daemon/run()`` does.
@@ -117,7 +117,7 @@ struct Invocation: Sendable {
     printError("warning: \(warning)", command: "stmount", priority: LOG_WARNING)
   }
 
-  /// Says so where the mount point comes first, as mount points of other commands do.
+  /// Reports a mount point that comes first, as in other commands.
   private func refuseSwapped() throws(Failure) {
     // A mount that is there already may not answer, so the mount point comes last.
     guard sources.count == 1, let source = try? Stat(sources[0]), source.type == .directory,
@@ -130,7 +130,7 @@ struct Invocation: Sendable {
     )
   }
 
-  /// Others may use a mount with allow_other, and see nothing in it where the sources' modes keep it from them.
+  /// With allow_other, other users can access a mount, but not files of sources that they cannot read.
   /// safetensors 0.8 writes files with mode 0600.
   private func warnOfModes(_ collection: ModelCollection) {
     guard options.allowOther, options.umask == nil else { return }
@@ -145,8 +145,8 @@ struct Invocation: Sendable {
 
   private static func usage(_ problem: String) -> Failure { .usage(problem, command: "stmount") }
 
-  /// The path from the root, so that findmnt(8) tells the story whatever the working directory was. Symbolic
-  /// links stay: they bear the model's name where their target has only a hash.
+  /// The absolute path, so that findmnt(8) shows the source whatever the working directory was. Symbolic
+  /// links stay: they have the model's name, and their target may have only a hash.
   private static func absolutePath(_ path: FilePath) -> FilePath {
     guard path.isRelative else { return path }
     guard let directory = unsafe getcwd(nil, 0) else { return path }

@@ -4,7 +4,7 @@ import Logging
 import Models
 import TensorFiles
 
-/// Where log lines go: standard error in the foreground, syslog(3) from the background.
+/// The destination of log lines: standard error in the foreground, syslog(3) in the background.
 enum LogDestination: Sendable {
   case standardError
   case syslog
@@ -12,7 +12,7 @@ enum LogDestination: Sendable {
   /// Makes every logger of the process write here. Once, before the first logger.
   func bootstrap(level: Logger.Level) {
     if self == .syslog {
-      // The threads that answer requests may open no file, not even that of the time zone.
+      // The threads that answer requests cannot open files, not even that of the time zone.
       tzset()
       // The string must outlive the process's logging: a literal does.
       let name: StaticString = "stmount"
@@ -35,7 +35,7 @@ enum LogDestination: Sendable {
 }
 
 extension Logger {
-  /// The name of the metadata that says on which mount point an event happened.
+  /// The key of the metadata with the mount point of an event.
   static let mountKey = "mount"
 }
 

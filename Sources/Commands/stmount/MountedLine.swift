@@ -5,7 +5,7 @@ import Safetensors
 import SystemPackage
 import TensorFiles
 
-/// What a person at a terminal is told of a mount: one line when it is made, and what the mount hides.
+/// The messages about a mount on a terminal: one line when it is made, and what the mount hides.
 enum MountedLine {
   /// What was mounted where, and the views, with a newline.
   static func text(

@@ -1,11 +1,11 @@
 import Glibc
 
-/// The service manager that has started this process, if one has: systemd, or whoever speaks its protocol.
+/// The service manager that has started this process, if any: systemd, or another with its protocol.
 ///
-/// Each message is one datagram of lines NAME=VALUE to the socket that `NOTIFY_SOCKET` names: sd_notify(3), whose
-/// protocol is stable and small enough that the library is not worth its weight.
+/// Each message is one datagram of lines NAME=VALUE to the socket that `NOTIFY_SOCKET` names: sd_notify(3). The
+/// protocol is stable and small, so the library is not needed.
 struct ServiceManager: Sendable {
-  /// The socket's path, or `@` and a name that is no file.
+  /// The socket's path, or `@` and the name of an abstract socket.
   private let socketName: [UInt8]?
 
   /// The manager that the environment names.
@@ -27,7 +27,7 @@ struct ServiceManager: Sendable {
   /// Reports that the service is about to end.
   func stopping(_ status: String) { send(["STOPPING=1", "STATUS=\(status)"]) }
 
-  /// Sends a message. A manager that does not listen is no reason for a mount to fail.
+  /// Sends a message. A manager that does not listen does not make a mount fail.
   private func send(_ lines: [String]) {
     guard let socketName else { return }
     var address = sockaddr_un()

@@ -1,5 +1,5 @@
-/// A size as huggingface_hub reads one: a number and KB, MB, GB or TB, in powers of 1000. Also KiB, MiB, GiB and TiB, or K,
-/// M, G and T alone, in powers of 1024, as the programs of coreutils have them; and bytes alone.
+/// A size as in huggingface_hub: a number with KB, MB, GB or TB, in powers of 1000. Also KiB, MiB, GiB and TiB, or K,
+/// M, G and T, in powers of 1024, as in coreutils; without a unit, bytes.
 struct ByteSize {
   let bytes: UInt64
 
@@ -9,12 +9,12 @@ struct ByteSize {
     ("K", 1024), ("M", 1_048_576), ("G", 1_073_741_824), ("T", 1_099_511_627_776),
   ]
 
-  /// Reads a size; nil where it is none, or is less than a byte.
+  /// Reads a size; nil if it is invalid, or less than a byte.
   init?(_ text: String) {
     let upper = text.uppercased()
     let unit = Self.units.first { upper.hasSuffix($0.suffix) }
     let number = text.dropLast(unit?.suffix.count ?? 0).reversed().drop { $0 == " " }.reversed()
-    // Neither signs nor exponents, nor what else Double can read.
+    // No signs, exponents or other syntax of Double.
     guard !number.isEmpty, number.allSatisfy({ $0.isASCII && $0.isNumber || $0 == "." }),
       let value = Double(String(number)),
       let bytes = UInt64(exactly: (value * (unit?.bytes ?? 1)).rounded(.down)),

@@ -16,8 +16,8 @@ struct Conversion {
   private let rules: [Rule]
   private let saturates: Bool
 
-  /// The types that an argument without a pattern is about. Those of 8 bits and fewer stand for something else by
-  /// themselves: they have scales.
+  /// The types that an argument without a pattern converts. Values of 8 bits and fewer are meaningless by themselves: they
+  /// have scales.
   private static let usual: Set<DType> = [.f64, .f32, .f16, .bf16]
   private static let targets: [String: DType] = ["f16": .f16, "bf16": .bf16, "f32": .f32]
 
@@ -40,7 +40,7 @@ struct Conversion {
     self.rules = rules
   }
 
-  /// The tensor as it is to be. One that a pattern names and that cannot be converted is refused.
+  /// The converted tensor. A tensor that a pattern matches and that cannot be converted is refused.
   func apply(to tensor: PackedTensor) throws(Failure) -> PackedTensor {
     guard !rules.isEmpty else { return tensor }
     let name = NamePattern.text(of: tensor.originalName)

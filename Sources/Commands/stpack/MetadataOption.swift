@@ -4,11 +4,11 @@ import Models
 import Safetensors
 import TensorFiles
 
-/// The `__metadata__` that the command line asks for.
+/// The `__metadata__` options of the command line.
 struct MetadataOption {
-  /// Entries that win over the inputs': `--metadata KEY=VALUE`; the last of one key counts.
+  /// Entries that take precedence over the inputs': `--metadata KEY=VALUE`; the last of one key counts.
   private var given: [(key: [UInt8], value: [UInt8])] = []
-  /// False with `--no-metadata`: what the inputs have is dropped.
+  /// False with `--no-metadata`: the inputs' entries are dropped.
   private let keepsInputs: Bool
 
   /// Reads the command line's entries.

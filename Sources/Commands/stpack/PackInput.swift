@@ -4,9 +4,9 @@ import Safetensors
 import SystemPackage
 import TensorFiles
 
-/// What one argument of the command gives: tensors, and entries of `__metadata__`.
+/// The contents of one input: tensors, and entries of `__metadata__`.
 struct PackInput {
-  /// What is taken of inputs, and what is tolerated.
+  /// Which tensors are read from inputs, and which problems are tolerated.
   struct Options {
     /// Which tensors are chosen.
     let selection: NameSelection
@@ -14,20 +14,20 @@ struct PackInput {
     var isLenient = false
     /// Files that a directory's metadata.json lists may be missing.
     var allowsMissing = false
-    /// Models become the numbers that they stand for.
+    /// Quantised models are dequantised.
     var dequantizes = false
   }
 
   private(set) var tensors: [PackedTensor] = []
   /// The metadata of each of its files that has any, with the file to name in messages.
   private(set) var metadata: [(source: FilePath, entries: MergedMetadata.Entries)] = []
-  /// What a person should know though all is well; safe to print.
+  /// Warnings; safe to print.
   private(set) var warnings: [String] = []
-  /// True of a single NumPy file.
+  /// True for a single NumPy file.
   private(set) var isArray = false
   private let options: Options
 
-  /// Opens a NumPy file, a directory of them, a mounted model or a copy of one, or whatever stmount(1) mounts.
+  /// Opens a NumPy file, a directory of them, a mounted model or a copy of one, or any source that stmount(1) accepts.
   init(opening path: FilePath, _ options: Options) throws(ModelError) {
     self.options = options
     options.selection.beginInput()
@@ -144,7 +144,7 @@ struct PackInput {
     for entries in directory.metadata { addMetadata(entries, of: path) }
   }
 
-  /// A mount of several models has no metadata.json but those of its models.
+  /// A mount of several models has only the metadata.json files of its models.
   private func refuseSeveralModels(in path: FilePath, _ names: [[UInt8]]) throws(ModelError) {
     let models = names.filter { name in
       let document = path.pushing(FilePath(bytes: name)).appending(TensorDirectory.documentName)
@@ -155,7 +155,7 @@ struct PackInput {
 
   // MARK: - NumPy
 
-  /// Adds a directory of NumPy files; false where there is none in it.
+  /// Adds a directory of NumPy files; false if it has none.
   private mutating func addArrays(_ path: FilePath) throws(ModelError) -> Bool {
     let directory = try NPYDirectory(opening: path)
     for file in directory.paths {

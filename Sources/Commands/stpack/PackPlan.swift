@@ -4,7 +4,7 @@ import Models
 import Safetensors
 import TensorFiles
 
-/// What is to be written, to the last byte, before anything is.
+/// The exact output, decided before anything is written.
 struct PackPlan {
   /// One file.
   struct File {
@@ -14,11 +14,11 @@ struct PackPlan {
     let model: ModelFile<PackedTensor>
   }
 
-  /// How a file's tensors lie in it.
+  /// The layout of a file's tensors.
   struct Arrangement {
-    /// What the data begins at a multiple of, in bytes.
+    /// The data begins at a multiple of this, in bytes.
     var alignment = HeaderWriter.alignment
-    /// Tensors whose size is a multiple of this come first, so that each of them begins at one; otherwise, and where it is
+    /// Tensors whose size is a multiple of this come first, so that each of them begins at a multiple; otherwise, and if it is
     /// nil, the order is the reference writer's.
     var unit: UInt64?
   }
@@ -33,7 +33,7 @@ struct PackPlan {
 
   /// The size of all files, in bytes.
   var byteCount: UInt64 { (files.map(\.model.byteCount) + [UInt64(index?.bytes.count ?? 0)]).clampedSum }
-  /// The size of the tensors that are no part of another file, in bytes.
+  /// The size of the tensors that are not part of another file, in bytes.
   var computedByteCount: UInt64 {
     files.flatMap(\.model.tensors).filter(\.contents.isComputed).map(\.tensor.byteCount).clampedSum
   }
@@ -148,6 +148,6 @@ struct PackPlan {
 }
 
 extension PackPlan.Arrangement {
-  /// True of tensors that come before all others.
+  /// True for tensors that come before all others.
   fileprivate func isFirst(_ tensor: Tensor) -> Bool { unit.map { tensor.byteCount % $0 == 0 } ?? false }
 }

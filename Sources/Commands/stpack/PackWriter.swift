@@ -5,11 +5,11 @@ import Safetensors
 import SystemPackage
 import TensorFiles
 
-/// Carries out a plan: all files are written whole before one of them gets its name.
+/// Executes a plan: all files are written completely before any of them gets its name.
 struct PackWriter {
   private let plan: PackPlan
   private var progress: Progress
-  /// Nil where nothing has to be cleaned up after a signal.
+  /// Nil if nothing has to be cleaned up after a signal.
   private var signals: BlockedSignals?
 
   /// A writer of a plan.
@@ -24,8 +24,8 @@ struct PackWriter {
     for file in plan.files { try write(file, to: OutputFile()) }
   }
 
-  /// Writes all files into a directory; those that are there are replaced only if that is wanted. Meanwhile signals wait.
-  /// Whatever is thrown, nothing is left: neither a file nor a part of one.
+  /// Writes all files into a directory, and replaces existing ones only if requested. Signals are blocked meanwhile.
+  /// After an error, no file and no partial file remains.
   mutating func write(into directory: FilePath, replaces: Bool) throws {
     var paths: [OutputPath] = []
     for name in plan.files.map(\.name) + (plan.index.map { [$0.name] } ?? []) {
@@ -49,7 +49,7 @@ struct PackWriter {
     }
     try signals?.check()
     try publish(outputs, replaces: replaces)
-    // The names are as lasting as the bytes: fsync(2) of the directory, where the file system has that.
+    // Makes the names durable too: fsync(2) of the directory, if the file system has that.
     for directory in Set(paths.map(\.directory)) {
       guard
         let descriptor = try? FileDescriptor.open(
@@ -60,7 +60,7 @@ struct PackWriter {
     }
   }
 
-  /// Refuses what cannot fit before a byte is written. A limit that the file system does not tell, such as a quota, is an
+  /// Refuses an output that cannot fit, before it writes. A limit that the file system does not report, such as a quota, is an
   /// error while writing.
   private func checkSpace(_ paths: [OutputPath]) throws(Failure) {
     guard let path = paths.first, let space = FreeSpace(at: path.directory) else { return }
@@ -75,7 +75,7 @@ struct PackWriter {
   private mutating func write(_ file: PackPlan.File, to output: OutputFile) throws {
     var copier = FileCopier(to: output)
     for piece in file.model.header { try append(piece, with: &copier, to: output) }
-    /// Neighbours in one source that are neighbours here too are copied as one.
+    /// Ranges that are contiguous both in one source and here are copied as one.
     var run: FileRange?
     for (_, tensor) in file.model.tensors where tensor.tensor.byteCount > 0 {
       for segment in try contents(of: tensor).segments {
@@ -177,7 +177,7 @@ struct PackWriter {
         rest = rest.lowerBound + count..<rest.upperBound
         progress.add(count)
       } catch {
-        // A source that is no longer what was opened explains itself best.
+        // A changed source is the best explanation.
         guard file.isUnchanged() else { throw Failure(file.changed) }
         throw Self.failure(error, file.path, output)
       }
@@ -196,8 +196,8 @@ struct PackWriter {
     }
   }
 
-  /// Gives the files their names, the index last: readers that find it find all it names. Should one fail, those before it
-  /// go again, but for such as have replaced others.
+  /// Gives the files their names, the index last, so that readers of the index find all its files. If one fails, the previous
+  /// ones are removed, except those that replaced others.
   private func publish(_ outputs: [OutputFile], replaces: Bool) throws(Failure) {
     for (position, output) in outputs.enumerated() {
       do throws(Failure) {

@@ -4,20 +4,20 @@ import Safetensors
 import SystemPackage
 import TensorFiles
 
-/// A tensor on its way from an input into a file.
+/// A tensor of an input that is to be written.
 struct PackedTensor {
   /// The tensor as it is to be written; its place in the data is decided last.
   private(set) var tensor: Tensor
-  /// What it is called in the input.
+  /// Its name in the input.
   let originalName: TensorName
   /// The file that it is in, for messages.
   let path: FilePath
-  /// False where its bytes are a part of that file.
+  /// False if its bytes are a part of that file.
   private(set) var isComputed: Bool
-  /// What it holds, as it is to be written. A file that is not held open is opened by this.
+  /// Its contents, as they are to be written. Opens the file if it is not held open.
   private(set) var contents: () throws(ModelError) -> FileLayout
 
-  /// Counts values that the type it becomes does not have; nil where that is no error.
+  /// Counts values beyond the range of the new type; nil if they are not an error.
   private(set) var overflows: OverflowCount?
 
   /// A tensor of a file that is held open, as a model's files are.
@@ -25,8 +25,8 @@ struct PackedTensor {
     self.init(tensor, path: path, isComputed: contents.isComputed) { () throws(ModelError) in contents }
   }
 
-  /// A tensor of a file that is opened again when its turn comes, since a directory may have more files than a process
-  /// may have open. It must then still be the file that was looked at.
+  /// A tensor of a file that is opened again when it is written, since a directory can have more files than a process
+  /// can have open. It must then still be the file that was inspected.
   init(
     _ tensor: Tensor, of file: SourceFile, again open: @escaping () throws(ModelError) -> SourceFile,
     _ contents: @escaping (SourceFile) -> FileLayout?
@@ -44,7 +44,7 @@ struct PackedTensor {
     _ tensor: Tensor, path: FilePath, isComputed: Bool,
     _ contents: @escaping () throws(ModelError) -> FileLayout
   ) {
-    // Wherever its bytes lie in the source, here they will follow each other.
+    // Its bytes will be contiguous here, wherever they are in the source.
     self.tensor = Tensor(
       name: tensor.name, dtype: tensor.dtype, shape: tensor.shape, writtenTo: 0..<tensor.byteCount)
     originalName = tensor.name
@@ -60,7 +60,7 @@ struct PackedTensor {
       isComputed: isComputed, contents)
   }
 
-  /// The same tensor with elements of another type; nil where they cannot become that.
+  /// The same tensor with elements of another type; nil if they cannot be converted.
   func converted(to dtype: DType, saturating: Bool) -> PackedTensor? {
     guard let byteCount = dtype.byteCount(of: tensor.shape) else { return nil }
     let count = OverflowCount()
@@ -87,14 +87,14 @@ struct PackedTensor {
 }
 
 extension FileLayout {
-  /// True if some bytes are no part of a file.
+  /// True if some bytes are not a part of a file.
   fileprivate var isComputed: Bool {
     segments.contains { if case .computed = $0 { true } else { false } }
   }
 }
 
 extension SourceFile {
-  /// What to say where it is no longer what was opened.
+  /// The error for a source that changed.
   var changed: ModelError {
     ModelError(.malformed, path, "it changed while it was packed; nothing was written")
   }

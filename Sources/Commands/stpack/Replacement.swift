@@ -4,7 +4,7 @@ import Models
 import Safetensors
 import SystemPackage
 
-/// A tensor to be taken from another input than the rest: `--replace NAME=PATH`.
+/// A tensor from another input: `--replace NAME=PATH`.
 struct Replacement {
   private let name: TensorName
   private let path: FilePath
@@ -25,8 +25,8 @@ struct Replacement {
     path = FilePath(bytes: bytes[(sign + 1)...])
   }
 
-  /// Takes the tensor in place of those of its name: the array of a NumPy file, or the tensor of that name in any other
-  /// input. Returns what a person should know; safe to print.
+  /// Replaces the tensors of its name: with the array of a NumPy file, or with the tensor of that name in any other
+  /// input. Returns warnings; safe to print.
   func apply(to tensors: inout [PackedTensor]) throws(Failure) -> [String] {
     guard let former = tensors.first(where: { $0.originalName == name })?.tensor else {
       let suggestion = NearestNames.suggestion(

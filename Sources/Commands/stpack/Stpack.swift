@@ -106,7 +106,7 @@ struct Stpack: ParsableCommand {
   }
 
   static func main() {
-    // A reader such as head(1) that has seen enough ends this like any other command.
+    // If a reader such as head(1) ends early, this command ends like any other.
     signal(SIGPIPE, SIG_DFL)
     run { command throws(Failure) in try command.pack() }
   }
@@ -115,7 +115,7 @@ struct Stpack: ParsableCommand {
     guard !inputs.isEmpty, !inputs.contains("") else {
       throw .usage("give at least one input", command: "stpack")
     }
-    // What would be written can be shown without a place for it; only shards are named after that.
+    // A dry run needs no output file; only the names of shards depend on it.
     let path = FilePath(argument: output ?? (dryRun ? "model.safetensors" : ""))
     guard let name = path.lastComponent, name.kind == .regular else {
       throw .usage("give an output file: -o OUT.safetensors", command: "stpack")
@@ -147,7 +147,7 @@ struct Stpack: ParsableCommand {
     }
   }
 
-  /// What standard output is called.
+  /// The name of standard output.
   private static let standardOutput: [FilePath] = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"]
 
   private func plan(for path: FilePath) throws(Failure) -> PackPlan {

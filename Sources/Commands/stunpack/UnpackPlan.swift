@@ -4,21 +4,21 @@ import Models
 import SystemPackage
 import TensorFiles
 
-/// What is to be written: files and the directories that they are in.
+/// The files to write, and their directories.
 struct UnpackPlan: Sendable {
   /// A file.
   struct File: Sendable {
     /// The path below the directory.
     let path: [UInt8]
     let layout: FileLayout
-    /// True of a metadata.json.
+    /// True for a metadata.json.
     let isDocument: Bool
   }
 
-  /// Where all of it goes.
+  /// The target directory.
   let directory: FilePath
-  /// The files in the order in which they are written: each metadata.json after all tensors, so that a directory with one is
-  /// whole.
+  /// The files in the order of writing: each metadata.json after all tensors, so that a directory with one is
+  /// complete.
   let files: [File]
   /// The directories below ``directory``, each after the one that it is in.
   let directories: [[UInt8]]
@@ -56,7 +56,7 @@ struct UnpackPlan: Sendable {
   /// The path of a file or a directory.
   func path(_ path: [UInt8]) -> FilePath { directory.pushing(FilePath(bytes: path)) }
 
-  /// Refuses, before anything is written, what stands in the way, and a file system that has not enough room.
+  /// Refuses, before anything is written, existing files and a file system without enough space.
   func check() throws(Failure) {
     for path in [directory] + directories.map(path) {
       guard let type = try? Stat(path, followTargetSymlink: path == directory).type else { continue }
@@ -64,7 +64,7 @@ struct UnpackPlan: Sendable {
         throw Failure(status: EX_CANTCREAT, "\(path.printable): there is something that is not a directory")
       }
     }
-    // Of a directory that does not exist yet, nothing is in the way.
+    // A directory that does not exist yet has no existing files.
     for file in files {
       let path = self.path(file.path)
       guard let found = try? Stat(path, followTargetSymlink: false).type else { continue }

@@ -5,7 +5,7 @@ import Synchronization
 import SystemPackage
 import TensorFiles
 
-/// Carries out a plan: several files at a time, each of which appears under its name when it is whole.
+/// Executes a plan: several files at a time, each of which appears under its name when it is complete.
 final class UnpackWriter: Sendable {
   private let plan: UnpackPlan
   private let progress: Mutex<Progress>
@@ -13,13 +13,13 @@ final class UnpackWriter: Sendable {
   /// The files that have appeared.
   private let published = Mutex<[FilePath]>([])
 
-  /// A writer of what was checked. From here on signals wait.
+  /// A writer of a checked plan. From here on signals are blocked.
   init(_ plan: UnpackPlan) {
     self.plan = plan
     progress = Mutex(Progress("stunpack", total: plan.byteCount))
   }
 
-  /// Writes. Whatever is thrown, nothing of it is left, but for files that have replaced others.
+  /// Writes. After an error, no written file remains, except those that replaced others.
   func run() throws {
     var made: [FilePath] = []
     do {
@@ -39,7 +39,7 @@ final class UnpackWriter: Sendable {
     }
   }
 
-  /// Makes a directory: mkdir(2). False where it is there already.
+  /// Makes a directory: mkdir(2). False if it exists already.
   private func makeDirectory(_ path: FilePath) throws(Failure) -> Bool {
     if unsafe path.withPlatformString({ unsafe mkdir($0, 0o777) }) == 0 { return true }
     let error = Errno(rawValue: errno)

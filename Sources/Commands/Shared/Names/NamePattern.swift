@@ -1,7 +1,7 @@
 import Glibc
 import Safetensors
 
-/// A pattern for the whole of a tensor's name: fnmatch(3). `*` matches `/` and leading dots too.
+/// A pattern for a whole tensor name: fnmatch(3). `*` matches `/` and leading dots too.
 struct NamePattern {
   /// The pattern as it was given.
   let bytes: [UInt8]
@@ -14,7 +14,7 @@ struct NamePattern {
     terminated = bytes.map { CChar(truncatingIfNeeded: $0) } + [0]
   }
 
-  /// A name as ``matches(_:)`` takes it. A NUL, which would end it, is another control character there.
+  /// A name in the form for ``matches(_:)``. A NUL, which would end it, becomes another control character.
   static func text(of name: TensorName) -> [CChar] {
     name.utf8.map { CChar(truncatingIfNeeded: $0 == 0 ? 1 : $0) } + [0]
   }

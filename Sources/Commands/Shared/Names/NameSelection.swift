@@ -5,7 +5,7 @@ import Safetensors
 
 /// Which tensors are chosen, by their names in the inputs: `--include` and `--exclude`.
 ///
-/// It is asked before anything else of a tensor is looked at: what is wrong with one that is left out is nobody's concern.
+/// It is applied before a tensor is checked, so problems of tensors that are left out do not matter.
 final class NameSelection {
   private let included: [NamePattern]
   private let excluded: [NamePattern]

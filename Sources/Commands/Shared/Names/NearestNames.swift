@@ -1,13 +1,14 @@
 import Safetensors
 
-/// Names that a person may have meant: those that the fewest edits make of what was typed.
+/// Names that the user may have meant: those with the fewest edits from the typed one.
 enum NearestNames {
   /// How many are shown.
   private static let count = 3
-  /// Longer names are not looked at, in bytes: nobody types them, and comparing takes time in the product of the lengths.
+  /// The maximum length of compared names, in bytes: longer names are not typed, and comparing takes time proportional to the
+  /// product of the lengths.
   private static let longest = 200
 
-  /// The nearest of some names, the nearest first, as the end of a message; empty where there are none.
+  /// The nearest of some names, the nearest first, as the end of a message; empty if there are none.
   static func suggestion(for name: [UInt8], among candidates: some Sequence<ArraySlice<UInt8>>) -> String {
     let nearest = nearest(to: name, among: candidates, count)
     if nearest.isEmpty { return "" }
@@ -30,7 +31,7 @@ enum NearestNames {
     var nearest: [(distance: Int, name: ArraySlice<UInt8>)] = []
     for candidate in candidates where candidate.count <= longest {
       let worst = nearest.count == count ? nearest[count - 1].distance : .max
-      // So many bytes must be put in or left out at least.
+      // At least this many bytes must be inserted or deleted.
       guard abs(candidate.count - name.count) < worst else { continue }
       let distance = Self.distance(name, Array(candidate))
       guard distance < worst else { continue }
@@ -41,7 +42,7 @@ enum NearestNames {
     return nearest
   }
 
-  /// How many bytes must be put in, left out or changed: Levenshtein's distance.
+  /// The number of bytes to insert, delete or change: Levenshtein's distance.
   private static func distance(_ left: [UInt8], _ right: [UInt8]) -> Int {
     var row = Array(0...right.count)
     for (index, byte) in left.enumerated() {

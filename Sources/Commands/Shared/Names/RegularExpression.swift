@@ -1,8 +1,8 @@
 import Glibc
 
-/// A POSIX extended regular expression, by the C library: regex(3). Safe to use: the compiled form stays in here.
+/// A POSIX extended regular expression of the C library: regex(3). Safe to use: the compiled form is private.
 @safe final class RegularExpression {
-  /// What regcomp(3) says of an expression that is none.
+  /// The error of regcomp(3) for an invalid expression.
   struct Problem: Error {
     let text: String
   }
@@ -28,7 +28,7 @@ import Glibc
   /// How many groups the expression has.
   var groupCount: Int { unsafe compiled.re_nsub }
 
-  /// A text in which matches are looked for.
+  /// A text to search for matches.
   struct Text {
     fileprivate let bytes: [CChar]
 

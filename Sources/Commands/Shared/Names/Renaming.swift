@@ -6,8 +6,8 @@ import TensorFiles
 
 /// A substitution as sed(1) writes it: `s/RE/REPLACEMENT/` or `s/RE/REPLACEMENT/g`, with any character in place of `/`.
 ///
-/// RE is a POSIX extended regular expression of the C library, which is there already. In REPLACEMENT, `&` is
-/// what matched, `\1` to `\9` its groups, and any other character after a backslash itself.
+/// RE is a POSIX extended regular expression of the C library, so no other library is needed. In REPLACEMENT, `&` is
+/// the match, `\1` to `\9` are its groups, and a backslash before any other character is removed.
 struct Renaming {
   private let expression: RegularExpression
   private let replacement: [Piece]
@@ -49,7 +49,7 @@ struct Renaming {
       if byte == delimiter, parts.count < 3 {
         parts.append([])
       } else if byte == UInt8(ascii: "\\"), parts.count < 3, let escaped = rest.popFirst() {
-        // The delimiter is itself after a backslash; everything else is the expression's to understand.
+        // A backslash before the delimiter is removed; all others belong to the expression.
         parts[parts.count - 1] += escaped == delimiter ? [escaped] : [byte, escaped]
       } else {
         parts[parts.count - 1].append(byte)
@@ -77,7 +77,7 @@ struct Renaming {
     return pieces
   }
 
-  /// The name after some substitutions, one after the other. What they leave must be UTF-8.
+  /// The name after some substitutions, in order. The result must be UTF-8.
   static func rename(_ name: TensorName, by renamings: [Renaming]) throws(Failure) -> TensorName {
     let renamed = renamings.reduce(Array(name.utf8)) { $1.apply(to: $0) }
     guard String(validating: renamed, as: UTF8.self) != nil else {
@@ -88,12 +88,12 @@ struct Renaming {
     return TensorName(utf8: renamed[...])
   }
 
-  /// The name with what matches replaced, once or, with `g`, wherever it does.
+  /// The name with the first match replaced, or with `g` all matches.
   func apply(to name: [UInt8]) -> [UInt8] {
     let text = RegularExpression.Text(name)
     var result: [UInt8] = []
     var position = 0
-    /// Where the last match ended: an empty match is none there.
+    /// The end of the last match; an empty match there does not count.
     var lastEnd = -1
     while position <= name.count, let groups = expression.match(text, from: position), let whole = groups[0] {
       result += name[position..<whole.lowerBound]
@@ -109,7 +109,7 @@ struct Renaming {
       lastEnd = whole.upperBound
       guard isGlobal else { break }
       if whole.isEmpty {
-        // On by a whole character of UTF-8.
+        // Advance by a whole UTF-8 character.
         guard position < name.count else { return result }
         repeat {
           result.append(name[position])

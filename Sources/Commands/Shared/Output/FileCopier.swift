@@ -5,7 +5,7 @@ import Safetensors
 import SystemPackage
 import TensorFiles
 
-/// Writes a file from its beginning to its end, out of bytes and parts of other files.
+/// Writes a file sequentially, from bytes and from parts of other files.
 ///
 /// Long parts that lie alike in the pages of both files are copied by the kernel, with copy_file_range(2): it shares
 /// blocks where the file system can. To standard output the kernel can send long parts, with sendfile(2). All else goes
@@ -14,11 +14,11 @@ import TensorFiles
 struct FileCopier {
   /// Why copying failed.
   enum Problem: Error {
-    /// Something is wrong with the source.
+    /// The source failed.
     case source(Errno)
-    /// Something is wrong with the target.
+    /// The target failed.
     case target(Errno)
-    /// The kernel does not say with which.
+    /// The kernel does not tell which one failed.
     case either(Errno)
   }
 
@@ -35,9 +35,9 @@ struct FileCopier {
   private let bufferSize: Int
   private var buffer: [UInt8]
   private var filled = 0
-  /// How many bytes are in the target, or on their way to it.
+  /// The number of bytes in the target, or queued for it.
   private var written: UInt64 = 0
-  /// Nil until a buffer is full: a file that fits into one needs no thread.
+  /// Nil until a buffer is full: a file that fits into one buffer needs no thread.
   private var queue: WriteQueue?
   /// The file that the kernel does not copy from.
   private var refused: FileDescriptor?
@@ -113,7 +113,7 @@ struct FileCopier {
     }
   }
 
-  /// Has `body` fill room in the buffer for some of `count` bytes, and returns for how many.
+  /// Calls `body` to fill some of `count` bytes in the buffer, and returns how many.
   private mutating func append(
     upTo count: Int, _ body: (inout MutableRawSpan) throws(Errno) -> Void
   ) throws(Problem) -> UInt64 {
@@ -131,7 +131,7 @@ struct FileCopier {
     return UInt64(count)
   }
 
-  /// Counts bytes that were put into the buffer, and has it written where it ends evenly.
+  /// Counts bytes in the buffer, and writes it when it ends at a multiple of its size.
   private mutating func fill(_ count: Int) throws(Problem) {
     filled += count
     guard room == 0 else { return }

@@ -4,7 +4,7 @@ import Models
 import SystemPackage
 import TensorFiles
 
-/// Writes layouts to a file or a pipe, one after the other.
+/// Writes layouts to a file or a pipe, in order.
 struct LayoutWriter {
   private var copier: FileCopier
   private let output: OutputFile
@@ -13,15 +13,15 @@ struct LayoutWriter {
   private var sources: [SourceFile] = []
 
   /// A writer to a file that will have at most `capacity` bytes, or to standard output. Between two pieces, `signals` are
-  /// looked for.
+  /// checked.
   init(to output: OutputFile, capacity: UInt64 = .max, heeding signals: BlockedSignals? = nil) {
     copier = FileCopier(to: output, capacity: capacity, sends: output.isStream)
     self.output = output
     self.signals = signals
   }
 
-  /// Writes bytes `range` of a layout, and calls `note` with the size of each piece. A source that is no longer what was
-  /// opened is an error. Throws ``Failure``, or the ``Interruption`` that has come.
+  /// Writes bytes `range` of a layout, and calls `note` with the size of each piece. A changed source is an error. Throws
+  /// ``Failure``, or ``Interruption`` after a signal.
   mutating func write(
     _ layout: FileLayout, _ range: Range<UInt64>, _ note: (UInt64) -> Void = { _ in }
   ) throws {
@@ -60,7 +60,7 @@ struct LayoutWriter {
         note(count)
       } catch {
         let sources = segment.sources
-        // A source that is no longer what was opened explains itself best.
+        // A changed source is the best explanation.
         try Self.check(sources)
         throw failure(error, sources.first?.file)
       }
@@ -110,7 +110,7 @@ extension FileLayout.Segment {
 }
 
 extension Failure {
-  /// A source that is no longer what was opened.
+  /// The failure for a changed source.
   init(changed file: SourceFile) {
     self.init(
       ModelError(.malformed, file.path, "it changed while it was read; run the command again"))

@@ -4,18 +4,18 @@ import Models
 import Safetensors
 import SystemPackage
 
-/// A file that appears under its name once it is whole, or never.
+/// A file that appears under its name only when it is complete.
 ///
-/// It has no name until then where the file system can do that, so that not even SIGKILL leaves anything. Elsewhere it
-/// has another name in the same directory, and is removed when the object goes.
+/// It has no name until then, if the file system has O_TMPFILE, so that not even SIGKILL leaves a file. Otherwise it
+/// has another name in the same directory, and is removed with the object.
 final class OutputFile {
-  /// What messages call it; safe to print.
+  /// Its name in messages; safe to print.
   let name: String
   /// Open for writing.
   let descriptor: FileDescriptor
-  /// Where it is to appear; nil of a stream.
+  /// The final path; nil for a stream.
   private let path: OutputPath?
-  /// What it is called meanwhile; nil where it has no name, or its own.
+  /// Its temporary path; nil if it has no name, or its final one.
   private var hidden: FilePath?
 
   /// True of standard output.
@@ -28,8 +28,8 @@ final class OutputFile {
     path = nil
   }
 
-  /// Makes an empty file: open(2) with O_TMPFILE or O_EXCL. It has the permissions that the umask leaves, or the mode and,
-  /// as far as that is permitted, the owner of the file that it replaces.
+  /// Makes an empty file: open(2) with O_TMPFILE or O_EXCL. It has the permissions that the umask allows, or the mode and,
+  /// as far as permitted, the owner of the file that it replaces.
   init(for path: OutputPath) throws(Failure) {
     self.path = path
     name = path.file.printable
@@ -56,7 +56,7 @@ final class OutputFile {
     if path != nil { try? descriptor.close() }
   }
 
-  /// Has `make` make something under a name that nothing has.
+  /// Calls `make` with unused names until it succeeds.
   private static func hidden<Result>(
     in directory: FilePath, _ make: (FilePath) throws(Errno) -> Result
   ) throws(Errno) -> (Result, FilePath) {
@@ -72,7 +72,7 @@ final class OutputFile {
     }
   }
 
-  /// fchown(2), fchmod(2). Where the owner cannot be had, the file does not act with the rights of another.
+  /// fchown(2), fchmod(2). If the owner cannot be set, the file is not setuid or setgid.
   private func keepAttributes(of replaced: Stat) {
     var mode = replaced.permissions
     let (user, group) = (replaced.userID.rawValue, replaced.groupID.rawValue)
@@ -83,14 +83,14 @@ final class OutputFile {
     _ = fchmod(descriptor.rawValue, mode.rawValue)
   }
 
-  /// Makes sure that the bytes are on the disk: fsync(2). Of a stream, its reader must.
+  /// Makes sure that the bytes are on the disk: fsync(2). For a stream, that is the reader's task.
   func synchronize() throws(Failure) {
     guard path == nil || fsync(descriptor.rawValue) == 0 else {
       throw failure(Errno(rawValue: errno), "write")
     }
   }
 
-  /// Gives the file its name, in place of another one only if that is wanted.
+  /// Gives the file its name, and replaces another file only if requested.
   func publish(replaces: Bool) throws(Failure) {
     guard let path else { return }
     do throws(Errno) {
@@ -112,14 +112,14 @@ final class OutputFile {
     }
   }
 
-  /// rename(2), or, where nothing may be replaced, link(2), which never does: the old name is left to deinit.
+  /// rename(2), or link(2) if nothing may be replaced, since link(2) never replaces; deinit removes the old name.
   private static func move(_ old: FilePath, to new: FilePath, replaces: Bool) throws(Errno) {
     let error: CInt = unsafe old.withPlatformString { old in
       unsafe new.withPlatformString { new -> CInt in
         if !replaces {
           if unsafe link(old, new) == 0 { return 0 }
           if errno == EEXIST { return EEXIST }
-          // Some file systems have no links. A file that appears in this moment is replaced there.
+          // Some file systems have no links. There, a file that appears at this moment is replaced.
           if unsafe access(new, F_OK) == 0 { return EEXIST }
         }
         return unsafe rename(old, new) == 0 ? 0 : errno
@@ -128,7 +128,7 @@ final class OutputFile {
     if error != 0 { throw Errno(rawValue: error) }
   }
 
-  /// Takes a published file away again.
+  /// Removes a published file again.
   func withdraw() {
     if let path { _ = unsafe path.file.withPlatformString { unsafe unlink($0) } }
   }
@@ -137,10 +137,10 @@ final class OutputFile {
     Failure(status: EX_CANTCREAT, "\(name): it exists already; --force replaces it")
   }
 
-  /// What to say of an error that writing gave.
+  /// The failure for an error of writing.
   func failure(_ error: Errno, _ action: String) -> Failure { Self.failure(error, name, action) }
 
-  /// What to say of an error; `name` is safe to print.
+  /// The failure for an error; `name` is safe to print.
   static func failure(_ error: Errno, _ name: String, _ action: String) -> Failure {
     let status: Int32
     switch error {

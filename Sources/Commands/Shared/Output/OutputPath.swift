@@ -2,11 +2,11 @@ import Glibc
 import Models
 import SystemPackage
 
-/// Where a file is to appear.
+/// The path of an output file.
 struct OutputPath {
-  /// The file: the path that was given, or where its symbolic links lead.
+  /// The file: the given path, or the target of its symbolic links.
   let file: FilePath
-  /// The regular file that is there now, and is to be replaced.
+  /// The existing regular file, which is to be replaced.
   let replaced: Stat?
 
   /// The directory that the file is to be in.
@@ -18,8 +18,8 @@ struct OutputPath {
   /// The most links that Linux follows for one path.
   private static let maximumLinks = 40
 
-  /// Refuses what is in the way of a file: anything but a regular file, and one of those unless it is to be replaced;
-  /// and a directory that does not exist.
+  /// Refuses a path with anything but a regular file, or with a regular file that may not be replaced, or in a
+  /// directory that does not exist.
   init(_ path: FilePath, replaces: Bool) throws(Failure) {
     let name = path.printable
     let hasDirectory: Bool
@@ -42,14 +42,14 @@ struct OutputPath {
         status: EX_CANTCREAT, "\(name): it exists, and is not a regular file; only those are replaced")
     }
     guard replaces else { throw OutputFile.exists(name) }
-    // The link of an open file in /proc says what the file was called once.
+    // The link of an open file in /proc has the file's former name.
     let found = try? Stat(file)
     guard found?.inode == replaced.inode, found?.deviceID == replaced.deviceID else {
       throw Failure(status: EX_CANTCREAT, "\(name): it leads to a deleted file")
     }
   }
 
-  /// stat(2), which follows links; nil where there is nothing.
+  /// stat(2), which follows links; nil if nothing exists.
   private static func status(_ path: FilePath) throws(Errno) -> Stat? {
     do throws(Errno) {
       return try Stat(path)
@@ -58,7 +58,7 @@ struct OutputPath {
     }
   }
 
-  /// The path with the links that its last component is, one after the other, replaced by what they say: readlink(2).
+  /// The path with symbolic links in its last component resolved, one after the other: readlink(2).
   private static func followingLinks(_ path: FilePath) throws(Errno) -> FilePath {
     var path = path
     for _ in 0..<maximumLinks {
@@ -73,7 +73,7 @@ struct OutputPath {
     let count = unsafe path.withPlatformString { unsafe readlink($0, &target, target.count) }
     if count >= 0 { return FilePath(bytes: target[..<count].map { UInt8(bitPattern: $0) }) }
     let error = Errno(rawValue: errno)
-    // EINVAL: it is none.
+    // EINVAL: it is not a link.
     guard error == .invalidArgument || error == .noSuchFileOrDirectory else { throw error }
     return nil
   }

@@ -3,7 +3,7 @@ import Linux
 import Models
 import TensorFiles
 
-/// How far the command is, as one line on a terminal that is written over; nothing where standard error is none.
+/// The progress of the command, as one line on a terminal that is overwritten; nothing if standard error is not a terminal.
 struct Progress {
   private let command: String
   private let total: UInt64
@@ -21,7 +21,7 @@ struct Progress {
     isShown = isatty(STDERR_FILENO) == 1 && !StandardOutput.isTerminalDumb
   }
 
-  /// Counts bytes, and shows the sum now and then. A command that is done at once shows nothing.
+  /// Counts bytes, and shows the sum from time to time. A quick command shows nothing.
   mutating func add(_ count: UInt64) {
     done += count
     guard isShown else { return }
@@ -36,7 +36,7 @@ struct Progress {
         + "\(left / 60):\(seconds < 10 ? "0" : "")\(seconds) left\u{1b}[K")
   }
 
-  /// Takes the line away.
+  /// Removes the line.
   mutating func clear() {
     if lastShown != nil { Self.print("\r\u{1b}[K") }
     lastShown = nil

@@ -3,13 +3,13 @@ import SystemPackage
 
 /// Standard output of a command that lists.
 enum StandardOutput {
-  /// True where colours are wanted: on terminals that have some, for people who want them: no-color.org.
+  /// True if colours are wanted: on terminals with colours, unless NO_COLOR is set: no-color.org.
   static var isColoured: Bool {
     let isUnwanted = unsafe getenv("NO_COLOR").map { unsafe $0.pointee != 0 } ?? false
     return isatty(STDOUT_FILENO) == 1 && !isUnwanted && !isTerminalDumb
   }
 
-  /// True where the terminal only takes text, or there is none.
+  /// True if the terminal only accepts text, or standard output is not a terminal.
   static var isTerminalDumb: Bool {
     unsafe getenv("TERM").map { unsafe strcmp($0, "dumb") == 0 } ?? true
   }

@@ -5,19 +5,19 @@ import Synchronization
 import SystemPackage
 import TensorFiles
 
-/// The end of a file, to which a thread of its own writes one buffer while the next are filled.
+/// A queue of buffers for the end of a file: a thread writes one buffer while the next ones are filled.
 ///
-/// There are as many buffers as ``depth`` says, so that neither side waits for the other at each of them.
+/// There are ``depth`` buffers, so that neither side waits for the other at each buffer.
 final class WriteQueue {
   /// How many buffers there are, the one that is being filled among them.
   private static let depth = 4
   /// write(2) needs no more, in bytes.
   private static let stackSize = 256 << 10
 
-  /// Kept, so that the descriptor stays open for as long as the thread runs.
+  /// Kept so that the descriptor stays open while the thread runs.
   private let output: OutputFile
   private let work: Work
-  /// Nil where there can be no more threads: each buffer is written as it comes then.
+  /// Nil if no more threads are allowed: each buffer is then written directly.
   private let thread: WorkerThread?
 
   /// A queue to the end of a file, with buffers of that size.
@@ -33,8 +33,8 @@ final class WriteQueue {
     thread?.join()
   }
 
-  /// Has the first `count` bytes of a buffer written after all that were given before, at `offset`, and returns a buffer
-  /// to be filled next. What went wrong with an earlier one is thrown.
+  /// Queues the first `count` bytes of a buffer, to be written at `offset` after all earlier ones, and returns the next buffer
+  /// to fill. Throws the error of an earlier one.
   func write(_ count: Int, of buffer: consuming [UInt8], at offset: UInt64) throws(Errno) -> [UInt8] {
     work.add(Item(buffer: buffer, count: count, offset: offset))
     if thread == nil { work.step() }
