@@ -90,7 +90,7 @@ import Testing
       }
       if isRoot { try #require(seteuid(0) == 0) }
       #expect(error?.kind == .notPermitted)
-      #expect(error?.description == "mount point 'it' is out of reach: \(Errno.permissionDenied)")
+      #expect(error?.description == "mount point 'it' cannot be reached: \(Errno.permissionDenied)")
     }
   }
 }

@@ -64,7 +64,7 @@ extension MountTests {
     @Test("Messages about options quote them as they are, once")
     func quoting() async throws {
       try await expectFailure(
-        EX_USAGE, ["-o", "bogus", "m.safetensors", "mnt"], saying: "mount option 'bogus' is not known")
+        EX_USAGE, ["-o", "bogus", "m.safetensors", "mnt"], saying: "unknown mount option 'bogus'")
       try await expectFailure(EX_USAGE, ["--bogus", "m.safetensors", "mnt"], saying: "'--bogus'")
     }
 

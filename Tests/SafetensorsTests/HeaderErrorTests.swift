@@ -21,7 +21,7 @@ import Testing
     #expect(file.dataStart == 125)
     #expect(
       message(Array(file.bytes.dropLast(123)))
-        == "truncated by 123 bytes: the last tensor ends at byte 925, the file ends at byte 802; download it again"
+        == "truncated by 123 bytes: the last tensor ends at byte 925, the file at byte 802; download it again"
     )
     #expect(
       message(Array(file.bytes.prefix(100)))
@@ -88,7 +88,7 @@ import Testing
   func noise() {
     #expect(
       message([1, 2, 3, 4, 5, 6, 7, 8])
-        == "not a safetensors file: its first 8 bytes give a header length of 578437695752307201 bytes, the limit is 100000000"
+        == "not a safetensors file: its first 8 bytes give a header length of 578437695752307201 bytes; the limit is 100000000"
     )
     #expect(
       message([1, 2, 3])
@@ -120,7 +120,7 @@ import Testing
       let rest = fields.filter { !$0.contains(field) }.joined(separator: ",")
       #expect(
         message(.init(header: #"{"w": {\#(rest)}}"#))
-          == "invalid header at byte 14 in tensor 'w': it has no \(field)")
+          == "invalid header at byte 14 in tensor 'w': no \(field)")
     }
   }
 
@@ -140,7 +140,7 @@ import Testing
         == "tensor 'b.w' (header byte 61) overlaps the previous tensor: it begins at data byte 4, not at 8")
     #expect(
       message(tensors(#""shape":[8],"data_offsets":[8,4]"#))
-        == "tensor 'b.w' (header byte 61) ends at data byte 4, before its begin 8")
+        == "tensor 'b.w' (header byte 61) ends at data byte 4, before it begins at 8")
     #expect(
       message(tensors(#""shape":[9],"data_offsets":[8,16]"#))
         == "tensor 'b.w' (header byte 61) has 8 bytes by its data_offsets, but 9 by its dtype and shape")

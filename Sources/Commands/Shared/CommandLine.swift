@@ -32,6 +32,7 @@ extension ParsableCommand {
       // The parser's sentences end in a full stop, and a remedy follows.
       var problem = message(for: error)
       if problem.hasSuffix(".") { problem.removeLast() }
+      problem = ownOption(meantBy: arguments, problem) ?? problem
       Failure.usage(problem, command: name).end(name, trouble)
     }
     do throws(Failure) {
@@ -39,6 +40,20 @@ extension ParsableCommand {
     } catch {
       error.end(name, trouble)
     }
+  }
+}
+
+extension ParsableCommand {
+  /// The problem with an unknown option that is nearly `--help` or `--version`: the parser suggests neither.
+  private static func ownOption(meantBy arguments: [String], _ problem: String) -> String? {
+    for argument in arguments where problem.hasPrefix("Unknown option '\(argument)'") {
+      let own = ["--help", "--version"].map { Array($0.utf8)[...] }
+      guard let nearest = NearestNames.nearest(to: argument.argumentBytes, among: own), nearest.distance <= 2 else {
+        continue
+      }
+      return "Unknown option '\(argument)'. Did you mean '\(String(decoding: nearest.name, as: UTF8.self))'?"
+    }
+    return nil
   }
 }
 

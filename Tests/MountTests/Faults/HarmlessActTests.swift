@@ -36,9 +36,9 @@ extension MountTests {
       HarmlessAct.allCases.filter { $0 != .renamed }.map { Cell(rewriting: rewriting, act: $0) }
     }
 
-    private func shard(_ name: String) throws -> FilePath {
+    private func shard(_ name: String, in directory: String = ".") throws -> FilePath {
       try files.write(
-        "\(name).safetensors", SafetensorsFile(.init(name, "U8", [Self.count], data: Self.bytes)))
+        "\(directory)/\(name).safetensors", SafetensorsFile(.init(name, "U8", [Self.count], data: Self.bytes)))
     }
 
     /// Calls `body` with the source of each cell in a place, ready to be mounted.
@@ -53,7 +53,7 @@ extension MountTests {
       let names = ["lower", "upper", "work", "merged"]
       let (lower, upper, work) = ("\(layers)/lower", "\(layers)/upper", "\(layers)/work")
       for name in names { try files.makeDirectory("layers/\(name)") }
-      for cell in cells { _ = try shard("layers/lower/\(cell.name)") }
+      for cell in cells { _ = try shard(cell.name, in: "layers/lower") }
       let merged = layers.appending("merged")
       try await Command.output(
         of: "mount", "-t", "overlay", "overlay", "-o", "lowerdir=\(lower),upperdir=\(upper),workdir=\(work)",
