@@ -38,7 +38,8 @@ package struct Privileges: Sendable, Equatable {
       ?? TextFile.lines("/proc/self/attr/current").first
     profile = confinement.flatMap { $0.hasSuffix(" (enforce)") ? String($0.dropLast(10)) : nil }
     fusermount = Self.find("fusermount3")
-    hasOldFusermount = Self.find("fusermount") != nil
+    // Debian has a link of that name beside fusermount3.
+    hasOldFusermount = fusermount == nil && Self.find("fusermount") != nil
     let file = fusermount.flatMap { try? Stat($0) }
     isFusermountSetuid = file.map { $0.userID.rawValue == 0 && $0.permissions.contains(.setUserID) } ?? false
   }
