@@ -41,7 +41,9 @@ LINKS = $(filter-out stmount,$(COMMANDS))
 # What a release is compiled and linked with, beside Package.swift. Paths in it are relative to the clone, so that every clone gives
 # the same bytes. Not stripped: packaging/stage takes the symbols apart.
 RELEASE = -c release --static-swift-stdlib --disable-local-rpath \
-  -Xswiftc -file-prefix-map -Xswiftc $(CURDIR)=. -Xcc -ffile-prefix-map=$(CURDIR)=.
+  -Xswiftc -file-prefix-map -Xswiftc $(CURDIR)=. -Xcc -ffile-prefix-map=$(CURDIR)=. -Xlinker --build-id=0x$(BUILD_ID)
+# The commit and the machine, since the linker would hash what is not in packages.
+BUILD_ID := $(shell { git rev-parse HEAD 2>/dev/null || echo $(VERSION); uname -m; } | sha1sum | cut -c 1-40)
 # Package.swift has the linker look here first; there is no shared libstdc++ here.
 STATIC = .build/static
 
