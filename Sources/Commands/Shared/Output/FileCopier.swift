@@ -8,7 +8,7 @@ import TensorFiles
 /// Writes a file sequentially, from bytes and from parts of other files.
 ///
 /// Long parts that lie alike in the pages of both files are copied by the kernel, with copy_file_range(2): it shares
-/// blocks where the file system can. To standard output the kernel can send long parts, with sendfile(2). All else goes
+/// blocks where the file system can. Where nobody waits for the disk, it sends long parts, with sendfile(2). All else goes
 /// through buffers, so that small parts become large writes at even places, of which each is written while the next buffer
 /// is filled.
 struct FileCopier {
@@ -43,7 +43,7 @@ struct FileCopier {
   private var refused: FileDescriptor?
   /// The file that the kernel does not send.
   private var unsendable: FileDescriptor?
-  /// The kernel sends long parts of files.
+  /// The kernel sends long parts of files, and is not told to begin writing them to the disk.
   private let sends: Bool
   /// It sends them to a pipe, which holds pages of the source then.
   private let isPipe: Bool
@@ -83,7 +83,7 @@ struct FileCopier {
         try output.descriptor.copy(count, from: range.lowerBound, of: file.descriptor)
       }
       if let copied {
-        output.descriptor.beginWriteback(of: written..<written + copied)
+        if !sends { output.descriptor.beginWriteback(of: written..<written + copied) }
         written += copied
         return copied
       }
@@ -135,7 +135,7 @@ struct FileCopier {
   private mutating func fill(_ count: Int) throws(Problem) {
     filled += count
     guard room == 0 else { return }
-    let queue = queue ?? WriteQueue(to: output, bufferSize: bufferSize)
+    let queue = queue ?? WriteQueue(to: output, bufferSize: bufferSize, writesBack: !sends)
     self.queue = queue
     do throws(Errno) {
       buffer = try queue.write(filled, of: buffer, at: written)

@@ -15,7 +15,7 @@ struct LayoutWriter {
   /// A writer to a file that will have at most `capacity` bytes, or to standard output. Between two pieces, `signals` are
   /// checked.
   init(to output: OutputFile, capacity: UInt64 = .max, heeding signals: BlockedSignals? = nil) {
-    copier = FileCopier(to: output, capacity: capacity, sends: output.isStream)
+    copier = FileCopier(to: output, capacity: capacity, sends: true)
     self.output = output
     self.signals = signals
   }

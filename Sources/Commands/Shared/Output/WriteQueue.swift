@@ -20,10 +20,12 @@ final class WriteQueue {
   /// Nil if no more threads are allowed: each buffer is then written directly.
   private let thread: WorkerThread?
 
-  /// A queue to the end of a file, with buffers of that size.
-  init(to output: OutputFile, bufferSize: Int) {
+  /// A queue to the end of a file, with buffers of that size. With `writesBack`, the kernel begins at once to bring what is written
+  /// to the disk, for an fsync(2) that follows.
+  init(to output: OutputFile, bufferSize: Int, writesBack: Bool) {
     self.output = output
-    let work = Work(output.descriptor, spares: Self.depth - 1, bufferSize: bufferSize)
+    let work = Work(
+      output.descriptor, spares: Self.depth - 1, bufferSize: bufferSize, writesBack: writesBack)
     self.work = work
     thread = WorkerThread(stackSize: Self.stackSize) { work.run() }
   }
@@ -63,13 +65,15 @@ final class WriteQueue {
     }
 
     private let target: FileDescriptor
+    private let writesBack: Bool
     private let state = Mutex(State())
     /// Count the items and the spares.
     private let itemCount = DispatchSemaphore(value: 0)
     private let spareCount = DispatchSemaphore(value: 0)
 
-    init(_ target: FileDescriptor, spares: Int, bufferSize: Int) {
+    init(_ target: FileDescriptor, spares: Int, bufferSize: Int, writesBack: Bool) {
       self.target = target
+      self.writesBack = writesBack
       for _ in 0..<spares { giveBack([UInt8](repeating: 0, count: bufferSize)) }
     }
 
@@ -99,7 +103,7 @@ final class WriteQueue {
     private func write(_ item: Item) {
       do {
         try target.writeAll(item.buffer[..<item.count])
-        target.beginWriteback(of: item.offset..<item.offset + UInt64(item.count))
+        if writesBack { target.beginWriteback(of: item.offset..<item.offset + UInt64(item.count)) }
       } catch {
         state.withLock { $0.failure = error as? Errno ?? .ioError }
       }
