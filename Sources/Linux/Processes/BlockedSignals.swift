@@ -31,7 +31,7 @@ package struct BlockedSignals: Sendable {
   package init() {
     var set = sigset_t()
     unsafe sigemptyset(&set)
-    for signal in 1...(64 as CInt) where !Self.harmless.contains(signal) {
+    for signal in 1...(64 as CInt) where !Self.harmless.contains(signal) && signal != SIGXFSZ {
       var action = sigaction()
       unsafe sigaction(signal, nil, &action)
       // SIG_IGN is not a function, but the address 1.
