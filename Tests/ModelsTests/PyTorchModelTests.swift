@@ -366,7 +366,8 @@ import Safetensors
     ] {
       #expect(try problem(ZipFile([.init("m/\(name)", [])]).bytes)?.contains(clause) == true)
     }
-    #expect(try problem(Array(file("w", isLegacy: true).bytes.dropLast()))?.hasPrefix("truncated at byte ") == true)
+    #expect(
+      try problem(Array(file("w", isLegacy: true).bytes.dropLast()))?.hasPrefix("truncated at byte ") == true)
     #expect(try problem(Array(file("w").bytes.dropLast()))?.contains("no end record") == true)
   }
 

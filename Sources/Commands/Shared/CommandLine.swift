@@ -48,7 +48,8 @@ extension ParsableCommand {
   private static func ownOption(meantBy arguments: [String], _ problem: String) -> String? {
     for argument in arguments where problem.hasPrefix("Unknown option '\(argument)'") {
       let own = ["--help", "--version"].map { Array($0.utf8)[...] }
-      guard let nearest = NearestNames.nearest(to: argument.argumentBytes, among: own), nearest.distance <= 2 else {
+      guard let nearest = NearestNames.nearest(to: argument.argumentBytes, among: own), nearest.distance <= 2
+      else {
         continue
       }
       return "Unknown option '\(argument)'. Did you mean '\(String(decoding: nearest.name, as: UTF8.self))'?"

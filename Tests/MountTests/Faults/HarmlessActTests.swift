@@ -38,7 +38,8 @@ extension MountTests {
 
     private func shard(_ name: String, in directory: String = ".") throws -> FilePath {
       try files.write(
-        "\(directory)/\(name).safetensors", SafetensorsFile(.init(name, "U8", [Self.count], data: Self.bytes)))
+        "\(directory)/\(name).safetensors", SafetensorsFile(.init(name, "U8", [Self.count], data: Self.bytes))
+      )
     }
 
     /// Calls `body` with the source of each cell in a place, ready to be mounted.
