@@ -17,6 +17,7 @@
 #include <sys/uio.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 // Swift hides fork(2), which is unsafe once a thread has been started. Its only caller forks before that.
@@ -145,35 +146,27 @@ static inline int stmount_get_space(const char *path, struct stmount_space *spac
 // A process of its own asks. A thread that waits for a file system in a program can outlast SIGKILL, and its process with
 // it. That process keeps no other file open, and allocates no memory, so that this one may have threads.
 static inline int stmount_ask_file_system(int file, int milliseconds) {
-  int ends[2];
-  if (pipe(ends) != 0) return errno;
   const pid_t child = fork();
+  if (child < 0) return errno;
   if (child == 0) {
     struct statfs status;
     const long close_range = 436;
-    const int asked = fcntl(file, F_DUPFD, 3), answer = fcntl(ends[1], F_DUPFD, 3);
-    dup2(asked, 0);
-    dup2(answer, 1);
-    if (syscall(close_range, 2, ~0U, 0) != 0)
-      for (int other = 2; other < 1024; other++) close(other);
-    const unsigned char error = fstatfs(0, &status) == 0 ? 0 : (unsigned char)errno;
-    _exit(write(1, &error, 1) == 1 ? 0 : 1);
+    dup2(file, 0);
+    if (syscall(close_range, 1, ~0U, 0) != 0)
+      for (int other = 1; other < 1024; other++) close(other);
+    _exit(fstatfs(0, &status) == 0 ? 0 : errno);
   }
-  const int failure = child < 0 ? errno : 0;
-  close(ends[1]);
-  unsigned char error = 0;
-  // As in poll.h, which would take its types away from Glibc's module. ppoll(2) counts down what is left of the time.
-  struct { int file; short events, answer; } request = {ends[0], 1, 0};
-  struct timespec left = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
-  long ready;
-  do ready = syscall(SYS_ppoll, &request, 1, &left, NULL, 0); while (ready < 0 && errno == EINTR);
-  const int has_answered = ready > 0 && read(ends[0], &error, 1) == 1;
-  close(ends[0]);
-  if (failure) return failure;
-  kill(child, SIGKILL);
+  // By waiting for its end and not for what it writes: there may be no descriptor left for a pipe.
+  const struct timespec pause = {0, 1000000};
+  int status = 0;
+  for (int waited = 0; waited < milliseconds; waited++) {
+    if (waitpid(child, &status, WNOHANG) == child) return WIFEXITED(status) ? WEXITSTATUS(status) : EINTR;
+    nanosleep(&pause, NULL);
+  }
   // If it cannot be killed, it ends when the file system answers. Nobody waits for it then.
-  waitpid(child, NULL, has_answered ? 0 : WNOHANG);
-  return has_answered ? error : ETIMEDOUT;
+  kill(child, SIGKILL);
+  waitpid(child, NULL, WNOHANG);
+  return ETIMEDOUT;
 }
 
 // prctl(2) is variadic.

@@ -50,7 +50,7 @@ import Safetensors
   @Test("An empty file, zeros and a tar archive are identified")
   func binaries() throws {
     #expect(try problem([]).hasPrefix("this file is empty"))
-    #expect(try problem(Array(repeating: 0, count: 4096)).contains("nothing but zeros"))
+    #expect(try problem(Array(repeating: 0, count: 4096)).contains("holds only zeros"))
     var tar = Array(repeating: UInt8(0), count: 1024)
     tar.replaceSubrange(0..<5, with: "w.bin".utf8)
     tar.replaceSubrange(257..<262, with: "ustar".utf8)

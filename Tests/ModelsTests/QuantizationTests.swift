@@ -99,7 +99,7 @@ struct Refused: Sendable, CustomTestStringConvertible {
       "48 columns of 4 bits need"),
     .with("absmax", "F32", [363], of: "bitsandbytes nf4", "needs 364"),
     .with("quant_map", "F32", [16], of: "bitsandbytes nf4", "quant_map is not that of nf4"),
-    .with("quant_state.bitsandbytes__nf4", "U8", [3], of: "bitsandbytes nf4", data: noJSON, "not valid JSON"),
+    .with("quant_state.bitsandbytes__nf4", "U8", [3], of: "bitsandbytes nf4", data: noJSON, "invalid JSON"),
     .with("nested_absmax", "F32", [1], of: "bitsandbytes fp4, nested", "needs 2"),
     .with("SCB", "F32", [8], of: "bitsandbytes int8", "needs 9"),
     .with("weight_format", "U8", [], of: "bitsandbytes int8", data: [2], "weight_format is not 0"),

@@ -110,6 +110,15 @@ import Testing
     #expect(file.verdict() == .changed(.contents))
   }
 
+  @Test("Setting only the modification time counts as a write, even to its old value")
+  func modificationTime() throws {
+    _ = try watch()
+    let keep = timespec(tv_sec: 0, tv_nsec: 0x3FFF_FFFE)  // UTIME_OMIT
+    let times = [keep, file.status.st_mtim]
+    try #require(unsafe utimensat(AT_FDCWD, "\(path)", times, 0) == 0)
+    #expect(file.verdict() == .changed(.contents))
+  }
+
   @Test("What was done between opening a source and watching it counts")
   func beforeWatching() throws {
     try HarmlessAct.otherMode.apply(to: path)

@@ -86,7 +86,7 @@ extension MountTests {
       #expect(outcome.text == "metadata.json\nw\n1\n1", "\(outcome)")
       let errors = outcome.error.split(separator: "\n")
       let expected = [
-        #"ma\xff' already has a mount"#, #"mount option 'a\xff' is not known"#,
+        #"ma\xff' already has a mount"#, #"unknown mount option 'a\xff'"#,
         #"na\xff' does not exist"#,
       ]
       #expect(errors.count == expected.count, "\(outcome.error)")

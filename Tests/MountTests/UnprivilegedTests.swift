@@ -102,7 +102,7 @@ extension MountTests {
       let lines = output.split(separator: "\n")
       try #require(lines.count == 6, "\(output)")
       #expect(lines[0].contains("m.safetensors") && lines[0].contains("Permission denied"))
-      #expect(lines[2].contains("directory that they can write to"))
+      #expect(lines[2].contains("belongs to root"))
       #expect(lines[4].contains("/dev/fuse"))
       for status in [1, 3, 5] { #expect(lines[status] == "status 77", "\(output)") }
     }

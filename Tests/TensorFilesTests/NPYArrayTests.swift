@@ -67,15 +67,15 @@ import Safetensors
     #expect(problem(dictionary("'>\u{1B}[2J'")) == #"its elements are big-endian ('>\u{1b}[2J')"#)
     #expect(problem(dictionary("'|O'")).contains("Python objects"))
     #expect(problem(dictionary("[('a', '<f4')]")).contains("records"))
-    #expect(problem(dictionary("'<c16'")).contains("no type for its elements, '<c16'"))
-    #expect(problem(dictionary("'<V2'")).contains("no type"))
+    #expect(problem(dictionary("'<c16'")).contains("no dtype for its elements, '<c16'"))
+    #expect(problem(dictionary("'<V2'")).contains("no dtype"))
     #expect(problem(dictionary("'<f4'", order: "True", shape: "(1, 2)")) == "none")
     #expect(problem(dictionary("'<f4'", shape: "(3,)")).contains("8 bytes of elements, but 12"))
     #expect(problem(dictionary("'<f4'", shape: "(1,)")).contains("8 bytes of elements, but 4"))
     #expect(problem(dictionary("'<f4'", shape: "(9223372036854775808, 4)")).contains("64 bits"))
     #expect(problem(file("{}", version: 9)).contains("version 9.0"))
-    #expect(problem(Array("PK".utf8)).contains("no NumPy array"))
-    #expect(problem([]).contains("no NumPy array"))
+    #expect(problem(Array("PK".utf8)).contains("not a NumPy array"))
+    #expect(problem([]).contains("not a NumPy array"))
   }
 
   @Test(
@@ -103,7 +103,7 @@ import Safetensors
     let whole = file("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", data: 8)
     for count in 0..<whole.count { #expect(problem(Array(whole[..<count])) != "none") }
     // A length that leads past the end, or past all reason.
-    #expect(problem(Array(whole[..<8]) + [255, 255] + whole[10...]).contains("cut off"))
+    #expect(problem(Array(whole[..<8]) + [255, 255] + whole[10...]).contains("truncated"))
     #expect(
       problem([0x93] + "NUMPY".utf8 + [2, 0, 255, 255, 255, 255] + Array(repeating: 0, count: 90)).contains(
         "limit"))

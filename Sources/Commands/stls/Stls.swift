@@ -159,8 +159,7 @@ struct Stls: ParsableCommand {
     var table = TensorTable()
     table.isHuman = isHuman
     table.isColoured = StandardOutput.isColoured
-    try StandardOutput.write(
-      Array(table.text(model.tensors, directory: model.name, files: model.fileCount).utf8))
+    try table.write(model.tensors, directory: model.name, files: model.fileCount)
   }
 }
 

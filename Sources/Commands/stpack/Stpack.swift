@@ -129,7 +129,7 @@ struct Stpack: ParsableCommand {
     if dryRun {
       var table = TensorTable()
       table.isColoured = StandardOutput.isColoured
-      try StandardOutput.write(Array(table.text(plan.tensors, files: plan.files.count).utf8))
+      try table.write(plan.tensors, files: plan.files.count)
       return
     }
     do {

@@ -10,6 +10,8 @@ extension MountPoint {
     let isWritable = unsafe path.withPlatformString { unsafe faccessat(AT_FDCWD, $0, W_OK, AT_EACCESS) } == 0
     let isForeign = status.permissions.contains(.saveText) && status.userID.rawValue != geteuid()
     if isWritable, !isForeign { return }
+    // What denied it may be a mount that was made meanwhile.
+    if let entry = try? MountTable().topmost(at: path) { throw isTaken(by: entry) }
     throw MountError(
       .notPermitted,
       "mount point \(name) belongs to \(Self.userName(status.userID.rawValue)), and this user cannot mount on it: make a "

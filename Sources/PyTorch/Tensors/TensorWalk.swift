@@ -13,6 +13,9 @@ struct TensorWalk {
   /// is itself in a thousand places, so a small pickle can describe more than fits into memory.
   private var steps: Int
   private var room: Int
+  /// The budget of dimensions of all names together. A shape is stored once for many tensors, but metadata.json and listings
+  /// show it for each.
+  private var dimensions: Int
 
   /// The maximum nesting depth; real files stay below 200. Deeper values are left out.
   private static let maximumDepth = 500
@@ -47,6 +50,7 @@ struct TensorWalk {
     objects = Array(repeating: .new, count: pickle.objects.count)
     steps = 1 << 16 + 4 * pickle.size
     room = 1 << 16 + 8 * pickle.size
+    dimensions = 1 << 16 + 2 * pickle.size
   }
 
   private func error(_ text: String) -> FormatError {
@@ -81,10 +85,10 @@ struct TensorWalk {
     switch value {
     case .tensor(let row):
       let name = try writtenName()
-      add(try reader.tensor(Int(row), name: name, into: &table), name)
+      try add(try reader.tensor(Int(row), name: name, into: &table), name)
     case .external(let row):
       let name = try writtenName()
-      add(try reader.external(Int(row), name: name, into: &table), name)
+      try add(try reader.external(Int(row), name: name, into: &table), name)
     case .storage(let row): table.omit(try writtenName(), pickle.storages[Int(row)].type, .bareStorage)
     case .container(let row):
       guard containers[Int(row)] == .new else { return containers[Int(row)] == .open }
@@ -108,9 +112,14 @@ struct TensorWalk {
     return true
   }
 
-  private mutating func add(_ result: TensorReader.Result, _ name: [UInt8]) {
+  private mutating func add(_ result: TensorReader.Result, _ name: [UInt8]) throws(FormatError) {
     switch result {
-    case .tensor(let description): table.add(name, description)
+    case .tensor(let description):
+      let layout = table.layouts[Int(table.descriptions[Int(description)].layout)]
+      guard Self.spend(Int(layout.rank), from: &dimensions) else {
+        throw error("it describes far more than it holds, by tensors of many dimensions with many names")
+      }
+      table.add(name, description)
     case .omission(let type, let reason): table.omit(name, type, reason)
     }
   }

@@ -6,6 +6,9 @@ package struct TreeBuilder {
   /// The maximum number of directories of one model. A header of 100 MB can have a hundred million slashes, and each
   /// directory takes memory; real models have some thousands.
   package static let maximumDirectories = 1 << 20
+  /// So many need no more of the names; beyond them, each takes two bytes of a name, as all directories with a name do. A name of
+  /// slashes alone would take more memory for each of its bytes than a header may.
+  private static let freeDirectories = 1 << 16
 
   /// The root first, every directory before its children. `first` is set for tensors, but not yet for directories.
   private var drafts: [Tree.Node] = []
@@ -48,16 +51,18 @@ package struct TreeBuilder {
     /// The directories of the previous path, outermost first.
     var open: [UInt32] = []
     var directories = 0
+    var nameBytes = 0
     for (index, place) in model.places.enumerated() {
-      let path = encoder.encode(model.name(at: place)).bytes
+      let name = model.name(at: place)
+      nameBytes += name.utf8.count
+      let limit = min(Self.maximumDirectories, Self.freeDirectories + nameBytes / 2)
+      let path = encoder.encode(name).bytes
       let shared = Self.sharedDirectories(previous, path)
       open.removeSubrange(shared.count...)
       var rest = path[shared.end...]
       while let slash = rest.firstIndex(of: UInt8(ascii: "/")) {
         directories += 1
-        if directories > Self.maximumDirectories {
-          throw .tooManyDirectories(tensor: model.name(at: place))
-        }
+        if directories > limit { throw .tooManyDirectories(tensor: name, limit: limit) }
         open.append(append(rest[..<slash], .directory, in: open.last ?? root, model: number))
         rest = rest[(slash + 1)...]
       }
@@ -77,21 +82,22 @@ package struct TreeBuilder {
   }
 
   /// Makes each directory's children contiguous, sorts them by name, and renumbers them.
-  package func finish() throws(NamesError) -> Tree {
+  package consuming func finish() throws(NamesError) -> Tree {
     // Children of the directory at draft position d will stand at starts[d]..<starts[d + 1]; the root at 0.
-    var starts = [Int](repeating: 0, count: drafts.count + 1)
+    var starts = [UInt32](repeating: 0, count: drafts.count + 1)
     for draft in drafts.dropFirst() { starts[Int(draft.parent) + 1] += 1 }
     starts[0] = 1
     for index in 1..<starts.count { starts[index] += starts[index - 1] }
 
-    var order = [Int](repeating: 0, count: drafts.count)
+    var order = [UInt32](repeating: 0, count: drafts.count)
     var next = starts
     for (index, draft) in drafts.enumerated().dropFirst() {
-      order[next[Int(draft.parent)]] = index
+      order[Int(next[Int(draft.parent)])] = UInt32(index)
       next[Int(draft.parent)] += 1
     }
+    next = []
     for directory in drafts.indices where drafts[directory].kind == .directory {
-      let range = starts[directory]..<starts[directory + 1]
+      let range = Int(starts[directory])..<Int(starts[directory + 1])
       order[range].sort { compareBytes(name($0), name($1)) < 0 }
       for position in range.dropFirst() where name(order[position]) == name(order[position - 1]) {
         throw .collision(component: Array(name(order[position])))
@@ -99,24 +105,43 @@ package struct TreeBuilder {
     }
 
     var positions = [UInt32](repeating: 0, count: drafts.count)
-    for (position, index) in order.enumerated() { positions[index] = UInt32(position) }
-    var nodes = order.map { index in
-      var node = drafts[index]
-      node.parent = positions[Int(node.parent)]
-      if node.kind == .directory {
-        node.first = UInt32(starts[index])
-        node.count = UInt32(starts[index + 1] - starts[index])
+    for (position, index) in order.enumerated() { positions[Int(index)] = UInt32(position) }
+    for index in drafts.indices {
+      drafts[index].parent = positions[Int(drafts[index].parent)]
+      if drafts[index].kind == .directory {
+        drafts[index].first = starts[index]
+        drafts[index].count = starts[index + 1] - starts[index]
       }
-      return node
     }
-    for position in nodes.indices.dropFirst() where nodes[position].kind == .directory {
-      nodes[Int(nodes[position].parent)].directories += 1
+    starts = []
+    positions = []
+    // In place, so that a name of nothing but slashes takes no more memory than the table that comes of it.
+    Self.reorder(&drafts, by: &order)
+    for position in drafts.indices.dropFirst() where drafts[position].kind == .directory {
+      drafts[Int(drafts[position].parent)].directories += 1
     }
-    return Tree(nodes: nodes, names: names)
+    return Tree(nodes: drafts, names: names)
   }
 
-  private func name(_ index: Int) -> ArraySlice<UInt8> {
-    let draft = drafts[index]
+  /// Puts the draft number `order[position]` at each position, by following the cycles of the permutation, which it uses up.
+  private static func reorder(_ drafts: inout [Tree.Node], by order: inout [UInt32]) {
+    let done = UInt32.max
+    for start in order.indices where order[start] != done {
+      let held = drafts[start]
+      var position = start
+      while true {
+        let source = Int(order[position])
+        order[position] = done
+        if source == start { break }
+        drafts[position] = drafts[source]
+        position = source
+      }
+      drafts[position] = held
+    }
+  }
+
+  private func name(_ index: UInt32) -> ArraySlice<UInt8> {
+    let draft = drafts[Int(index)]
     return names[draft.nameStart..<draft.nameStart + Int(draft.nameCount)]
   }
 }

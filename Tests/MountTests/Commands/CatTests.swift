@@ -150,7 +150,7 @@ extension MountTests {
         ], directory: files.path)
       #expect(
         changed.text.hasPrefix("status 65\nstcat: ")
-          && changed.text.contains("it has changed while it was read"),
+          && changed.text.contains("it changed while it was read"),
         "\(changed)")
     }
   }

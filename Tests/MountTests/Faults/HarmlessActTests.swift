@@ -101,11 +101,13 @@ extension MountTests {
       "No act that leaves a source's contents alone makes a read fail, and the log has no line",
       arguments: [("auto", .disk), ("mmap", .disk), ("copy", .disk), ("auto", .overlay)] as [(String, Place)])
     func harmless(io: String, place: Place) async throws {
-      try await withSources(of: Self.acts, at: place) { sources in
+      // The limit on overlayfs: docs/SEMANTICS.md.
+      let acts = Self.acts.filter { place != .overlay || $0.act != .touched }
+      try await withSources(of: acts, at: place) { sources in
         let status = try await withForegroundMount(sources, options: ["-o", "io=\(io)"]) { mount in
-          try await expectRight(mount, Self.acts, "before")
-          for (cell, source) in zip(Self.acts, sources) { try cell.act.apply(to: source) }
-          try await expectRight(mount, Self.acts, "after")
+          try await expectRight(mount, acts, "before")
+          for (cell, source) in zip(acts, sources) { try cell.act.apply(to: source) }
+          try await expectRight(mount, acts, "after")
           #expect(try mount.log.isEmpty)
           mount.send(SIGTERM)
         }

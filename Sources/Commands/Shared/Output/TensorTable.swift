@@ -13,32 +13,49 @@ struct TensorTable {
   /// A table in plain bytes and text.
   init() {}
 
-  /// The table's lines. `directory` is the name of the model's directory, where there are several; `files`
-  /// how many files the tensors are in.
-  func text(_ tensors: [Tensor], directory: [UInt8]? = nil, files: Int) -> String {
-    let rows = tensors.map { tensor in
-      [
-        PrintableText.plain(tensor.name.utf8), tensor.dtype.name,
-        "[" + tensor.shape.map(String.init).joined(separator: ", ") + "]", size(tensor.byteCount),
-      ]
+  /// Writes the table's lines. `directory` is the name of the model's directory if there are several models; `files`
+  /// is the number of files that the tensors are in.
+  ///
+  /// A line at a time, since a small pickle can name shapes of a thousand dimensions often.
+  func write(_ tensors: [Tensor], directory: [UInt8]? = nil, files: Int) throws(Failure) {
+    var widths = [0, 0, 0, 0]
+    for tensor in tensors {
+      for (column, cell) in row(tensor).enumerated() {
+        widths[column] = max(widths[column], cell.unicodeScalars.count)
+      }
     }
-    let widths = (0..<4).map { column in rows.map { $0[column].unicodeScalars.count }.max() ?? 0 }
     let dim = isColoured ? "\u{1b}[2m" : ""
     let bold = isColoured ? "\u{1b}[1m" : ""
     let plain = isColoured ? "\u{1b}[0m" : ""
     var text = ""
     if let directory { text += bold + PrintableText.plain(directory) + "/" + plain + "\n" }
-    for row in rows {
+    for tensor in tensors {
+      let row = row(tensor)
       text += row[0] + Self.padding(row[0], widths[0])
       text += "  " + dim + row[1] + plain + Self.padding(row[1], widths[1])
       text += "  " + row[2] + Self.padding(row[2], widths[2])
       text += "  " + Self.padding(row[3], widths[3]) + row[3] + "\n"
+      if text.utf8.count >= Self.pieceSize {
+        try StandardOutput.write(Array(text.utf8))
+        text = ""
+      }
     }
     // Tensors that repeat the same bytes can be more than any disk holds.
     let total = tensors.lazy.map(\.byteCount).clampedSum
-    let counts = "\(Self.counted(rows.count, "tensor")), \(Self.counted(files, "file"))"
-    return text + bold + "total \(total == .max ? "more than " : "")\(size(total))" + plain
-      + " in \(counts)\n\(ParameterCount(tensors).text)\n"
+    let counts = "\(Self.counted(tensors.count, "tensor")), \(Self.counted(files, "file"))"
+    text += bold + "total \(total == .max ? "more than " : "")\(size(total))" + plain
+    text += " in \(counts)\n\(ParameterCount(tensors).text)\n"
+    try StandardOutput.write(Array(text.utf8))
+  }
+
+  /// How much is written at a time, in bytes.
+  private static let pieceSize = 1 << 16
+
+  private func row(_ tensor: Tensor) -> [String] {
+    [
+      PrintableText.plain(tensor.name.utf8), tensor.dtype.name,
+      "[" + tensor.shape.map(String.init).joined(separator: ", ") + "]", size(tensor.byteCount),
+    ]
   }
 
   private func size(_ bytes: UInt64) -> String { isHuman ? Self.human(bytes) : String(bytes) }
