@@ -264,8 +264,9 @@ extension MountTests {
         #expect(
           numbers[1] > size - size / 10 && numbers[1] < size + size / 10,
           "\(numbers) read from below for \(size)")
-        // As large as the kernel lets that file system's requests become, 128 KiB, but for a few at the edges.
-        #expect(numbers[1] / numbers[0] > 100 << 10, "\(numbers[0]) requests for \(numbers[1]) bytes")
+        // The kernel lets that file system's requests become 128 KiB. Where a reader catches up with what is prefetched, both ask for
+        // parts of it, so how many are shorter depends on who is faster.
+        #expect(numbers[1] / numbers[0] > 32 << 10, "\(numbers[0]) requests for \(numbers[1]) bytes")
       }
       #expect(output.split(separator: "\n").count == 2)
     }
