@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import time
+import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -23,15 +24,19 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for_port(port):
+def wait_for(attempt, what):
+    """Calls something until it does not fail with an OSError."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-            return
+            return attempt()
         except OSError:
             time.sleep(0.02)
-    raise Missing(f"nothing answers at port {port}")
+    raise Missing(f"{what} does not answer")
+
+
+def wait_for_port(port):
+    wait_for(lambda: socket.create_connection(("127.0.0.1", port), 1).close(), f"port {port}")
 
 
 def compile_program(source, directory, *libraries):
@@ -50,7 +55,9 @@ class Store:
         self.processes = []
 
     def start(self, command, **options):
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        # The servers are on this machine. rclone 1.60 does not start where AWS_CA_BUNDLE is set, and s3fs would take other settings.
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                    stderr=open(os.path.join(self.scratch, "log"), "ab"), **options)
         self.processes.append(process)
         return process
@@ -211,6 +218,8 @@ class S3(Rclone):
         target = free_port()
         python = os.environ.get("MOTO_PYTHON", os.path.join(ROOT, ".build/python/bin/python3"))
         self.start([python, os.path.join(HERE, "s3server.py"), str(target), self.files])
+        # The server makes this bucket when all files are in the other one.
+        wait_for(lambda: urllib.request.urlopen(f"http://127.0.0.1:{target}/ready", timeout=1).close(), "the S3 server")
         return self.relay(target)
 
     def mount(self):

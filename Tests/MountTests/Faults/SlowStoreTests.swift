@@ -82,18 +82,21 @@ extension MountTests {
     }
 
     @Test(
-      "Headers of a hundred shards are read several at a time, each in one request, and errors come in their order"
+      "Headers of a hundred shards are read many at a time, each in one request, and errors come in their order"
     )
     func opening() async throws {
       let names = (1...100).map { "model-\(String($0 + 100_000).dropFirst())-of-00100.safetensors" }
       let shards = names.enumerated().map { number, name in
         (name: name, contents: SafetensorsFile(.init("t.\(number)", "U8", [100_000])))
       }
-      // So long that no busy machine makes them one after the other.
-      try await withStore(shards, "latency=50") { store in
+      try await withStore(shards, "entry_timeout=600") { store in
+        // libfuse 3.14 lets the kernel look up the names of one directory only one by one, so the kernel knows them beforehand.
+        for name in names { _ = try Stat(store.path.appending(name)) }
+        // So long that no busy machine makes them one after the other.
+        try store.set("latency=200")
         try await withMount(store.path) { mount in
           let counts = try store.counts
-          #expect(counts.mostInFlight >= 3 && counts.reads <= 100, "\(counts)")
+          #expect(counts.mostInFlight >= 16 && counts.reads <= 100, "\(counts)")
           for number in [0, 1, 50, 99] {
             expectSame(try mount.bytes("t.\(number)"), shards[number].contents.tensors[0].data, "\(number)")
           }

@@ -5,8 +5,8 @@ extension MountTests {
   /// Models on the stores of Benchmarks/network, all of them on this machine: what is read is what is stored.
   @Suite struct NetworkTests {
     @Test(
-      "A model on a slow file system, over ssh and http",
-      arguments: ["delay", "sshfs", "http", "http-cached"])
+      "A model on a slow file system, over ssh, http and S3",
+      arguments: ["delay", "sshfs", "http", "http-cached", "s3", "s3fs"])
     func store(name: String) async throws {
       try Machine.check()
       let output = try await Command.output(
