@@ -35,7 +35,7 @@ package struct ServedMount: Sendable {
     }
     // What is covered cannot be asked by its path.
     let probes = mounts.map { entry, _ in
-      table.topmost(at: entry.mountPoint) == entry ? MountProbe(entry) : nil
+      table.topmost(at: entry.mountPoint) == entry ? probe(entry) : nil
     }
     let answers = MountProbe.answers(of: probes)
     return zip(mounts, answers).map { mount, answer in
@@ -44,6 +44,12 @@ package struct ServedMount: Sendable {
         source: entry.source, mountPoint: entry.mountPoint, daemon: answer == .dead ? nil : daemon?.id,
         state: state(answer, daemon))
     }
+  }
+
+  private static func probe(_ entry: MountTable.Entry) -> MountProbe? {
+    guard let root = try? FileDescriptor.openPath(entry.mountPoint) else { return nil }
+    defer { try? root.close() }
+    return MountProbe(root, ownedBy: entry.owner)
   }
 
   private static func state(_ answer: MountProbe.Answer, _ daemon: DaemonProcess?) -> State {

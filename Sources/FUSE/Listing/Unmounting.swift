@@ -53,12 +53,12 @@ package enum Unmounting {
   private static func find(_ path: FilePath, in table: MountTable) -> MountTable.Entry? {
     if let name = path.lastComponent, name.kind == .regular {
       let parent = path.removingLastComponent()
-      if let directory = try? MountPoint.resolve(parent.isEmpty ? "." : parent),
+      if let directory = try? (parent.isEmpty ? "." : parent).withoutLinks(),
         let mount = table.topmost(at: directory.appending(name))
       {
         return mount
       }
     }
-    return (try? MountPoint.resolve(path)).flatMap { table.topmost(at: $0) }
+    return (try? path.withoutLinks()).flatMap { table.topmost(at: $0) }
   }
 }

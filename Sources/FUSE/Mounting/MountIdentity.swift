@@ -32,23 +32,4 @@ extension FileDescriptor {
       throw error as? Errno ?? .ioError
     }
   }
-
-  /// Whether the daemon of the FUSE mount that this directory is in answers: fstatfs(2), since stat(2) of a dead mount still
-  /// gives what the kernel remembers. Returns within two seconds, whatever that daemon does.
-  var liveness: MountLiveness {
-    switch Errno(rawValue: stmount_ask_file_system(rawValue, 2000)) {
-    case .socketNotConnected: .dead
-    case .timedOut: .hanging
-    default: .alive
-    }
-  }
-}
-
-/// What has become of a mount's daemon.
-enum MountLiveness {
-  case alive
-  /// It is gone: ENOTCONN.
-  case dead
-  /// It does not answer.
-  case hanging
 }

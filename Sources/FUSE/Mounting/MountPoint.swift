@@ -17,25 +17,25 @@ package struct MountPoint: Sendable {
     self.name = name
     let entry: MountTable.Entry?
     let type: FileType
-    var liveness = MountLiveness.alive
+    var answer = MountProbe.Answer.alive
     do throws(Errno) {
-      self.path = try Self.resolve(path)
+      self.path = try path.withoutLinks()
       entry = try MountTable().topmost(at: self.path)
       type = try entry == nil ? Stat(self.path).type : .directory
       if let entry, entry.isFUSE {
         let root = try FileDescriptor.openPath(self.path)
         defer { try? root.close() }
-        liveness = root.liveness
+        answer = MountProbe.answer(of: root, ownedBy: entry.owner)
       }
     } catch {
       throw Self.translate(error, name)
     }
     guard type == .directory else { throw Self.translate(.notDirectory, name) }
     guard let entry else { return }
-    switch liveness {
-    case .alive: throw isTaken(by: entry)
+    switch answer {
+    case .alive, .refused: throw isTaken(by: entry)
     case .dead: throw Self.translate(.socketNotConnected, name)
-    case .hanging:
+    case .late:
       throw MountError(
         .mountPoint,
         "mount point \(name) already has a mount of type \(entry.type), which does not answer; "
@@ -56,7 +56,7 @@ package struct MountPoint: Sendable {
   /// tells it: umount2(2). A mount that does not answer is not dead.
   package static func clearDead(_ path: FilePath, subtypes: Set<String> = ["stmount"]) {
     // The path of a dead mount cannot be resolved, but its parent directory can.
-    guard let name = path.lastComponent, let parent = try? resolve(parent(of: path)) else { return }
+    guard let name = path.lastComponent, let parent = try? parent(of: path).withoutLinks() else { return }
     let path = parent.appending(name)
     guard let table = try? MountTable(), let entry = table.topmost(at: path),
       subtypes.contains(where: { entry.type == "fuse.\($0)" }),
@@ -65,7 +65,7 @@ package struct MountPoint: Sendable {
       let root = try? FileDescriptor.openPath(path)
     else { return }
     defer { try? root.close() }
-    guard root.liveness == .dead else { return }
+    guard MountProbe.answer(of: root, ownedBy: entry.owner) == .dead else { return }
     // By what was found dead, should the path lead to another mount by now: another command may clear it too, and mount.
     let result = unsafe umount2("/proc/self/fd/\(root.rawValue)", Int32(MNT_DETACH))
     guard result != 0, Errno(rawValue: errno) == .notPermitted else { return }
@@ -97,12 +97,5 @@ package struct MountPoint: Sendable {
     default:
       MountError(.mountPoint, "mount point \(name) cannot be used: \(error)")
     }
-  }
-
-  static func resolve(_ path: FilePath) throws(Errno) -> FilePath {
-    let resolved = unsafe path.withPlatformString { unsafe realpath($0, nil) }
-    guard let resolved = unsafe resolved else { throw Errno(rawValue: errno) }
-    defer { unsafe free(resolved) }
-    return unsafe FilePath(platformString: resolved)
   }
 }

@@ -20,7 +20,7 @@ extension MountPoint {
 
   /// True for a path inside the mount point, which the mount will hide: realpath(3).
   package func contains(_ source: FilePath) -> Bool {
-    (try? Self.resolve(source))?.starts(with: path) == true
+    (try? source.withoutLinks())?.starts(with: path) == true
   }
 
   private static func userName(_ id: uid_t) -> String {

@@ -119,7 +119,9 @@ struct OwnMount: Sendable {
     let seen = MountIdentity(root)
     if seen?.device == device, identity == nil || seen == identity {
       // Its number may be another's by now, and the device's too, where the kernel knows no better ones.
-      if isConnected || seen?.isUnique == true || root.liveness == .dead {
+      if isConnected || seen?.isUnique == true
+        || MountProbe.answer(of: root, ownedBy: entry.owner) == .dead
+      {
         return .success((entry, root))
       }
     }

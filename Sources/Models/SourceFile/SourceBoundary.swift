@@ -1,4 +1,4 @@
-internal import Glibc
+internal import Linux
 internal import Safetensors
 internal import SystemPackage
 
@@ -13,18 +13,18 @@ struct SourceBoundary {
   init(_ directory: FilePath) throws(ModelError) {
     let directory = directory.isEmpty ? "." : directory
     self.directory = directory
-    let root = try ModelError.translating("open", directory) { try directory.withRealPath() }
+    let root = try ModelError.translating("open", directory) { try directory.withoutLinks() }
     let repository = root.components.lastIndex(of: "snapshots").map { index in
       FilePath(root: root.root, root.components[..<index])
     }
-    roots = [root] + [repository].compactMap { try? $0?.appending("blobs").withRealPath() }
+    roots = [root] + [repository].compactMap { try? $0?.appending("blobs").withoutLinks() }
   }
 
   /// Throws where symbolic links lead a file, or a directory on the way to it, out of the directory: realpath(3). Links to
   /// blobs of the Hub's cache are followed, since `hf download --local-dir` has made such links. What is not there is for
   /// open(2) to tell.
   func check(_ file: FilePath) throws(ModelError) {
-    guard let target = try? file.withRealPath(), !target.isBlob,
+    guard let target = try? file.withoutLinks(), !target.isBlob,
       !roots.contains(where: { target.starts(with: $0) })
     else { return }
     throw ModelError(
@@ -35,14 +35,6 @@ struct SourceBoundary {
 }
 
 extension FilePath {
-  /// The path without symbolic links: realpath(3).
-  fileprivate func withRealPath() throws(Errno) -> FilePath {
-    let result = unsafe withPlatformString { unsafe realpath($0, nil) }
-    guard let result = unsafe result else { throw Errno(rawValue: errno) }
-    defer { unsafe free(result) }
-    return unsafe FilePath(platformString: result)
-  }
-
   /// True of `models--ORG--NAME/blobs/HASH`.
   fileprivate var isBlob: Bool {
     let parent = removingLastComponent()
