@@ -3,10 +3,12 @@ internal import Linux
 internal import SystemPackage
 
 extension SessionContext {
-  /// From so many bytes on an answer goes out of the source's mapping, without a copy in this process: what the kernel reads
-  /// ahead, unless told otherwise. A shorter one is copied and checked before it is sent, which costs nothing that can be
-  /// measured and lets no change pass. docs/internals/read-path.md has the measurements.
-  private static let longAnswer = 128 << 10
+  /// Replies of so many bytes and more are sent from the source's mapping, without a copy in this process. Shorter ones are copied and
+  /// checked before they are sent, which is as fast and lets no change pass. docs/internals/read-path.md has the measurements.
+  private static let longAnswer = 64 << 10
+
+  /// A read of fewer bytes that are not in memory would make the kernel fetch more from a disk than was asked for.
+  private static let shortRead = 128 << 10
 
   /// Sends what a handler has returned. Before anything touches a source that may not be in memory, another worker receives.
   func send(_ answer: ReadAnswer, _ reply: consuming Reply) throws(Errno) {
@@ -60,8 +62,7 @@ extension SessionContext {
     var target = buffer.mutableBytes
     if CachedPages.read(from: range.lowerBound, of: source.descriptor, into: &target) { return buffer }
     prepareToWait()
-    // Reading a short part from a disk would bring more than is asked for.
-    if range.count < Self.longAnswer { CachedPages.announce(range, of: source.descriptor) }
+    if range.count < Self.shortRead { CachedPages.announce(range, of: source.descriptor) }
     do throws(Errno) {
       try source.read(from: range.lowerBound, into: &target)
     } catch {
