@@ -206,8 +206,12 @@ static inline int stmount_deny_files(void) {
   return (int)result;
 }
 
-// Makes freed memory of a size and more return to the system at once: mallopt(3), which Glibc's module lacks. Otherwise the
-// threshold grows with each freed block, and every thread keeps the memory of its longest answer.
-static inline void stmount_return_blocks(int size) { mallopt(M_MMAP_THRESHOLD, size); }
+// Returns freed memory to the system: now, and later blocks of a size and more at once, which every thread would otherwise keep.
+// Threads share two heaps. mallopt(3), malloc_trim(3), which Glibc's module lacks.
+static inline void stmount_return_freed_memory(int size) {
+  mallopt(M_MMAP_THRESHOLD, size);
+  mallopt(M_ARENA_MAX, 2);
+  malloc_trim(0);
+}
 
 #endif

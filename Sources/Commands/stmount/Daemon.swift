@@ -53,7 +53,7 @@ struct Daemon: Sendable {
   private func serve(
     _ fileSystem: DequantizingFileSystem, at place: MountPoint, _ readiness: Readiness? = nil, log: Logger
   ) throws(Failure) {
-    FreedMemory.returnLargeBlocks()
+    FreedMemory.returnToSystem()
     // From here on, signals wait until this process can unmount.
     Signals.block()
     let session = try mountedSession(fileSystem, at: place)
