@@ -226,7 +226,7 @@ extension ForeignFormat: CustomStringConvertible {
     case .gguf: "this is a GGUF model, not safetensors"
     case .ggml: "this is a GGML model, as of whisper.cpp, not safetensors"
     case .hdf5: "this is an HDF5 file, not safetensors"
-    case .npy: "this is a NumPy array, not safetensors"
+    case .npy: "this is a NumPy array, not safetensors; stpack packs .npy files"
     case .onnx: "this is an ONNX model, not safetensors"
     case .tfLite: "this is a TensorFlow Lite model, not safetensors"
     case .messagePack:

@@ -6,16 +6,25 @@ extension ModelCollection {
   /// not quantised stay as they are.
   func dequantizedIfQuantized(for command: String) -> ModelCollection? {
     let (collection, warnings) = dequantized(keepingOthers: true)
-    for warning in warnings { printError("warning: \(warning)", command: command) }
+    Self.print(warnings, command)
     return collection
+  }
+
+  private static func print(_ warnings: [String], _ command: String) {
+    for warning in warnings { printError("warning: \(warning)", command: command) }
   }
 
   /// As ``dequantizedIfQuantized(for:)``. Fails where nothing is dequantised.
   func dequantized(for command: String) throws(Failure) -> ModelCollection {
-    if let collection = dequantizedIfQuantized(for: command) { return collection }
+    let (collection, warnings) = dequantized(keepingOthers: true)
+    Self.print(warnings, command)
+    if let collection { return collection }
     let path = components.first?.model.shards.first?.file.path.printable ?? "the model"
     throw Failure(
       status: EX_DATAERR,
-      "\(path): nothing to dequantise: no tensor is quantised in a way that is known; leave out --dequant")
+      "\(path): "
+        + (warnings.isEmpty
+          ? "nothing to dequantise: no tensor is quantised in a known format; leave out --dequant"
+          : "no tensor can be dequantised, see the warnings; leave out --dequant"))
   }
 }

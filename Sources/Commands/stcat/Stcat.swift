@@ -26,11 +26,16 @@ struct Stcat: ParsableCommand {
 
   @Option(
     name: .customLong("as"),
-    help: "Write raw bytes, NumPy files, float32, or one model of all tensors.")
+    help: ArgumentHelp(
+      "Write raw bytes, NumPy files, float32, or one model of all tensors.", valueName: "FORM"))
   var form = ViewForm.raw
 
   @Option(
-    help: ArgumentHelp("Write only bytes A to B of the output, B excluded.", valueName: "A:B"))
+    help: ArgumentHelp("Write only bytes A to B of the output, B excluded.", valueName: "A:B"),
+    transform: { text in
+      guard let range = ByteRange(text) else { throw ValidationError(ByteRange.problem) }
+      return range
+    })
   var range: ByteRange?
 
   @Flag(help: "Write quantised tensors as the numbers that they stand for, in float32.")

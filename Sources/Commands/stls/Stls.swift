@@ -26,7 +26,8 @@ struct Stls: ParsableCommand {
   @Flag(name: [.customShort("h"), .customLong("human-readable")], help: "Print sizes like 1.5K, 234M, 2.0G.")
   var isHuman = false
 
-  @Option(help: "Sort by name, size (largest first) or offset (as in the files).")
+  @Option(
+    help: ArgumentHelp("Sort by name, size (largest first) or offset (as in the files).", valueName: "ORDER"))
   var sort = Order.name
 
   @Option(

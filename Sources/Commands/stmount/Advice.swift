@@ -41,7 +41,7 @@ enum Advice {
     let names = MountOptions.names + Invocation.ownOptions
     if names.contains(where: { $0.name == option.prefix { $0 != "=" } }) { return "" }
     let nearest = NearestNames.nearest(to: Array(name.utf8), among: names.map { Array($0.name.utf8)[...] })
-    guard let nearest, nearest.distance <= 2 else { return "" }
+    guard let nearest, nearest.distance <= min(2, name.count / 2) else { return "" }
     return "; did you mean '\(String(decoding: nearest.name, as: UTF8.self))'?"
   }
 

@@ -120,14 +120,21 @@ struct Invocation: Sendable {
   /// Reports a mount point that comes first, as in other commands.
   private func refuseSwapped() throws(Failure) {
     // A mount that is there already may not answer, so the mount point comes last.
-    guard sources.count == 1, let source = try? Stat(sources[0]), source.type == .directory,
-      (try? sources[0].entries().isEmpty) == true, let target = try? Stat(mountPoint)
+    guard let source = try? Stat(sources[0]), source.type == .directory,
+      let entries = try? sources[0].entries()
     else { return }
+    let isMount = entries.contains(Array(TensorDirectory.documentName.utf8))
+    guard entries.isEmpty || isMount, let target = try? Stat(mountPoint) else { return }
     let isModel = target.type == .regular || (try? ModelCollection(opening: [mountPoint], opening)) != nil
-    guard isModel else { return }
-    throw Self.usage(
-      "\(sources[0].printable) is an empty directory, and \(mountPoint.printable) a model: the mount point comes last"
-    )
+    if isModel {
+      throw Self.usage(
+        "\(sources[0].printable) is \(isMount ? "a mount, or a copy of one" : "an empty directory"), and "
+          + "\(mountPoint.printable) a model: the mount point comes last")
+    }
+    if isMount {
+      throw Self.usage(
+        "\(sources[0].printable) is a mount, or a copy of one: mount the model itself; a copy needs 'stpack' first")
+    }
   }
 
   /// With allow_other, other users can access a mount, but not files of sources that they cannot read.

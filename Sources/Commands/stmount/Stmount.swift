@@ -7,12 +7,15 @@ import Models
 import SystemPackage
 import TensorFiles
 
+/// The levels of the log in messages.
+private let logLevels = "trace, debug, info, notice, warning, error or critical"
+
 /// The command line of stmount(1).
 struct Stmount: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "stmount",
     abstract: "Mount a safetensors model as a directory: one file per tensor.",
-    usage: "stmount [OPTIONS] SOURCE... MOUNTPOINT\nstmount --list\nstmount -u MOUNTPOINT\nstmount --doctor",
+    usage: "stmount [OPTIONS] SOURCE... MOUNTPOINT\nstmount --list\nstmount -u MOUNTPOINT...\nstmount --doctor",
     discussion: """
       SOURCE is a .safetensors file or a PyTorch checkpoint, several of them, an index of shards \
       (model.safetensors.index.json), or a directory with one of those. The path below MOUNTPOINT is the tensor's \
@@ -47,7 +50,7 @@ struct Stmount: ParsableCommand {
     help: ArgumentHelp("Unmount after that long without use: 600, 10m, 2h.", valueName: "TIME"),
     transform: { text in
       guard let limit = IdleLimit.parse(text) else {
-        throw ValidationError("--idle-timeout \(text): \(IdleLimit.problem)")
+        throw ValidationError(IdleLimit.problem)
       }
       return limit
     })
@@ -68,11 +71,11 @@ struct Stmount: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Log from this level: trace, debug, info, notice, warning, error or critical.", valueName: "LEVEL"),
+      "Log from this level: \(logLevels).", valueName: "LEVEL"),
     completion: .list(Logger.Level.allCases.map(\.rawValue)),
     transform: { name in
       guard let level = Logger.Level(rawValue: name) else {
-        throw ValidationError("unknown log level '\(name)'")
+        throw ValidationError("expected \(logLevels)")
       }
       return level
     })
@@ -113,12 +116,17 @@ struct Stmount: ParsableCommand {
   /// Mounts, or examines the machine.
   private func mount() throws(Failure) {
     let modes = [list, unmounted != nil, doctor].count { $0 }
-    guard modes == 0 || modes == 1 && paths.isEmpty else {
-      throw .usage(
-        "--list, --unmount and --doctor stand alone: mount with another command", command: "stmount")
+    guard modes <= 1 else {
+      throw .usage("give one of --list, --unmount and --doctor at a time", command: "stmount")
+    }
+    if let unmounted {
+      for mountPoint in [unmounted] + paths { try MountListing.unmount(mountPoint) }
+      return
+    }
+    guard modes == 0 || paths.isEmpty else {
+      throw .usage("--list and --doctor take no paths", command: "stmount")
     }
     if list { return try MountListing.print() }
-    if let unmounted { return try MountListing.unmount(unmounted) }
     if doctor { Glibc.exit(Doctor().examine() ? EX_OK : EX_UNAVAILABLE) }
     var invocation = try Invocation(paths, mountOptions: mountOptions)
     invocation.isForeground = foreground

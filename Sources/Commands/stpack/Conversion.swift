@@ -40,6 +40,16 @@ struct Conversion {
     self.rules = rules
   }
 
+  /// Throws if a pattern matches no tensor: it is a mistake then.
+  func checkUse(by tensors: [PackedTensor]) throws(Failure) {
+    for pattern in rules.compactMap(\.pattern) {
+      guard tensors.contains(where: { pattern.matches(NamePattern.text(of: $0.originalName)) }) else {
+        throw Failure(
+          status: EX_NOINPUT, "no tensor's name matches --dtype \(PrintableText.quoted(pattern.bytes))=…")
+      }
+    }
+  }
+
   /// The converted tensor. A tensor that a pattern matches and that cannot be converted is refused.
   func apply(to tensor: PackedTensor) throws(Failure) -> PackedTensor {
     guard !rules.isEmpty else { return tensor }

@@ -180,6 +180,10 @@ struct Stpack: ParsableCommand {
     var warnings = opened.flatMap(\.warnings)
     for replacement in replacements { warnings += try replacement.apply(to: &tensors) }
     for warning in warnings { printError("warning: \(warning)", command: "stpack") }
+    guard !tensors.isEmpty || include.isEmpty && exclude.isEmpty else {
+      throw Failure(status: EX_NOINPUT, "--include and --exclude leave no tensor")
+    }
+    try conversion.checkUse(by: tensors)
     for position in tensors.indices { tensors[position] = try conversion.apply(to: tensors[position]) }
     if !renamings.isEmpty {
       for position in tensors.indices {
