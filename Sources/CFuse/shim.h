@@ -60,12 +60,11 @@ static ssize_t stmount_receive(int device, void *request, size_t size, void *use
   return read(device, request, size);
 }
 
-// Keeps libfuse from printing a line to standard error for each answer whose memory cannot be read, as that of a mapping of
-// a disk that fails: "fuse: writing device: Bad address", by perror(3) and not by fuse_log. The kernel has answered EIO by
-// then. libfuse is silent about ENOENT, a request that is not waited for any more, so that is what the call that answers
-// returns. The session is mounted. 0, or a negative errno.
+// Replaces libfuse's calls of read(2) and writev(2): hides its line on standard error for EFAULT (a mapped page could not be
+// read, and the kernel has answered EIO), and adds the request timeout. Call after mounting. 0 or a negative errno.
 //
-// The same functions tell the kernel how long it may wait for answers.
+// libfuse prints the line with perror(3), not with fuse_log. It prints nothing for ENOENT, an interrupted request, so the functions
+// that answer return ENOENT instead of EFAULT.
 static inline int stmount_silence_bad_addresses(struct fuse_session *session) {
   const struct fuse_custom_io io = {.writev = stmount_send, .read = stmount_receive};
   return fuse_session_custom_io(session, &io, fuse_session_fd(session));

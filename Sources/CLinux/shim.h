@@ -21,9 +21,8 @@
 // Swift hides fork(2), which is unsafe once a thread has been started. Its only caller forks before that.
 static inline pid_t stmount_fork(void) { return fork(); }
 
-// Starts a process that shares the table of open files, and holds it until this process has ended: clone(2). So this process
-// ends without closing the files, which can block for ever if their file system does not answer (flush of FUSE). The other
-// process then waits for that, without memory of its own.
+// Lets this process exit without closing files, which can block on a hanging file system (flush of FUSE): a child that shares
+// the descriptor table, clone(2) with CLONE_FILES, closes them later. The child copies no memory that it does not write.
 static inline void stmount_leave_files(void) {
   const pid_t parent = getpid();
   const int share_files = 0x400;  // CLONE_FILES, which needs _GNU_SOURCE.

@@ -3,7 +3,7 @@ internal import PyTorch
 package import Safetensors
 package import SystemPackage
 
-/// One file of tensors: mapped, its header read and checked.
+/// A checked header and the place of its tensors' bytes: one file, a file per tensor, slices of other shards, or computed values.
 package struct Shard: Sendable {
   /// What a file is, under its name in metadata.json.
   package enum Format: String, Sendable {

@@ -8,7 +8,7 @@ package protocol ByteSource {
   /// A copy of bytes `offset..<offset + count`, which must be inside ``size``.
   func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8]
 
-  /// Hears which bytes, inside ``size``, will be read, so that they can be fetched together.
+  /// A hint: these ranges, inside ``size``, will be read soon. The source may prefetch them.
   func announce(_ ranges: [Range<UInt64>])
 }
 

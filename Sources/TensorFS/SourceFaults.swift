@@ -51,6 +51,6 @@ final class SourceFaults: Sendable {
   /// The disk or file system of a source failed. Whether its contents changed is unknown, so each read tries again.
   func noticeFailure(_ error: Errno, of file: SourceFile) {
     guard unreadable.withLock({ $0.insert(ObjectIdentifier(file)).inserted }) else { return }
-    log.error("\(file.path.printable) cannot be read: \(error); this is said once, reads go on trying")
+    log.error("\(file.path.printable) cannot be read: \(error); reads will be retried; further errors are not logged")
   }
 }

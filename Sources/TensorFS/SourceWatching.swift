@@ -41,7 +41,7 @@ extension SourceWatch {
   }
 
   private static let otherRule =
-    "A source counts as changed when its change time differs, unless its mode, owner, links or path do too"
+    "If only a file's ctime changes, stmount treats it as changed, unless mode, owner, link count or path changed too"
 
   private static func others(_ shards: [Shard]) -> String {
     shards.count > 1 ? " and \(shards.count - 1) more" : ""

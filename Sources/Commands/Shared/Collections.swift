@@ -4,8 +4,7 @@ import SystemPackage
 import TensorFiles
 
 extension ModelCollection {
-  /// Opens what the command line names, a mount or a copy of one too, and prints the warnings. Tensors whose names are not chosen
-  /// are not looked at.
+  /// Opens the sources, including mounts and copies of mounts, and prints warnings. Ignores tensors that `isChosen` rejects.
   static func open(
     _ sources: [String], _ options: OpeningOptions, command: String,
     choosing isChosen: (TensorName) -> Bool = { _ in true }

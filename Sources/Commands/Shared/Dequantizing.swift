@@ -2,8 +2,8 @@ import Glibc
 import Models
 
 extension ModelCollection {
-  /// The same models dequantised, with a warning for what is not; nil where nothing is. Of several models, those that are
-  /// not quantised stay as they are.
+  /// Dequantises the models, and prints warnings about tensors that cannot be dequantised. Nil if nothing was dequantised. Of
+  /// several models, those that are not quantised are kept.
   func dequantizedIfQuantized(for command: String) -> ModelCollection? {
     let (collection, warnings) = dequantized(keepingOthers: true)
     Self.print(warnings, command)
@@ -14,7 +14,7 @@ extension ModelCollection {
     for warning in warnings { printError("warning: \(warning)", command: command) }
   }
 
-  /// As ``dequantizedIfQuantized(for:)``. Fails where nothing is dequantised.
+  /// As ``dequantizedIfQuantized(for:)``, but fails if nothing was dequantised.
   func dequantized(for command: String) throws(Failure) -> ModelCollection {
     let (collection, warnings) = dequantized(keepingOthers: true)
     Self.print(warnings, command)
@@ -24,7 +24,7 @@ extension ModelCollection {
       status: EX_DATAERR,
       "\(path): "
         + (warnings.isEmpty
-          ? "nothing to dequantise: no tensor is quantised in a known format; leave out --dequant"
+          ? "nothing to dequantise: no tensor is quantised in a supported format; leave out --dequant"
           : "no tensor can be dequantised, see the warnings; leave out --dequant"))
   }
 }

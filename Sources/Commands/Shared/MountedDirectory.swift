@@ -11,7 +11,7 @@ extension TensorDirectory {
     do throws(ModelError) {
       return try TensorDirectory(opening: path)
     } catch {
-      // A model that is there and broken has more to say than a document that is not looked for.
+      // If a model is here too, even a broken one, open it instead: its error is more useful.
       if !holdsModel(path) { throw error }
       return nil
     }
@@ -38,7 +38,7 @@ extension TensorDirectory {
     (try? Stat(path.appending(documentName)).type) == .regular
   }
 
-  /// False of a directory in which there is no model of the usual kind. One that is broken is there.
+  /// True of a directory with a model of the usual kind, even a broken one.
   private static func holdsModel(_ path: FilePath) -> Bool {
     do throws(ModelError) {
       _ = try ModelCollection(opening: [path], OpeningOptions(lenient: true))

@@ -85,10 +85,11 @@ struct Stcat: ParsableCommand {
     var layouts: [FileLayout] = []
     for entry in entries {
       guard let layout = files.layout(of: files.tree.entry(entry.place, in: form.view)) else {
+        let tensor = files.source(of: files.tree.node(entry.place)).tensor
         throw Failure(
           status: EX_DATAERR,
-          "tensor \(entry.name) has no form \(form.rawValue): \(files.source(of: files.tree.node(entry.place)).tensor.dtype.name)"
-        )
+          "tensor \(entry.name) (\(tensor.dtype.name), \(PrintableText.counted(tensor.shape.count, "dimension"))) cannot be "
+            + "written as \(form.rawValue); use --as raw or --as safetensors")
       }
       layouts.append(layout)
     }
@@ -101,7 +102,7 @@ struct Stcat: ParsableCommand {
     var shards: [Shard] = []
     for entry in entries {
       guard seen.insert(entry.name).inserted else {
-        throw Failure(status: EX_DATAERR, "tensor \(entry.name) is named twice, and a model has it once")
+        throw Failure(status: EX_DATAERR, "tensor \(entry.name) is named twice; a model can have it only once")
       }
       let (tensor, place) = files.source(of: files.tree.node(entry.place))
       let shard = files.models[place.model].shards[place.shard]
@@ -122,6 +123,6 @@ struct Stcat: ParsableCommand {
         "__metadata__ has two values for \(PrintableText.quoted(conflict.key)), in \(conflict.first.source.printable) and in "
           + "\(conflict.second.source.printable); write the tensors one by one")
     } catch {}
-    throw Failure(status: EX_DATAERR, "the tensors make no safetensors file that readers take")
+    throw Failure(status: EX_DATAERR, "the tensors do not fit into one safetensors file; write fewer")
   }
 }

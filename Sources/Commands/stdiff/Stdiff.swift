@@ -95,7 +95,7 @@ struct Stdiff: ParsableCommand {
     guard others.contains(where: { $0 != nil }) else {
       throw Failure(
         status: EX_DATAERR,
-        "nothing to dequantise: no tensor of either model is quantised in a way that is known; leave out --dequant"
+        "nothing to dequantise: no tensor of either model is quantised in a supported format; leave out --dequant"
       )
     }
     return zip(models, others).map { $1 ?? $0 }

@@ -83,7 +83,7 @@ struct Daemon: Sendable {
   /// In the calling process: waits until the mount answers, and exits. A signal ends it at once, which undoes the
   /// mount.
   private func leave(to child: Int32, _ readiness: Readiness, _ place: MountPoint) throws(Failure) -> Never {
-    // Not by returning: the child owns all state now.
+    // _exit(2), not return: cleaning up is the child's task now.
     if readiness.wait(seconds: Self.readySeconds) {
       if isatty(STDOUT_FILENO) == 1, !invocation.isQuiet {
         try? StandardOutput.write(Array(mountedLine.utf8))
@@ -97,7 +97,7 @@ struct Daemon: Sendable {
     }
     // It may have been unable to start a process for unmounting.
     MountPoint.clearDead(place.path, subtypes: invocation.subtypes)
-    // The child has reported itself why it could not mount.
+    // The child has already printed why it could not mount.
     if let status, 1..<128 ~= status { _exit(status) }
     throw Failure(
       status: EX_OSERR, "the mount on \(invocation.mountPointName) does not answer; it was undone")

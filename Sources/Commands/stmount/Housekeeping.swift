@@ -104,7 +104,7 @@ final class Housekeeping: Sendable {
     guard stuck > 0, state.withLock({ $0.problem == nil }) else { return }
     log.warning("the source does not answer: \(stuck) reads that wait for it are cut off")
     session.cut()
-    // Not by returning, since the waiting threads may never end.
+    // Not by returning: the waiting threads may never end.
     ForkedProcess.endAtOnce(EX_OK)
   }
 
@@ -128,7 +128,7 @@ final class Housekeeping: Sendable {
     guard let problem, let since else { return }
     if isNew { log.error("the mount was made writable, and cannot be made read-only again: \(problem)") }
     guard since.duration(to: now) > Self.writableLimit else { return }
-    // A mapping shows its changes to all readers, as the tensor.
+    // Readers would see changes made through a writable mapping as tensor data.
     log.error("the mount ends, because a file of it could still be written to")
     detach()
     session.cut()

@@ -56,7 +56,7 @@ struct Invocation: Sendable {
     ("revision", true), ("variant", true),
   ]
 
-  /// Takes an option that is not the mount's but this command's, as fstab(5) has no other place for it.
+  /// Parses an option of this command that fstab(5) can only pass through -o. False for a mount option.
   private mutating func take(_ option: String) throws(MountOptions.Problem) -> Bool {
     let parts = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
     switch (parts[0], parts.count > 1 ? parts[1] : nil) {

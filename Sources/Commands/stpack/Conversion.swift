@@ -62,7 +62,8 @@ struct Conversion {
     else {
       throw Failure(
         status: EX_DATAERR,
-        "--dtype: tensor \(tensor.originalName) is \(dtype.name), which does not become \(rule.target.name)")
+        "--dtype: tensor \(tensor.originalName) is \(dtype.name), and only floating-point tensors can be converted to "
+          + "\(rule.target.name); use a narrower pattern")
     }
     return converted
   }

@@ -22,7 +22,7 @@ struct MetadataOption {
       }
       guard parts.count == 2 else { throw usage("expected KEY=VALUE") }
       guard String(validating: bytes, as: UTF8.self) != nil else {
-        throw usage("__metadata__ holds UTF-8 alone")
+        throw usage("__metadata__ keys and values must be UTF-8")
       }
       self.given.append((Array(parts[0]), Array(parts[1])))
     }

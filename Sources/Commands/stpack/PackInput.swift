@@ -88,7 +88,7 @@ struct PackInput {
       warnings += reasons
       guard let other = dequantized?.components.first?.model else {
         throw ModelError(
-          .malformed, path, "no tensor is quantised in a way that is known; leave out --dequant")
+          .malformed, path, "no tensor is quantised in a supported format; leave out --dequant")
       }
       model = other
     }

@@ -104,8 +104,8 @@ struct PackWriter {
     guard let count = tensor.overflows?.count, count > 0 else { return }
     throw Failure(
       status: EX_DATAERR,
-      "\(tensor.path.printable): tensor \(tensor.originalName): \(PrintableText.counted(count, "value")) beyond the "
-        + "largest that \(tensor.tensor.dtype.name) has; --saturate makes them that, or choose another --dtype"
+      "\(tensor.path.printable): tensor \(tensor.originalName): \(PrintableText.counted(count, "value")) outside the range "
+        + "of \(tensor.tensor.dtype.name); clamp them with --saturate, or choose another --dtype"
     )
   }
 

@@ -61,7 +61,7 @@ struct UnpackPlan: Sendable {
     for path in [directory] + directories.map(path) {
       guard let type = try? Stat(path, followTargetSymlink: path == directory).type else { continue }
       guard type == .directory else {
-        throw Failure(status: EX_CANTCREAT, "\(path.printable): there is something that is not a directory")
+        throw Failure(status: EX_CANTCREAT, "\(path.printable): it exists and is not a directory; remove it, or choose another")
       }
     }
     // A directory that does not exist yet has no existing files.

@@ -1,7 +1,7 @@
 internal import Linux
 internal import SystemPackage
 
-/// A process of stmount(1), as /proc tells of it: proc_pid_stat(5), proc_pid_fdinfo(5), proc_pid_cmdline(5).
+/// A stmount(1) process, read from /proc: proc_pid_stat(5), proc_pid_fdinfo(5), proc_pid_cmdline(5).
 struct DaemonProcess: Sendable {
   let id: Int32
   /// The arguments of its command line.
@@ -18,7 +18,7 @@ struct DaemonProcess: Sendable {
     return names.compactMap { Int32(String(decoding: $0, as: UTF8.self)) }.sorted().compactMap(read)
   }
 
-  /// What /proc tells of a process; nil where it is another program's, or gone.
+  /// Reads a process from /proc; nil if it is another program's, or gone.
   private static func read(_ id: Int32) -> DaemonProcess? {
     let directory = FilePath("/proc/\(id)")
     guard let name = TextFile.lines(directory.appending("comm")).first,
@@ -47,8 +47,8 @@ struct DaemonProcess: Sendable {
     return words.first { $0.count == 2 && $0[0] == "fuse_connection:" }.map { "0:\($0[1])" }
   }
 
-  /// True of a process that was started to mount something there. A relative path is compared as far as it goes, since the daemon's
-  /// working directory is not that of the command any more.
+  /// True if an argument of the process is the mount point. Of a relative path, only its own components are compared: the daemon has
+  /// left the directory that the path started from.
   func isStarted(for mountPoint: FilePath) -> Bool {
     arguments.dropFirst().contains { argument in
       let path = unsafe (argument.map { CInterop.PlatformChar(bitPattern: $0) } + [0]).withUnsafeBufferPointer
@@ -60,7 +60,8 @@ struct DaemonProcess: Sendable {
     }
   }
 
-  /// The process that serves a mount: the one that says so; where none does, the only one that was started to.
+  /// The process that serves a mount: the one whose fdinfo has the mount's device; otherwise the only one whose command line names
+  /// the mount point.
   static func serving(_ mount: MountTable.Entry, among processes: [DaemonProcess]) -> DaemonProcess? {
     if let process = processes.first(where: { $0.devices.contains(mount.device) }) { return process }
     let started = processes.filter { $0.devices.isEmpty && $0.isStarted(for: mount.mountPoint) }

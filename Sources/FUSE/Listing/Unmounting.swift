@@ -48,8 +48,8 @@ package enum Unmounting {
     }
   }
 
-  /// The mount at a path. The directory that it is in is resolved and not the mount point itself, which a dead mount does not allow,
-  /// unless it is a symbolic link.
+  /// The mount at a path. Resolves only the parent directory, since realpath(3) fails on a dead mount. If that finds no mount,
+  /// resolves the whole path, for a symbolic link.
   private static func find(_ path: FilePath, in table: MountTable) -> MountTable.Entry? {
     if let name = path.lastComponent, name.kind == .regular {
       let parent = path.removingLastComponent()

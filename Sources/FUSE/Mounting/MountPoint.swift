@@ -11,8 +11,8 @@ package struct MountPoint: Sendable {
 
   /// Checks that a path is a directory and carries no mount; realpath(3), stat(2), proc_pid_mountinfo(5).
   ///
-  /// A mount that is there is not asked for anything that it could keep to itself for ever. `name` is the path in a form that
-  /// is safe to print, for the errors.
+  /// A child process probes an existing FUSE mount, so a hanging one cannot block this. `name` is the path in a form that is safe to
+  /// print, for the errors.
   package init(checking path: FilePath, shownAs name: String) throws(MountError) {
     self.name = name
     let entry: MountTable.Entry?
@@ -66,10 +66,10 @@ package struct MountPoint: Sendable {
     else { return }
     defer { try? root.close() }
     guard MountProbe.answer(of: root, ownedBy: entry.owner) == .dead else { return }
-    // By what was found dead, should the path lead to another mount by now: another command may clear it too, and mount.
+    // Unmount by descriptor: another command may have cleared the path and mounted there meanwhile.
     let result = unsafe umount2("/proc/self/fd/\(root.rawValue)", Int32(MNT_DETACH))
     guard result != 0, Errno(rawValue: errno) == .notPermitted else { return }
-    // fusermount3 goes by the path.
+    // fusermount3 unmounts by path.
     guard let again = try? FileDescriptor.openPath(path) else { return }
     defer { try? again.close() }
     if MountIdentity(again) == MountIdentity(root) { _ = runFusermount(unmounting: path, lazily: true) }

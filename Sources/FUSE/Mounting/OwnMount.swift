@@ -118,7 +118,7 @@ struct OwnMount: Sendable {
     }
     let seen = MountIdentity(root)
     if seen?.device == device, identity == nil || seen == identity {
-      // Its number may be another's by now, and the device's too, where the kernel knows no better ones.
+      // Once disconnected, old kernels may have reused the mount ID and the device number.
       if isConnected || seen?.isUnique == true
         || MountProbe.answer(of: root, ownedBy: entry.owner) == .dead
       {

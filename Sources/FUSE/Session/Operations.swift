@@ -25,13 +25,13 @@ final class SessionContext: Sendable {
   /// Calls `drop` to make the kernel drop the contents of a file that somebody tried to write to.
   func whenWritten(_ drop: @escaping @Sendable (InodeNumber) -> Void) { dropper.withLock { $0 = drop } }
 
-  /// The calling worker may have to wait for a disk or a network: others receive.
+  /// Call before a read that may block: lets other workers receive, and starts one if all are busy.
   func prepareToWait() {
     receiver.passOn()
     crew.grow()
   }
 
-  /// The kernel shall forget the contents of a file.
+  /// Drops the kernel's cached pages of a file.
   func drop(_ inode: InodeNumber) { dropper.withLock { $0 }?(inode) }
 
   /// The features that the kernel has offered at the start.

@@ -3,8 +3,8 @@ internal import Linux
 internal import SystemPackage
 
 extension SessionContext {
-  /// Replies of so many bytes and more are sent from the source's mapping, without a copy in this process. Shorter ones are copied and
-  /// checked before they are sent, which is as fast and lets no change pass. docs/internals/read-path.md has the measurements.
+  /// Replies of this size or more are sent from the source's mapping, uncopied. Shorter ones are copied and checked before sending,
+  /// which is as fast. docs/internals/read-path.md has the measurements.
   private static let longAnswer = 64 << 10
 
   /// A read of fewer bytes that are not in memory would make the kernel fetch more from a disk than was asked for.

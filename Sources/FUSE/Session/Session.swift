@@ -81,7 +81,7 @@ package final class Session: Sendable {
     if own.identity != nil { self.root.withLock { $0 = root } } else { try? root?.close() }
     if let other = own.predecessor {
       try? self.root.withLock { $0.take() }?.close()
-      // Whoever has come third sees the same, and goes first.
+      // A third mount on top undoes itself first, so retry.
       for _ in 0..<20 where detach() != nil { usleep(100_000) }
       throw mountPoint.isTaken(by: other)
     }
@@ -90,7 +90,7 @@ package final class Session: Sendable {
   /// What has been asked and answered so far.
   package var counts: RequestCounts { context.counters.current }
 
-  /// What the kernel can do of that which makes mounts fast; known once the mount has answered.
+  /// The kernel's optional features; known once the mount has answered.
   package var kernelFeatures: KernelFeatures { context.kernelFeatures }
 
   /// The mount's device number as `MAJOR:MINOR`, once it is mounted.
@@ -159,9 +159,8 @@ package final class Session: Sendable {
     unsafe Worker(of: handle.pointer, receiver: context.receiver, crew: context.crew)
   }
 
-  /// Has the kernel forget what it holds of the contents of files, which it shall not read anew but from the file system:
-  /// fuse_lowlevel_notify_inval_inode. Mappings of them lose their pages too. Inodes that it does not know cost about a
-  /// microsecond.
+  /// Drops the kernel's cached pages and mappings of inodes: fuse_lowlevel_notify_inval_inode. Later reads come from the file
+  /// system. Inodes that the kernel does not know cost about a microsecond.
   ///
   /// `each` calls what it is given for every inode, on a thread of its own: the kernel waits there for reads that are under
   /// way, which the workers have to answer. A worker that calls this may take its time from then on, as after
@@ -177,11 +176,11 @@ package final class Session: Sendable {
 
   // MARK: - The end
 
-  /// Takes the mount out of the tree of names at once; files that are open stay readable, and ``run()`` returns
-  /// when the last is closed. umount2(2), or fusermount3(1) for those who may not.
+  /// Unmounts lazily: open files stay readable, and ``run(onReady:)`` returns when the last is closed. umount2(2), or
+  /// fusermount3(1) without privileges.
   ///
-  /// Returns what went wrong, or nil. Does nothing where the mount is gone already. Leaves it where something is mounted on it or
-  /// in it, since that would go too.
+  /// Returns what went wrong, or nil. Does nothing if the mount is gone already. Keeps a mount that has another mount on it or in
+  /// it, since that one would be unmounted too.
   @discardableResult
   package func detach() -> String? {
     var outcome = unmount(lazily: true)

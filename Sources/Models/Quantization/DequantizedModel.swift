@@ -69,8 +69,8 @@ extension Model {
 }
 
 extension ModelCollection {
-  /// The same models dequantised; nil where none is. Models of which nothing is dequantised are left out, or, with
-  /// `keepingOthers`, stay as they are. What is not dequantised, and why, is in the warnings.
+  /// Dequantises the models. `collection` is nil if nothing was dequantised. `keepingOthers` keeps models of which nothing was
+  /// dequantised. `warnings` says what was not dequantised, and why.
   package func dequantized(keepingOthers: Bool = false) -> (collection: ModelCollection?, warnings: [String])
   {
     var warnings: [String] = []

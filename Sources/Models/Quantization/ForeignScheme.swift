@@ -1,6 +1,6 @@
 internal import Safetensors
 
-/// Formats that are recognised by their tensors' names and whose numbers are not computed.
+/// Formats that are recognised by their tensors' names and are not supported.
 enum ForeignScheme {
   /// The name of a tensor that a format has, the one that must be beside it, and the format.
   private static let signs: [(component: [UInt8], beside: String, scheme: String)] = [

@@ -5,8 +5,8 @@ internal import SystemPackage
 package struct Quantization: Sendable {
   /// The tensors that the codes stand for, in the order of their names.
   package let tensors: [QuantizedTensor]
-  /// The tensors that go, since their numbers are in those of ``tensors``: scales, zero points, packed codes. In the order
-  /// of the model's own.
+  /// The tensors that the dequantised model omits because ``tensors`` replaces them: scales, zero points, packed codes. In the
+  /// model's order.
   package let hidden: [TensorName]
   /// What a person should know, one line each; safe to print.
   package let warnings: [String]
@@ -225,7 +225,7 @@ private struct ModelRecogniser {
       guard let first = tensors.first else { continue }
       let others = tensors.count > 1 ? " and \(PrintableText.counted(tensors.count - 1, "more tensor"))" : ""
       lines.append(
-        "\(path): tensor \(first.name)\(others) not dequantised: quantised as \(scheme) does it, which is not computed"
+        "\(path): tensor \(first.name)\(others) not dequantised: the format \(scheme) is not supported"
       )
     }
     let notes = found.compactMap { tensor in tensor.note.map { (tensor.name, $0) } }

@@ -32,7 +32,7 @@ struct QuantizationConfig: Sendable {
     self.model = model
   }
 
-  /// A scheme whose numbers are not computed.
+  /// A scheme that is not supported.
   struct Unsupported: Error {
     /// What it is, as a clause; safe to print.
     let reason: String
@@ -53,7 +53,7 @@ struct QuantizationConfig: Sendable {
       return try QuantizationConfig(settings: file, method: file["quant_method"]?.string ?? "awq", model)
     }
     if model["quantization"]?["bits"] != nil {
-      throw Unsupported(reason: "it is quantised by MLX, whose format is not computed")
+      throw Unsupported(reason: "the format MLX is not supported")
     }
     return QuantizationConfig(family: nil, settings: .object([:]), model: model)
   }
@@ -87,7 +87,7 @@ struct QuantizationConfig: Sendable {
     let method = method.lowercased()
     guard let family = Self.families[method] else {
       let name = PrintableText.quoted(method)
-      throw Unsupported(reason: "its quant_method is \(name), which is not computed")
+      throw Unsupported(reason: "its quant_method is \(name), which is not supported")
     }
     self.init(family: family, settings: settings, model: model)
     try refuseUnsupportedVariants()
@@ -107,19 +107,19 @@ struct QuantizationConfig: Sendable {
       let formats = [settings["checkpoint_format"], settings["format"]].compactMap { $0?.string }
       for format in formats where !["gptq", "gptq_v2"].contains(format.lowercased()) {
         throw Unsupported(
-          reason: "its GPTQ format is \(PrintableText.quoted(format)), which is not computed")
+          reason: "its GPTQ format is \(PrintableText.quoted(format)), which is not supported")
       }
       if Set(formats.map { $0.lowercased() }).count > 1 {
         throw Unsupported(reason: "its configuration names two GPTQ formats")
       }
       if settings["is_marlin_format"]?.bool == true {
-        throw Unsupported(reason: "its GPTQ format is 'marlin', which is not computed")
+        throw Unsupported(reason: "its GPTQ format is 'marlin', which is not supported")
       }
     case .awq:
       let version = (settings["version"]?.string ?? "gemm").lowercased()
       guard ["gemm", "gemv", "exllama", "ipex"].contains(version) else {
         throw Unsupported(
-          reason: "its AWQ version is \(PrintableText.quoted(version)), which is not computed")
+          reason: "its AWQ version is \(PrintableText.quoted(version)), which is not supported")
       }
     case .compressedTensors:
       try refuseUnsupportedCompression()
@@ -130,7 +130,7 @@ struct QuantizationConfig: Sendable {
   private func refuseUnsupportedCompression() throws(Unsupported) {
     if let sparsity = settings["sparsity_config"]?["format"]?.string, sparsity != "dense" {
       throw Unsupported(
-        reason: "its sparsity format is \(PrintableText.quoted(sparsity)), which is not computed")
+        reason: "its sparsity format is \(PrintableText.quoted(sparsity)), which is not supported")
     }
     if let groups = settings["transform_config"]?["config_groups"]?.object, !groups.isEmpty {
       throw Unsupported(reason: "its weights are rotated: transform_config is not empty")
@@ -138,7 +138,7 @@ struct QuantizationConfig: Sendable {
     let groups = settings["config_groups"]?.object.map { Array($0.values) } ?? []
     for format in ([settings["format"]] + groups.map { $0["format"] }).compactMap({ $0?.string })
     where ["marlin-24", "mxfp6-pack-quantized"].contains(format) {
-      throw Unsupported(reason: "its format is \(PrintableText.quoted(format)), which is not computed")
+      throw Unsupported(reason: "its format is \(PrintableText.quoted(format)), which is not supported")
     }
   }
 }

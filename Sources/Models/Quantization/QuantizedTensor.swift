@@ -50,7 +50,7 @@ package enum QuantizationFormat: String, CaseIterable, Sendable {
   }
 }
 
-/// How float32 numbers come of codes and scales: `(value(code) - zero) * scale`, each step rounded to float32.
+/// The formula from codes and scales to float32: `(value(code) - zero) * scale`, each step rounded to float32.
 ///
 /// The numbers are seen as rows of ``columns`` elements, whatever the tensor's shape is. All products of the sizes here
 /// were checked to fit into 63 bits.

@@ -1,6 +1,6 @@
 internal import Safetensors
 
-/// The tensors beside a quantised weight that are parameters of its quantisation, and of nothing once it is undone.
+/// Tensors that only describe a weight's quantisation; dequantised models omit them.
 enum SideTensors {
   private static let names: Set<[UInt8]> = Set(
     [
@@ -20,7 +20,7 @@ enum SideTensors {
   /// Of weights that are not called `weight`, such as those of experts: what is added to their names.
   private static let additions = ["_activation_scale", "_input_scale", "_input_scale_ub"]
 
-  /// True for a tensor that goes when the modules and tensors of these names are done.
+  /// True for a side tensor of one of these dequantised modules or tensors.
   static func isOne(_ name: TensorName, of done: Set<TensorName>, _ config: QuantizationConfig) -> Bool {
     let bytes = name.utf8
     if let dot = bytes.lastIndex(of: UInt8(ascii: ".")) {

@@ -2,8 +2,8 @@ internal import Linux
 internal import Safetensors
 internal import SystemPackage
 
-/// The directory in which the files are that a list from strangers names, such as an index: a symbolic link beside it could
-/// lead anywhere.
+/// Confines files named by an untrusted list, such as an index, to its directory: a symbolic link beside the list could lead
+/// anywhere.
 struct SourceBoundary {
   private let directory: FilePath
   /// It without symbolic links; and of a snapshot in the Hub's cache the `blobs` of its repository, to which its files are

@@ -132,7 +132,7 @@ struct ZipArchive {
     }
     if entry.isDirectory || entry.hasDirectoryAttribute {
       guard entry.isDirectory, entry.count == 0, entry.storedCount == 0 else {
-        throw refuse("is a directory with contents, which readers pass over or do not")
+        throw refuse("is a directory with contents, which readers treat differently")
       }
     }
     let name = entry.isDirectory ? entry.name.dropLast() : entry.name[...]
@@ -161,7 +161,7 @@ struct ZipArchive {
     throws(FormatError)
   {
     guard entries.first?.headerOffset ?? end == 0 else {
-      throw error(at: 0, "something stands before its first entry")
+      throw error(at: 0, "it has bytes before its first entry")
     }
     source.announce(entries.map { announcedRange(of: $0, upTo: end) })
     for position in entries.indices {
@@ -171,7 +171,7 @@ struct ZipArchive {
         FormatError(at: entry.headerOffset, .malformed(.entry(entry.name), text))
       }
       guard entry.headerOffset <= end, UInt64(ZipEntry.localCount) <= end - entry.headerOffset else {
-        throw refuse("is said to be where none can be")
+        throw refuse("has an offset outside the archive")
       }
       let expected = expectedCount(of: entry)
       var header = try source.bytes(
@@ -200,7 +200,7 @@ struct ZipArchive {
       let rest = next - dataOffset - entry.storedCount
       guard rest <= 24, entry.agrees(withDescriptor: try source.bytes(from: next - rest, count: Int(rest)))
       else {
-        throw refuse("is not followed by what should follow it")
+        throw refuse("has an invalid data descriptor")
       }
     }
   }

@@ -15,7 +15,7 @@ enum Global: Equatable, Sendable {
   case list
   /// `deque`: as ``list``, with a greatest length as a second argument.
   case deque
-  /// `tuple`, `frozenset` and `torch.Size`: as ``list``, for good.
+  /// `tuple`, `frozenset` and `torch.Size`: as ``list``, but immutable.
   case tuple
   /// A function that returns its first argument.
   case identity

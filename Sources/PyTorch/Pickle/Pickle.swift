@@ -2,7 +2,7 @@
 ///
 /// Containers, objects, storages and tensors are rows of tables, and a value is a row number. So nesting causes no
 /// recursion, cycles leak no memory, and a value takes 8 bytes. Use
-/// ``PickleMachine/read(_:from:at:isTorchScript:)`` to read one; `PickleContents.swift` has the accessors.
+/// ``PickleMachine/read(_:from:at:references:)`` to read one; `PickleContents.swift` has the accessors.
 package struct Pickle: Sendable {
   /// A value. The numbers are rows of the tables below.
   package enum Value: Hashable, Sendable {

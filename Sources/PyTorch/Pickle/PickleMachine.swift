@@ -1,7 +1,7 @@
 /// Reads a pickle as a description, and executes nothing.
 ///
 /// Python's own reader is a machine whose programs can import and call anything. This one has the same
-/// stack, but a name stays a name, and a call becomes a row of a table: ``PickleCalls``. It does not recurse,
+/// stack, but a name stays a name, and a call becomes a row of a table: ``Pickle/Call``. It does not recurse,
 /// and its time and memory are proportional to the pickle's size.
 package struct PickleMachine {
   /// The maximum size of a pickle, in bytes.

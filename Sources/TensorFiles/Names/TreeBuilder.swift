@@ -6,8 +6,7 @@ package struct TreeBuilder {
   /// The maximum number of directories of one model. A header of 100 MB can have a hundred million slashes, and each
   /// directory takes memory; real models have some thousands.
   package static let maximumDirectories = 1 << 20
-  /// So many need no more of the names; beyond them, each takes two bytes of a name, as all directories with a name do. A name of
-  /// slashes alone would take more memory for each of its bytes than a header may.
+  /// This many directories are always allowed; beyond, one per two bytes of names, so that slashes alone cannot exhaust memory.
   private static let freeDirectories = 1 << 16
 
   /// The root first, every directory before its children. `first` is set for tensors, but not yet for directories.

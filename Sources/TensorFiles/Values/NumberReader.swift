@@ -37,7 +37,7 @@ package struct NumberReader: Sendable {
     }
   }
 
-  /// The number of numbers in that many bytes, or 0 if these are not whole elements.
+  /// The number of numbers in the whole groups of that many bytes.
   package func count(in byteCount: UInt64) -> UInt64 {
     byteCount / UInt64(group.bytes) * UInt64(group.numbers)
   }

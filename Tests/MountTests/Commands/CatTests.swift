@@ -117,7 +117,7 @@ extension MountTests {
         ([source, "layer.0/wieght"], 66, "the nearest names are 'layer.0/weight', 'layer.1/weight', "),
         ([source, "x*"], 66, "no tensor's name or path matches 'x*'"),
         ([source, "b", "none"], 66, "there is no tensor 'none'"),
-        ([source, "n", "--as", "f32"], 65, "tensor 'n' has no form f32"),
+        ([source, "n", "--as", "f32"], 65, "tensor 'n' (I64, 1 dimension) cannot be written as f32"),
         ([source], 64, "give a source"), ([], 64, "give a source"),
         (["\(files.path)/no", "b"], 66, "No such file"),
         ([pipe, "u"], 64, "several models have a tensor of that name; give a path, such as 'unet/u'"),

@@ -98,7 +98,7 @@ extension MountTests {
       #expect(try OpenFile(directory.appending("scalar")).bytes() == Array("precious".utf8))
       try files.makeDirectory("elsewhere")
       let link = try files.makeLink("out/x.npy", to: "\(files.path)/elsewhere")
-      try await fails(["--force"], "there is something that is not a directory")
+      try await fails(["--force"], "it exists and is not a directory")
       try await Command.output(of: "rm", "\(link)")
       try await unpack(source, to: directory, "--force")
       expectSame(try await Packing.pack(directory), Self.model.bytes, "the packed directory")

@@ -7,10 +7,9 @@ import TensorFiles
 
 /// Writes a file sequentially, from bytes and from parts of other files.
 ///
-/// Long parts that lie alike in the pages of both files are copied by the kernel, with copy_file_range(2): it shares
-/// blocks where the file system can. Where nobody waits for the disk, it sends long parts, with sendfile(2). All else goes
-/// through buffers, so that small parts become large writes at even places, of which each is written while the next buffer
-/// is filled.
+/// The kernel copies parts of 1 MiB or more at the same page offset in both files, with copy_file_range(2): it shares blocks if
+/// the file system can. With `sends`, it sends other parts of 64 KiB or more, with sendfile(2). Everything else goes through
+/// buffers, which turns small parts into large, aligned writes: a thread writes one buffer while the next is filled.
 struct FileCopier {
   /// Why copying failed.
   enum Problem: Error {
@@ -22,9 +21,9 @@ struct FileCopier {
     case either(Errno)
   }
 
-  /// How many bytes the kernel copies at once: between two pieces, a signal is heeded and progress is shown.
+  /// How many bytes the kernel copies at once. Between two pieces, signals are checked and progress is shown.
   private static let pieceSize: UInt64 = 4 << 20
-  /// Parts that are shorter cost more calls than they save copies, where they are copied and where they are sent.
+  /// Minimum sizes for copy_file_range(2) and for sendfile(2); below them a buffered copy is cheaper.
   private static let minimumPiece: UInt64 = 1 << 20
   private static let minimumSent: UInt64 = 64 << 10
   private static let pageSize = UInt64(getpagesize())
@@ -164,8 +163,8 @@ struct FileCopier {
     filled = 0
   }
 
-  /// Has the kernel move bytes, and returns how many; nil where it cannot, between these files or at all. No bytes
-  /// where there should be some are for read(2) to understand.
+  /// Has the kernel move bytes, and returns how many. Nil if it cannot, between these files or at all. Also nil for 0 bytes; the
+  /// following read(2) reports why.
   private static func transfer(_ body: () throws(Errno) -> Int) throws(Problem) -> UInt64? {
     while true {
       do throws(Errno) {

@@ -9,7 +9,7 @@ enum StandardOutput {
     return isatty(STDOUT_FILENO) == 1 && !isUnwanted && !isTerminalDumb
   }
 
-  /// True if the terminal only accepts text, or standard output is not a terminal.
+  /// True if TERM is `dumb` or unset.
   static var isTerminalDumb: Bool {
     unsafe getenv("TERM").map { unsafe strcmp($0, "dumb") == 0 } ?? true
   }

@@ -9,9 +9,9 @@ import TensorFiles
 ///
 /// There are ``depth`` buffers, so that neither side waits for the other at each buffer.
 final class WriteQueue {
-  /// How many buffers there are, the one that is being filled among them.
+  /// The number of buffers, including the one that is being filled.
   private static let depth = 4
-  /// write(2) needs no more, in bytes.
+  /// The thread's stack size in bytes; it only calls write(2).
   private static let stackSize = 256 << 10
 
   /// Kept so that the descriptor stays open while the thread runs.

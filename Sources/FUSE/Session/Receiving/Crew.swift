@@ -4,12 +4,11 @@ internal import Synchronization
 /// The threads that answer requests: at first ``base`` of them, and another one whenever all have something to do and one of them
 /// is about to wait for a disk or a network. So a slow source holds up its own readers alone.
 final class Crew: Sendable {
-  /// How many there always are. More than the processors, since a request may wait for a disk.
+  /// The minimum number of threads. More than the processors, since a request may wait for a disk.
   static let base = 8
-  /// The most, each of which may wait. More would be memory without end: each holds an answer.
+  /// The maximum number of threads. Each may hold a reply buffer, so this bounds memory.
   static let most = 256
-  /// Of a thread, in bytes. Nothing that answers a request recurses, and eight times eight MiB would be most of what a daemon
-  /// asks for.
+  /// A thread's stack size in bytes. Handlers do not recurse, and the default of 8 MiB would dominate the address space.
   static let stackSize = 1 << 20
 
   private let total = Atomic(base)
@@ -20,7 +19,7 @@ final class Crew: Sendable {
   /// How many there are.
   var count: Int { total.load(ordering: .acquiring) }
 
-  /// What another thread shall do: to receive until ``isTooLarge``, and then ``leave()``.
+  /// Sets what additional threads run: they receive until ``isTooLarge``, and then call ``leave()``.
   func whenGrowing(_ work: @escaping @Sendable () -> Void) { self.work.withLock { $0 = work } }
 
   /// The calling thread has a request.
@@ -38,8 +37,7 @@ final class Crew: Sendable {
     total.wrappingSubtract(1, ordering: .releasing)
   }
 
-  /// The calling thread is about to wait: sees to it that another one can receive. A thread that is started by a confined one is
-  /// confined too.
+  /// Call before blocking: starts a thread if none is free. It inherits the caller's Landlock rules.
   func grow() {
     guard free.load(ordering: .relaxed) <= 0, let work = work.withLock({ $0 }) else { return }
     guard total.wrappingAdd(1, ordering: .relaxed).newValue <= Self.most else {

@@ -40,7 +40,7 @@ struct Polling {
   }
 }
 
-/// For how many requests all workers receive, once the one that received alone has let them.
+/// How many requests all workers receive after the single receiver has passed on.
 struct BackOff: Equatable {
   /// The most requests. More would keep a reader that comes after a busy time waiting for its speed.
   static let limit = 256

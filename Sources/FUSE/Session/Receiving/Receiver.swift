@@ -63,7 +63,7 @@ internal import Synchronization
     }
   }
 
-  /// Lets others receive, for the calling thread may be busy for a while: it waits for a disk, say. To be called before.
+  /// Lets others receive. Call before waiting for a disk or a network.
   func passOn() {
     guard isHeld else { return }
     passOn(for: backOff.double())
@@ -81,7 +81,7 @@ internal import Synchronization
     if polling.finds(isRequestWaiting) { backOff.shrink() } else { passOn() }
   }
 
-  /// The calling thread receives no more. At the thread's end, and where nothing is known against polling.
+  /// Gives up the lock without back-off: at the thread's end, and when all workers receive.
   func release() {
     guard isHeld else { return }
     holder.store(0, ordering: .relaxed)

@@ -1,6 +1,6 @@
 internal import Safetensors
 
-/// The `config_groups` of compressed-tensors: how which modules are quantised.
+/// The `config_groups` of compressed-tensors: the quantisation scheme of each module.
 struct CompressionSchemes: Sendable {
   /// What a group says of its weights.
   struct Scheme: Sendable, Equatable {

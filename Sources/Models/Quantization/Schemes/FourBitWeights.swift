@@ -9,7 +9,7 @@ enum FourBitWeights {
     let global = module.part("weight_global_scale")
     if module.part("weight_scale_2") != nil {
       throw Refusal(
-        "it has weight_global_scale's place and weight_scale_2, of which one divides and the other multiplies"
+        "it has weight_scale_2, a multiplier, but compressed-tensors uses weight_global_scale, a divisor"
       )
     }
     guard scale.dtype == .f8e4m3 else {
