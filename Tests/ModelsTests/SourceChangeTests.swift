@@ -1,10 +1,10 @@
 import Fixtures
 import Glibc
-import Linux
 import Synchronization
 import SystemPackage
 import Testing
 
+@testable import Linux
 @testable import Models
 
 @Suite("Whether a source has changed") struct SourceChangeTests {
@@ -198,6 +198,18 @@ import Testing
   // MARK: Without inotify
 
   @Test(
+    "A file system that other machines write to is not watched, even on a block device, and a new change time is a change",
+    arguments: [0x7461_636F, 0x0116_1970, 0x0BD0_0BD0, 0] as [UInt32])
+  func otherMachines(magic: UInt32) throws {
+    // OCFS2, GFS2, Lustre, and one that is not known.
+    #expect(file.requestSize == nil, "the temporary directory is on a network")
+    let kind = FileSystemKind(magic: magic, kernel: (6, 13), nanoseconds: 1)
+    #expect(try !file.watch(by: SourceWatch(), kind))
+    try HarmlessAct.sameMode.apply(to: path)
+    #expect(file.verdict() == .changed(.contents))
+  }
+
+  @Test(
     "Not watched, an act is harmless if stat shows it, otherwise a change",
     arguments: HarmlessAct.allCases)
   func unwatched(act: HarmlessAct) throws {
@@ -227,7 +239,8 @@ import Testing
     let fifo = try directory.makeFIFO("fifo")
     let inotify = try Inotify()
     let place = try FileDescriptor.open(fifo, .init(rawValue: __O_PATH))
-    let watched = try place.closeAfter { try inotify.watch(place, for: .opened) }
+    let opened = Inotify.Events(rawValue: UInt32(IN_OPEN))
+    let watched = try place.closeAfter { try inotify.watch(place, for: opened) }
     let other = directory.path.appending("other")
     let swapping = Swapping()
     let swapper = WorkerThread {

@@ -145,8 +145,13 @@ package final class SourceFile: Sendable {
   /// False, and nothing is done, where the file system does not report all writes. Throws ENOSPC where there is no watch
   /// left.
   package func watch(by source: SourceWatch) throws(Errno) -> Bool {
-    if requestSize != nil { return false }
-    let kind = FileSystemKind(of: descriptor, nanoseconds: status.st_ctim.tv_nsec)
+    try watch(by: source, FileSystemKind(of: descriptor, nanoseconds: status.st_ctim.tv_nsec))
+  }
+
+  /// As ``watch(by:)``, for a file system of that kind.
+  func watch(by source: SourceWatch, _ kind: FileSystemKind) throws(Errno) -> Bool {
+    // Not requestSize: a cluster file system has a block device, too, and other machines write to it.
+    guard kind.reports != .some else { return false }
     try changes.begin(with: source, kind)
     return true
   }
