@@ -47,7 +47,7 @@ static void stmount_add_request_timeout(const struct iovec *parts, int count) {
 }
 #endif
 
-static ssize_t stmount_send(int device, struct iovec *parts, int count, void *userdata) {
+static ssize_t stmount_write_reply(int device, struct iovec *parts, int count, void *userdata) {
   (void)userdata;
   stmount_add_request_timeout(parts, count);
   const ssize_t sent = writev(device, parts, count);
@@ -55,7 +55,7 @@ static ssize_t stmount_send(int device, struct iovec *parts, int count, void *us
   return sent;
 }
 
-static ssize_t stmount_receive(int device, void *request, size_t size, void *userdata) {
+static ssize_t stmount_read_request(int device, void *request, size_t size, void *userdata) {
   (void)userdata;
   return read(device, request, size);
 }
@@ -65,8 +65,8 @@ static ssize_t stmount_receive(int device, void *request, size_t size, void *use
 //
 // libfuse prints the line with perror(3), not with fuse_log. It prints nothing for ENOENT, an interrupted request, so the functions
 // that answer return ENOENT instead of EFAULT.
-static inline int stmount_silence_bad_addresses(struct fuse_session *session) {
-  const struct fuse_custom_io io = {.writev = stmount_send, .read = stmount_receive};
+static inline int stmount_replace_io(struct fuse_session *session) {
+  const struct fuse_custom_io io = {.writev = stmount_write_reply, .read = stmount_read_request};
   return fuse_session_custom_io(session, &io, fuse_session_fd(session));
 }
 

@@ -23,7 +23,7 @@ static inline pid_t stmount_fork(void) { return fork(); }
 
 // Lets this process exit without closing files, which can block on a hanging file system (flush of FUSE): a child that shares
 // the descriptor table, clone(2) with CLONE_FILES, closes them later. The child copies no memory that it does not write.
-static inline void stmount_leave_files(void) {
+static inline void stmount_leave_files_to_child(void) {
   const pid_t parent = getpid();
   const int share_files = 0x400;  // CLONE_FILES, which needs _GNU_SOURCE.
   if (syscall(SYS_clone, share_files | SIGCHLD, NULL, NULL, NULL, NULL) != 0) return;
@@ -89,7 +89,7 @@ static inline ssize_t stmount_read_cached(int file, void *buffer, size_t length,
 
 // Moves bytes of a file into a pipe, a socket or another file: sendfile(2). A pipe then holds the file's pages, not copies of
 // them.
-static inline ssize_t stmount_send(int file, off_t offset, int target, size_t length) {
+static inline ssize_t stmount_sendfile(int file, off_t offset, int target, size_t length) {
   return sendfile(target, file, &offset, length);
 }
 

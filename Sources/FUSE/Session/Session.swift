@@ -68,7 +68,7 @@ package final class Session: Sendable {
       if let other = try? MountTable().topmost(at: mountPoint.path) { throw mountPoint.isTaken(by: other) }
       throw MountError(failedMount: messages, Privileges())
     }
-    _ = unsafe stmount_silence_bad_addresses(handle.pointer)
+    _ = unsafe stmount_replace_io(handle.pointer)
     let root = try? FileDescriptor.openPath(mountPoint.path)
     guard let own = OwnMount(of: connection, at: mountPoint.path, root: root) else {
       // Both commands get here, and both end.

@@ -14,7 +14,7 @@ extension FileDescriptor {
   /// Sends at most `count` bytes of a file to this pipe, socket or device, or to where this file is written next, and returns
   /// how many: sendfile(2). Of what is sent to a pipe, ``waitUntilRead()`` tells when it has been read.
   package func send(_ count: Int, from offset: UInt64, of source: FileDescriptor) throws(Errno) -> Int {
-    let sent = stmount_send(source.rawValue, off_t(clamping: offset), rawValue, count)
+    let sent = stmount_sendfile(source.rawValue, off_t(clamping: offset), rawValue, count)
     guard sent >= 0 else { throw Errno(rawValue: errno) }
     return sent
   }

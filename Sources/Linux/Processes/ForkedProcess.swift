@@ -24,7 +24,7 @@ package enum ForkedProcess {
   /// Ends this process at once, whatever its threads wait for, and even if the file systems of its open files do not answer:
   /// _exit(2). Nothing is cleaned up.
   package static func endAtOnce(_ status: Int32) -> Never {
-    stmount_leave_files()
+    stmount_leave_files_to_child()
     _exit(status)
   }
 

@@ -1,7 +1,7 @@
 internal import Models
 internal import Safetensors
 
-/// The properties of each dtype that views need. To add a dtype, add its NumPy name or its widening here.
+/// The properties of each dtype that views need. To add a dtype, begin with DType.swift, then add its NumPy name or its widening here.
 extension DType {
   /// The type's name in the headers of NumPy files; nil if NumPy has no such type.
   package var numPyName: StaticString? {

@@ -1,6 +1,3 @@
-internal import Models
-internal import Safetensors
-
 /// A floating-point format of at most 8 bits: sign, exponent, mantissa, from the highest bit down.
 struct SmallFloat: Sendable {
   /// The patterns that are not numbers.

@@ -2,7 +2,7 @@ internal import Models
 package import Safetensors
 
 /// A way to show tensors as files: the name of its directory, the suffix of its files, and their contents. To add
-/// a view, add it here.
+/// a view, add it here, then to what names the views to users: `ViewForm`, `MountedLine`, `Stmount`.
 package struct View: Sendable {
   /// The position in ``all``. It is part of the inode numbers, so it must not change.
   package let number: UInt8

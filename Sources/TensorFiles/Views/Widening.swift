@@ -1,6 +1,3 @@
-internal import Models
-internal import Safetensors
-
 /// Converts narrow floating-point elements to float32, exactly.
 ///
 /// Elements narrower than a byte are packed without gaps from the lowest bit of each byte up. For F4 that is the
@@ -21,27 +18,27 @@ package struct Widening: Sendable {
   private let groupElements: UInt64
   /// The size of a group.
   private let groupBytes: UInt64
-  private let kernel: Kernel
+  private let loop: WideningLoop
 
   init(_ format: Format) {
     switch format {
     case .bfloat16:
       (groupElements, groupBytes) = (1, 2)
-      kernel = .bfloat16
+      loop = .bfloat16
     case .half:
       (groupElements, groupBytes) = (1, 2)
-      kernel = .half
+      loop = .half
     case .small(let float):
       switch float.bitCount {
       case 4:
         (groupElements, groupBytes) = (2, 1)
-        kernel = .nibbles(Self.pairs(float.table))
+        loop = .nibbles(Self.pairs(float.table))
       case 6:
         (groupElements, groupBytes) = (4, 3)
-        kernel = .sixes(float.table)
+        loop = .sixes(float.table)
       default:
         (groupElements, groupBytes) = (1, 1)
-        kernel = .bytes(float.table)
+        loop = .bytes(float.table)
       }
     }
   }
@@ -76,11 +73,11 @@ package struct Widening: Sendable {
   /// `source` is aligned to 2 bytes, `target` to 8.
   package func widen(_ source: RawSpan, into target: inout MutableRawSpan) -> Int {
     let groups = min(source.byteCount / Int(groupBytes), target.byteCount / Int(wideGroupBytes))
-    // Safe, since these are plain bytes and the kernels access only `groups`.
+    // Safe, since these are plain bytes and the loops access only `groups`.
     unsafe source.withUnsafeBytes { source in
       unsafe target.withUnsafeMutableBytes { target in
         guard let source = source.baseAddress, let target = target.baseAddress else { return }
-        unsafe kernel.run(source, target, groups)
+        unsafe loop.run(source, target, groups)
       }
     }
     return groups * Int(wideGroupBytes)

@@ -1,8 +1,5 @@
-internal import Models
-internal import Safetensors
-
 /// The inner loops of widening. Memory is little-endian on both sides, on any processor.
-enum Kernel: Sendable {
+enum WideningLoop: Sendable {
   case bfloat16
   case half
   /// A float32 for each byte.
