@@ -69,7 +69,7 @@ let package = Package(
     .systemLibrary(name: "CFuse", providers: [.apt(["libfuse3-dev"])]),
 
     // The format and nothing else: dtypes, headers, indexes.
-    .target(name: "Safetensors", dependencies: [systemPackage], swiftSettings: settings),
+    .target(name: "Safetensors", swiftSettings: settings),
 
     // PyTorch's archives and pickles, of which nothing is run.
     .target(name: "PyTorch", dependencies: [systemPackage], swiftSettings: settings),

@@ -3,7 +3,7 @@ import SystemPackage
 
 /// The executable of this package, which has several names: stmount(1), the other commands, and mount.stmount(8).
 ///
-/// A statically linked Swift program has 16 MB, so the commands share one, as in busybox(1).
+/// The linked-in Swift runtime makes it large (about 18 MB), so the commands share one file, as in busybox(1).
 @main enum Main {
   /// Runs the command that this process was called by; a name that is not known is stmount.
   static func main() {

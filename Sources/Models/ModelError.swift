@@ -104,14 +104,4 @@ extension FilePath {
 
   /// The last component's bytes; empty if the path has none.
   package var fileName: [UInt8] { lastComponent.map { FilePath(root: nil, [$0]).bytes } ?? [] }
-
-  /// The path whose bytes these are; they hold no NUL.
-  package init(bytes: some Collection<UInt8>) {
-    var terminated = bytes.map { CInterop.PlatformChar(bitPattern: $0) }
-    terminated.append(0)
-    self = unsafe terminated.withUnsafeBufferPointer { buffer in
-      // The buffer holds at least the terminator, so it has an address.
-      unsafe buffer.baseAddress.map { unsafe FilePath(platformString: $0) } ?? FilePath()
-    }
-  }
 }

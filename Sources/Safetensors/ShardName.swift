@@ -50,6 +50,12 @@ package struct ShardName {
     byte >= UInt8(ascii: "0") && byte <= UInt8(ascii: "9")
   }
 
+  /// A part's number, padded with zeros; writers use five digits.
+  package static func padded(_ number: Int, to width: Int = 5) -> String {
+    let digits = String(number)
+    return String(repeating: "0", count: max(0, width - digits.count)) + digits
+  }
+
   /// The value of some digits; nil if there are none, or more than a split can have.
   private static func value(_ digits: some Collection<UInt8>) -> Int? {
     guard digits.count <= 9 else { return nil }
@@ -65,10 +71,7 @@ extension ShardName.Split {
   package func name(of number: String) -> String { "\(prefix)\(number)-of-\(totalDigits)\(suffix)" }
 
   /// The name of a part, its number padded with zeros to a width.
-  package func name(of number: Int, width: Int) -> String {
-    let digits = String(number)
-    return name(of: String(repeating: "0", count: max(0, width - digits.count)) + digits)
-  }
+  package func name(of number: Int, width: Int) -> String { name(of: ShardName.padded(number, to: width)) }
 
   /// The first missing number of 1 to ``total``, or nil. A split that counts from 0 is complete
   /// too.

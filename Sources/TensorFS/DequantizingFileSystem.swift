@@ -36,7 +36,8 @@ package final class DequantizingFileSystem: FileSystem {
     self.dequantized = other
   }
 
-  /// As ``TensorFileSystem/whenSourceChanges(_:)``.
+  /// Calls `drop` once for each changed source, with a function that lists the inodes whose contents come from it: their
+  /// cached pages must be dropped.
   package func whenSourceChanges(
     _ drop: @escaping @Sendable (@escaping @Sendable ((InodeNumber) -> Void) -> Void) -> Void
   ) {

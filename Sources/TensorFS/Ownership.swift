@@ -1,8 +1,6 @@
 internal import FUSE
 internal import Glibc
-internal import Linux
 internal import Models
-internal import Safetensors
 internal import SystemPackage
 internal import TensorFiles
 

@@ -1,6 +1,5 @@
 internal import FUSE
 internal import Models
-internal import Safetensors
 internal import SystemPackage
 internal import TensorFiles
 

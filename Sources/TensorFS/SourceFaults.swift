@@ -1,11 +1,8 @@
 internal import FUSE
-internal import Linux
 internal import Logging
 internal import Models
-internal import Safetensors
 internal import Synchronization
 internal import SystemPackage
-internal import TensorFiles
 
 /// Handles sources that change or cannot be read: one line in the log for each, and the cached pages of a changed one are
 /// dropped.
@@ -51,6 +48,7 @@ final class SourceFaults: Sendable {
   /// The disk or file system of a source failed. Whether its contents changed is unknown, so each read tries again.
   func noticeFailure(_ error: Errno, of file: SourceFile) {
     guard unreadable.withLock({ $0.insert(ObjectIdentifier(file)).inserted }) else { return }
-    log.error("\(file.path.printable) cannot be read: \(error); reads will be retried; further errors are not logged")
+    log.error(
+      "\(file.path.printable) cannot be read: \(error); reads will be retried; further errors are not logged")
   }
 }

@@ -1,4 +1,3 @@
-internal import Linux
 internal import Logging
 internal import Models
 internal import SystemPackage

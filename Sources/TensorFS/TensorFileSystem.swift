@@ -1,5 +1,4 @@
 package import FUSE
-internal import Linux
 package import Logging
 package import Models
 internal import Safetensors
@@ -59,14 +58,6 @@ package final class TensorFileSystem: FileSystem {
     self.faults = faults
     self.tag = tag
     faults.add { [weak self] file, body in self?.forEachInode(of: file, body) }
-  }
-
-  /// Calls `drop` once for each changed source, with a function that lists the inodes whose contents come from it: their
-  /// cached pages must be dropped.
-  package func whenSourceChanges(
-    _ drop: @escaping @Sendable (@escaping @Sendable ((InodeNumber) -> Void) -> Void) -> Void
-  ) {
-    faults.whenSourceChanges(drop)
   }
 
   // MARK: - Names

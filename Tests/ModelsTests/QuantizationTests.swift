@@ -112,7 +112,10 @@ struct Refused: Sendable, CustomTestStringConvertible {
     Refused(reason: "two scales", sample: "FP8 blocks with F32 scales") { tensors in
       tensors.append(SafetensorsFile.Tensor("model.layers.0.mlp.up_proj.weight_scale", "F32", []))
     },
-    Refused(reason: "one divides and the other multiplies", sample: "NVFP4 of compressed-tensors") {
+    Refused(
+      reason: "weight_scale_2, a multiplier, but compressed-tensors uses weight_global_scale, a divisor",
+      sample: "NVFP4 of compressed-tensors"
+    ) {
       tensors in
       tensors.append(SafetensorsFile.Tensor("model.layers.0.mlp.up_proj.weight_scale_2", "F32", []))
     },

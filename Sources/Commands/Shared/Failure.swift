@@ -3,7 +3,6 @@ import Linux
 import Models
 import Safetensors
 import TensorFiles
-import TensorFS
 
 /// A failure that ends a command: one line for standard error and an exit status of sysexits.h.
 struct Failure: Error {
@@ -37,6 +36,11 @@ struct Failure: Error {
   /// A command line that cannot be executed. The problem may contain arguments as they are.
   static func usage(_ problem: String, command: String) -> Failure {
     Failure(status: EX_USAGE, "\(PrintableText.line(problem.argumentBytes)); see '\(command) --help'")
+  }
+
+  /// A tensor whose size is beyond the limit of a file.
+  static func tooLarge(_ name: TensorName) -> Failure {
+    Failure(status: EX_DATAERR, "tensor \(name) is larger than a file can be")
   }
 
   /// A failure of the system.

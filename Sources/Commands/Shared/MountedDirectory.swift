@@ -1,3 +1,4 @@
+import Linux
 import Models
 import Safetensors
 import SystemPackage

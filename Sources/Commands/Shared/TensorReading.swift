@@ -1,4 +1,3 @@
-import Linux
 import Models
 import Safetensors
 import SystemPackage
@@ -19,7 +18,7 @@ extension FileLayout {
     }
     guard let failure else { return }
     let file = sources(of: 0..<byteCount).first?.file
-    if let file, !file.isUnchanged() { throw Failure(changed: file) }
+    if let file, !file.isUnchanged() { throw Failure(file.changed) }
     throw .system("\(file?.path.printable ?? "the source"): cannot read tensor \(tensor.name): \(failure)")
   }
 }

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Glibc
-import Linux
 import Models
 import Safetensors
 import SystemPackage
@@ -102,13 +101,14 @@ struct Stcat: ParsableCommand {
     var shards: [Shard] = []
     for entry in entries {
       guard seen.insert(entry.name).inserted else {
-        throw Failure(status: EX_DATAERR, "tensor \(entry.name) is named twice; a model can have it only once")
+        throw Failure(
+          status: EX_DATAERR, "tensor \(entry.name) is named twice; a model can have it only once")
       }
       let (tensor, place) = files.source(of: files.tree.node(entry.place))
       let shard = files.models[place.model].shards[place.shard]
       if !shards.contains(where: { $0.file === shard.file }) { shards.append(shard) }
       guard let contents = files.layout(of: entry.place) else {
-        throw Failure(status: EX_DATAERR, "tensor \(entry.name) is larger than a file can be")
+        throw Failure.tooLarge(entry.name)
       }
       tensors.append((tensor, contents))
     }

@@ -14,19 +14,15 @@ struct DiffReport {
       let name = PrintableText.plain(difference.name.utf8)
       switch (difference.first, difference.second) {
       case (let first?, let second?):
-        let (left, right) = (Self.describe(first), Self.describe(second))
+        let (left, right) = (first.form, second.form)
         let distance = difference.distance.map { "  " + $0.text } ?? ""
         if left == right { return "| \(name)  \(left)\(distance.isEmpty ? "  bytes differ" : distance)\n" }
         return "| \(name)  \(left) | \(right)\(distance)\n"
-      case (let first?, nil): return "< \(name)  \(Self.describe(first))\n"
-      case (nil, let second?): return "> \(name)  \(Self.describe(second))\n"
+      case (let first?, nil): return "< \(name)  \(first.form)\n"
+      case (nil, let second?): return "> \(name)  \(second.form)\n"
       case (nil, nil): return ""
       }
     }.joined()
-  }
-
-  private static func describe(_ tensor: Tensor) -> String {
-    tensor.dtype.name + " [" + tensor.shape.map(String.init).joined(separator: ", ") + "]"
   }
 
   /// The same as a document of JSON.

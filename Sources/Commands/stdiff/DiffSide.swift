@@ -28,7 +28,7 @@ struct DiffSide: Sendable {
       for place in model.places {
         let tensor = model.tensor(at: place)
         guard let contents = FileLayout(of: tensor, in: model.shard(at: place)) else {
-          throw Failure(status: EX_DATAERR, "tensor \(tensor.name) is larger than a file can be")
+          throw Failure.tooLarge(tensor.name)
         }
         let renamed = renamings.isEmpty ? tensor.name : try Renaming.rename(tensor.name, by: renamings)
         let name = prefix.isEmpty ? renamed : TensorName(utf8: (prefix + renamed.utf8)[...])

@@ -1,6 +1,5 @@
 import ArgumentParser
 import Glibc
-import Linux
 import Models
 import Safetensors
 import SystemPackage
@@ -72,7 +71,7 @@ struct Stdiff: ParsableCommand {
     do {
       report = try self.report(first, second)
       for file in first.files + second.files {
-        guard file.isUnchanged() else { throw Failure(changed: file) }
+        guard file.isUnchanged() else { throw Failure(file.changed) }
       }
     } catch {
       throw error as? Failure ?? .system("cannot compare: \(error)")

@@ -108,7 +108,7 @@ struct HashedFile: Sendable {
       guard node.kind == .tensor else { continue }
       let tensor = files.source(of: node).tensor
       guard let contents = files.layout(of: place) else {
-        throw Failure(status: EX_DATAERR, "tensor \(tensor.name) is larger than a file can be")
+        throw Failure.tooLarge(tensor.name)
       }
       all.append(HashedFile(path: path, tensor: tensor, contents: contents))
     }

@@ -1,4 +1,3 @@
-import Linux
 import Models
 import Safetensors
 import TensorFiles

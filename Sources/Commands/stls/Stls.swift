@@ -97,22 +97,10 @@ struct Stls: ParsableCommand {
 
   /// The models of the sources, open for reading, with the tensors that are chosen.
   private func collection(_ selection: NameSelection) throws(Failure) -> ModelCollection {
-    var collection: ModelCollection
-    if dequant {
-      // A quantised tensor needs others, which have names of their own.
-      collection = try ModelCollection.open(sources, opening.options, command: "stls").dequantized(
-        for: "stls")
-    } else {
-      collection = try ModelCollection.open(
-        sources, opening.options, command: "stls", choosing: selection.contains)
-    }
-    if include.isEmpty, exclude.isEmpty { return collection }
-    collection = collection.keeping(selection.contains)
-    try selection.checkUse()
-    guard !collection.components.isEmpty else {
-      throw Failure(status: EX_NOINPUT, "--include and --exclude leave no tensor")
-    }
-    return collection
+    // A quantised tensor needs others, which have names of their own.
+    let collection = try ModelCollection.open(
+      sources, opening.options, command: "stls", choosing: dequant ? { _ in true } : selection.contains)
+    return try selection.filter(dequant ? collection.dequantized(for: "stls") : collection)
   }
 
   /// The models of the sources, with the tensors that are chosen.
@@ -173,7 +161,7 @@ extension Stls {
       for place in sort.places(of: model) {
         let tensor = model.tensor(at: place)
         guard let contents = FileLayout(of: tensor, in: model.shard(at: place)) else {
-          throw Failure(status: EX_DATAERR, "tensor \(tensor.name) is larger than a file can be")
+          throw Failure.tooLarge(tensor.name)
         }
         tensors.append((tensor, contents))
       }
@@ -218,7 +206,7 @@ extension Stls {
 
   private func checkUnchanged(_ collection: ModelCollection) throws(Failure) {
     for file in collection.components.flatMap(\.model.shards).flatMap(\.files) where !file.isUnchanged() {
-      throw Failure(changed: file)
+      throw Failure(file.changed)
     }
   }
 }

@@ -32,7 +32,7 @@ struct ValueTable {
     let (tensor, statistics) = (values.tensor, values.statistics)
     return [
       PrintableText.plain(tensor.name.utf8), tensor.dtype.name,
-      "[" + tensor.shape.map(String.init).joined(separator: ", ") + "]",
+      tensor.shapeText,
     ]
       + [statistics.minimum, statistics.maximum, statistics.mean, statistics.standardDeviation].map {
         $0.isNaN ? "-" : String(isExact ? $0 : rounded($0))

@@ -1,6 +1,5 @@
 import FUSE
 import Glibc
-import Linux
 import SystemPackage
 
 /// Advice for command lines that look like another program's.

@@ -4,7 +4,6 @@ import Linux
 import Models
 import Safetensors
 import SystemPackage
-import TensorFiles
 
 /// Examines a machine: whether it can mount, who can, and how fast mounts will be. Each line has a finding; if something
 /// can be improved, the next line has the remedy.
@@ -17,7 +16,7 @@ struct Doctor {
 
   /// Prints the findings to standard output; false if nothing can be mounted.
   func examine() -> Bool {
-    print("stmount \(stmountVersion), libfuse \(Session.libraryVersion), Linux \(Self.kernelRelease)")
+    print("stmount \(stmountVersion), libfuse \(Session.libraryVersion), Linux \(KernelVersion.release)")
     let privileges = Privileges()
     examineDevice(privileges)
     examineFusermount(privileges)
@@ -135,13 +134,5 @@ struct Doctor {
   private func report(_ finding: Finding, _ text: String, remedy: String? = nil) {
     print(finding.rawValue + text)
     if let remedy { print("      -> \(remedy)") }
-  }
-
-  private static var kernelRelease: String {
-    var names = utsname()
-    unsafe uname(&names)
-    return unsafe withUnsafeBytes(of: &names.release) { bytes in
-      unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-    }
   }
 }

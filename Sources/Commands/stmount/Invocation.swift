@@ -3,7 +3,6 @@ import Glibc
 import Linux
 import Logging
 import Models
-import Safetensors
 import SystemPackage
 import TensorFiles
 

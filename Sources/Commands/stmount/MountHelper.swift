@@ -2,8 +2,6 @@ import ArgumentParser
 import Glibc
 import Linux
 import Logging
-import Models
-import TensorFiles
 
 /// The command line of mount.stmount(8), which mount(8) calls: SOURCE MOUNTPOINT [-sfnvrw] [-N NS] [-o OPTIONS] [-t TYPE].
 ///

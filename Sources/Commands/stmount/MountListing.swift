@@ -1,6 +1,5 @@
 import FUSE
 import Glibc
-import Linux
 import Models
 import Safetensors
 import SystemPackage

@@ -3,7 +3,6 @@ import Glibc
 import Models
 import Safetensors
 import SystemPackage
-import TensorFiles
 
 /// The messages about a mount on a terminal: one line when it is made, and what the mount hides.
 enum MountedLine {

@@ -10,8 +10,8 @@ struct PackInput {
   struct Options {
     /// Which tensors are chosen.
     let selection: NameSelection
-    /// Bytes after a file's last tensor are no error.
-    var isLenient = false
+    /// How models are opened.
+    var opening = OpeningOptions()
     /// Files that a directory's metadata.json lists may be missing.
     var allowsMissing = false
     /// Quantised models are dequantised.
@@ -62,7 +62,7 @@ struct PackInput {
   private mutating func addModel(_ path: FilePath) throws(ModelError) {
     // A quantised tensor needs others, which have names of their own.
     let collection = try ModelCollection(
-      opening: [path], OpeningOptions(lenient: options.isLenient),
+      opening: [path], options.opening,
       choosing: options.dequantizes ? { _ in true } : options.selection.contains)
     guard collection.components.count == 1, var model = collection.components.first?.model else {
       throw Self.ambiguous(

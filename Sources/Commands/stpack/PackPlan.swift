@@ -1,5 +1,4 @@
 import Glibc
-import Linux
 import Models
 import Safetensors
 import TensorFiles
@@ -79,7 +78,8 @@ struct PackPlan {
     var files: [File] = []
     var weightMap: [(tensor: TensorName, file: [UInt8])] = []
     for (position, shard) in shards.enumerated() {
-      let name = stem + "-\(Self.padded(position + 1))-of-\(Self.padded(shards.count))".utf8 + suffix
+      let name =
+        stem + "-\(ShardName.padded(position + 1))-of-\(ShardName.padded(shards.count))".utf8 + suffix
       files.append(try Self.file(Array(name), shard.map { tensors[$0] }, writer, arrangement))
       weightMap += shard.map { (tensors[$0].tensor.name, Array(name)) }
     }
@@ -88,12 +88,6 @@ struct PackPlan {
       fileName + ".index.json".utf8,
       IndexWriter.bytes(totalSize: totalSize, metadata: metadata, weightMap: weightMap)
     )
-  }
-
-  /// Five digits at least, as shards are numbered.
-  private static func padded(_ number: Int) -> String {
-    let digits = String(number)
-    return String(repeating: "0", count: max(0, 5 - digits.count)) + digits
   }
 
   private static func refuseClashes(_ tensors: [PackedTensor]) throws(Failure) {

@@ -31,7 +31,10 @@ struct PackWriter {
     for name in plan.files.map(\.name) + (plan.index.map { [$0.name] } ?? []) {
       paths.append(try OutputPath(directory.pushing(FilePath(bytes: name)), replaces: replaces))
     }
-    try checkSpace(paths)
+    if let path = paths.first {
+      try OutputFile.checkSpace(
+        at: path.directory, for: path.file, byteCount: plan.byteCount, newByteCount: plan.computedByteCount)
+    }
     signals = BlockedSignals()
     defer { progress.clear() }
     var outputs: [OutputFile] = []
@@ -58,18 +61,6 @@ struct PackWriter {
       _ = fsync(descriptor.rawValue)
       try? descriptor.close()
     }
-  }
-
-  /// Refuses an output that cannot fit, before it writes. A limit that the file system does not report, such as a quota, is an
-  /// error while writing.
-  private func checkSpace(_ paths: [OutputPath]) throws(Failure) {
-    guard let path = paths.first, let space = FreeSpace(at: path.directory) else { return }
-    let needed = space.sharesBlocks ? plan.computedByteCount : plan.byteCount
-    guard needed > space.bytes else { return }
-    throw Failure(
-      status: EX_OSERR,
-      "\(path.file.printable): the output takes \(needed) bytes, and its file system has \(space.bytes) free; "
-        + "free some, leave tensors out with --exclude, or write it elsewhere")
   }
 
   private mutating func write(_ file: PackPlan.File, to output: OutputFile) throws {
@@ -121,7 +112,7 @@ struct PackWriter {
     do throws(FileCopier.Problem) {
       try copier.flush()
     } catch {
-      throw Self.failure(error, nil, output)
+      throw output.failure(error, copying: nil)
     }
     try output.synchronize()
   }
@@ -132,7 +123,7 @@ struct PackWriter {
     do throws(FileCopier.Problem) {
       try copier.append(bytes)
     } catch {
-      throw Self.failure(error, nil, output)
+      throw output.failure(error, copying: nil)
     }
     progress.add(UInt64(bytes.count))
   }
@@ -155,7 +146,7 @@ struct PackWriter {
         }
       } catch {
         for file in files where !file.isUnchanged() { throw Failure(file.changed) }
-        throw Self.failure(.source(error), tensor.path, output)
+        throw output.failure(.source(error), copying: tensor.path)
       }
       try append(bytes, with: &copier, to: output)
     }
@@ -165,10 +156,6 @@ struct PackWriter {
   private mutating func append(_ part: FileRange, with copier: inout FileCopier, to output: OutputFile) throws
   {
     let file = part.file
-    // Twice the read-ahead, where the file is read from a disk.
-    _ = posix_fadvise(
-      file.descriptor.rawValue, off_t(part.range.lowerBound), off_t(part.byteCount),
-      Int32(POSIX_FADV_SEQUENTIAL))
     var rest = part.range
     while !rest.isEmpty {
       try signals?.check()
@@ -179,21 +166,10 @@ struct PackWriter {
       } catch {
         // A changed source is the best explanation.
         guard file.isUnchanged() else { throw Failure(file.changed) }
-        throw Self.failure(error, file.path, output)
+        throw output.failure(error, copying: file.path)
       }
     }
     guard file.isUnchanged() else { throw Failure(file.changed) }
-  }
-
-  private static func failure(_ problem: FileCopier.Problem, _ path: FilePath?, _ output: OutputFile)
-    -> Failure
-  {
-    let source = path?.printable ?? "its input"
-    switch problem {
-    case .source(let error): return .system("\(source): cannot read it: \(error)")
-    case .target(let error): return output.failure(error, "write")
-    case .either(let error): return .system("\(source): cannot copy it to \(output.name): \(error)")
-    }
   }
 
   /// Gives the files their names, the index last, so that readers of the index find all its files. If one fails, the previous

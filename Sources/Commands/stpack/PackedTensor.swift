@@ -1,4 +1,3 @@
-import Linux
 import Models
 import Safetensors
 import SystemPackage
@@ -90,12 +89,5 @@ extension FileLayout {
   /// True if some bytes are not a part of a file.
   fileprivate var isComputed: Bool {
     segments.contains { if case .computed = $0 { true } else { false } }
-  }
-}
-
-extension SourceFile {
-  /// The error for a source that changed.
-  var changed: ModelError {
-    ModelError(.malformed, path, "it changed while it was packed; nothing was written")
   }
 }

@@ -50,11 +50,7 @@ struct Replacement {
     let new = replacement.tensor
     guard former.dtype != new.dtype || former.shape != new.shape else { return input.warnings }
     return input.warnings + [
-      "tensor \(name) was \(Self.form(of: former)) and is \(Self.form(of: new)) now"
+      "tensor \(name) was \(former.form) and is \(new.form) now"
     ]
-  }
-
-  private static func form(of tensor: Tensor) -> String {
-    tensor.dtype.name + " [" + tensor.shape.map(String.init).joined(separator: ", ") + "]"
   }
 }

@@ -97,8 +97,7 @@ struct Stpack: ParsableCommand {
   @Flag(help: "Write quantised weights in float32, as .dequant/ of the mount shows them.")
   var dequant = false
 
-  @Flag(help: "Accept bytes after a file's last tensor, with a warning.")
-  var lenient = false
+  @OptionGroup var opening: OpeningArguments
 
   /// How tensors are ordered in a file.
   enum Order: String, CaseIterable, ExpressibleByArgument {
@@ -160,7 +159,7 @@ struct Stpack: ParsableCommand {
     for text in replace { replacements.append(try Replacement(text)) }
 
     let options = PackInput.Options(
-      selection: selection, isLenient: lenient, allowsMissing: missingOk, dequantizes: dequant)
+      selection: selection, opening: opening.options, allowsMissing: missingOk, dequantizes: dequant)
     var opened: [PackInput] = []
     for input in inputs {
       do throws(ModelError) {

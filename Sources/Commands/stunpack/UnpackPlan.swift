@@ -61,7 +61,9 @@ struct UnpackPlan: Sendable {
     for path in [directory] + directories.map(path) {
       guard let type = try? Stat(path, followTargetSymlink: path == directory).type else { continue }
       guard type == .directory else {
-        throw Failure(status: EX_CANTCREAT, "\(path.printable): it exists and is not a directory; remove it, or choose another")
+        throw Failure(
+          status: EX_CANTCREAT,
+          "\(path.printable): it exists and is not a directory; remove it, or choose another")
       }
     }
     // A directory that does not exist yet has no existing files.
@@ -75,20 +77,8 @@ struct UnpackPlan: Sendable {
       }
       if !replaces { throw OutputFile.exists(path.printable) }
     }
-    try checkRoom()
-  }
-
-  /// Compares the size with what the file system has free for this user.
-  private func checkRoom() throws(Failure) {
-    var parent = directory.removingLastComponent()
-    if parent.isEmpty { parent = "." }
-    let place = (try? Stat(directory).type) == .directory ? directory : parent
-    guard let space = FreeSpace(at: place) else { return }
-    let free = space.bytes
-    guard space.sharesBlocks || byteCount <= free else {
-      throw Failure(
-        status: EX_CANTCREAT,
-        "\(directory.printable): not enough room: the files have \(byteCount) bytes, and \(free) are free")
-    }
+    let exists = (try? Stat(directory).type) == .directory
+    try OutputFile.checkSpace(
+      at: exists ? directory : directory.parent, for: directory, byteCount: byteCount, newByteCount: 0)
   }
 }

@@ -51,10 +51,7 @@ struct DaemonProcess: Sendable {
   /// left the directory that the path started from.
   func isStarted(for mountPoint: FilePath) -> Bool {
     arguments.dropFirst().contains { argument in
-      let path = unsafe (argument.map { CInterop.PlatformChar(bitPattern: $0) } + [0]).withUnsafeBufferPointer
-      {
-        unsafe $0.baseAddress.map { unsafe FilePath(platformString: $0) } ?? FilePath()
-      }.lexicallyNormalized()
+      let path = FilePath(bytes: argument).lexicallyNormalized()
       if path.isAbsolute { return path == mountPoint }
       return !path.isEmpty && mountPoint.ends(with: path)
     }

@@ -52,8 +52,7 @@ package enum Unmounting {
   /// resolves the whole path, for a symbolic link.
   private static func find(_ path: FilePath, in table: MountTable) -> MountTable.Entry? {
     if let name = path.lastComponent, name.kind == .regular {
-      let parent = path.removingLastComponent()
-      if let directory = try? (parent.isEmpty ? "." : parent).withoutLinks(),
+      if let directory = try? path.parent.withoutLinks(),
         let mount = table.topmost(at: directory.appending(name))
       {
         return mount

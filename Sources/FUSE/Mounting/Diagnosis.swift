@@ -1,6 +1,5 @@
 internal import CFuse
 internal import Glibc
-internal import Linux
 internal import SystemPackage
 
 /// Why mounting fails on this machine. Own messages, because those of libfuse and fusermount3 assume much knowledge.

@@ -1,6 +1,5 @@
 internal import CFuse
 internal import Glibc
-internal import Linux
 internal import SystemPackage
 
 /// Unmounts with fusermount3(1), as unprivileged users must; `lazily` even if the mount is in use. Returns the

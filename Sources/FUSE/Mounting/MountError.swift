@@ -1,5 +1,3 @@
-internal import Linux
-
 /// Why a file system cannot be mounted.
 package struct MountError: Error, CustomStringConvertible {
   /// The kind of failure, which decides a command's exit status.

@@ -1,5 +1,4 @@
 internal import CFuse
-internal import Linux
 
 /// What `-o` can say: the options of mount.fuse3(8) that make sense for a read-only mount, and those that
 /// mount(8) and fstab(5) pass to every helper.

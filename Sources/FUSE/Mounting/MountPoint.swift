@@ -56,7 +56,7 @@ package struct MountPoint: Sendable {
   /// tells it: umount2(2). A mount that does not answer is not dead.
   package static func clearDead(_ path: FilePath, subtypes: Set<String> = ["stmount"]) {
     // The path of a dead mount cannot be resolved, but its parent directory can.
-    guard let name = path.lastComponent, let parent = try? parent(of: path).withoutLinks() else { return }
+    guard let name = path.lastComponent, let parent = try? path.parent.withoutLinks() else { return }
     let path = parent.appending(name)
     guard let table = try? MountTable(), let entry = table.topmost(at: path),
       subtypes.contains(where: { entry.type == "fuse.\($0)" }),
@@ -67,17 +67,12 @@ package struct MountPoint: Sendable {
     defer { try? root.close() }
     guard MountProbe.answer(of: root, ownedBy: entry.owner) == .dead else { return }
     // Unmount by descriptor: another command may have cleared the path and mounted there meanwhile.
-    let result = unsafe umount2("/proc/self/fd/\(root.rawValue)", Int32(MNT_DETACH))
+    let result = unsafe umount2("\(root.entry)", Int32(MNT_DETACH))
     guard result != 0, Errno(rawValue: errno) == .notPermitted else { return }
     // fusermount3 unmounts by path.
     guard let again = try? FileDescriptor.openPath(path) else { return }
     defer { try? again.close() }
     if MountIdentity(again) == MountIdentity(root) { _ = runFusermount(unmounting: path, lazily: true) }
-  }
-
-  private static func parent(of path: FilePath) -> FilePath {
-    let parent = path.removingLastComponent()
-    return parent.isEmpty ? "." : parent
   }
 
   private static func translate(_ error: Errno, _ name: String) -> MountError {

@@ -77,7 +77,7 @@ package struct MountTable: Sendable {
     return Entry(
       id: id, parent: parent,
       device: String(decoding: fields[2], as: UTF8.self),
-      mountPoint: path(unescape(fields[4])),
+      mountPoint: FilePath(bytes: unescape(fields[4])),
       isReadOnly: options.allSatisfy {
         $0.split(separator: UInt8(ascii: ",")).contains { $0.elementsEqual("ro".utf8) }
       },
@@ -122,13 +122,6 @@ package struct MountTable: Sendable {
       return nil
     }
     return UInt8(exactly: digits.reduce(0) { $0 * 8 + Int($1 - UInt8(ascii: "0")) })
-  }
-
-  private static func path(_ bytes: [UInt8]) -> FilePath {
-    let terminated = bytes.map { CInterop.PlatformChar(bitPattern: $0) } + [0]
-    return unsafe terminated.withUnsafeBufferPointer { buffer in
-      unsafe buffer.baseAddress.map { unsafe FilePath(platformString: $0) } ?? FilePath()
-    }
   }
 
   /// The topmost mount at a mount point, or nil. An autofs trigger does not count as a mount: the mount that it triggers

@@ -150,7 +150,7 @@ struct OwnMount: Sendable {
 
   /// Detaches the mount, even if it is in use: umount2(2) with MNT_DETACH. Consumes the root's descriptor.
   private func detach(_ root: FileDescriptor) -> Outcome {
-    let result = unsafe umount2("/proc/self/fd/\(root.rawValue)", Int32(MNT_DETACH))
+    let result = unsafe umount2("\(root.entry)", Int32(MNT_DETACH))
     let error = Errno(rawValue: errno)
     try? root.close()
     return result == 0 ? .unmounted : .failed("umount: \(error)")
@@ -167,7 +167,7 @@ struct OwnMount: Sendable {
     guard case .success((_, let root)) = find(isConnected: true, isShared: true) else { return false }
     defer { try? root.close() }
     let flags = MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
-    let result = unsafe mount(nil, "/proc/self/fd/\(root.rawValue)", nil, UInt(flags), nil)
+    let result = unsafe mount(nil, "\(root.entry)", nil, UInt(flags), nil)
     if result != 0 { throw Errno(rawValue: errno) }
     return true
   }

@@ -22,17 +22,15 @@ package struct Trial: Sendable {
     options.source = "stmount-trial"
     let session = try Session(fileSystem: EmptyFileSystem(), options: options)
     try session.mount(at: MountPoint(checking: directory, shownAs: "\(directory)"))
-    let found = Mutex<(remedy: String?, sizeText: Substring?)>((nil, nil))
+    let found = Mutex<(remedy: String?, size: Int?)>((nil, nil))
     try session.run {
       let remedy = session.raiseKernelReadAhead()
-      let sizeText = session.device.flatMap {
-        TextFile.lines(FilePath("/sys/class/bdi/\($0)/read_ahead_kb")).first
-      }
-      found.withLock { $0 = (remedy, sizeText) }
+      let size = session.kernelReadAheadKiB
+      found.withLock { $0 = (remedy, size) }
       session.detach()
     }
     features = session.kernelFeatures
-    (readAheadRemedy, readAheadKiB) = found.withLock { ($0.remedy, $0.sizeText.flatMap { Int($0) }) }
+    (readAheadRemedy, readAheadKiB) = found.withLock { $0 }
   }
 
   private static func makeDirectory() throws(MountError) -> FilePath {

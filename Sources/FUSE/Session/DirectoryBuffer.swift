@@ -1,6 +1,5 @@
 internal import CFuse
 internal import Glibc
-internal import Linux
 
 /// The part of a directory's listing for one readdir request.
 @safe package struct DirectoryBuffer: ~Copyable {

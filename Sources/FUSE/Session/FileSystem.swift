@@ -1,4 +1,3 @@
-internal import Linux
 package import SystemPackage
 
 /// A read-only file system whose contents never change while it is mounted.

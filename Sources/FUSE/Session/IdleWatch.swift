@@ -1,5 +1,3 @@
-internal import Linux
-
 /// Detects that a mount had no requests for the idle limit.
 package struct IdleWatch: Sendable {
   /// The required time without requests.

@@ -1,5 +1,4 @@
 internal import CFuse
-internal import Linux
 
 /// The kernel features that make mounts fast: FUSE_CAP_* of fuse_common.h.
 package struct KernelFeatures: OptionSet, Sendable {

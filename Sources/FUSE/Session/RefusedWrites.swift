@@ -1,5 +1,4 @@
 internal import CFuse
-internal import Linux
 internal import SystemPackage
 
 /// Makes every call that would write fail with EROFS. The kernel does that itself while a mount is read-only, but root can

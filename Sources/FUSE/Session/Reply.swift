@@ -1,6 +1,5 @@
 internal import CFuse
 internal import Glibc
-internal import Linux
 internal import SystemPackage
 
 /// The answer to one request of the kernel.

@@ -1,4 +1,3 @@
-internal import Linux
 internal import Synchronization
 
 /// The kinds of request that a session answers, as SIGUSR1's log line names them.

@@ -1,4 +1,3 @@
-internal import Linux
 internal import Synchronization
 
 /// The requests in progress, each with its own number, to detect one whose source never answers.

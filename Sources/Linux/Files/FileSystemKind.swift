@@ -1,5 +1,4 @@
 internal import CLinux
-internal import Glibc
 package import SystemPackage
 
 /// What can be relied on for the file system of a file: fstatfs(2).
@@ -22,7 +21,8 @@ package struct FileSystemKind: Sendable {
   /// The kind of the file system of an open file, whose change time has these nanoseconds.
   package init(of file: FileDescriptor, nanoseconds: Int) {
     self.init(
-      magic: stmount_file_system_magic(file.rawValue), kernel: Self.kernelVersion, nanoseconds: nanoseconds)
+      magic: stmount_file_system_magic(file.rawValue), kernel: KernelVersion.numbers,
+      nanoseconds: nanoseconds)
   }
 
   /// The same for a file system type of statfs(2) and a kernel version.
@@ -46,15 +46,4 @@ package struct FileSystemKind: Sendable {
     0x7366_746E,
   ]
   private static let overlay: UInt32 = 0x794C_7630
-
-  /// The version of the running kernel: uname(2).
-  private static var kernelVersion: (major: Int, minor: Int) {
-    var names = utsname()
-    unsafe uname(&names)
-    let release = unsafe withUnsafeBytes(of: names.release) { bytes in
-      unsafe String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-    }
-    let numbers = release.split(whereSeparator: { !$0.isNumber }).prefix(2).compactMap { Int($0) }
-    return numbers.count == 2 ? (numbers[0], numbers[1]) : (0, 0)
-  }
 }

@@ -21,8 +21,6 @@ package final class Inotify: Sendable {
     package static let attributes = Events(rawValue: 0x4)
     /// A descriptor that could write was closed.
     package static let closedByWriter = Events(rawValue: 0x8)
-    /// A descriptor was opened.
-    package static let opened = Events(rawValue: 0x20)
     /// The file was renamed.
     package static let moved = Events(rawValue: 0x800)
     /// Events were lost, since the queue was full (`max_queued_events`). Belongs to no watch.
@@ -44,7 +42,7 @@ package final class Inotify: Sendable {
   /// keeps its number. Throws ENOSPC if the user has `max_user_watches` already.
   package func watch(_ file: FileDescriptor, for events: Events) throws(Errno) -> WatchNumber {
     let number = unsafe inotify_add_watch(
-      descriptor.rawValue, "/proc/self/fd/\(file.rawValue)", events.rawValue)
+      descriptor.rawValue, "\(file.entry)", events.rawValue)
     guard number >= 0 else { throw Errno(rawValue: errno) }
     return number
   }

@@ -63,8 +63,3 @@ package enum RemoteFiles {
     posix_fadvise(file.rawValue, 0, 0, Int32(POSIX_FADV_RANDOM))
   }
 }
-
-extension FileDescriptor {
-  /// Its entry in /proc/self/fd.
-  package var entry: FilePath { FilePath("/proc/self/fd/\(rawValue)") }
-}

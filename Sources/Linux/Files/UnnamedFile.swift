@@ -19,7 +19,7 @@ extension FileDescriptor {
   /// Gives the file a name, which must not exist yet: linkat(2), through proc_pid_fd(5).
   package func link(at path: FilePath) throws(Errno) {
     let result = unsafe path.withPlatformString {
-      unsafe linkat(AT_FDCWD, "/proc/self/fd/\(rawValue)", AT_FDCWD, $0, Int32(AT_SYMLINK_FOLLOW))
+      unsafe linkat(AT_FDCWD, "\(entry)", AT_FDCWD, $0, Int32(AT_SYMLINK_FOLLOW))
     }
     guard result == 0 else { throw Errno(rawValue: errno) }
   }

@@ -26,15 +26,7 @@ extension FileDescriptor {
 
   /// Where the open file is now: readlink(2) of its entry in /proc/self/fd, as proc(5) describes. Nil where /proc is not
   /// mounted.
-  var currentPath: FilePath? {
-    let count = Int(PATH_MAX)
-    let bytes = unsafe [CInterop.PlatformChar](unsafeUninitializedCapacity: count) { buffer, initialized in
-      if let start = buffer.baseAddress {
-        initialized = max(0, unsafe readlink("\(entry)", start, count))
-      }
-    }
-    return bytes.isEmpty ? nil : FilePath(bytes: bytes.map { UInt8(bitPattern: $0) })
-  }
+  var currentPath: FilePath? { try? entry.linkTarget() }
 }
 
 extension FileType {

@@ -117,15 +117,8 @@ package struct Header: Sendable {
 
   /// The index of the tensor of this name, or nil. Takes time logarithmic in ``count``.
   package func index(of name: TensorName) -> Int? {
-    var low = 0
-    var high = count
-    while low < high {
-      let middle = (low + high) / 2
-      let order = compareBytes(self.name(at: middle).utf8, name.utf8)
-      if order == 0 { return middle }
-      if order < 0 { low = middle + 1 } else { high = middle }
-    }
-    return nil
+    let index = records.partitionPoint { compareBytes($0.name(in: text), name.utf8) < 0 }
+    return index < count && self.name(at: index) == name ? index : nil
   }
 
   /// The entries of `__metadata__` in the order of their keys, by UTF-8 bytes; keys are unique.

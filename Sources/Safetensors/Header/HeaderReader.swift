@@ -51,15 +51,15 @@ package func firstInvalidUTF8(_ bytes: Span<UInt8>) -> Int? {
 /// A header's table while it is read: rows first in the order of the text, then of the names.
 private struct HeaderTable {
   /// A JSON error, and the tensor that it is in.
-  package struct ReadError: Error {
+  struct ReadError: Error {
     var json: JSONError
     var tensor: TensorName?
   }
 
-  package var text: [UInt8] = []
-  package var dimensions: [UInt64] = []
-  package var records: [Header.Record] = []
-  package var metadata: [(key: JSONCursor.Key, value: Range<Int>)] = []
+  var text: [UInt8] = []
+  var dimensions: [UInt64] = []
+  var records: [Header.Record] = []
+  var metadata: [(key: JSONCursor.Key, value: Range<Int>)] = []
 
   private func tensorName(_ record: Header.Record) -> TensorName {
     TensorName(utf8: record.name(in: text))
@@ -70,7 +70,7 @@ private struct HeaderTable {
   }
   // MARK: Check 5, JSON
 
-  package mutating func read(_ json: Span<UInt8>) throws(ReadError) {
+  mutating func read(_ json: Span<UInt8>) throws(ReadError) {
     var cursor = JSONCursor(json)
     var tensor: Range<Int>?
     do throws(JSONError) {
@@ -193,7 +193,7 @@ private struct HeaderTable {
   // MARK: Duplicates
 
   /// Sorts the rows by name, and refuses a duplicate name or metadata key.
-  package mutating func sortByName() throws(HeaderError) {
+  mutating func sortByName() throws(HeaderError) {
     let text = self.text
     records.sort { compareBytes($0.name(in: text), $1.name(in: text)) < 0 }
     for (left, right) in zip(records, records.dropFirst())
@@ -213,7 +213,7 @@ private struct HeaderTable {
   // MARK: Check 6, layout
 
   /// Checks each tensor in the order of the data, and returns the end of the data.
-  package func checkLayout() throws(HeaderError) -> UInt64 {
+  func checkLayout() throws(HeaderError) -> UInt64 {
     let order = records.indices.sorted {
       (records[$0].begin, records[$0].end) < (records[$1].begin, records[$1].end)
     }

@@ -1,4 +1,3 @@
-internal import Models
 internal import Safetensors
 
 /// Appends JSON to a buffer of bytes.

@@ -1,4 +1,3 @@
-internal import Models
 internal import Safetensors
 package import SystemPackage
 

@@ -114,18 +114,11 @@ package struct FileLayout: Sendable {
   ) throws(Failure) {
     guard !range.isEmpty else { return }
     // The first segment that ends after the range begins.
-    var low = 0
-    var high = ends.count
-    while low < high {
-      let middle = (low + high) / 2
-      if ends[middle] <= range.lowerBound { low = middle + 1 } else { high = middle }
-    }
-    while low < ends.count {
-      let start = low == 0 ? 0 : ends[low - 1]
+    for position in ends.partitionPoint(where: { $0 <= range.lowerBound })..<ends.count {
+      let start = position == 0 ? 0 : ends[position - 1]
       guard start < range.upperBound else { return }
-      let part = range.clamped(to: start..<ends[low])
-      try body(segments[low], part.lowerBound - start..<part.upperBound - start)
-      low += 1
+      let part = range.clamped(to: start..<ends[position])
+      try body(segments[position], part.lowerBound - start..<part.upperBound - start)
     }
   }
 }

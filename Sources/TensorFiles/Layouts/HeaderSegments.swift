@@ -56,15 +56,10 @@ private struct ShapeText: ComputedElements {
   func fill(_ target: inout MutableRawSpan, from offset: UInt64) throws(Errno) {
     let end = offset + UInt64(target.byteCount)
     // The last start at or before the offset; the first is 0.
-    var low = 0
-    var high = starts.count
-    while low + 1 < high {
-      let middle = (low + high) / 2
-      if starts[middle] <= offset { low = middle } else { high = middle }
-    }
-    guard low < starts.count else { return }
-    var position = starts[low]
-    for dimension in shape.dropFirst(low * Self.stride) {
+    let last = starts.partitionPoint { $0 <= offset } - 1
+    guard last >= 0 else { return }
+    var position = starts[last]
+    for dimension in shape.dropFirst(last * Self.stride) {
       guard position < end else { return }
       for byte in Array(String(dimension).utf8) + [UInt8(ascii: ",")] {
         if position >= offset, position < end {

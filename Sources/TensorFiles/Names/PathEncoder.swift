@@ -123,13 +123,11 @@ private func mustEscape(_ byte: UInt8) -> Bool {
   byte < 0x20 || byte == 0x7F || byte == UInt8(ascii: "%") || byte == UInt8(ascii: "/")
 }
 
-private func escape(_ byte: UInt8) -> [UInt8] { [UInt8(ascii: "%")] + hexDigits(byte, uppercase) }
-
-private let uppercase = Array("0123456789ABCDEF".utf8)
-
-private func hexDigits(_ byte: UInt8, _ digits: [UInt8]) -> [UInt8] {
-  [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+private func escape(_ byte: UInt8) -> [UInt8] {
+  [UInt8(ascii: "%"), hexDigits[Int(byte >> 4)], hexDigits[Int(byte & 15)]]
 }
+
+private let hexDigits = Array("0123456789ABCDEF".utf8)
 
 extension ArraySlice<UInt8> {
   /// True if `other` is the beginning of these bytes.

@@ -1,6 +1,4 @@
 internal import CSHA256
-internal import Models
-internal import Safetensors
 
 /// SHA-256 (FIPS 180-4), for names that are too long and for manifests.
 ///

@@ -1,4 +1,3 @@
-internal import Models
 internal import Safetensors
 
 /// The names below the mount point: directories and files, each with a number that does not change.
@@ -48,15 +47,9 @@ package struct Tree: Sendable {
 
   /// The position of the child of this name, or nil. Takes time logarithmic in the directory's size.
   package func child(_ name: Span<UInt8>, of directory: Node) -> Int? {
-    var low = Int(directory.first)
-    var high = low + Int(directory.count)
-    while low < high {
-      let middle = (low + high) / 2
-      let order = compare(self.name(of: nodes[middle]), name)
-      if order == 0 { return middle }
-      if order < 0 { low = middle + 1 } else { high = middle }
-    }
-    return nil
+    let children = nodes[Int(directory.first)..<Int(directory.first) + Int(directory.count)]
+    let position = children.partitionPoint { compare(self.name(of: $0), name) < 0 }
+    return position < children.endIndex && compare(self.name(of: nodes[position]), name) == 0 ? position : nil
   }
 
   private func compare(_ left: ArraySlice<UInt8>, _ right: Span<UInt8>) -> Int {

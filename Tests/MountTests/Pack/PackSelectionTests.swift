@@ -192,7 +192,8 @@ extension MountTests {
         try await Packing.expectFailure(
           ["\(source)", "-o", "\(files.path)/out", "--dtype", type], in: files, status: status, says: words)
       }
-      try await fails("n=f16", 65, "tensor 'n' is I32, and only floating-point tensors can be converted to F16")
+      try await fails(
+        "n=f16", 65, "tensor 'n' is I32, and only floating-point tensors can be converted to F16")
       try await fails("f8", 64, "expected f16, bf16 or f32")
       let some = try await Packing.pack(source, options: ["--dtype", "bf16", "--dtype", "w=f32"])
       expectSame(some, model.asReferenceWrites.bytes, "the file as it was")

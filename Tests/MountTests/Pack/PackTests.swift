@@ -200,6 +200,18 @@ extension MountTests {
       #expect(dry.text == listed.replacing("1 file", with: "4 files"))
     }
 
+    @Test("--variant chooses a model of a directory, as it does for stmount")
+    func variant() async throws {
+      let files = try TemporaryDirectory()
+      let half = SafetensorsFile(.init("w", "F16", [3]))
+      try files.write("m/model.safetensors", SafetensorsFile(.init("w", "F32", [3])))
+      try files.write("m/model.fp16.safetensors", half)
+      let output = files.path.appending("out.safetensors")
+      let outcome = try await Packing.run(["--variant", "fp16", "\(files.path)/m", "-o", "\(output)"])
+      #expect(outcome.status == 0 && outcome.error.contains("'model.safetensors'"), "\(outcome)")
+      expectSame(try OpenFile(output).bytes(), half.bytes, "the file")
+    }
+
     @Test("Warnings of the inputs are warnings here; --lenient is stmount's")
     func warnings() async throws {
       let files = try TemporaryDirectory()

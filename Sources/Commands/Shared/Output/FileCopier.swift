@@ -74,6 +74,9 @@ struct FileCopier {
 
   /// Writes the beginning of a part of a file, and returns how many bytes that were; at least one.
   mutating func append(_ range: Range<UInt64>, of file: SourceFile) throws(Problem) -> UInt64 {
+    // Twice the read-ahead, if the file is read from a disk.
+    _ = posix_fadvise(
+      file.descriptor.rawValue, off_t(range.lowerBound), off_t(range.count), Int32(POSIX_FADV_SEQUENTIAL))
     let isAlike = (range.lowerBound &- written &- UInt64(filled)) % Self.pageSize == 0
     if range.count >= Self.minimumPiece, isAlike, refused != file.descriptor {
       try flush()

@@ -37,13 +37,6 @@ struct LayoutWriter {
   private mutating func write(
     _ segment: FileLayout.Segment, _ part: Range<UInt64>, _ note: (UInt64) -> Void
   ) throws {
-    if case .file(let source) = segment {
-      // Twice the read-ahead, where the file is read from a disk.
-      let range = source.part(part).range
-      _ = posix_fadvise(
-        source.file.descriptor.rawValue, off_t(range.lowerBound), off_t(range.count),
-        Int32(POSIX_FADV_SEQUENTIAL))
-    }
     var rest = part
     while !rest.isEmpty {
       try signals?.check()
@@ -62,7 +55,7 @@ struct LayoutWriter {
         let sources = segment.sources
         // A changed source is the best explanation.
         try Self.check(sources)
-        throw failure(error, sources.first?.file)
+        throw output.failure(error, copying: sources.first?.file.path)
       }
     }
   }
@@ -74,26 +67,17 @@ struct LayoutWriter {
     do throws(FileCopier.Problem) {
       isRead = try copier.finish()
     } catch {
-      throw failure(error, nil)
+      throw output.failure(error, copying: nil)
     }
     if !isRead { raise(SIGPIPE) }
-    for source in sources where !source.isUnchanged() { throw Failure(changed: source) }
+    for source in sources where !source.isUnchanged() { throw Failure(source.changed) }
   }
 
   private static func check(_ sources: [FileRange]) throws(Failure) {
     var last: SourceFile?
     for source in sources where source.file !== last {
-      guard source.file.isUnchanged() else { throw Failure(changed: source.file) }
+      guard source.file.isUnchanged() else { throw Failure(source.file.changed) }
       last = source.file
-    }
-  }
-
-  private func failure(_ problem: FileCopier.Problem, _ file: SourceFile?) -> Failure {
-    let source = file?.path.printable ?? "the source"
-    switch problem {
-    case .source(let error): return .system("\(source): cannot read it: \(error)")
-    case .target(let error): return output.failure(error, "write")
-    case .either(let error): return .system("\(source): cannot copy it to \(output.name): \(error)")
     }
   }
 }
@@ -109,10 +93,9 @@ extension FileLayout.Segment {
   }
 }
 
-extension Failure {
-  /// The failure for a changed source.
-  init(changed file: SourceFile) {
-    self.init(
-      ModelError(.malformed, file.path, "it changed while it was read; run the command again"))
+extension SourceFile {
+  /// The error for a source that changed.
+  var changed: ModelError {
+    ModelError(.malformed, path, "it changed while it was read; run the command again")
   }
 }

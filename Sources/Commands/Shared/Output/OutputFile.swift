@@ -1,7 +1,6 @@
 import Glibc
 import Linux
 import Models
-import Safetensors
 import SystemPackage
 
 /// A file that appears under its name only when it is complete.
@@ -62,7 +61,7 @@ final class OutputFile {
   ) throws(Errno) -> (Result, FilePath) {
     var attempts = 100
     while true {
-      let path = directory.appending(".stpack-" + String(UInt64.random(in: 0 ... .max), radix: 36))
+      let path = directory.appending(".stmount-" + String(UInt64.random(in: 0 ... .max), radix: 36))
       do throws(Errno) {
         return (try make(path), path)
       } catch {
@@ -133,12 +132,36 @@ final class OutputFile {
     if let path { _ = unsafe path.file.withPlatformString { unsafe unlink($0) } }
   }
 
+  /// Refuses an output that cannot fit, before anything is written. Of its bytes, only the new ones take space if the file system
+  /// can share blocks. A limit that the file system does not report, such as a quota, is an error while writing.
+  static func checkSpace(
+    at directory: FilePath, for output: FilePath, byteCount: UInt64, newByteCount: UInt64
+  ) throws(Failure) {
+    guard let space = FreeSpace(at: directory) else { return }
+    let needed = space.sharesBlocks ? newByteCount : byteCount
+    guard needed > space.bytes else { return }
+    throw Failure(
+      status: EX_CANTCREAT,
+      "\(output.printable): not enough free space: it takes \(needed) bytes, and \(space.bytes) are free; "
+        + "free some, leave tensors out with --exclude, or choose another file system")
+  }
+
   static func exists(_ name: String) -> Failure {
     Failure(status: EX_CANTCREAT, "\(name): it exists already; --force replaces it")
   }
 
   /// The failure for an error of writing.
   func failure(_ error: Errno, _ action: String) -> Failure { Self.failure(error, name, action) }
+
+  /// The failure for an error of copying to this file; `source` is the file that was read, if it is known.
+  func failure(_ problem: FileCopier.Problem, copying source: FilePath?) -> Failure {
+    let source = source?.printable ?? "the source"
+    switch problem {
+    case .source(let error): return .system("\(source): cannot read it: \(error)")
+    case .target(let error): return failure(error, "write")
+    case .either(let error): return .system("\(source): cannot copy it to \(name): \(error)")
+    }
+  }
 
   /// The failure for an error; `name` is safe to print.
   static func failure(_ error: Errno, _ name: String, _ action: String) -> Failure {

@@ -1,4 +1,5 @@
 import Glibc
+import Linux
 import Models
 import SystemPackage
 
@@ -10,10 +11,7 @@ struct OutputPath {
   let replaced: Stat?
 
   /// The directory that the file is to be in.
-  var directory: FilePath {
-    let directory = file.removingLastComponent()
-    return directory.isEmpty ? "." : directory
-  }
+  var directory: FilePath { file.parent }
 
   /// The most links that Linux follows for one path.
   private static let maximumLinks = 40
@@ -69,12 +67,11 @@ struct OutputPath {
   }
 
   private static func linkTarget(_ path: FilePath) throws(Errno) -> FilePath? {
-    var target = [CChar](repeating: 0, count: Int(PATH_MAX))
-    let count = unsafe path.withPlatformString { unsafe readlink($0, &target, target.count) }
-    if count >= 0 { return FilePath(bytes: target[..<count].map { UInt8(bitPattern: $0) }) }
-    let error = Errno(rawValue: errno)
-    // EINVAL: it is not a link.
-    guard error == .invalidArgument || error == .noSuchFileOrDirectory else { throw error }
-    return nil
+    do throws(Errno) {
+      return try path.linkTarget()
+    } catch .invalidArgument, .noSuchFileOrDirectory {
+      // EINVAL: it is not a link.
+      return nil
+    }
   }
 }

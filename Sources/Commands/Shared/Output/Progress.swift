@@ -1,5 +1,4 @@
 import Glibc
-import Linux
 import Models
 import TensorFiles
 

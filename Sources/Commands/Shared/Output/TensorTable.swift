@@ -1,4 +1,3 @@
-import Linux
 import Models
 import Safetensors
 import TensorFiles
@@ -42,7 +41,7 @@ struct TensorTable {
     }
     // Tensors that repeat the same bytes can be more than any disk holds.
     let total = tensors.lazy.map(\.byteCount).clampedSum
-    let counts = "\(Self.counted(tensors.count, "tensor")), \(Self.counted(files, "file"))"
+    let counts = "\(PrintableText.counted(tensors.count, "tensor")), \(PrintableText.counted(files, "file"))"
     text += bold + "total \(total == .max ? "more than " : "")\(size(total))" + plain
     text += " in \(counts)\n\(ParameterCount(tensors).text)\n"
     try StandardOutput.write(Array(text.utf8))
@@ -52,17 +51,10 @@ struct TensorTable {
   private static let pieceSize = 1 << 16
 
   private func row(_ tensor: Tensor) -> [String] {
-    [
-      PrintableText.plain(tensor.name.utf8), tensor.dtype.name,
-      "[" + tensor.shape.map(String.init).joined(separator: ", ") + "]", size(tensor.byteCount),
-    ]
+    [PrintableText.plain(tensor.name.utf8), tensor.dtype.name, tensor.shapeText, size(tensor.byteCount)]
   }
 
   private func size(_ bytes: UInt64) -> String { isHuman ? Self.human(bytes) : String(bytes) }
-
-  private static func counted(_ count: Int, _ noun: String) -> String {
-    count == 1 ? "1 \(noun)" : "\(count) \(noun)s"
-  }
 
   private static func padding(_ text: String, _ width: Int) -> String {
     String(repeating: " ", count: max(0, width - text.unicodeScalars.count))

@@ -3,7 +3,6 @@ import Linux
 import Models
 import Synchronization
 import SystemPackage
-import TensorFiles
 
 /// A queue of buffers for the end of a file: a thread writes one buffer while the next ones are filled.
 ///

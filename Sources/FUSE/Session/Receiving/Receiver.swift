@@ -1,5 +1,4 @@
 internal import Glibc
-internal import Linux
 internal import Synchronization
 
 /// Decides which workers receive: one at a time while polling for the next request pays, otherwise all of them.

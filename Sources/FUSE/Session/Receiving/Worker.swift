@@ -1,6 +1,5 @@
 internal import CFuse
 internal import Glibc
-internal import Linux
 
 /// One of the threads that answer a session's requests.
 @safe struct Worker {

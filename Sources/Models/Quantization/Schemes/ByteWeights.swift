@@ -21,7 +21,7 @@ struct ByteWeights {
     let isInteger = module.key.dtype == .i8
     let names = ["_scale_inv", "_scale"].compactMap(module.sibling)
     // `P.scale` and `P.qscale_weight` are a weight's only where that is called `P.weight`.
-    let isWeight = module.key.tensor.name.utf8.suffix(7).elsementsEqualUTF8(".weight")
+    let isWeight = module.key.tensor.name.utf8.suffix(7).elementsEqual(".weight".utf8)
     let others = isWeight ? ["scale", "qscale_weight"].compactMap(module.part) : []
     let scales = names + others
     guard let scale = scales.first else {
@@ -206,10 +206,6 @@ struct ByteWeights {
     let zeros = ZeroPoints(view: try part.view(), packing: .bytes, width: 8, groups: blocks.columns)
     return (zeros, part.place)
   }
-}
-
-extension ArraySlice<UInt8> {
-  fileprivate func elsementsEqualUTF8(_ text: String) -> Bool { elementsEqual(text.utf8) }
 }
 
 extension QuantizationConfig {
