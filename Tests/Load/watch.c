@@ -3,8 +3,7 @@
 //
 // The rule, for each daemon. After a tenth of the time, in which buffers and stacks are first used, four quarters are
 // compared. Threads: the least of the last quarter is not above the most of the first; the one that reads ahead is there
-// only while it has something to do, with a descriptor of its own for all that waits. Descriptors: likewise, but for the
-// pipes of eight requests, which a daemon makes when as many come at one time, and keeps. Memory: the mean
+// only while it has something to do, with a descriptor of its own for all that waits. Descriptors: likewise. Memory: the mean
 // of the last quarter is at most 1 MiB above that of the first. The smallest block of malloc, lost at every tenth read
 // of ten minutes, would be more.
 #include "load.h"
@@ -90,7 +89,7 @@ bool report(void) {
              q->mostMemory, q->leastDescriptors, q->mostDescriptors, q->leastThreads, q->mostThreads);
     }
     const struct quarter *first = &quarters[0], *last = &quarters[QUARTERS - 1];
-    if (!first->count || !last->count || last->leastDescriptors > first->mostDescriptors + 2 * 8
+    if (!first->count || !last->count || last->leastDescriptors > first->mostDescriptors
         || last->leastThreads > first->mostThreads || last->memory > first->memory + 1024) {
       printf("load: daemon %d holds more at the end than in the beginning\n", i + 1);
       isFlat = false;

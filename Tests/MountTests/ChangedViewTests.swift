@@ -42,21 +42,9 @@ extension MountTests {
         let source = try directory.write("m.safetensors", SafetensorsFile(Self.tensor))
         try await withMount(source) { mount in
           let reading = Task.detached {
-            let file = try OpenFile(mount.file(".f32/w"), OpenFile.direct)
-            var failures = 0
             // Each request takes a good millisecond; the truncation falls into one of the first rounds.
-            for _ in 0..<20 {
-              for offset in stride(from: 0, to: expected.count, by: 1 << 20) {
-                do {
-                  let bytes = try file.alignedBytes(1 << 20, at: offset)
-                  expectSame(bytes, expected.dropFirst(offset).prefix(1 << 20), "what is given at \(offset)")
-                } catch let error as Errno {
-                  #expect(error == .ioError)
-                  failures += 1
-                }
-              }
-            }
-            return failures
+            try OpenFile(mount.file(".f32/w"), OpenFile.direct).failures(
+              expecting: expected, partSize: 1 << 20)
           }
           try await Task.sleep(for: .microseconds(500 * round))
           let writer = try FileDescriptor.open(source, .writeOnly)

@@ -179,20 +179,8 @@ extension MountTests {
         let source = try directory.write("m.pt", file)
         try await withMount(source) { mount in
           let reading = Task.detached {
-            let file = try OpenFile(mount.file("model.transposed"), OpenFile.direct)
-            var failures = 0
-            for _ in 0..<20 {
-              for offset in stride(from: 0, to: expected.count, by: 1 << 18) {
-                do {
-                  let bytes = try file.alignedBytes(1 << 18, at: offset)
-                  expectSame(bytes, expected.dropFirst(offset).prefix(1 << 18), "what is given at \(offset)")
-                } catch let error as Errno {
-                  #expect(error == .ioError)
-                  failures += 1
-                }
-              }
-            }
-            return failures
+            try OpenFile(mount.file("model.transposed"), OpenFile.direct)
+              .failures(expecting: expected, partSize: 1 << 18)
           }
           try await Task.sleep(for: .milliseconds(round))
           let writer = try FileDescriptor.open(source, .writeOnly)

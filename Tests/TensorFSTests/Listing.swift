@@ -41,3 +41,15 @@ struct Listing {
     }
   }
 }
+
+extension TensorFileSystem {
+  /// The attributes at a path, a component at a time; nil if there is nothing.
+  func lookup(path: String) throws -> Attributes? {
+    var found: Attributes? = try attributes(of: .root)
+    for component in path.split(separator: "/") {
+      guard let directory = found else { return nil }
+      found = try lookup(Array(component.utf8).span, in: directory.inode)
+    }
+    return found
+  }
+}

@@ -21,15 +21,6 @@ import Safetensors
     try TensorFileSystem(sample.collection, options: options, log: Logger(label: "test"))
   }
 
-  private func lookup(_ path: String, in fileSystem: TensorFileSystem) throws -> Attributes? {
-    var found: Attributes? = try fileSystem.attributes(of: .root)
-    for component in path.split(separator: "/") {
-      guard let directory = found else { return nil }
-      found = try fileSystem.lookup(Array(component.utf8).span, in: directory.inode)
-    }
-    return found
-  }
-
   /// Lists a directory as the kernel does: again and again with buffers of `size` bytes until nothing comes.
   private func list(
     _ inode: InodeNumber, of fileSystem: TensorFileSystem, size: Int, withAttributes: Bool = false,
@@ -53,18 +44,18 @@ import Safetensors
   @Test("A tensor is found by its path, with its size, kind and links")
   func lookups() throws {
     let fileSystem = try fileSystem(SampleModel(Self.file))
-    let tensor = try #require(try lookup("a/b", in: fileSystem))
+    let tensor = try #require(try fileSystem.lookup(path: "a/b"))
     #expect(tensor.kind == .file)
     #expect(tensor.size == 24)
     #expect(tensor.linkCount == 1)
     #expect(tensor.permissions == 0o444)
-    #expect(try lookup("a/c/d", in: fileSystem)?.size == 0)
-    #expect(try lookup("e", in: fileSystem)?.size == 1000)
-    let directory = try #require(try lookup("a", in: fileSystem))
+    #expect(try fileSystem.lookup(path: "a/c/d")?.size == 0)
+    #expect(try fileSystem.lookup(path: "e")?.size == 1000)
+    let directory = try #require(try fileSystem.lookup(path: "a"))
     #expect(directory.kind == .directory)
     #expect(directory.linkCount == 3)
     #expect(directory.permissions == 0o555)
-    #expect(try lookup("a/c", in: fileSystem)?.linkCount == 2)
+    #expect(try fileSystem.lookup(path: "a/c")?.linkCount == 2)
     let root = try fileSystem.attributes(of: .root)
     #expect(root.kind == .directory && root.linkCount == 3 && root.inode == .root)
   }
@@ -72,7 +63,7 @@ import Safetensors
   @Test("metadata.json is as large as its text")
   func document() throws {
     let sample = try SampleModel(Self.file)
-    let attributes = try #require(try lookup("metadata.json", in: fileSystem(sample)))
+    let attributes = try #require(try fileSystem(sample).lookup(path: "metadata.json"))
     #expect(attributes.size == UInt64(MetadataDocument.bytes(of: try sample.model).count))
     #expect(attributes.kind == .file && attributes.linkCount == 1)
   }
@@ -81,7 +72,7 @@ import Safetensors
   func missing() throws {
     let fileSystem = try fileSystem(SampleModel(Self.file))
     for path in ["b", "a/a", "a/c/dd", "metadata.jso", "E", ".npz"] {
-      #expect(try lookup(path, in: fileSystem) == nil, "\(path)")
+      #expect(try fileSystem.lookup(path: path) == nil, "\(path)")
     }
   }
 
@@ -92,10 +83,10 @@ import Safetensors
       ("", ""), ("a", ""), ("a/b", "a"), ("a/c/d", "a/c"), ("e", ""), ("metadata.json", ""), (".npy", ""),
       (".npy/a", ".npy"), (".npy/a/b.npy", ".npy/a"),
     ] {
-      let own = try #require(try lookup(path, in: fileSystem))
+      let own = try #require(try fileSystem.lookup(path: path))
       #expect(try fileSystem.lookup(Array(".".utf8).span, in: own.inode)?.inode == own.inode, "\(path)")
       let above = try fileSystem.lookup(Array("..".utf8).span, in: own.inode)
-      #expect(try above?.inode == lookup(parent, in: fileSystem)?.inode, "\(path)")
+      #expect(try above?.inode == fileSystem.lookup(path: parent)?.inode, "\(path)")
     }
     #expect(throws: Errno.staleNFSFileHandle) {
       try fileSystem.lookup(Array(".".utf8).span, in: InodeNumber(number: 1000))
@@ -112,7 +103,7 @@ import Safetensors
       #expect(throws: Errno.staleNFSFileHandle) { try list(inode, of: fileSystem, size: 4096) }
     }
     for path in ["e", "metadata.json", "a/b"] {
-      let file = try #require(try lookup(path, in: fileSystem))
+      let file = try #require(try fileSystem.lookup(path: path))
       #expect(throws: Errno.notDirectory) { try fileSystem.lookup([0x61].span, in: file.inode) }
       #expect(throws: Errno.notDirectory) { try list(file.inode, of: fileSystem, size: 4096) }
     }
@@ -147,8 +138,8 @@ import Safetensors
     #expect(root.map(\.type) == [4, 4, 4, 8, 8])
     #expect(root.prefix(2).map(\.inode) == [1, 1])
     #expect(!root.map(\.next).contains(0))
-    let a = try #require(try lookup("a", in: fileSystem))
-    let c = try #require(try lookup("a/c", in: fileSystem))
+    let a = try #require(try fileSystem.lookup(path: "a"))
+    let c = try #require(try fileSystem.lookup(path: "a/c"))
     let inner = try list(c.inode, of: fileSystem, size: 4096)
     #expect(inner.map(\.name) == [".", "..", "d"])
     #expect(inner.prefix(2).map(\.inode) == [c.inode.number, a.inode.number])
@@ -203,7 +194,7 @@ import Safetensors
     let fileSystem = try fileSystem(SampleModel(Self.file), options)
     let modes: KeyValuePairs<String, UInt32> = ["": 0o500, "a": 0o500, "a/b": 0o400, "metadata.json": 0o400]
     for (path, mode) in modes {
-      let attributes = try #require(try lookup(path, in: fileSystem))
+      let attributes = try #require(try fileSystem.lookup(path: path))
       #expect((attributes.owner, attributes.group, attributes.permissions) == (5, 6, mode))
     }
   }
@@ -217,12 +208,12 @@ import Safetensors
     let fileSystem = try TensorFileSystem(collection, options: MountOptions(), log: Logger(label: "test"))
     let expected: [(String, UInt32, UInt64)] = [("rank0", 0o440, 1), ("rank1", 0o404, 2)]
     for (index, (rank, mode, size)) in expected.enumerated() {
-      let tensor = try #require(try lookup("\(rank)/w", in: fileSystem))
+      let tensor = try #require(try fileSystem.lookup(path: "\(rank)/w"))
       #expect((tensor.permissions, tensor.size) == (mode, size))
-      let document = try #require(try lookup("\(rank)/metadata.json", in: fileSystem))
+      let document = try #require(try fileSystem.lookup(path: "\(rank)/metadata.json"))
       #expect(document.permissions == mode)
       #expect(document.size == UInt64(MetadataDocument.bytes(of: collection.components[index].model).count))
-      #expect(try lookup(rank, in: fileSystem)?.permissions == mode | mode >> 2)
+      #expect(try fileSystem.lookup(path: rank)?.permissions == mode | mode >> 2)
     }
     let root = try fileSystem.attributes(of: .root)
     #expect(root.permissions == 0o500)

@@ -18,23 +18,14 @@ import Safetensors
     try TensorFileSystem(sample.collection, options: MountOptions(), log: Logger(label: "test"))
   }
 
-  private func lookup(_ path: String, in fileSystem: TensorFileSystem) throws -> Attributes? {
-    var found: Attributes? = try fileSystem.attributes(of: .root)
-    for component in path.split(separator: "/") {
-      guard let directory = found else { return nil }
-      found = try fileSystem.lookup(Array(component.utf8).span, in: directory.inode)
-    }
-    return found
-  }
-
   @Test("Each view has the tensors it can show, with the sizes of their files")
   func sizes() throws {
     let fileSystem = try fileSystem(SampleModel(Self.file))
-    #expect(try lookup(".npy/a/b.npy", in: fileSystem)?.size == 128 + 24)
-    #expect(try lookup(".npy/a/c.npy", in: fileSystem)?.size == 128 + 16)
-    #expect(try lookup(".f32/a/b", in: fileSystem)?.size == 24)
-    #expect(try lookup(".f32/d", in: fileSystem)?.size == 20)
-    #expect(try lookup(".safetensors/d.safetensors", in: fileSystem)?.size == 8 + 56 + 20)
+    #expect(try fileSystem.lookup(path: ".npy/a/b.npy")?.size == 128 + 24)
+    #expect(try fileSystem.lookup(path: ".npy/a/c.npy")?.size == 128 + 16)
+    #expect(try fileSystem.lookup(path: ".f32/a/b")?.size == 24)
+    #expect(try fileSystem.lookup(path: ".f32/d")?.size == 20)
+    #expect(try fileSystem.lookup(path: ".safetensors/d.safetensors")?.size == 8 + 56 + 20)
   }
 
   @Test("A view does not have metadata.json, other views, names without the suffix, or types that do not fit")
@@ -45,7 +36,7 @@ import Safetensors
       ".f32/a/c",
       ".f32/metadata.json", "a/.npy", ".raw", ".npy/a/.npy", ".safetensors/d",
     ]
-    for path in paths { #expect(try lookup(path, in: fileSystem) == nil, "\(path)") }
+    for path in paths { #expect(try fileSystem.lookup(path: path) == nil, "\(path)") }
   }
 
   @Test("Every file and directory of every view has a unique inode number, which leads back to it")
@@ -88,7 +79,7 @@ import Safetensors
       SampleModel(
         SafetensorsFile(
           names.enumerated().map { .init($0.element, $0.offset % 3 == 0 ? "I64" : "BF16", [1]) })))
-    let inode = try #require(try lookup(".f32", in: fileSystem)).inode
+    let inode = try #require(try fileSystem.lookup(path: ".f32")).inode
     // libfuse hands it through and does not look at it: fuse_add_direntry(3).
     let request = unsafe try #require(OpaquePointer(bitPattern: 8))
     var entries: [Listing.Entry] = []
@@ -102,7 +93,7 @@ import Safetensors
     let expected = names.enumerated().filter { $0.offset % 3 != 0 }.map(\.element)
     #expect(entries.map(\.name) == [".", ".."] + expected)
     for entry in entries.dropFirst(2) {
-      #expect(try lookup(".f32/\(entry.name)", in: fileSystem)?.inode.number == entry.inode)
+      #expect(try fileSystem.lookup(path: ".f32/\(entry.name)")?.inode.number == entry.inode)
     }
   }
 
@@ -121,7 +112,7 @@ import Safetensors
   // MARK: - Extended attributes
 
   private func attribute(_ name: String, of path: String, in fileSystem: TensorFileSystem) throws -> String {
-    let inode = try #require(try lookup(path, in: fileSystem)).inode
+    let inode = try #require(try fileSystem.lookup(path: path)).inode
     return String(decoding: try fileSystem.extendedAttribute(Array(name.utf8), of: inode), as: UTF8.self)
   }
 
@@ -135,7 +126,7 @@ import Safetensors
       #expect(try attribute("user.safetensors.source", of: path, in: fileSystem) == "model.safetensors")
       #expect(
         try attribute("user.safetensors.offset", of: path, in: fileSystem) == "\(Self.file.dataStart)")
-      let inode = try #require(try lookup(path, in: fileSystem)).inode
+      let inode = try #require(try fileSystem.lookup(path: path)).inode
       #expect(try fileSystem.extendedAttributeNames(of: inode).count == 5)
     }
   }
@@ -144,7 +135,7 @@ import Safetensors
   func noExtendedAttributes() throws {
     let fileSystem = try fileSystem(SampleModel(Self.file))
     for path in ["", "a", ".npy", "metadata.json"] {
-      let inode = try #require(try lookup(path, in: fileSystem)).inode
+      let inode = try #require(try fileSystem.lookup(path: path)).inode
       #expect(try fileSystem.extendedAttributeNames(of: inode) == [])
       #expect(throws: Errno.noData) { try attribute("user.safetensors.name", of: path, in: fileSystem) }
     }

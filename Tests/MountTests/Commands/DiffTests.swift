@@ -155,12 +155,7 @@ extension MountTests {
     @Test("Models that are the same bytes of the same file are not read")
     func sameFile() async throws {
       let files = try TemporaryDirectory()
-      let size = 400_000_000_000
-      let header = #"{"w":{"dtype":"U8","shape":[\#(size)],"data_offsets":[0,\#(size)]}}"#
-      let file = SafetensorsFile(header: header)
-      let path = try files.write("large.safetensors", file)
-      let descriptor = try FileDescriptor.open(path, .readWrite)
-      try descriptor.closeAfter { try descriptor.resize(to: Int64(file.bytes.count + size)) }
+      let path = try files.writeSparse("large.safetensors", size: 400_000_000_000)
       let link = try files.makeLink("link.safetensors", to: "large.safetensors")
       let outcome = try await stdiff("\(path)", "\(link)")
       #expect(outcome.status == 0 && outcome.output.isEmpty, "\(outcome)")

@@ -59,11 +59,7 @@ extension MountTests {
     @Test("A mount of several models, and a copy of one, is listed and compared as they are")
     func several() async throws {
       let files = try TemporaryDirectory()
-      try files.write("pipe/model_index.json", text: "{}")
-      try files.write("pipe/unet/diffusion_pytorch_model.safetensors", Self.model)
-      try files.write(
-        "pipe/vae/diffusion_pytorch_model.safetensors", SafetensorsFile(.init("u/v", "U8", [1])))
-      let source = files.path.appending("pipe")
+      let source = try files.writePipeline("pipe", unet: Self.model)
       let expected = try await run("stls", "\(source)").text.replacing(
         "8 tensors, 1 file", with: "8 tensors, 8 files")
       let json = try await run("stls", "--json", "\(source)").output

@@ -1,5 +1,6 @@
 import Glibc
 import SystemPackage
+import Testing
 
 /// A file opened for reading, closed when the object goes.
 final class OpenFile: Sendable {
@@ -52,24 +53,9 @@ final class OpenFile: Sendable {
 
   /// The bytes as sendfile(2) hands them to a pipe.
   func sent(_ count: Int, from offset: Int) throws -> [UInt8] {
-    let pipe = try FileDescriptor.pipe()
-    defer {
-      try? pipe.readEnd.close()
-      try? pipe.writeEnd.close()
+    try piped(count, from: offset) { pipe, position, count in
+      unsafe sendfile(pipe, descriptor.rawValue, &position, count)
     }
-    var bytes: [UInt8] = []
-    var position = off_t(offset)
-    while bytes.count < count {
-      // At most the size of a pipe, since it is not read meanwhile.
-      let sent = unsafe sendfile(
-        pipe.writeEnd.rawValue, descriptor.rawValue, &position, min(count - bytes.count, 1 << 16))
-      guard sent >= 0 else { throw Errno(rawValue: errno) }
-      guard sent > 0 else { break }
-      bytes += try unsafe [UInt8](unsafeUninitializedCapacity: sent) { buffer, initialized in
-        initialized = try unsafe pipe.readEnd.read(into: UnsafeMutableRawBufferPointer(buffer))
-      }
-    }
-    return bytes
   }
 
   /// At most 64 KiB through a pipe: splice(2), which Glibc's module leaves out.
@@ -80,6 +66,15 @@ final class OpenFile: Sendable {
       ) -> Int
     guard let symbol = unsafe dlsym(nil, "splice") else { throw Errno.noFunction }
     let splice = unsafe unsafeBitCast(symbol, to: Splice.self)
+    return try piped(count, from: offset) { pipe, position, count in
+      unsafe splice(descriptor.rawValue, &position, pipe, nil, count, 0)
+    }
+  }
+
+  /// Calls `move` with a pipe to move bytes into, the position in the file and the number of bytes, until it returns 0.
+  private func piped(_ count: Int, from offset: Int, _ move: (CInt, inout off_t, Int) -> Int) throws
+    -> [UInt8]
+  {
     let pipe = try FileDescriptor.pipe()
     defer {
       try? pipe.readEnd.close()
@@ -88,8 +83,8 @@ final class OpenFile: Sendable {
     var bytes: [UInt8] = []
     var position = off_t(offset)
     while bytes.count < count {
-      let moved = unsafe splice(
-        descriptor.rawValue, &position, pipe.writeEnd.rawValue, nil, count - bytes.count, 0)
+      // At most the size of a pipe, since it is not read meanwhile.
+      let moved = move(pipe.writeEnd.rawValue, &position, min(count - bytes.count, 1 << 16))
       guard moved >= 0 else { throw Errno(rawValue: errno) }
       guard moved > 0 else { break }
       bytes += try unsafe [UInt8](unsafeUninitializedCapacity: moved) { buffer, initialized in
@@ -97,6 +92,23 @@ final class OpenFile: Sendable {
       }
     }
     return bytes
+  }
+
+  /// Reads the file again and again, a part at a time. Expects each part to be right or EIO, and returns how often it was EIO.
+  func failures(expecting expected: [UInt8], partSize: Int) throws -> Int {
+    var failures = 0
+    for _ in 0..<20 {
+      for offset in stride(from: 0, to: expected.count, by: partSize) {
+        do {
+          let bytes = try alignedBytes(partSize, at: offset)
+          expectSame(bytes, expected.dropFirst(offset).prefix(partSize), "what is given at \(offset)")
+        } catch let error as Errno {
+          #expect(error == .ioError)
+          failures += 1
+        }
+      }
+    }
+    return failures
   }
 
   /// lseek(2).
