@@ -207,7 +207,7 @@ struct QuantizationTests {
     let found = try Recognised(parts.map { Part($0.0, $0.1, [4, 4]) }, config: nil)
     #expect(found.quantization.tensors.isEmpty)
     #expect(
-      found.quantization.warnings.contains { $0.contains("as \(scheme) does it") },
+      found.quantization.warnings.contains { $0.contains("the format \(scheme) is not supported") },
       "\(found.quantization.warnings)")
   }
 
