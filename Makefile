@@ -190,13 +190,13 @@ packages: build
 
 ## check-install: look into the packages, and use the .deb, the .tar.gz and the wheel on this machine's own system, in an overlay
 check-install: packages
-	@packaging/need "bash fish zsh" "bash fish zsh"
+	@packaging/need "bash busybox fish zsh /lib/ld-musl-*.so.1" "bash busybox-static fish musl zsh"
 	@$(PYTHON)/bin/python3 -c 'import auditwheel' 2>/dev/null || $(MAKE) test-deps
 	$(AS_ROOT) packaging/check $(DIST) $(VERSION)
 
 ## check-packages: use every package in clean Debians and Ubuntus, and the services under a systemd; downloads 1 GB
 check-packages: check-install
-	$(AS_ROOT) packaging/check-roots $(DIST) $(VERSION)
+	$(AS_ROOT) packaging/check-roots $(DIST)
 
 ## clean: remove what was built
 clean:

@@ -51,15 +51,24 @@ if [ "$action" = uninstall ]; then
 fi
 
 # A message that says more than the loader's "not found".
+musl="this system has musl in place of glibc, as Alpine has: use a container with Debian or Ubuntu"
 if ! "$here/bin/stmount" --version >/dev/null 2>&1; then
   [ "$(uname -m)" = "$machine" ] ||
     fail "this package is for $machine, and this machine is $(uname -m): get the package for it, or build from source"
-  [ -e /lib64/ld-linux-x86-64.so.2 ] || [ -e /lib/ld-linux-aarch64.so.1 ] ||
-    fail "this system has no glibc (Alpine and others have musl): use a container with Debian or Ubuntu"
   problem=$("$here/bin/stmount" --version 2>&1 || :)
   case $problem in
     *"version \`GLIBC_"*) fail "stmount needs glibc $glibc or newer: a newer system (Debian 12, Ubuntu 22.04, Fedora 36), or build from source here" ;;
+    # So says musl's loader where a package such as gcompat calls it by glibc's name.
+    *"Error loading shared library"*|*"Error relocating"*) fail "$musl" ;;
   esac
+  case $machine in x86_64) loader=/lib64/ld-linux-x86-64.so.2 ;; *) loader=/lib/ld-linux-$machine.so.1 ;; esac
+  if [ ! -e "$loader" ]; then
+    for file in /lib/ld-musl-*; do [ ! -e "$file" ] || fail "$musl"; done
+    for file in /lib/ld-linux.so.2 /lib/ld-linux-armhf.so.3; do
+      [ ! -e "$file" ] || fail "this system has 32-bit programs on a 64-bit kernel, and stmount is a 64-bit program: use a container with a 64-bit Debian or Ubuntu"
+    done
+    fail "this system has no $loader, the loader of glibc: use a container with Debian or Ubuntu"
+  fi
   fail "bin/stmount does not run: $problem"
 fi
 
