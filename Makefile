@@ -39,11 +39,13 @@ COMMANDS = stmount stls stcat stdiff stpack stunpack
 LINKS = $(filter-out stmount,$(COMMANDS))
 
 # What a release is compiled and linked with, beside Package.swift. Paths in it are relative to the clone, so that every clone gives
-# the same bytes. Not stripped: packaging/stage takes the symbols apart.
+# the same bytes, and symbols do not name the compiler's cache, whose names depend on the clone's. Each function has its own section,
+# so that the linker leaves out those that nothing calls. Not stripped: packaging/stage takes the symbols apart.
 RELEASE = -c release --static-swift-stdlib --disable-local-rpath \
+  -Xswiftc -Xfrontend -Xswiftc -function-sections -Xswiftc -Xfrontend -Xswiftc -no-clang-module-breadcrumbs \
   -Xswiftc -file-prefix-map -Xswiftc $(CURDIR)=. -Xcc -ffile-prefix-map=$(CURDIR)=. -Xlinker --build-id=0x$(BUILD_ID)
-# The commit and the machine, since the linker would hash what is not in packages.
-BUILD_ID := $(shell { git rev-parse HEAD 2>/dev/null || echo $(VERSION); uname -m; } | sha1sum | cut -c 1-40)
+# The commit, the machine and the libraries, since the linker would hash what is not in packages.
+BUILD_ID := $(shell { git rev-parse HEAD 2>/dev/null || echo $(VERSION); uname -m; echo $(STATIC_FUSE); } | sha1sum | cut -c 1-40)
 # Package.swift has the linker look here first; there is no shared libstdc++ here.
 STATIC = .build/static
 
