@@ -86,6 +86,11 @@ extension MountTests {
           EX_USAGE, ["mnt", model],
           saying: "'mnt' is an empty directory, and '\(model)' a model: the mount point comes last")
       }
+      try await withMount(files.path.appending("model")) { mount in
+        try await expectFailure(
+          EX_USAGE, ["\(mount.path)", "m.safetensors"], saying: "is a mount, or a copy of one, and 'm.safetensors' a model")
+        try await expectFailure(EX_USAGE, ["\(mount.path)", "mnt"], saying: "mount the model itself")
+      }
       // A directory without a model is a mount point like any other, and its own message.
       try files.makeDirectory("other")
       try await expectFailure(EX_NOINPUT, ["mnt", "other"], saying: "no .safetensors file")

@@ -3,7 +3,8 @@ import ArgumentParser
 /// The script by which a shell completes a command's line: `--generate-completion-script`.
 ///
 /// swift-argument-parser 1.8.2 gives every command without subcommands the subcommand `help`, which the command does not have. zsh
-/// completes nothing at all where the command takes any number of arguments, and all shells offer `help` as an argument.
+/// completes nothing at all where the command takes any number of arguments, and all shells offer `help` as an argument. bash and zsh add
+/// a space after each of the mount options, which end in `=` or go on after a comma, and bash does not know `--option=value`.
 enum CompletionScript {
   /// The option that prints it.
   static let option = "--generate-completion-script"
@@ -13,9 +14,27 @@ enum CompletionScript {
     "'(-): :->command'", "'(-)*:: :->arg'", "Show subcommand help information.'", "compgen -W 'help' ",
   ]
 
-  /// A generated script without the subcommand.
+  /// Parts of lines, and what replaces them.
+  private static let replacements = [
+    // bash: words end at `=`, too.
+    (#"local -r cur="${2}""#, #"local cur="${2}"; [[ "${cur}" == = ]] && cur="#),
+    (#"local -r prev="${3}""#, #"local prev="${3}"; [[ "${prev}" == = ]] && prev="${COMP_WORDS[COMP_CWORD - 2]}""#),
+    (
+      #"__stmount_add_completions -W "$(__stmount_custom_complete "#,
+      #"compopt +o filenames -o nospace 2>/dev/null; __stmount_add_completions -W "$(__stmount_custom_complete "#
+    ),
+    // zsh.
+    (
+      #"__stmount_complete "${completions[@]:0:-1}""#,
+      #"local -ar options=("${completions[@]:0:-1}"); _describe -V '' options -S ''"#
+    ),
+  ]
+
+  /// A generated script without these faults.
   static func corrected(_ script: String) -> String {
     script.split(separator: "\n", omittingEmptySubsequences: false)
-      .filter { line in !surplus.contains { line.contains($0) } }.joined(separator: "\n")
+      .filter { line in !surplus.contains { line.contains($0) } }
+      .map { line in replacements.reduce(String(line)) { $0.replacing($1.0, with: $1.1) } }
+      .joined(separator: "\n")
   }
 }

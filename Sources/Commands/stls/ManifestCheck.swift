@@ -1,6 +1,8 @@
+import Linux
 import Models
 import Safetensors
 import SystemPackage
+import TensorFiles
 
 /// Compares a source with a manifest, as `sha256sum -c` in a mount of it would: `--check`.
 struct ManifestCheck {

@@ -99,7 +99,6 @@ struct Invocation: Sendable {
   }
 
   private func openSources() throws(Failure) -> ModelCollection {
-    try refuseSwapped()
     do throws(ModelError) {
       let collection = try ModelCollection(opening: sources, opening)
       for warning in collection.warnings {
@@ -108,6 +107,7 @@ struct Invocation: Sendable {
       warnOfModes(collection)
       return collection
     } catch {
+      if error.kind == .noSource { try explainMissingModel() }
       throw Failure(error)
     }
   }
@@ -116,23 +116,22 @@ struct Invocation: Sendable {
     printError("warning: \(warning)", command: "stmount", priority: LOG_WARNING)
   }
 
-  /// Reports a mount point that comes first, as in other commands.
-  private func refuseSwapped() throws(Failure) {
+  /// Throws if the sources could not be opened because the mount point came first, as in other commands, or because a source is
+  /// itself a mount.
+  private func explainMissingModel() throws(Failure) {
+    guard let entries = try? sources[0].entries() else { return }
+    let isMount = (try? TensorDirectory.found(at: sources[0])) != nil
+    guard entries.isEmpty || isMount else { return }
+    let kind = isMount ? "a mount, or a copy of one" : "an empty directory"
     // A mount that is there already may not answer, so the mount point comes last.
-    guard let source = try? Stat(sources[0]), source.type == .directory,
-      let entries = try? sources[0].entries()
-    else { return }
-    let isMount = entries.contains(Array(TensorDirectory.documentName.utf8))
-    guard entries.isEmpty || isMount, let target = try? Stat(mountPoint) else { return }
-    let isModel = target.type == .regular || (try? ModelCollection(opening: [mountPoint], opening)) != nil
-    if isModel {
+    if let target = try? Stat(mountPoint),
+      target.type == .regular || (try? ModelCollection(opening: [mountPoint], opening)) != nil
+    {
       throw Self.usage(
-        "\(sources[0].printable) is \(isMount ? "a mount, or a copy of one" : "an empty directory"), and "
-          + "\(mountPoint.printable) a model: the mount point comes last")
+        "\(sources[0].printable) is \(kind), and \(mountPoint.printable) a model: the mount point comes last")
     }
     if isMount {
-      throw Self.usage(
-        "\(sources[0].printable) is a mount, or a copy of one: mount the model itself; a copy needs 'stpack' first")
+      throw Self.usage("\(sources[0].printable) is \(kind): mount the model itself; of a copy, 'stpack' makes a model")
     }
   }
 

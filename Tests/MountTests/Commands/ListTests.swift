@@ -84,10 +84,19 @@ extension MountTests {
         try await Command.output(of: "umount", "\(mount.path)")
       }
       for arguments in [
-        ["--list", "-u", "x"], ["--list", "x"], ["-u", "x", "y"], ["--doctor", "--list"], ["-u", ""],
+        ["--list", "-u", "x"], ["--list", "x"], ["--doctor", "x"], ["--doctor", "--list"], ["-u", ""],
       ] {
         #expect(try await Command.stmount(arguments).status == 64, "\(arguments)")
       }
+    }
+
+    @Test("-u takes several mount points, and ends at the first that cannot be unmounted")
+    func several() async throws {
+      let places = try ["one", "two"].map { try files.makeDirectory($0) }
+      for place in places { #expect(try await Command.stmount(["\(source)", "\(place)"]).status == 0) }
+      let outcome = try await Command.stmount(["-u", "\(places[0])", "\(places[1])", "\(files.path)"])
+      #expect(outcome.status == 66 && outcome.errorLines.count == 1, "\(outcome.error)")
+      for place in places { #expect(try MountInfo.all(at: place).isEmpty) }
     }
 
     @Test("A user unmounts their own mounts and nobody else's; root sees and unmounts all")

@@ -29,7 +29,7 @@ extension MountTests {
           #expect(checked.status == 0 && checked.error.isEmpty, "\(checked)")
           let sums = try await Command.output(
             of: "sh", "-c",
-            "cd \(mount.path) && find . -type f ! -name metadata.json -exec sha256sum {} + >\(files.path)/sums"
+            "cd \(mount.path) && find . -type f -exec sha256sum {} + >\(files.path)/sums"
           )
           #expect(sums.isEmpty)
         }

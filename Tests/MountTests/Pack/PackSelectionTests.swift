@@ -46,6 +46,19 @@ extension MountTests {
       }
     }
 
+    @Test("Options that leave no tensor, or whose pattern matches none, are 66 and write nothing")
+    func nothing() async throws {
+      let files = try TemporaryDirectory()
+      let whole = try files.write("m.safetensors", Self.model)
+      for (options, words) in [
+        (["--exclude", "*"], "leave no tensor"), (["--include", "a", "--exclude", "a"], "leave no tensor"),
+        (["--include", "z"], "--include 'z'"), (["--dtype", "z*=bf16"], "--dtype 'z*'"),
+      ] {
+        try await Packing.expectFailure(
+          ["\(whole)", "-o", "\(files.path)/out"] + options, in: files, status: 66, says: words)
+      }
+    }
+
     @Test(
       "A copy of some tensors with the whole metadata.json is refused with advice; --missing-ok packs it")
     func partialCopy() async throws {

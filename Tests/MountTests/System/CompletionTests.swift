@@ -22,6 +22,11 @@ extension MountTests {
       ("stmount --unm", "stmount --unmount"), ("stmount -u di", "stmount -u dir/"),
     ]
 
+    /// The same, for shells that complete them outside of a prompt too: what the command itself is asked for.
+    private static let mountOptions = [
+      ("stmount -o um", "stmount -o umask="), ("stmount -o direct_io,um", "stmount -o direct_io,umask="),
+    ]
+
     private func prepare(_ shell: String) async throws {
       try files.makeDirectory("work/dir")
       try files.write("work/model.safetensors", text: "")
@@ -36,16 +41,20 @@ extension MountTests {
 
     /// Runs a script of the shell, whose arguments are the directory with the scripts and the lines. It prints the lines as they
     /// are then.
-    private func complete(_ shell: String, _ script: String) async throws {
+    private func complete(
+      _ shell: String, _ lines: [(String, String)] = Self.lines + Self.mountOptions, _ script: String
+    ) async throws {
       try await prepare(shell)
+      let commands = try Machine.stmount.removingLastComponent()
       let file = try files.write("complete", text: script)
       let outcome = try await Command.run(
-        shell, ["\(file)", "\(files.path)/\(shell)"] + Self.lines.map(\.0),
+        "env",
+        ["PATH=\(commands):/usr/bin:/bin", shell, "\(file)", "\(files.path)/\(shell)"] + lines.map(\.0),
         directory: files.path.appending("work"))
       #expect(outcome.status == 0, "\(outcome.error)")
       let completed = outcome.text.split(separator: "\n", omittingEmptySubsequences: false)
-      try #require(completed.count == Self.lines.count, "\(outcome)")
-      for (line, expected) in zip(completed, Self.lines) {
+      try #require(completed.count == lines.count, "\(outcome)")
+      for (line, expected) in zip(completed, lines) {
         // A space follows what is whole, in some shells.
         #expect(line == expected.1 || line == expected.1 + " ", "\(shell): \(expected.0)")
       }
@@ -73,7 +82,7 @@ extension MountTests {
     @Test("fish completes options, their values and files")
     func fish() async throws {
       try await complete(
-        "fish",
+        "fish", Self.lines,
         """
         for script in $argv[1]/*; source $script; end
         for line in $argv[2..]
