@@ -108,16 +108,16 @@ class Store:
 class Delayed(Store):
     """(a): Tests/Below, at 20 ms and 200 MB/s for each request."""
 
-    def __init__(self, files, scratch, delay, read_ahead, at_a_time=12):
-        super().__init__(f"FUSE, {delay} ms, read-ahead {read_ahead} KiB, {at_a_time} requests at a time",
-                         files, scratch, delay)
-        self.read_ahead, self.at_a_time = read_ahead, at_a_time
+    def __init__(self, files, scratch, delay, read_ahead, at_a_time=12, serial=0):
+        super().__init__(f"FUSE, {delay} ms, read-ahead {read_ahead} KiB, {at_a_time} requests at a time"
+                         + (", names looked up one by one" if serial else ""), files, scratch, delay)
+        self.read_ahead, self.at_a_time, self.serial = read_ahead, at_a_time, serial
 
     def mount(self):
         program = compile_program(os.path.join(ROOT, "Tests/Below/below.c"), self.scratch,
                                   "-lfuse3")
         subprocess.run([program, self.files, self.path, f"latency={self.delay}", "bandwidth=200",
-                        f"max_background={self.at_a_time}"], check=True)
+                        f"max_background={self.at_a_time}", f"serial={self.serial}"], check=True)
         device = os.stat(self.path).st_dev
         # FUSE's own limit, max_readahead, can only make it less.
         with open(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb", "w") as file:

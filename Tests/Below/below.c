@@ -11,6 +11,7 @@
 //   stat_errors=N      N of 1000 questions for attributes fail with `errno`
 //   direct=1           files are opened with direct_io, so that they cannot be mapped
 //   max_background=N   so many reads can be under way, at the beginning; 0 is the kernel's 12
+//   serial=1           at the beginning: names of a directory are looked up one by one, as libfuse before 3.17 has it
 //   reset=1            the counts begin anew
 //
 // An OPTION is one of libfuse, such as attr_timeout=0.
@@ -26,16 +27,18 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 static int directory;
-static atomic_long latency, bandwidth, errors, short_reads, stat_errors, direct, reset, max_background,
+static atomic_long latency, bandwidth, errors, short_reads, stat_errors, direct, serial, reset, max_background,
     error_number = EIO;
 static atomic_long requests, reads, bytes, opens, in_flight, most_in_flight;
 
 static const struct { const char *name; atomic_long *value; } values[] = {
     {"latency", &latency}, {"bandwidth", &bandwidth}, {"errors", &errors}, {"short", &short_reads},
-    {"stat_errors", &stat_errors}, {"direct", &direct}, {"max_background", &max_background}, {"errno", &error_number},
+    {"stat_errors", &stat_errors}, {"direct", &direct}, {"serial", &serial}, {"max_background", &max_background}, {"errno", &error_number},
     {"reset", &reset}};
 
 // Takes a NAME=VALUE. False of any other text.
@@ -146,6 +149,15 @@ static void *begin(struct fuse_conn_info *connection, struct fuse_config *config
     connection->congestion_threshold = (unsigned)max_background * 3 / 4;
   }
   return NULL;
+}
+
+// What libfuse sends by. Its first message answers INIT, in which libfuse before 3.17 never tells the kernel that names of one
+// directory can be looked up at the same time. gcsfuse does, and whatever is written with go-fuse.
+ssize_t writev(int file, const struct iovec *parts, int count) {
+  static atomic_int has_answered;
+  const unsigned parallel_lookups = 1 << 18;  // FUSE_PARALLEL_DIROPS of struct fuse_init_out, after three words of 32 bits.
+  if (!has_answered++ && !serial && count == 2 && parts[1].iov_len >= 24) ((unsigned *)parts[1].iov_base)[3] |= parallel_lookups;
+  return syscall(SYS_writev, file, parts, count);
 }
 
 int main(int count, char **arguments) {
