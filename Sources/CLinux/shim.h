@@ -5,9 +5,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/aio_abi.h>
 #include <linux/capability.h>
 #include <malloc.h>
 #include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
@@ -21,18 +24,53 @@
 // Swift hides fork(2), which is unsafe once a thread has been started. Its only caller forks before that.
 static inline pid_t stmount_fork(void) { return fork(); }
 
-// Lets this process exit without closing files, which can block on a hanging file system (flush of FUSE): a child that shares
-// the descriptor table, clone(2) with CLONE_FILES, closes them later. The child copies no memory that it does not write.
-static inline void stmount_leave_files_to_child(void) {
-  const pid_t parent = getpid();
-  const int share_files = 0x400;  // CLONE_FILES, which needs _GNU_SOURCE.
-  if (syscall(SYS_clone, share_files | SIGCHLD, NULL, NULL, NULL, NULL) != 0) return;
-  while (getppid() == parent) usleep(10000);
+// Lets this process exit without closing files (flush of FUSE) and without waiting for reads of io_submit(2), both of which can block
+// on a hanging file system: a child that shares the descriptor table and the memory, clone(2), does that later.
+int clone(int (*)(void *), void *, int, void *, ...);
+static inline int stmount_wait_for_end(void *parent) {
+  while (getppid() == (pid_t)(intptr_t)parent) usleep(10000);
   _exit(0);
+}
+static inline void stmount_leave_files_to_child(void) {
+  const int share_memory = 0x100, share_files = 0x400;  // CLONE_VM, CLONE_FILES, which need _GNU_SOURCE.
+  const size_t size = 64 << 10;
+  char *stack = (char *)malloc(size);
+  if (stack) clone(stmount_wait_for_end, stack + size, share_memory | share_files | SIGCHLD, (void *)(intptr_t)getpid());
 }
 
 // O_DIRECT needs _GNU_SOURCE, which Glibc's module was built without.
 static inline int stmount_is_direct(int open_flags) { return (open_flags & __O_DIRECT) != 0; }
+
+// Has reads by an open file description pass the page cache by, or not: fcntl(2) with F_SETFL. 0, or -1 with errno, such as EINVAL
+// where the file system cannot do that.
+static inline int stmount_set_direct(int file, int is_direct) {
+  const int flags = fcntl(file, F_GETFL);
+  return flags < 0 ? -1 : fcntl(file, F_SETFL, is_direct ? flags | __O_DIRECT : flags & ~__O_DIRECT);
+}
+
+// A context for stmount_read_killably: io_setup(2). 0 where there can be none.
+static inline unsigned long stmount_new_read_context(void) {
+  aio_context_t context = 0;
+  return syscall(SYS_io_setup, 1, &context) == 0 ? context : 0;
+}
+
+// Reads bytes of a file as pread(2) does, but so that the waiting thread can be killed, which no thread can be that waits for a
+// direct read of FUSE: io_submit(2), io_getevents(2). One thread at a time uses a context. Returns the number of bytes, or an
+// errno as a negative number.
+static inline long stmount_read_killably(unsigned long context, int file, void *buffer, size_t count, long long offset) {
+  struct iocb request = {0};
+  struct iocb *requests[] = {&request};
+  struct io_event event = {0};
+  request.aio_lio_opcode = IOCB_CMD_PREAD;
+  request.aio_fildes = (unsigned)file;
+  request.aio_buf = (uintptr_t)buffer;
+  request.aio_nbytes = count;
+  request.aio_offset = offset;
+  if (syscall(SYS_io_submit, context, 1, requests) != 1) return -errno;
+  // Whatever happens, the kernel may write to the buffer until then.
+  while (syscall(SYS_io_getevents, context, 1, 1, &event, NULL) != 1) {}
+  return (long)event.res;
+}
 
 // The number of processors that the calling thread may run on: sched_getaffinity(2), whose macros need _GNU_SOURCE. 1 if
 // unknown.
@@ -68,6 +106,28 @@ static inline int stmount_mount_id(int descriptor, unsigned long long *id, unsig
   *major = status.words[34];
   *minor = status.words[35];
   return status.words[0] & unique_id ? 2 : status.words[0] & mount_id ? 1 : 0;
+}
+
+// What fstat(2) says of a file, without the time of the last access: statx(2). FUSE asks the file system below for that time
+// after each read.
+struct stmount_contents {
+  unsigned long long device, inode, size;
+  long long modified, changed;
+  unsigned modified_nanoseconds, changed_nanoseconds, mode, links, user, group;
+};
+static inline int stmount_get_contents(int file, struct stmount_contents *contents) {
+  union { long long longs[32]; unsigned words[64]; } status = {{0}};
+  const unsigned empty_path = 0x1000, all_but_access_time = 0x7FF & ~0x20u;
+  if (syscall(SYS_statx, file, "", empty_path, all_but_access_time, &status) != 0) return -1;
+  const unsigned long long major = status.words[34], minor = status.words[35];
+  *contents = (struct stmount_contents){
+      // gnu_dev_makedev(3).
+      .device = (major & 0xFFF) << 8 | (major & ~0xFFFull) << 32 | (minor & 0xFF) | (minor & ~0xFFull) << 12,
+      .inode = (unsigned long long)status.longs[4], .size = (unsigned long long)status.longs[5],
+      .modified = status.longs[14], .changed = status.longs[12],
+      .modified_nanoseconds = status.words[30], .changed_nanoseconds = status.words[26],
+      .mode = status.words[7] & 0xFFFF, .links = status.words[4], .user = status.words[5], .group = status.words[6]};
+  return 0;
 }
 
 // The number of pages of a file's range in memory: cachestat(2), Linux 6.5, not in every C library yet. -1 with

@@ -36,7 +36,7 @@ extension TensorFileSystem {
     // A view's header is not to be had of a source that has changed, either.
     let files = sources.isEmpty ? files(of: layout, at: entry) : Self.files(of: sources)
     return .computed(
-      count: range.count, from: files.map(served), reading: sources.map { ($0.file.descriptor, $0.range) }
+      count: range.count, from: files.map(served), reading: sources.map { (served($0.file), $0.range) }
     ) { target throws(Errno) in try layout.fill(&target, from: range.lowerBound) }
   }
 

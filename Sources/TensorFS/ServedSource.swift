@@ -1,4 +1,5 @@
 internal import FUSE
+internal import Linux
 internal import Models
 internal import SystemPackage
 internal import TensorFiles
@@ -8,16 +9,26 @@ struct ServedSource: ReplySource {
   let file: SourceFile
   let fileSystem: TensorFileSystem
 
+  /// A read of fewer bytes that are not in memory would make the kernel fetch more from a disk than was asked for.
+  private static let shortRead = 128 << 10
+
   var descriptor: FileDescriptor { file.descriptor }
 
   @_lifetime(borrow self)
   func mappedBytes(_ range: Range<UInt64>) -> RawSpan? {
-    let bytes = file.mappedBytes(range)
+    // A fault would have the kernel fetch a page alone.
+    let bytes = file.isInMemory(range) ? file.mappedBytes(range) : nil
     return unsafe _overrideLifetime(bytes, borrowing: self)
   }
 
   func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) {
+    let range = offset..<offset + UInt64(target.byteCount)
+    if file.requestSize == nil, range.count < Self.shortRead { CachedPages.announce(range, of: descriptor) }
     try file.read(from: offset, into: &target)
+  }
+
+  func announce(_ range: Range<UInt64>) {
+    if file.requestSize == nil { CachedPages.announce(range, of: descriptor) } else { file.announce([range]) }
   }
 
   func isUnchanged() -> Bool {

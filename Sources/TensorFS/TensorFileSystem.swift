@@ -54,7 +54,8 @@ package final class TensorFileSystem: FileSystem {
       models.map { ownership.shared(.directory, $0.shards) }
       + [ownership.shared(.directory, models.flatMap(\.shards))]
     isDirect = options.isDirect
-    self.readAhead = readAhead ?? ReadAhead(models.flatMap(\.shards).flatMap(\.files))
+    self.readAhead =
+      readAhead ?? ReadAhead(models.flatMap(\.shards).flatMap(\.files), isDirect: !options.isDirect)
     self.faults = faults
     self.tag = tag
     faults.add { [weak self] file, body in self?.forEachInode(of: file, body) }

@@ -61,6 +61,7 @@ private struct SlowSource: ReplySource {
   @_lifetime(borrow self)
   func mappedBytes(_ range: Range<UInt64>) -> RawSpan? { nil }
   func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) {}
+  func announce(_ range: Range<UInt64>) {}
   func isUnchanged() -> Bool { true }
   func failed(_ error: Errno) {}
 }

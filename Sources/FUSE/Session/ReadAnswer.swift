@@ -9,9 +9,9 @@ package enum ReadAnswer: Sendable {
   case bytes(ArraySlice<UInt8>)
   /// Bytes of a source as they are.
   case source(any ReplySource, Range<UInt64>)
-  /// `count` bytes that `fill` writes. It reads the sources, mostly what is listed of their files.
+  /// `count` bytes that `fill` writes. It reads the sources, mostly what is listed of them.
   case computed(
-    count: Int, from: [any ReplySource], reading: [(file: FileDescriptor, range: Range<UInt64>)],
+    count: Int, from: [any ReplySource], reading: [(source: any ReplySource, range: Range<UInt64>)],
     fill: @Sendable (inout MutableRawSpan) throws(Errno) -> Void)
 
   /// The number of bytes.
@@ -30,12 +30,15 @@ package protocol ReplySource: Sendable {
   var descriptor: FileDescriptor { get }
 
   /// Bytes of the file's mapping. Only the kernel may access them: after a truncation that is EFAULT for the kernel, and
-  /// SIGBUS for a process. Nil if the file cannot be mapped.
+  /// SIGBUS for a process. Nil if the file cannot be mapped, or should not be read in that way.
   @_lifetime(borrow self)
   func mappedBytes(_ range: Range<UInt64>) -> RawSpan?
 
   /// Fills `target`: pread(2). Throws ESTALE if the file ends before that.
   func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno)
+
+  /// Has bytes fetched that will be read in several parts, as far as they are not in memory.
+  func announce(_ range: Range<UInt64>)
 
   /// False if the file has changed. The session asks between reading bytes and sending them, and once more afterwards if the
   /// kernel copied them itself. The implementation drops the cached pages of a changed file.

@@ -7,9 +7,6 @@ extension SessionContext {
   /// which is as fast. docs/internals/read-path.md has the measurements.
   private static let longAnswer = 64 << 10
 
-  /// A read of fewer bytes that are not in memory would make the kernel fetch more from a disk than was asked for.
-  private static let shortRead = 128 << 10
-
   /// Sends what a handler has returned. Before anything touches a source that may not be in memory, another worker receives.
   func send(_ answer: ReadAnswer, _ reply: consuming Reply) throws(Errno) {
     counters.countRead(answer.count)
@@ -21,7 +18,7 @@ extension SessionContext {
       try send(source, range, reply)
     case .computed(let count, let sources, let ranges, let fill):
       if !sources.isEmpty { prepareToWait() }
-      for (file, range) in ranges { CachedPages.announce(range, of: file) }
+      for (source, range) in ranges { source.announce(range) }
       var buffer = buffers.take(count)
       do throws(Errno) {
         var target = buffer.mutableBytes
@@ -62,7 +59,6 @@ extension SessionContext {
     var target = buffer.mutableBytes
     if CachedPages.read(from: range.lowerBound, of: source.descriptor, into: &target) { return buffer }
     prepareToWait()
-    if range.count < Self.shortRead { CachedPages.announce(range, of: source.descriptor) }
     do throws(Errno) {
       try source.read(from: range.lowerBound, into: &target)
     } catch {
@@ -86,7 +82,7 @@ extension SessionContext {
     if CachedPages.areResident(range, of: source.descriptor) { return true }
     prepareToWait()
     guard options.readSource == .mapping else { return false }
-    CachedPages.announce(range, of: source.descriptor)
+    source.announce(range)
     return true
   }
 }

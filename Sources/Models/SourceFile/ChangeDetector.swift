@@ -33,7 +33,7 @@ final class ChangeDetector: Sendable {
   func check() -> SourceFile.Verdict {
     do throws(Errno) {
       // Not under the lock: fstat(2) may have to wait for a network.
-      let now = try Stat(file)
+      let now = try status()
       return try state.withLock { state throws(Errno) in
         if let change = state.change { return .changed(change) }
         if now.hasTimes(of: state.seen.status), state.watch?.hasNews != true { return .unchanged }
@@ -53,7 +53,7 @@ final class ChangeDetector: Sendable {
     state.withLock { state in
       // Acts before the watch began.
       guard state.change == nil else { return }
-      state.change = (try? look(&state, Stat(file)))?.change
+      state.change = (try? look(&state, status()))?.change
       state.watch = Watch(
         source: source, number: number, needsEvent: kind.reports == .ownMount,
         looksAlways: kind.hasCoarseTimes, counts: counts)
@@ -64,6 +64,8 @@ final class ChangeDetector: Sendable {
     }
   }
 
+  private func status() throws(Errno) -> Stat { try isRemote ? RemoteFiles.status(of: file) : Stat(file) }
+
   /// Decides by more than the status just read.
   private func look(_ state: inout State, _ last: Stat) throws(Errno) -> SourceFile.Verdict {
     var now = last
@@ -71,7 +73,7 @@ final class ChangeDetector: Sendable {
     let overflows = state.watch?.source.overflows
     if !now.hasTimes(of: state.seen.status) || overflows != state.watch?.counts.overflows {
       // Under the lock, since another thread may have seen a newer one.
-      now = try Stat(file)
+      now = try status()
     }
     if isRemote, now.size < opened.size, now.st_mtim.isEqual(opened.st_mtim),
       now.st_ctim.isEqual(state.seen.status.st_ctim)

@@ -1,5 +1,6 @@
 internal import Glibc
-internal import Linux
+package import Linux
+internal import Synchronization
 package import SystemPackage
 
 /// A regular file, opened and mapped once, that detects changes since opening.
@@ -16,6 +17,9 @@ package final class SourceFile: Sendable {
 
   /// Where each request to the file's store takes long, the largest that the kernel makes of it, in bytes; nil on a disk.
   package let requestSize: UInt64?
+
+  /// What reads the file instead of pread(2); see ``read(by:)``.
+  private let store = Mutex<RemoteStore?>(nil)
 
   private let changes: ChangeDetector
   /// Nil if the file is empty or cannot be mapped.
@@ -72,15 +76,33 @@ package final class SourceFile: Sendable {
 
   /// Reads as many bytes as `target` has from `offset`: pread(2), as ``read(from:count:)``.
   package func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) {
-    if requestSize != nil { announce([offset..<offset + UInt64(target.byteCount)]) }
+    let range = offset..<offset + UInt64(target.byteCount)
+    let store = isInMemory(range) ? nil : self.store.withLock { $0 }
+    if store == nil { announce([range]) }
     try unsafe target.withUnsafeMutableBytes { buffer throws(Errno) in
-      try unsafe fill(buffer, from: offset)
+      if let store {
+        try unsafe store.read(from: offset, of: descriptor, into: buffer)
+      } else {
+        try unsafe fill(buffer, from: offset)
+      }
     }
+  }
+
+  /// Has what is not in the page cache read by a store that knows the file, and what is announced fetched by it.
+  package func read(by store: RemoteStore) { self.store.withLock { $0 = store } }
+
+  /// True if reading bytes sends no request to a store: on a disk always.
+  package func isInMemory(_ range: Range<UInt64>) -> Bool {
+    requestSize == nil || CachedPages.hold(range, of: descriptor) == true
   }
 
   /// Has the kernel fetch what will be read, in as many requests at a time as the store takes, where each of them takes long.
   package func announce(_ ranges: [Range<UInt64>]) {
     guard let requestSize else { return }
+    if let store = store.withLock({ $0 }) {
+      for range in ranges { store.fetch(range, of: descriptor) }
+      return
+    }
     for range in ranges { CachedPages.announce(range, of: descriptor, inPiecesOf: requestSize) }
   }
 

@@ -7,33 +7,40 @@ package import SystemPackage
 package final class ReadAhead: Sendable {
   private let streams = Mutex(Streams())
   private let fetcher = PageFetcher()
-  /// The stores of those files whose every request takes long, by descriptor.
-  private let stores: [CInt: RemoteStore]
+  /// The streams in those files whose every request takes long, by descriptor.
+  private let remotes: [CInt: RemoteStreams]
 
-  /// How many open file descriptions there are besides one for each file, and the most for one file.
-  private static let (mostDescriptions, mostOfFile) = (64, 8)
+  /// How many more open file descriptions each of a few files on a network has, and how many there are of all files if each
+  /// has but one.
+  private static let (mostOfFile, most) = (8, 64)
 
-  /// Knows of no stream yet. Files on one network file system share what may be on its way from there. Of few such files each is
-  /// opened several times more.
-  init(_ files: [SourceFile] = []) {
-    var stores: [CInt: RemoteStore] = [:]
-    var byDevice: [DeviceID: RemoteStore] = [:]
-    for file in files {
-      guard let requestSize = file.requestSize else { continue }
-      let device = file.status.deviceID
-      let store = byDevice[device] ?? RemoteStore(requestSize: requestSize)
-      byDevice[device] = store
-      stores[file.descriptor.rawValue] = store
+  /// Knows of no stream yet. Files on one network file system are read by one store, if `isDirect` past the page cache; each is
+  /// opened again for that.
+  init(_ files: [SourceFile] = [], isDirect: Bool = true) {
+    let remoteFiles = files.filter { $0.requestSize != nil }
+    let times = max(1, min(Self.mostOfFile, Self.most / max(1, remoteFiles.count)))
+    // Nothing is thrown.
+    let all = remoteFiles.flatMap { Array(repeating: $0.descriptor, count: times) }
+    let opened = try? ParallelWork.map(all, width: Self.most) { RemoteFiles.reopen($0) }
+    var descriptions: [CInt: [OwnedFile]] = [:]
+    for (file, description) in zip(all, opened ?? []) {
+      if let description { descriptions[file.rawValue, default: []].append(description) }
     }
-    self.stores = stores
-    let numbers = Array(stores.keys)
-    let all = (0..<min(Self.mostOfFile, Self.mostDescriptions / max(1, numbers.count))).flatMap { _ in numbers
-    }
-    _ = try? ParallelWork.run(all.count, width: all.count) { [stores] index in
-      if let file = RemoteFiles.reopen(FileDescriptor(rawValue: all[index])) {
-        stores[all[index]]?.add(file, of: all[index])
+    var remotes: [CInt: RemoteStreams] = [:]
+    for (_, files) in Dictionary(grouping: remoteFiles, by: \.status.deviceID) {
+      var known: [CInt: RemoteFile] = [:]
+      for file in files {
+        let number = file.descriptor.rawValue
+        known[number] = RemoteFile(descriptions[number] ?? [], size: file.size, isDirect: isDirect)
+      }
+      let store = RemoteStore(known)
+      let streams = RemoteStreams(of: store)
+      for file in files where known[file.descriptor.rawValue] != nil {
+        file.read(by: store)
+        remotes[file.descriptor.rawValue] = streams
       }
     }
+    self.remotes = remotes
   }
 
   /// Records a read, and prefetches what follows if the access is sequential.
@@ -42,8 +49,8 @@ package final class ReadAhead: Sendable {
   package func noteRead(
     _ range: Range<UInt64>, of tensor: Range<UInt64>, in file: FileDescriptor, size: UInt64
   ) {
-    if let store = stores[file.rawValue] {
-      store.noteRead(range, of: tensor, in: file, size: size)
+    if let remote = remotes[file.rawValue] {
+      remote.noteRead(range, of: tensor, in: file, size: size)
       return
     }
     let ahead = streams.withLock { $0.next(range, of: tensor, in: file.rawValue, size: size) }

@@ -7,17 +7,30 @@ struct Window {
   /// The least and the most, in bytes.
   let smallest: UInt64
   let largest: UInt64
-  /// A first read of so many bytes, at the beginning of a tensor, is taken for the beginning of a stream; nil where the second
-  /// one is.
-  let trustedRead: UInt64?
+  /// In how many steps a window is used up: more is read ahead after each of them.
+  let steps: UInt64
+  /// True where each request takes long. Then a first read of ``trustedRead`` bytes at the beginning of a tensor is taken for the
+  /// beginning of a stream, and not only the second one; and what is read ahead ends at round offsets, so that requests are few.
+  let isRemote: Bool
+
+  /// The kernel's own read-ahead begins with so many bytes for whoever reads in large pieces, and with less for others.
+  static let trustedRead: UInt64 = 128 << 10
+  /// The least window of a stream that began with such a read, in bytes.
+  static let trustedWindow: UInt64 = 8 << 20
 
   /// For files on a disk.
-  static let disk = Window(growth: 2, smallest: 0, largest: 16 << 20, trustedRead: nil)
+  static let disk = Window(growth: 2, smallest: 0, largest: 16 << 20, steps: 2, isRemote: false)
 
-  /// Where a request takes long, and a large one hardly longer than a small one. The kernel's own read-ahead begins with 128 KiB
-  /// for whoever reads in large pieces, and with less for others.
+  /// Where a request takes long, and a large one hardly longer than a small one.
   static func remote(largest: UInt64) -> Window {
-    Window(growth: 8, smallest: 512 << 10, largest: largest, trustedRead: 128 << 10)
+    Window(growth: 4, smallest: 512 << 10, largest: largest, steps: 8, isRemote: true)
+  }
+
+  /// Where a window that would end at `offset` ends.
+  func end(_ offset: UInt64, of window: UInt64) -> UInt64 {
+    guard isRemote else { return offset }
+    let unit: UInt64 = window >= Self.trustedWindow ? 1 << 20 : 128 << 10
+    return offset / unit * unit
   }
 }
 
@@ -36,6 +49,8 @@ struct Stream {
   private var streamed: UInt64
   /// The offset up to which the file was read, or will be prefetched.
   private var fetched: UInt64
+  /// True if it began with a read that says so alone; see ``Window/isRemote``.
+  private var isTrusted = false
   /// The number of its last read among those of all streams; nil while there was but one.
   fileprivate(set) var lastRead: Int?
 
@@ -71,15 +86,22 @@ struct Stream {
     return ahead(of: tensor, size: size, window)
   }
 
+  /// What to read ahead after a first read that says that others follow.
+  fileprivate mutating func trusted(of tensor: Range<UInt64>, size: UInt64, _ rule: Window) -> Range<UInt64> {
+    isTrusted = true
+    return ahead(of: tensor, size: size, rule)
+  }
+
   /// What to read ahead after the last read.
   fileprivate mutating func ahead(of tensor: Range<UInt64>, size: UInt64, _ rule: Window) -> Range<UInt64> {
     fetched = max(fetched, end)
     // No file has a quarter of what 64 bits can count.
-    let window = min(max(rule.growth * streamed, rule.smallest), rule.largest)
-    // In large steps: only once half of the window has been used up.
-    guard end + window / 2 > fetched else { return end..<end }
+    let smallest = isTrusted ? Window.trustedWindow : rule.smallest
+    let window = min(max(rule.growth * streamed, smallest), rule.largest)
+    // In large steps: only once a part of the window has been used up.
+    guard end + window - window / rule.steps > fetched else { return end..<end }
     let limit = start < tensor.lowerBound ? size : tensor.upperBound
-    let target = min(end + window, limit)
+    let target = min(rule.end(end + window, of: window), limit)
     guard fetched < target else { return end..<end }
     defer { fetched = target }
     return fetched..<target
@@ -110,10 +132,10 @@ struct Streams {
       if streams.count == Self.most { streams.removeFirst() }
       var stream = Stream(range, in: file)
       defer { streams.append(stream) }
-      guard range.lowerBound == tensor.lowerBound, let trusted = window.trustedRead, range.count >= trusted
+      guard window.isRemote, range.lowerBound == tensor.lowerBound, range.count >= Window.trustedRead
       else { return range.upperBound..<range.upperBound }
       stream.lastRead = reads
-      return stream.ahead(of: tensor, size: size, window)
+      return stream.trusted(of: tensor, size: size, window)
     }
     var stream = streams.remove(at: index)
     defer { streams.append(stream) }

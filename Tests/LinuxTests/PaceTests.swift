@@ -1,6 +1,6 @@
 import Testing
 
-@testable import TensorFS
+@testable import Linux
 
 /// How much is on its way from a store.
 @Suite struct PaceTests {

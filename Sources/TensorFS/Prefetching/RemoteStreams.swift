@@ -1,0 +1,21 @@
+internal import Linux
+internal import Synchronization
+internal import SystemPackage
+
+/// The streams of those who read from one store of which every request takes long. They share what may be on its way from there.
+final class RemoteStreams: Sendable {
+  private let store: RemoteStore
+  private let streams = Mutex(Streams())
+
+  init(of store: RemoteStore) { self.store = store }
+
+  /// As ``ReadAhead/noteRead(_:of:in:size:)``.
+  func noteRead(_ range: Range<UInt64>, of tensor: Range<UInt64>, in file: FileDescriptor, size: UInt64) {
+    let largest = store.window
+    let ahead = streams.withLock { streams in
+      let window = Window.remote(largest: largest / UInt64(max(1, streams.active)))
+      return streams.next(range, of: tensor, in: file.rawValue, size: size, window)
+    }
+    store.fetch(ahead, of: file)
+  }
+}

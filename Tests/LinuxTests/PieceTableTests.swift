@@ -1,0 +1,148 @@
+import Testing
+
+@testable import Linux
+
+/// Which bytes of files are in memory or on their way, without any files.
+@Suite struct PieceTableTests {
+  private static let mib: UInt64 = 1 << 20
+  private static let size = 100 * mib + 5
+
+  /// Adds pieces of one MiB.
+  private func add(
+    _ range: Range<UInt64>, to table: inout PieceTable, of file: CInt = 3, at time: Double = 0
+  ) -> [Piece] {
+    table.add(range, of: file, size: Self.size, length: Self.mib, at: time)
+  }
+
+  private func begin(_ piece: Piece, in table: inout PieceTable) -> Bool { table.begin(piece) }
+
+  private func arrive(_ pieces: [Piece], in table: inout PieceTable) {
+    for piece in pieces {
+      #expect(begin(piece, in: &table))
+      table.end(piece, hasArrived: true)
+    }
+  }
+
+  /// Reads bytes in order. Returns those that were in no piece.
+  private func read(_ range: Range<UInt64>, of table: inout PieceTable, at time: Double = 0) -> [Range<
+    UInt64
+  >] {
+    var missing: [Range<UInt64>] = []
+    var position = range.lowerBound
+    while position < range.upperBound {
+      switch table.first(of: position..<range.upperBound, in: 3, at: time) {
+      case .missing(let part):
+        #expect(part.lowerBound == position && !part.isEmpty)
+        missing.append(part)
+        position = part.upperBound
+      case .piece(let piece, let part, let isMine):
+        #expect(part.lowerBound == position && !part.isEmpty && !isMine)
+        #expect(piece.range.lowerBound <= part.lowerBound && part.upperBound <= piece.range.upperBound)
+        table.use(part, of: piece)
+        position = part.upperBound
+      }
+    }
+    return missing
+  }
+
+  @Test(
+    "Pieces are whole pages, end at multiples of their length and at the file's end, and hold each byte once")
+  func cutting() {
+    var table = PieceTable(limit: 256 * Self.mib)
+    let page = Piece.pageSize
+    let first = add(page + 5..<2 * Self.mib + 7, to: &table)
+    #expect(
+      first.map(\.range) == [page..<Self.mib, Self.mib..<2 * Self.mib, 2 * Self.mib..<2 * Self.mib + page])
+    #expect(add(page..<2 * Self.mib, to: &table).isEmpty)
+    #expect(
+      add(0..<3 * Self.mib, to: &table).map(\.range) == [0..<page, 2 * Self.mib + page..<3 * Self.mib])
+    #expect(add(0..<page, to: &table, of: 4).map(\.range) == [0..<page], "of another file")
+    #expect(add(Self.size - 1..<Self.size, to: &table).map(\.range) == [100 * Self.mib..<Self.size])
+    #expect(table.bytes == 3 * Self.mib + page + 5)
+  }
+
+  @Test(
+    "A reader gets what is in pieces from them, and the rest is missing", arguments: [0, 1, 4097, 1 << 19])
+  func reading(start: UInt64) {
+    var table = PieceTable(limit: 256 * Self.mib)
+    arrive(add(2 * Self.mib + start..<4 * Self.mib, to: &table), in: &table)
+    arrive(add(6 * Self.mib..<7 * Self.mib, to: &table), in: &table)
+    let begin = (2 * Self.mib + start) / Piece.pageSize * Piece.pageSize
+    #expect(
+      read(Self.mib..<8 * Self.mib, of: &table)
+        == [Self.mib..<begin, 4 * Self.mib..<6 * Self.mib, 7 * Self.mib..<8 * Self.mib])
+    #expect(table.isEmpty && table.bytes == 0, "all of it was had")
+  }
+
+  @Test(
+    "Pieces of a tensor at an odd place are gone once it was read, in whatever parts, and none is missing before",
+    arguments: [4096, 100_000, 131_072, 1 << 20] as [UInt64])
+  func odd(step: UInt64) {
+    var table = PieceTable(limit: 256 * Self.mib)
+    let tensor = 5003..<5 * Self.mib + 77
+    // The first read was without pieces.
+    arrive(add(tensor.lowerBound + step..<tensor.upperBound, to: &table), in: &table)
+    var position = tensor.lowerBound + step
+    while position < tensor.upperBound {
+      let end = min(position + step, tensor.upperBound)
+      #expect(read(position..<end, of: &table).isEmpty, "at \(position)")
+      position = end
+    }
+    #expect(table.isEmpty)
+  }
+
+  @Test(
+    "Where there are too many, the one that was not used for the longest time goes, and none that is under way"
+  )
+  func limit() {
+    var table = PieceTable(limit: 4 * Self.mib)
+    let old = add(0..<3 * Self.mib, to: &table, at: 1)
+    arrive(Array(old[..<2]), in: &table)
+    #expect(begin(old[2], in: &table))
+    // So that the first is not the oldest any more.
+    #expect(read(0..<5, of: &table, at: 2).isEmpty)
+    #expect(add(10 * Self.mib..<12 * Self.mib, to: &table, at: 3).count == 2)
+    #expect(table.bytes == 4 * Self.mib)
+    #expect(read(0..<5, of: &table, at: 4).isEmpty)
+    #expect(read(Self.mib..<Self.mib + 5, of: &table) == [Self.mib..<Self.mib + 5])
+    let many = add(20 * Self.mib..<40 * Self.mib, to: &table, at: 5)
+    #expect(many.map(\.range.lowerBound) == [20, 21, 22].map { $0 * Self.mib }, "beside what is under way")
+    #expect(table.bytes == 4 * Self.mib)
+    table.end(old[2], hasArrived: true)
+    #expect(read(2 * Self.mib..<3 * Self.mib, of: &table).isEmpty)
+  }
+
+  @Test(
+    "A piece is fetched once: by a thread, or by the reader who needs it first; one that failed is there no more"
+  )
+  func fetching() throws {
+    var table = PieceTable(limit: 256 * Self.mib)
+    let pieces = add(0..<2 * Self.mib, to: &table)
+    try #require(pieces.count == 2)
+    guard case .piece(let mine, _, let isMine) = table.first(of: 5..<6, in: 3, at: 0) else {
+      Issue.record("nothing was added")
+      return
+    }
+    #expect(isMine && mine === pieces[0])
+    #expect(!begin(pieces[0], in: &table))
+    #expect(begin(pieces[1], in: &table) && !begin(pieces[1], in: &table))
+    table.end(pieces[0], hasArrived: false)
+    #expect(read(0..<10, of: &table) == [0..<10])
+    #expect(!begin(pieces[0], in: &table))
+  }
+
+  @Test("What nobody has used since a time is removed, unless it is under way")
+  func unused() {
+    var table = PieceTable(limit: 256 * Self.mib)
+    let pieces = add(0..<3 * Self.mib, to: &table, at: 1)
+    arrive([pieces[0]], in: &table)
+    #expect(begin(pieces[1], in: &table))
+    table.removeUnused(since: 1)
+    #expect(table.bytes == 3 * Self.mib)
+    table.removeUnused(since: 2)
+    #expect(table.bytes == Self.mib && !table.isEmpty)
+    table.end(pieces[1], hasArrived: true)
+    table.removeUnused(since: 2)
+    #expect(table.isEmpty)
+  }
+}
