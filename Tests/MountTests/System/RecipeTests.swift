@@ -201,6 +201,22 @@ extension MountTests {
       #expect(output == "same\nsame\n/mnt/models/base.safetensors", "\(output)")
     }
 
+    @Test("A repository of the hub, as a directory with slow files, can be mounted")
+    func hub() async throws {
+      // In place of hf-mount: the same files in a file system that takes 20 ms for each request.
+      let output = try await run(
+        "hub",
+        before: """
+          cc -pthread -o "$directory/bin/below" \(Machine.repository)/Tests/Below/below.c -lfuse3
+          mkdir /srv/hub
+          cp models/base.safetensors /srv/hub/model.safetensors
+          for name in config tokenizer generation_config; do echo '{}' >/srv/hub/$name.json; done
+          printf '#!/bin/sh\\nexec below /srv/hub "$4" latency=20 bandwidth=200\\n' >"$directory/bin/hf-mount"
+          chmod 755 "$directory/bin/hf-mount"
+          """, check: "same; findmnt -n -o SOURCE /mnt/a")
+      #expect(output == "same\nsame\n/mnt/models", "\(output)")
+    }
+
     @Test("A model through bindfs can be mounted")
     func bindfs() async throws {
       let output = try await run("bindfs", check: "same")
