@@ -84,9 +84,13 @@ let package = Package(
     // The processor's instructions for SHA-256.
     .systemLibrary(name: "CSHA256"),
 
+    // Its vector instructions for FP8.
+    .systemLibrary(name: "CFloat8"),
+
     // Tensors as files: names and paths, layouts, views, metadata.json.
     .target(
-      name: "TensorFiles", dependencies: ["CSHA256", "Linux", "Models", "Safetensors", systemPackage],
+      name: "TensorFiles",
+      dependencies: ["CFloat8", "CSHA256", "Linux", "Models", "Safetensors", systemPackage],
       swiftSettings: settings),
 
     // The kernel's side: session, requests, replies, mounting. Knows nothing of tensors.

@@ -129,8 +129,8 @@ extension BlockParts {
                   place)
               } else {
                 unsafe DequantizationKernels.bytes(
-                  codes + (column &- start), values, scale: scale, zero: zero, count: next &- column,
-                  into: place)
+                  codes + (column &- start), values, table.float8, scale: scale, zero: zero,
+                  count: next &- column, into: place)
               }
               column = next
               group &+= 1

@@ -9,6 +9,8 @@ struct CodeTable: Sendable {
   let lowFirst: [SIMD2<Float>]
   /// The same with the high half first.
   let highFirst: [SIMD2<Float>]
+  /// The processor's instructions for these codes; nil where it has none.
+  let float8: Float8Vectors?
 
   private struct Key: Hashable {
     let values: QuantizedCodes.Values
@@ -44,9 +46,10 @@ struct CodeTable: Sendable {
       case .normalFloat4: FourBitTables.normalFloats
       case .bitsAndBytesFloat4: FourBitTables.bitsAndBytesFloats
       }
-    // One NaN; see ``BlockParts/read(_:)``.
+    // One NaN, so that a number's bytes do not depend on how it is computed.
     let values = (0..<256).map { own[$0 % own.count].isNaN ? .nan : own[$0 % own.count] }
     self.values = values
+    float8 = if case .float(let dtype) = key.values { Float8Vectors(dtype) } else { nil }
     let isNibble = key.width == 4
     lowFirst = isNibble ? (0..<256).map { SIMD2(values[$0 & 15], values[$0 >> 4]) } : []
     highFirst = isNibble ? (0..<256).map { SIMD2(values[$0 >> 4], values[$0 & 15]) } : []

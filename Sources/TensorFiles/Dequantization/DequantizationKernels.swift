@@ -1,19 +1,20 @@
 /// The inner loops of dequantising: codes to float32. Their callers keep to the sizes of all memory.
 ///
 /// Written with pointers and in vectors of four, which every processor has; bounds checks in each step would prevent
-/// vectorisation.
+/// vectorisation. ``Float8Vectors`` has the loop for newer processors.
 enum DequantizationKernels {
   private typealias Four = SIMD4<Float>
 
-  /// `count` numbers from codes of one byte each, with a common scale and zero point.
+  /// `count` numbers from codes of one byte each, with a common scale and zero point. `float8` does the codes of its type.
   @unsafe static func bytes(
-    _ codes: UnsafePointer<UInt8>, _ values: UnsafePointer<Float>, scale: Float, zero: Float, count: Int,
-    into target: UnsafeMutableRawPointer
+    _ codes: UnsafePointer<UInt8>, _ values: UnsafePointer<Float>, _ float8: Float8Vectors?, scale: Float,
+    zero: Float, count: Int, into target: UnsafeMutableRawPointer
   ) {
     let scales = Four(repeating: scale)
     let zeros = Four(repeating: zero)
     var index = 0
     if zero == 0 {
+      if let float8 { index = unsafe float8.compute(codes, scale: scale, count: count, into: target) }
       while index &+ 4 <= count {
         unsafe target.storeBytes(
           of: look(codes + index, values) * scales, toByteOffset: 4 &* index, as: Four.self)

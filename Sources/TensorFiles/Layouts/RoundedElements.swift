@@ -23,8 +23,8 @@ struct RoundedElements: ComputedElements {
   private let rounding: Rounding
   private let overflows: OverflowCount
 
-  /// The number of elements rounded at a time: they fit into the processor's cache.
-  private static let step = 8 << 10
+  /// The number of elements rounded at a time: they fit into the processor's cache, and are what is dequantised at a time.
+  private static let step = 32 << 10
 
   init(_ wide: FileLayout, _ rounding: Rounding, _ overflows: OverflowCount) {
     byteCount = wide.byteCount / UInt64(rounding.sourceSize) * UInt64(rounding.targetSize)
@@ -55,11 +55,17 @@ struct RoundedElements: ComputedElements {
           guard let from = unsafe UnsafeRawBufferPointer(rebasing: first).baseAddress,
             let rounded = unsafe UnsafeMutableRawBufferPointer(rebasing: second).baseAddress
           else { return }
-          overflows.add(unsafe rounding.round(from, rounded, count))
           let skipped = Int(position - element * UInt64(size))
           let copied = min(count * size - skipped, Int(end - position))
           var slot = target._mutatingExtracting(Int(position - offset)..<Int(position - offset) + copied)
           unsafe slot.withUnsafeMutableBytes { slot in
+            // Whole elements go to where they belong, others by way of memory of their own.
+            if let place = slot.baseAddress, copied == count * size, UInt(bitPattern: place) % UInt(size) == 0
+            {
+              overflows.add(unsafe rounding.round(from, place, count))
+              return
+            }
+            overflows.add(unsafe rounding.round(from, rounded, count))
             unsafe slot.copyMemory(
               from: UnsafeRawBufferPointer(rebasing: second.dropFirst(skipped).prefix(copied)))
           }

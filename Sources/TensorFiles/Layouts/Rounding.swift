@@ -24,75 +24,107 @@ struct Rounding: Sendable {
       case .f32:
         let floats = unsafe target.assumingMemoryBound(to: UInt32.self)
         return unsafe loop(doubles, floats, count, infinity: 0x7F80_0000) { double in
-          Float(Double(bitPattern: double)).bitPattern
+          UInt64(Float(Double(bitPattern: double)).bitPattern)
         }
       case .bf16:
         // Through float32, as in ml_dtypes.
         return unsafe loop(doubles, target.assumingMemoryBound(to: UInt16.self), count, infinity: 0x7F80) {
           double in
-          Self.brain(Float(Double(bitPattern: double)).bitPattern)
+          UInt64(Self.brain(Float(Double(bitPattern: double)).bitPattern))
         }
       default:
         return unsafe loop(doubles, target.assumingMemoryBound(to: UInt16.self), count, infinity: 0x7C00) {
           double in
-          Self.half(double)
+          UInt64(Self.half(double))
         }
       }
     }
     let floats = unsafe source.assumingMemoryBound(to: UInt32.self)
     let halves = unsafe target.assumingMemoryBound(to: UInt16.self)
     if self.target == .bf16 {
-      return unsafe loop(floats, halves, count, infinity: 0x7F80) { Self.brain($0) }
+      var overflows = 0
+      for start in stride(from: 0, to: count, by: Self.piece) {
+        let part = min(Self.piece, count - start)
+        if unsafe Self.roundOrdinary(floats + start, halves + start, part) { continue }
+        overflows += unsafe loop(floats + start, halves + start, part, infinity: 0x7F80) { Self.brain($0) }
+      }
+      return overflows
     }
-    let hasPlainNaN = hasPlainNaN
-    return unsafe loop(floats, halves, count, infinity: 0x7C00) { Self.half($0, hasPlainNaN) }
+    // Each in a loop of its own, so that neither decides anything in its loop.
+    return unsafe hasPlainNaN
+      ? loop(floats, halves, count, infinity: 0x7C00) { Self.half($0, hasPlainNaN: true) }
+      : loop(floats, halves, count, infinity: 0x7C00) { Self.half($0, hasPlainNaN: false) }
   }
 
-  /// `infinity` is the target's, and the largest finite value is one less.
+  /// `infinity` is the target's, and the largest finite value is one less. `round` gives the target's bits in as many as the
+  /// source has, and has no branches, so that the loop becomes vector instructions.
   @inline(__always)
   private func loop<Source: FixedWidthInteger & UnsignedInteger, Target: FixedWidthInteger & UnsignedInteger>(
-    _ source: UnsafePointer<Source>, _ target: UnsafeMutablePointer<Target>, _ count: Int, infinity: Target,
-    _ round: (Source) -> Target
+    _ source: UnsafePointer<Source>, _ target: UnsafeMutablePointer<Target>, _ count: Int, infinity: Source,
+    _ round: (Source) -> Source
   ) -> Int {
     // Shifted by one to remove the sign.
     let sourceInfinity = (Source.bitWidth == 64 ? Source(0x7FF) << 52 : Source(0xFF) << 23) << 1
+    let magnitude = Source(Target.max >> 1)
+    let excess: Source = saturates ? 1 : 0
     var overflows = 0
-    for position in 0..<count {
-      let element = unsafe source[position]
-      var rounded = round(element)
-      if rounded << 1 == infinity << 1, element << 1 != sourceInfinity {
-        overflows += 1
-        if saturates { rounded -= 1 }
+    var start = 0
+    while start < count {
+      // A counter as wide as the elements, which so many cannot overflow.
+      let end = min(count, start &+ 1 << 20)
+      var found: Source = 0
+      for position in start..<end {
+        let element = unsafe source[position]
+        let rounded = round(element)
+        let isBeyond = rounded & magnitude == infinity && element &<< 1 != sourceInfinity
+        found &+= isBeyond ? 1 : 0
+        unsafe target[position] = Target(truncatingIfNeeded: rounded &- (isBeyond ? excess : 0))
       }
-      unsafe target[position] = rounded
+      overflows += Int(found)
+      start = end
     }
     return overflows
   }
 
+  /// How many numbers are taken for ordinary ones together.
+  private static let piece = 4096
+
+  /// Rounds float32 to bfloat16, half the work where that is all there is to do. False if a number is NaN or infinite, or would
+  /// become so; what is written then is of no use.
+  @unsafe private static func roundOrdinary(
+    _ source: UnsafePointer<UInt32>, _ target: UnsafeMutablePointer<UInt16>, _ count: Int
+  ) -> Bool {
+    var special: Int32 = 0
+    for position in 0..<count {
+      let float = unsafe source[position]
+      special |= Int32(bitPattern: float & 0x7FFF_FFFF) >= 0x7F7F_8000 ? -1 : 0
+      let rounded = Int32(bitPattern: float &+ 0x7FFF &+ (float &>> 16 & 1)) &>> 16
+      unsafe target[position] = UInt16(truncatingIfNeeded: rounded)
+    }
+    return special == 0
+  }
+
   /// bfloat16 of the bits of a float32.
-  private static func brain(_ float: UInt32) -> UInt16 {
-    let sign = UInt16(truncatingIfNeeded: float >> 16) & 0x8000
-    if float & 0x7FFF_FFFF > 0x7F80_0000 { return sign | 0x7FC0 }
-    return UInt16(truncatingIfNeeded: (float &+ 0x7FFF &+ (float >> 16 & 1)) >> 16)
+  @inline(__always)
+  private static func brain(_ float: UInt32) -> UInt32 {
+    let isNaN = float & 0x7FFF_FFFF > 0x7F80_0000
+    let rounded = (float &+ 0x7FFF &+ (float &>> 16 & 1)) &>> 16
+    return isNaN ? float &>> 16 & 0x8000 | 0x7FC0 : rounded
   }
 
   /// binary16 of the bits of a float32.
-  private static func half(_ float: UInt32, _ hasPlainNaN: Bool) -> UInt16 {
-    let sign = UInt16(truncatingIfNeeded: float >> 16) & 0x8000
+  @inline(__always)
+  private static func half(_ float: UInt32, hasPlainNaN: Bool) -> UInt32 {
     let magnitude = float & 0x7FFF_FFFF
-    if magnitude > 0x7F80_0000 {
-      let payload = UInt16(truncatingIfNeeded: magnitude >> 13 & 0x3FF)
-      return sign | 0x7C00 | (hasPlainNaN ? 0x200 : max(payload, 1))
-    }
-    // 65520 and more.
-    if magnitude >= 0x477F_F000 { return sign | 0x7C00 }
+    let payload = magnitude &>> 13 & 0x3FF
+    let nan = 0x7C00 | (hasPlainNaN ? 0x200 : payload == 0 ? 1 : payload)
     // Below 2^-14, the sum with 0.5 has the step size of binary16.
-    if magnitude < 0x3880_0000 {
-      let sum = (Float(bitPattern: magnitude) + 0.5).bitPattern
-      return sign | UInt16(truncatingIfNeeded: sum &- Float(0.5).bitPattern)
-    }
-    let rounded = magnitude &+ 0xFFF &+ (magnitude >> 13 & 1) &- 112 << 23
-    return sign | UInt16(truncatingIfNeeded: rounded >> 13)
+    let sum = (Float(bitPattern: magnitude) + 0.5).bitPattern &- Float(0.5).bitPattern
+    let normal = (magnitude &+ 0xFFF &+ (magnitude &>> 13 & 1) &- 112 << 23) &>> 13
+    let finite = magnitude < 0x3880_0000 ? sum & 0xFFFF : normal
+    // 65520 and more.
+    let number = magnitude >= 0x477F_F000 ? 0x7C00 : finite
+    return float &>> 16 & 0x8000 | (magnitude > 0x7F80_0000 ? nan : number)
   }
 
   /// binary16 of the bits of a float64, in one step.

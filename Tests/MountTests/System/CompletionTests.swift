@@ -42,7 +42,7 @@ extension MountTests {
     /// Runs a script of the shell, whose arguments are the directory with the scripts and the lines. It prints the lines as they
     /// are then.
     private func complete(
-      _ shell: String, _ lines: [(String, String)] = Self.lines + Self.mountOptions, _ script: String
+      _ shell: String, lines: [(String, String)] = Self.lines + Self.mountOptions, _ script: String
     ) async throws {
       try await prepare(shell)
       let commands = try Machine.stmount.removingLastComponent()
@@ -82,7 +82,7 @@ extension MountTests {
     @Test("fish completes options, their values and files")
     func fish() async throws {
       try await complete(
-        "fish", Self.lines,
+        "fish", lines: Self.lines,
         """
         for script in $argv[1]/*; source $script; end
         for line in $argv[2..]
