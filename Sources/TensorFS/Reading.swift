@@ -35,8 +35,10 @@ extension TensorFileSystem {
     let sources = layout.sources(of: range)
     // A view's header is not to be had of a source that has changed, either.
     let files = sources.isEmpty ? files(of: layout, at: entry) : Self.files(of: sources)
+    let tensor = tree.node(entry).kind == .tensor ? source(tree.node(entry)).0.name : nil
     return .computed(
-      count: range.count, from: files.map(served), reading: sources.map { (served($0.file), $0.range) }
+      count: range.count, from: files.map { ServedSource(file: $0, fileSystem: self, tensor: tensor) },
+      reading: sources.map { (served($0.file), $0.range) }
     ) { target throws(Errno) in try layout.fill(&target, from: range.lowerBound) }
   }
 

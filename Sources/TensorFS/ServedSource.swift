@@ -8,6 +8,8 @@ internal import TensorFiles
 struct ServedSource: ReplySource {
   let file: SourceFile
   let fileSystem: TensorFileSystem
+  /// The tensor that is computed of it, for messages; nil for others.
+  var tensor: TensorName? = nil
 
   /// A read of fewer bytes that are not in memory would make the kernel fetch more from a disk than was asked for.
   private static let shortRead = 128 << 10
@@ -41,7 +43,13 @@ struct ServedSource: ReplySource {
     return false
   }
 
-  func failed(_ error: Errno) { fileSystem.faults.noticeFailure(error, of: file) }
+  func failed(_ error: Errno) {
+    if error == ScaleCheck.failure {
+      fileSystem.faults.noticeScale(of: tensor, in: file)
+    } else {
+      fileSystem.faults.noticeFailure(error, of: file)
+    }
+  }
 }
 
 extension TensorFileSystem {

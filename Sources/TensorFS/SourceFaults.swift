@@ -16,6 +16,8 @@ final class SourceFaults: Sendable {
   private let log: Logger
   private let changed = Mutex<Set<ObjectIdentifier>>([])
   private let unreadable = Mutex<Set<ObjectIdentifier>>([])
+  /// The tensors whose scales the log has complained about; the empty name for whole models.
+  private let doubtful = Mutex<Set<TensorName>>([])
   private let contents = Mutex<[Contents]>([])
   private let drop = Mutex<(@Sendable (@escaping Inodes) -> Void)?>(nil)
 
@@ -43,6 +45,21 @@ final class SourceFaults: Sendable {
         "may have changed since it was mounted (its change time has, and events of inotify were lost)"
       }
     log.error("\(file.path.printable) \(finding); reading its tensors fails until it is mounted anew")
+  }
+
+  /// How many tensors with unusable scales the log names.
+  private static let namedTensors = 10
+
+  /// A scale of a tensor that was read, or of any of a whole model, is not one that a writer computes.
+  func noticeScale(of tensor: TensorName?, in file: SourceFile) {
+    let isNew = doubtful.withLock { names in
+      names.count < Self.namedTensors && names.insert(tensor ?? TensorName(utf8: [])).inserted
+    }
+    guard isNew else { return }
+    let name = tensor.map { "tensor \($0)" } ?? "a tensor of the whole model"
+    log.error(
+      "\(file.path.printable): \(name): \(ScaleCheck.reason(of: ScaleCheck.failure)); reading those fails with EIO"
+    )
   }
 
   /// The disk or file system of a source failed. Whether its contents changed is unknown, so each read tries again.

@@ -6,7 +6,8 @@ extension QuantizedSample {
   package static let all: [QuantizedSample] =
     [
       float8Blocks(rows: 131, columns: 140, scale: "F32"), float8Blocks(rows: 20, columns: 17, scale: "BF16"),
-      float8Tensor(), float8Rows(), microscaledFloat8(), int8Channels(), int8Groups(),
+      float8Tensor(), float8Rows(), microscaledFloat8(), int8Channels(), int8Groups(isReordered: false),
+      int8Groups(isReordered: true),
       nvfp4(isModelOpt: false),
       nvfp4(isModelOpt: true), mxfp4(isDeepSeek: false), mxfp4(isDeepSeek: true), experts(isOriginal: false),
       experts(isOriginal: true), awq(), awqVector(), bitsAndBytesInt8(),
@@ -70,7 +71,7 @@ extension QuantizedSample {
   private static func microscaledFloat8() -> QuantizedSample {
     var data = QuantizedData(seed: 11)
     let codes = data.codes(3 * 64, below: 256)
-    let powers = data.codes(3 * 2, below: 256)
+    let powers = data.codes(3 * 2, below: 255)
     let values = codes.indices.map {
       QuantizedData.scaled(QuantizedData.e4m3(codes[$0]), QuantizedData.power(powers[$0 / 32]))
     }
@@ -112,13 +113,14 @@ extension QuantizedSample {
       ])
   }
 
-  private static func int8Groups() -> QuantizedSample {
+  private static func int8Groups(isReordered: Bool) -> QuantizedSample {
     var data = QuantizedData(seed: 13)
+    let index = (0..<24).map { isReordered ? $0 * 7 % 3 : $0 / 8 }
     let codes = data.codes(4 * 24, below: 256)
     let scales = data.scales(4 * 3, "F16")
     let zeros = data.codes(4 * 3, below: 256).map { Int(Int8(truncatingIfNeeded: $0)) }
     return QuantizedSample(
-      "int8 with zero points for groups",
+      isReordered ? "int8 with an index of groups" : "int8 with zero points for groups",
       config: compressed(
         "\"num_bits\": 8, \"type\": \"int\", \"strategy\": \"group\", \"group_size\": 8, \"symmetric\": false"
       ),
@@ -127,13 +129,16 @@ extension QuantizedSample {
         Part("\(module).weight_scale", "F16", [4, 3], data: QuantizedData.bytes(scales, "F16")),
         Part(
           "\(module).weight_zero_point", "I8", [4, 3], data: zeros.map { UInt8(truncatingIfNeeded: $0) }),
-      ],
+      ]
+        + (isReordered
+          ? [Part("\(module).weight_g_idx", "I32", [24], data: QuantizedData.int32(index))] : []),
       expected: [
         (
           "\(module).weight", [4, 24],
           codes.indices.map {
-            QuantizedData.scaled(
-              Float(Int8(truncatingIfNeeded: codes[$0])), Double(scales[$0 / 8]), zero: zeros[$0 / 8])
+            let group = $0 / 24 * 3 + index[$0 % 24]
+            return QuantizedData.scaled(
+              Float(Int8(truncatingIfNeeded: codes[$0])), Double(scales[group]), zero: zeros[group])
           }
         )
       ])
@@ -217,7 +222,7 @@ extension QuantizedSample {
   private static func mxfp4(isDeepSeek: Bool) -> QuantizedSample {
     var data = QuantizedData(seed: 32)
     let codes = data.codes(5 * 64, below: 16)
-    let powers = data.codes(5 * 2, below: 256)
+    let powers = data.codes(5 * 2, below: 255)
     let values = codes.indices.map {
       QuantizedData.scaled(QuantizedData.e2m1[codes[$0]], QuantizedData.power(powers[$0 / 32]))
     }

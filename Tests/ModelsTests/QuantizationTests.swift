@@ -97,28 +97,58 @@ struct Refused: Sendable, CustomTestStringConvertible {
     .with(
       "weight_shape", "I32", [2], of: "packed integers of 4 bits", data: [37, 0, 0, 0, 48, 0, 0, 0],
       "48 columns of 4 bits need"),
+    .with(
+      "weight_packed", "I8", [37, 12], of: "packed integers of 4 bits", "weight_packed is I8, and not I32"),
     .with("absmax", "F32", [363], of: "bitsandbytes nf4", "needs 364"),
     .with("quant_map", "F32", [16], of: "bitsandbytes nf4", "quant_map is not that of nf4"),
     .with("quant_state.bitsandbytes__nf4", "U8", [3], of: "bitsandbytes nf4", data: noJSON, "invalid JSON"),
     .with("nested_absmax", "F32", [1], of: "bitsandbytes fp4, nested", "needs 2"),
     .with("SCB", "F32", [8], of: "bitsandbytes int8", "needs 9"),
     .with("weight_format", "U8", [], of: "bitsandbytes int8", data: [2], "weight_format is not 0"),
-    Refused(reason: "an ordinary tensor of this name", sample: "packed integers of 4 bits") { tensors in
-      tensors.append(SafetensorsFile.Tensor("model.layers.0.mlp.up_proj.weight", "F32", [2]))
-    },
-    Refused(reason: "pre_quant_scale takes part", sample: "NVFP4 of ModelOpt") { tensors in
-      tensors.append(SafetensorsFile.Tensor("model.layers.0.mlp.up_proj.pre_quant_scale", "F32", [48]))
-    },
-    Refused(reason: "two scales", sample: "FP8 blocks with F32 scales") { tensors in
-      tensors.append(SafetensorsFile.Tensor("model.layers.0.mlp.up_proj.weight_scale", "F32", []))
-    },
-    Refused(
-      reason: "weight_scale_2, a multiplier, but compressed-tensors uses weight_global_scale, a divisor",
-      sample: "NVFP4 of compressed-tensors"
-    ) {
-      tensors in
-      tensors.append(SafetensorsFile.Tensor("model.layers.0.mlp.up_proj.weight_scale_2", "F32", []))
-    },
+  ]
+
+  static func adding(
+    _ part: String, _ dtype: String, _ shape: [Int], to sample: String, data: [UInt8]? = nil, _ reason: String
+  ) -> Refused {
+    Refused(reason: reason, sample: sample) { tensors in
+      tensors.append(
+        SafetensorsFile.Tensor("model.layers.0.mlp.up_proj.\(part)", dtype, shape, data: data))
+    }
+  }
+
+  /// The group of each of `count` columns: one after the other in turn.
+  private static func index(_ count: Int, groups: Int) -> [UInt8] {
+    var bytes: [UInt8] = []
+    for column in 0..<count { bytes += [UInt8(column % groups), 0, 0, 0] }
+    return bytes
+  }
+
+  /// Modules with a part too many or without one.
+  static let otherParts: [Refused] = [
+    .adding("weight", "F32", [2], to: "packed integers of 4 bits", "an ordinary tensor of this name"),
+    .adding("pre_quant_scale", "F32", [48], to: "NVFP4 of ModelOpt", "pre_quant_scale takes part"),
+    .adding("weight_scale", "F32", [], to: "FP8 blocks with F32 scales", "two scales"),
+    .adding(
+      "weight_scale_2", "F32", [], to: "NVFP4 of compressed-tensors", "weight_scale_2, a multiplier, but compressed-tensors uses weight_global_scale, a divisor"),
+    .adding("weight_scale_2", "F32", [1], to: "FP8 with a scale for each row", "weight_scale_2 too"),
+    .adding("weight_global_scale", "F32", [1], to: "packed integers of 4 bits", "weight_global_scale too"),
+    .adding("weight_scale", "F32", [9, 1], to: "bitsandbytes int8", "weight_scale too"),
+    .adding(
+      "weight_zero_point", "I8", [1], to: "MXFP4 of compressed-tensors", data: [1],
+      "the format has no zero points"),
+    .adding(
+      "weight_g_idx", "I32", [48], to: "NVFP4 of compressed-tensors", data: index(48, groups: 3),
+      "which the format does not have"),
+    .adding(
+      "weight_g_idx", "I32", [140], to: "FP8 blocks with F32 scales", data: index(140, groups: 2),
+      "and no groups of columns"),
+    .without("SCB", of: "bitsandbytes int8", "without a scale"),
+    .without("weight_scale", of: "int8 with a scale for each row", "without a scale"),
+    .without(
+      "qweight", of: "GPTQ of 8 bits, version 2, reordered", "the qweight that it belongs to is missing"),
+    .without(
+      "weight_packed", of: "packed integers of 4 bits", "the weight_packed that it belongs to is missing"),
+    .without("quant_state.bitsandbytes__nf4", of: "bitsandbytes nf4", "that it belongs to is missing"),
   ]
 }
 
@@ -133,7 +163,8 @@ extension SafetensorsFile.Tensor {
 @Suite("Quantisation")
 struct QuantizationTests {
   @Test(
-    "A module whose parts do not fit stays as it is stored, and a warning says why", arguments: Refused.all)
+    "A module whose parts do not fit stays as it is stored, and a warning says why",
+    arguments: Refused.all + Refused.otherParts)
   func refused(_ refused: Refused) throws {
     let sample = try #require(QuantizedSample.all.first { $0.name == refused.sample })
     var tensors = sample.tensors
@@ -194,15 +225,25 @@ struct QuantizationTests {
     #expect(warnings.contains { $0.contains("2 more tensors not dequantised") }, "\(warnings)")
   }
 
-  @Test(
-    "Formats that only their tensors identify are named",
-    arguments: [
-      ("HQQ", [("a.W_q", "U8"), ("a.nbits", "I64")]), ("MLX", [("a.weight", "U32"), ("a.scales", "BF16")]),
-      ("AQLM", [("a.codes", "I8"), ("a.codebooks", "F16")]),
-      ("EXL3", [("a.trellis", "I16"), ("a.suh", "F16")]),
-      ("EETQ", [("a.weight", "I8"), ("a.weight_scales", "F16")]),
-      ("quanto", [("a.weight._data", "I8"), ("a.weight._scale", "F16")]),
-    ])
+  private static let foreignFormats: [(String, [(String, String)])] = [
+    ("HQQ", [("a.W_q", "U8"), ("a.nbits", "I64")]), ("MLX", [("a.weight", "U32"), ("a.scales", "BF16")]),
+    ("AQLM", [("a.codes", "I8"), ("a.codebooks", "F16")]),
+    ("EXL3", [("a.trellis", "I16"), ("a.suh", "F16")]),
+    ("EETQ", [("a.weight", "I8"), ("a.weight_scales", "F16")]),
+    ("quanto", [("a.weight._data", "I8"), ("a.weight._scale", "F16")]),
+    ("quanto", [("a.weight._data._data", "U8"), ("a.weight._scale", "F16"), ("a.weight._shift", "F16")]),
+    ("EXL2", [("a.q_weight", "I32"), ("a.q_scale", "I32")]),
+    ("torchao", [("a._weight_qdata", "U8"), ("a._weight_scale_and_zero", "BF16")]),
+    ("torchao", [("a._weight_qdata", "F8_E4M3"), ("a._weight_scale", "F32")]),
+    ("2:4 sparsity", [("a.weight.compressed", "BF16"), ("a.weight.bitmask", "U8")]),
+    ("marlin-24", [("a.weight_packed", "I32"), ("a.meta", "I16"), ("a.scale_packed", "F16")]),
+    ("VPTQ", [("a.indices", "I32"), ("a.centroids.weight", "F16")]),
+    ("HIGGS", [("a.weight", "I16"), ("a.tables", "F16"), ("a.tables2", "F16")]),
+    ("QuIP#", [("a.Qidxs", "I64"), ("a.SU", "F16")]),
+    ("ComfyUI", [("a.weight", "F8_E4M3"), ("a.scale_weight", "F32")]),
+  ]
+
+  @Test("Formats that only their tensors identify are named", arguments: foreignFormats)
   func foreign(_ scheme: String, _ parts: [(String, String)]) throws {
     let found = try Recognised(parts.map { Part($0.0, $0.1, [4, 4]) }, config: nil)
     #expect(found.quantization.tensors.isEmpty)
@@ -252,6 +293,96 @@ struct QuantizationTests {
       tensors, config: "{\"quantization\": {\"quant_algo\": \"FP8\", \"kv_cache_quant_algo\": \"FP8\"}}",
       configName: "hf_quant_config.json")
     #expect(cached.shown == ["l.self_attn.o_proj.input_scale", "l.self_attn.q_proj.weight"])
+  }
+
+  /// An FP8 weight whose one scale leaves no doubt, with several configuration files.
+  private func withFiles(_ files: [(name: String, text: String)]) throws -> (names: Int, warnings: [String]) {
+    let sample = try #require(
+      QuantizedSample.all.first { $0.name.hasPrefix("FP8 with a scale for the tensor") })
+    let directory = try TemporaryDirectory()
+    let path = try directory.write("model.safetensors", sample.file)
+    for (name, text) in files { try directory.write(name, text: text) }
+    let model = try #require(try ModelCollection(opening: [path]).components.first).model
+    let quantization = Quantization(of: model)
+    return (quantization.tensors.count, quantization.warnings)
+  }
+
+  private static let contradictions: [([String], [String], String)] = [
+    (
+      ["config.json", "hf_quant_config.json"],
+      [
+        "{\"quantization_config\": {\"quant_method\": \"torchao\"}}",
+        "{\"quantization\": {\"quant_algo\": \"FP8\"}}",
+      ],
+      "config.json says quant_method 'torchao', and hf_quant_config.json 'modelopt'"
+    ),
+    (
+      ["config.json", "quantize_config.json"],
+      [
+        "{\"quantization_config\": {\"quant_method\": \"gptq\", \"bits\": 4}}",
+        "{\"bits\": 3, \"group_size\": 128}",
+      ], "config.json says bits '4', and quantize_config.json '3'"
+    ),
+    (
+      ["config.json", "quantize_config.json"],
+      [
+        "{\"quantization_config\": {\"quant_method\": \"gptq\", \"bits\": 4, \"format\": \"gptq\"}}",
+        "{\"bits\": 4, \"checkpoint_format\": \"gptq_v2\"}",
+      ], "says format 'gptq', and quantize_config.json 'gptq_v2'"
+    ),
+    (
+      ["hf_quant_config.json", "quant_config.json"],
+      ["{\"quantization\": {\"quant_algo\": \"FP8\"}}", "{\"w_bit\": 4, \"q_group_size\": 128}"],
+      "hf_quant_config.json says quant_method 'modelopt', and quant_config.json 'awq'"
+    ),
+  ]
+
+  @Test(
+    "Of configuration files that contradict each other none is believed, and a warning says in what",
+    arguments: contradictions)
+  func contradicted(_ names: [String], _ texts: [String], _ reason: String) throws {
+    let found = try withFiles(Array(zip(names, texts)).map { (name: $0.0, text: $0.1) })
+    // What the tensors determine is computed nevertheless.
+    #expect(found.names == 1)
+    #expect(found.warnings.count == 1)
+    #expect(found.warnings.first?.contains(reason) == true, "\(found.warnings)")
+  }
+
+  @Test("Configuration files that agree, in other words, are no contradiction")
+  func agreeing() throws {
+    let modelOpt = try withFiles([
+      (
+        "config.json",
+        "{\"quantization_config\": {\"quant_method\": \"modelopt\", \"quant_algo\": \"FP8\", \"ignore\": []}}"
+      ), ("hf_quant_config.json", "{\"quantization\": {\"quant_algo\": \"FP8\", \"exclude_modules\": []}}"),
+    ])
+    #expect(modelOpt.names == 1 && modelOpt.warnings == [])
+    let awq = try withFiles([
+      (
+        "config.json",
+        "{\"quantization_config\": {\"quant_method\": \"awq\", \"bits\": 4, \"group_size\": 128, \"version\": \"gemm\"}}"
+      ),
+      (
+        "quant_config.json",
+        "{\"zero_point\": true, \"q_group_size\": 128, \"w_bit\": 4, \"version\": \"GEMM\"}"
+      ),
+    ])
+    #expect(awq.names == 1 && awq.warnings == [])
+  }
+
+  @Test("A module that two groups of a configuration are for, with different schemes, is refused")
+  func ambiguousGroups() throws {
+    let group =
+      "{\"targets\": [\"re:.*%\"], \"weights\": {\"num_bits\": 8, \"strategy\": \"channel\", \"symmetric\": !}}"
+    let groups = [("up_proj", "true"), ("mlp.up_proj", "false")].enumerated().map { number, group1 in
+      "\"group_\(number)\": " + group.replacing("%", with: group1.0).replacing("!", with: group1.1)
+    }
+    let sample = try #require(QuantizedSample.all.first { $0.name == "int8 with a scale for each row" })
+    let config =
+      "{\"quantization_config\": {\"quant_method\": \"compressed-tensors\", \"config_groups\": {\(groups.joined(separator: ", "))}}}"
+    let found = try Recognised(sample.tensors, config: config)
+    #expect(found.names == [])
+    #expect(found.quantization.warnings.first?.contains("two groups of config_groups") == true)
   }
 
   @Test("A configuration that is not JSON is a warning")

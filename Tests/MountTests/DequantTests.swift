@@ -163,6 +163,111 @@ extension MountTests {
       #expect(output.hasSuffix("quantised tensors the same, 0 models different"), "\(output)")
     }
 
+    /// A file of tensors that are holes, with some bytes written over them. Returns where each tensor begins.
+    private static func writeHoles(
+      _ path: FilePath, _ tensors: [(name: String, dtype: String, shape: [Int], size: Int)]
+    ) throws -> [Int64] {
+      var end = 0
+      var entries: [String] = []
+      var starts: [Int64] = []
+      for (name, dtype, shape, size) in tensors {
+        entries.append(
+          "\"\(name)\":{\"dtype\":\"\(dtype)\",\"shape\":\(shape),\"data_offsets\":[\(end),\(end + size)]}")
+        starts.append(Int64(end))
+        end += size
+      }
+      var header = "{\(entries.joined(separator: ","))}"
+      header += String(repeating: " ", count: (8 - header.utf8.count % 8) % 8)
+      let length = header.utf8.count
+      let file = try FileDescriptor.open(
+        path, .writeOnly, options: [.create], permissions: [.ownerReadWrite])
+      try file.closeAfter {
+        try file.writeAll((0..<8).map { UInt8(truncatingIfNeeded: length >> ($0 * 8)) } + Array(header.utf8))
+        try file.resize(to: Int64(8 + length + end))
+      }
+      return starts.map { $0 + Int64(8 + length) }
+    }
+
+    private static func write(_ bytes: [UInt8], at place: Int64, of path: FilePath) throws {
+      let file = try FileDescriptor.open(path, .writeOnly)
+      try file.closeAfter { _ = try file.writeAll(toAbsoluteOffset: place, bytes) }
+    }
+
+    @Test(
+      "In a model with many scales a NaN one makes reads of its block fail, with a line in the log, and stpack refuse"
+    )
+    func doubtfulScale() async throws {
+      let files = try TemporaryDirectory()
+      let path = files.path.appending("m.safetensors")
+      // 17 MiB of scales, each for 16 numbers.
+      let (rows, columns) = (1088, 1 << 18)
+      let starts = try Self.writeHoles(
+        path,
+        [
+          ("w.weight_packed", "U8", [rows, columns / 2], rows * columns / 2),
+          ("w.weight_scale", "F8_E4M3", [rows, columns / 16], rows * columns / 16),
+          ("w.weight_global_scale", "F32", [1], 4),
+        ])
+      try Self.write([0, 0, 0x80, 0x3F], at: starts[2], of: path)
+      let row = 7
+      try Self.write([0x7F], at: starts[1] + Int64(row * columns / 16), of: path)
+      let status = try await withForegroundMount(path) { mount in
+        let file = try OpenFile(mount.file(".dequant/w.weight"), OpenFile.direct)
+        #expect(try file.alignedBytes(4096, at: 0).allSatisfy { $0 == 0 })
+        for _ in 0..<2 {
+          #expect(throws: Errno.ioError) { try file.alignedBytes(4096, at: row * columns * 4) }
+        }
+        #expect(try file.alignedBytes(4096, at: row * columns * 4 + 4096).allSatisfy { $0 == 0 })
+        let lines = try mount.log.filter { $0.contains("tensor 'w.weight': a scale is NaN, infinite or 0") }
+        #expect(lines.count == 1)
+        mount.send(SIGTERM)
+      }
+      #expect(status == 0)
+      let packed = try await Command.run(
+        "\(Machine.stpack)", ["--dequant", "\(path)", "-o", "\(files.path)/out.safetensors"])
+      #expect(packed.status == 65)
+      #expect(packed.error.contains("tensor 'w.weight': a scale is NaN, infinite or 0"), "\(packed.error)")
+    }
+
+    @Test(
+      "Reading a whole dequantised model takes the daemon a few MiB, and a cache of 32 MiB where columns are read"
+    )
+    func memory() async throws {
+      let files = try TemporaryDirectory()
+      let path = files.path.appending("m.safetensors")
+      let (rows, columns, outputs) = (8192, 4096, 24576)
+      let starts = try Self.writeHoles(
+        path,
+        [
+          ("a.weight", "F8_E4M3", [rows, columns], rows * columns), ("a.weight_scale", "F32", [1], 4),
+          ("b.qweight", "I32", [columns / 8, outputs], columns * outputs / 2),
+          ("b.scales", "F16", [1, outputs], outputs * 2), ("b.qzeros", "I32", [1, outputs / 8], outputs / 2),
+        ])
+      try Self.write([0, 0, 0x80, 0x3F], at: starts[1], of: path)
+      try Self.write([UInt8](repeating: 0x3C, count: outputs * 2), at: starts[3], of: path)
+      try files.write("quantize_config.json", text: "{\"bits\": 4, \"group_size\": -1}")
+      let status = try await withForegroundMount(path) { mount in
+        let size = rows * columns * 4
+        let weight = try OpenFile(mount.file(".dequant/a.weight"), OpenFile.direct)
+        _ = try weight.alignedBytes(1 << 20, at: 0)
+        let first = try mount.usage.memory
+        for place in stride(from: 0, to: size, by: 1 << 20) {
+          #expect(try weight.alignedBytes(1 << 20, at: place).count == 1 << 20)
+        }
+        let second = try mount.usage.memory
+        #expect(second - first < 8 << 20, "\(second - first) bytes")
+        // A part of each stripe that is kept.
+        let packed = try OpenFile(mount.file(".dequant/b.weight"), OpenFile.direct)
+        for place in stride(from: 0, to: outputs * columns * 4, by: 8 << 20) {
+          #expect(try packed.alignedBytes(4096, at: place).count == 4096)
+        }
+        let third = try mount.usage.memory
+        #expect(third - second < 48 << 20, "\(third - second) bytes")
+        mount.send(SIGTERM)
+      }
+      #expect(status == 0)
+    }
+
     @Test("A module that does not fit is a warning when it is mounted, and its parts stay")
     func refused() async throws {
       let files = try TemporaryDirectory()

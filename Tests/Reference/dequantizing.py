@@ -5,7 +5,9 @@ usage: dequantizing.py STPACK COUNT SEED
 
 Each model has modules of one format in odd shapes, cut into shards by chance, its configuration in one of the files that
 writers use, and tensors that are not quantised. The formulas are written here anew, from the formats' descriptions and their
-libraries, value by value and not as stmount computes them. Prints how many models and tensors were the same.
+libraries, value by value and not as stmount computes them. Then one thing of each model is harmed: a part is missing, has another type or shape, a
+part of another format is beside it, a scale is NaN, or the configuration is of another method. What is shown of it must be the same
+numbers, or all that is stored. Prints how many models and tensors were the same.
 """
 
 import json
@@ -293,11 +295,16 @@ def compressed_bytes(m):
             zeros = m.bytes(shape).view(numpy.int8)
         if not isSymmetric or m.chance.random() < .2:
             m.put(prefix + ".weight_zero_point", "I8", zeros)
+        spreadScales, spreadZeros = spreading(wide(scales)), spreading(zeros.astype(numpy.float64))
+        if settings["strategy"] == "group" and m.chance.random() < .4:
+            index = m.random.permutation(numpy.arange(columns) // settings["group_size"]).astype(numpy.int32)
+            settings["actorder"] = "group"
+            m.put(prefix + ".weight_g_idx", "I32", index)
+            spreadScales, spreadZeros = wide(scales)[:, index], zeros[:, index].astype(numpy.float64)
         target = m.chance.choice([prefix, "re:.*" + prefix.split(".")[-1] + "$", "re:" + prefix.replace(".", "\\.")])
         groups["group_%d" % number] = {"targets": [target], "weights": {
             "num_bits": 8, "type": "float" if isFloat else "int", "symmetric": isSymmetric, **settings}}
-        m.expected[prefix + ".weight"] = product(
-            codes, spreading(wide(scales)), spreading(zeros.astype(numpy.float64)))
+        m.expected[prefix + ".weight"] = product(codes, spreadScales, spreadZeros)
     groups["group_9"] = {"targets": ["Linear"], "weights": {"num_bits": 8, "type": "int", "symmetric": True, "strategy": "tensor"}}
     m.config({"quant_method": "compressed-tensors", "format": "mixed-precision", "config_groups": groups,
               "ignore": ["re:.*norm.*", "model.embed_tokens"]})
@@ -505,6 +512,73 @@ FORMATS = [
 ]
 
 
+def harm(m):
+    """Changes one thing of a model, and says what; None where there is nothing to change."""
+    parts = [name for name in m.tensors if name not in m.expected]
+    scales = [name for name in parts if m.tensors[name][0] in ("F32", "F16", "BF16") and "input" not in name
+              and "activation" not in name and "k_scale" not in name and "map" not in name]
+    kind = m.chance.choice(["drop", "dtype", "shape", "add", "nan", "config"])
+    if kind == "drop":
+        # Without an index of groups, columns are in order: nobody can tell that it is missing.
+        names = [name for name in parts if "g_idx" not in name]
+        if not names:
+            return None
+        name = m.chance.choice(names)
+        del m.tensors[name]
+        return f"{name} dropped"
+    if kind == "dtype" and parts:
+        name = m.chance.choice(parts)
+        dtype, shape, data = m.tensors[name]
+        others = {"F32": "I32", "I32": "F32", "F16": "I16", "BF16": "I16", "U8": "I8", "I8": "U8", "I64": "F64",
+                  "F8_E8M0": "I8", "F8_E4M3": "I8"}
+        m.tensors[name] = (others[dtype], shape, data)
+        return f"{name} is {others[dtype]}"
+    if kind == "shape" and parts:
+        name = m.chance.choice(parts)
+        dtype, shape, data = m.tensors[name]
+        wrong = [list(reversed(shape)), shape + [1, 1], [1] + shape]
+        wrong = [other for other in wrong if other != shape]
+        m.tensors[name] = (dtype, m.chance.choice(wrong), data)
+        return f"{name} is {m.tensors[name][1]}"
+    if kind == "add" and parts:
+        prefix = m.chance.choice(parts).rsplit(".", 1)[0]
+        name = prefix + "." + m.chance.choice(["weight_scale_2", "weight_global_scale", "weight_scale_inv", "weight_scale"])
+        if name in m.tensors:
+            return None
+        m.put(name, "F32", m.scales([1], "F32"))
+        return f"{name} added"
+    if kind == "nan" and scales:
+        name = m.chance.choice(scales)
+        dtype, shape, data = m.tensors[name]
+        nan = {"F32": b"\0\0\xc0\x7f", "F16": b"\0\x7e", "BF16": b"\xc0\x7f"}[dtype]
+        m.tensors[name] = (dtype, shape, nan + data[len(nan):])
+        return f"{name} is NaN"
+    if kind == "config":
+        m.files = {}
+        method = m.chance.choice(["fp8", "modelopt", "compressed-tensors", "mxfp4", "awq", "bitsandbytes", "torchao"])
+        m.config({"quant_method": method, "load_in_4bit": method == "bitsandbytes"}, "quantization_config")
+        return f"the method is {method}"
+    return None
+
+
+def compare_harmed(model, found):
+    """What is neither the right numbers nor what is stored, or None. Parts may be hidden only beside right numbers."""
+    right = set()
+    for name, (dtype, shape, data) in found.items():
+        if model.tensors.get(name) == (dtype, shape, data):
+            continue
+        expected = model.expected.get(name)
+        if expected is None or dtype != "F32" or shape != list(expected.shape):
+            return f"{name} is {dtype} {shape}, which nobody stored"
+        if not numpy.array_equal(numpy.frombuffer(data, numpy.float32).reshape(shape), expected, equal_nan=True):
+            return f"{name} has wrong numbers"
+        right.add(name)
+    for name in set(model.tensors) - set(found):
+        if not any(name.startswith(shown.removesuffix("weight")) for shown in right) and "k_scale" not in name:
+            return f"{name} is hidden, and its weight is not shown"
+    return None
+
+
 def write(path, tensors):
     header, data, at = {}, [], 0
     for name, (dtype, shape, bytes) in tensors.items():
@@ -569,6 +643,21 @@ def compare(model, found):
     return None
 
 
+def harmed(stpack, format, model):
+    """What is wrong with what stpack makes of a model with something harmed, or None."""
+    what = harm(model)
+    if not what or what.startswith("the method") and format in (compressed_bytes, packed_integers):
+        return None
+    with tempfile.TemporaryDirectory() as directory:
+        save(model, directory)
+        out = os.path.join(directory, "out.safetensors")
+        outcome = subprocess.run([stpack, "--dequant", directory, "-o", out], capture_output=True, text=True)
+        if outcome.returncode == 65 and "leave out --dequant" in outcome.stderr:
+            return None
+        problem = outcome.stderr if outcome.returncode else compare_harmed(model, read(out))
+    return f"{what}: {problem}" if problem else None
+
+
 def main():
     stpack, count, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     same = {format.__name__: 0 for format in FORMATS}
@@ -587,6 +676,7 @@ def main():
             outcome = subprocess.run([stpack, "--dequant", directory, "-o", out], capture_output=True, text=True)
             # That a label of GPTQ contradicts its zero points is known by chance alone.
             problem = outcome.stderr if outcome.returncode or outcome.stderr else compare(model, read(out))
+        problem = problem or harmed(stpack, format, model)
         if problem:
             failures += 1
             print(f"{format.__name__} {seed} {number}: {problem}", file=sys.stderr)

@@ -143,6 +143,29 @@ struct DequantizationTests {
     }
   }
 
+  @Test("A scale that is NaN makes reading its block fail, and that block alone")
+  func doubtfulScale() throws {
+    let sample = try #require(QuantizedSample.all.first)
+    let open = try OpenSample(sample)
+    let tensor = try #require(open.quantization.tensors.first)
+    let elements = DequantizedElements(of: tensor, cache: StripeCache())
+    let whole = try elements.bytes(0..<Int(elements.byteCount))
+    // As in a model whose scales are too many to be read when it is opened: the second of two rows of blocks.
+    let scales = open.model.tensor(at: tensor.sources[1])
+    let shard = open.model.shard(at: tensor.sources[1])
+    let file = try FileDescriptor.open(shard.file.path, .writeOnly)
+    try file.closeAfter {
+      let place = Int64(shard.fileRange(of: scales).lowerBound) + 8
+      _ = try file.writeAll(toAbsoluteOffset: place, [0, 0, 0xC0, 0x7F])
+    }
+    let rowBytes = sample.expected[0].shape[1] * 4
+    #expect(try elements.bytes(0..<128 * rowBytes) == Array(whole[..<(128 * rowBytes)]))
+    #expect(throws: Errno.outOfDomain) { try elements.bytes(128 * rowBytes..<128 * rowBytes + 4) }
+    // The second block of the same row.
+    let second = 128 * rowBytes + 128 * 4
+    #expect(try elements.bytes(second..<second + 8) == Array(whole[second..<second + 8]))
+  }
+
   @Test("A truncated source is an error, not a signal")
   func truncated() throws {
     for sample in QuantizedSample.all.prefix(20) {

@@ -19,6 +19,8 @@ extension FileLayout {
     guard let failure else { return }
     let file = sources(of: 0..<byteCount).first?.file
     if let file, !file.isUnchanged() { throw Failure(file.changed) }
-    throw .system("\(file?.path.printable ?? "the source"): cannot read tensor \(tensor.name): \(failure)")
+    throw .system(
+      "\(file?.path.printable ?? "the source"): cannot read tensor \(tensor.name): "
+        + ScaleCheck.reason(of: failure))
   }
 }

@@ -128,29 +128,56 @@ struct PackWriter {
     progress.add(UInt64(bytes.count))
   }
 
-  /// How many bytes are computed at a time.
-  private static let computedSize: UInt64 = 4 << 20
+  /// How many bytes of scattered elements are read at a time: more than a buffer, since each read brings their neighbours.
+  private static let scatteredSize: UInt64 = 4 << 20
 
   private mutating func append(
     _ elements: any ComputedElements, of tensor: PackedTensor, with copier: inout FileCopier,
     to output: OutputFile
   ) throws {
-    let files = elements.sources(of: 0..<elements.byteCount).map(\.file)
-    for start in stride(from: 0, to: elements.byteCount, by: Int(Self.computedSize)) {
+    let sources = elements.sources(of: 0..<elements.byteCount)
+    let isScattered = sources.contains { $0.range.isEmpty }
+    var files: [SourceFile] = []
+    for source in sources where !files.contains(where: { $0 === source.file }) { files.append(source.file) }
+    var rest = 0..<elements.byteCount
+    while !rest.isEmpty {
       try signals?.check()
-      let count = Int(min(Self.computedSize, elements.byteCount - start))
-      let bytes: [UInt8]
-      do throws(Errno) {
-        bytes = try [UInt8](filling: count) { target throws(Errno) in
-          try elements.fill(&target, from: start)
-        }
+      let count: UInt64
+      do throws(FileCopier.Problem) {
+        count =
+          try isScattered
+          ? append(scattered: rest, of: elements, with: &copier) : copier.append(rest, of: elements)
       } catch {
         for file in files where !file.isUnchanged() { throw Failure(file.changed) }
-        throw output.failure(.source(error), copying: tensor.path)
+        if case .source(let problem) = error, problem == ScaleCheck.failure {
+          throw Failure(
+            status: EX_DATAERR,
+            "\(tensor.path.printable): tensor \(tensor.originalName): \(ScaleCheck.reason(of: problem)); "
+              + "leave it out with --exclude, or pack the model without --dequant")
+        }
+        throw output.failure(error, copying: tensor.path)
       }
-      try append(bytes, with: &copier, to: output)
+      progress.add(count)
+      rest = rest.lowerBound + count..<rest.upperBound
     }
     for file in files where !file.isUnchanged() { throw Failure(file.changed) }
+  }
+
+  /// Writes the beginning of a part of elements that are scattered in their file, and returns how many bytes that were.
+  private func append(
+    scattered range: Range<UInt64>, of elements: any ComputedElements, with copier: inout FileCopier
+  ) throws(FileCopier.Problem) -> UInt64 {
+    let count = min(Self.scatteredSize, range.upperBound - range.lowerBound)
+    let bytes: [UInt8]
+    do throws(Errno) {
+      bytes = try [UInt8](filling: Int(count)) { target throws(Errno) in
+        try elements.fill(&target, from: range.lowerBound)
+      }
+    } catch {
+      throw .source(error)
+    }
+    try copier.append(bytes)
+    return count
   }
 
   private mutating func append(_ part: FileRange, with copier: inout FileCopier, to output: OutputFile) throws

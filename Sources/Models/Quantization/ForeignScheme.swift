@@ -2,15 +2,18 @@ internal import Safetensors
 
 /// Formats that are recognised by their tensors' names and are not supported.
 enum ForeignScheme {
-  /// The name of a tensor that a format has, the one that must be beside it, and the format.
+  /// The name of a tensor that a format has, the one that must be beside it (nothing where the first is enough), and the format.
   private static let signs: [(component: [UInt8], beside: String, scheme: String)] = [
     ("W_q", "nbits", "HQQ"), ("W_q", "scale", "HQQ"), ("_data", "_scale", "quanto"),
-    ("weight", "weight_scales", "EETQ"), ("codes", "codebooks", "AQLM"), ("indices", "centroids", "VPTQ"),
-    ("tables", "tables2", "HIGGS"), ("Qidxs", "SU", "QuIP#"), ("q_weight", "q_scale", "EXL2"),
-    ("trellis", "suh", "EXL3"), ("_weight_qdata", "_weight_scale", "torchao"),
-    ("compressed", "bitmask", "2:4 sparsity"), ("weight", "comfy_quant", "ComfyUI"),
+    ("weight", "weight_scales", "EETQ"), ("codes", "codebooks", "AQLM"),
+    ("indices", "centroids", "VPTQ"), ("indices", "centroids.weight", "VPTQ"), ("weight", "tables2", "HIGGS"),
+    ("Qidxs", "SU", "QuIP#"), ("q_weight", "q_scale", "EXL2"), ("trellis", "suh", "EXL3"),
+    ("_weight_qdata", "_weight_qdata", "torchao"), ("bitmask", "compressed", "2:4 sparsity"),
+    ("meta", "scale_packed", "marlin-24"), ("weight", "comfy_quant", "ComfyUI"),
     ("weight", "scale_weight", "ComfyUI"),
   ].map { (Array($0.0.utf8), $0.1, $0.2) }
+
+  private static let nested = "._data._data"
 
   /// The format of a tensor; nil if it has no sign of any.
   static func name(of key: TensorPart, _ index: TensorIndex) -> String? {
@@ -22,6 +25,8 @@ enum ForeignScheme {
     if key.dtype == .u32, component.elementsEqual("weight".utf8), has("scales") { return "MLX" }
     // Only types that codes are kept in, so that most tensors cost no search.
     guard [.u8, .i8, .i16, .i32, .i64, .u16, .u32, .f8e4m3, .f8e5m2].contains(key.dtype) else { return nil }
+    // Codes that quanto packs are a tensor of their own inside the weight.
+    if name.suffix(nested.utf8.count).elementsEqual(nested.utf8) { return "quanto" }
     return signs.first { component.elementsEqual($0.component) && has($0.beside) }?.scheme
   }
 }

@@ -13,8 +13,8 @@ package struct Quantization: Sendable {
 
   /// Recognises a model's quantisation, by the configuration files beside it and its tensors' names, types and shapes.
   ///
-  /// Reads the sources' headers, and of the data such numbers as decide what is refused: indexes of groups, scales of whole
-  /// tensors, the states of bitsandbytes. A module that cannot be computed without doubt stays as it is stored, and a
+  /// Reads the sources' headers, and of the data such numbers as decide what is refused: indexes of groups, scales if they are
+  /// few, the states of bitsandbytes. A module that cannot be computed without doubt stays as it is stored, and a
   /// warning says why.
   package init(of model: Model) {
     var recogniser: ModelRecogniser
@@ -99,6 +99,7 @@ private struct ModelRecogniser {
     }
     refuseClashes()
     found.sort { $0.name < $1.name }
+    checkScales()
     let hidden = hidden()
     return Quantization(tensors: found, hidden: hidden, warnings: warnings(foreign))
   }
@@ -117,6 +118,7 @@ private struct ModelRecogniser {
   }
 
   private func tensor(_ key: TensorPart, _ name: ArraySlice<UInt8>) throws(Refusal) -> QuantizedTensor? {
+    try refuseOrphan(name)
     if let prefix = name.prefix(before: "qweight") {
       return try ColumnPacked.recognise(module(key, prefix))
     }
@@ -135,6 +137,25 @@ private struct ModelRecogniser {
       }
     }
     return try weight(key, name)
+  }
+
+  /// Parts that are nothing without one of some others.
+  private static let owners: [(part: String, owners: [String])] = [
+    ("qzeros", ["qweight"]), ("weight_shape", ["weight_packed"]), ("weight_scale_inv", ["weight"]),
+    ("weight_global_scale", ["weight_packed"]), ("weight_scale_2", ["weight"]),
+    ("quant_map", ["quant_state.bitsandbytes__nf4", "quant_state.bitsandbytes__fp4"]),
+  ]
+
+  /// Refuses a part whose codes are not there: the weight would be missing without a word.
+  private func refuseOrphan(_ name: ArraySlice<UInt8>) throws(Refusal) {
+    // Most tensors are a weight or a bias.
+    if name.hasSuffix("weight") || name.hasSuffix("bias") { return }
+    for (part, owners) in Self.owners {
+      guard let prefix = name.prefix(before: part) else { continue }
+      if owners.allSatisfy({ index.place(of: TensorName(utf8: prefix + $0.utf8)) == nil }) {
+        throw Refusal("the \(owners[0]) that it belongs to is missing")
+      }
+    }
   }
 
   /// A tensor that keeps its name.
@@ -193,6 +214,20 @@ private struct ModelRecogniser {
     }
   }
 
+  /// Refuses tensors with scales that no writer computes, unless reading them all would take long.
+  private mutating func checkScales() {
+    guard ScaleCheck.isCheap(found, of: index.model) else { return }
+    found.removeAll { tensor in
+      do throws(Refusal) {
+        try ScaleCheck.check(tensor, of: index.model)
+        return false
+      } catch {
+        refusals.append((tensor.name, error.reason))
+        return true
+      }
+    }
+  }
+
   // MARK: - What belongs to them
 
   private mutating func hidden() -> [TensorName] {
@@ -214,12 +249,16 @@ private struct ModelRecogniser {
 
   private func warnings(_ foreign: [(scheme: String, name: TensorName)]) -> [String] {
     let path = index.model.shards.first?.file.path.printable ?? "the model"
-    var lines = refusals.prefix(Self.namedTensors).map {
+    var lines = (config.contradiction.map { [$0] } ?? []).map {
+      "\(path): \($0); neither is used, so only what the tensors alone determine is dequantised"
+    }
+    let named = refusals.prefix(Self.namedTensors)
+    lines += named.map {
       "\(path): tensor \($0.name) is not dequantised: \($0.reason); it is shown as it is stored"
     }
-    if refusals.count > lines.count {
+    if refusals.count > named.count {
       lines.append(
-        "\(path): \(PrintableText.counted(refusals.count - lines.count, "more tensor")) not dequantised")
+        "\(path): \(PrintableText.counted(refusals.count - named.count, "more tensor")) not dequantised")
     }
     for (scheme, tensors) in Dictionary(grouping: foreign, by: \.scheme).sorted(by: { $0.key < $1.key }) {
       guard let first = tensors.first else { continue }

@@ -22,14 +22,19 @@ struct QuantizationConfig: Sendable {
   let settings: ConfigValue
   /// The whole of config.json.
   let model: ConfigValue
+  /// How files contradict each other, as a clause that is safe to print; none of them is believed then.
+  var contradiction: String? = nil
 
   /// No configuration.
   static let none = QuantizationConfig(family: nil, settings: .object([:]), model: .object([:]))
 
-  private init(family: Family?, settings: ConfigValue, model: ConfigValue) {
+  private init(
+    family: Family?, settings: ConfigValue, model: ConfigValue, contradiction: String? = nil
+  ) {
     self.family = family
     self.settings = settings
     self.model = model
+    self.contradiction = contradiction
   }
 
   /// A scheme that is not supported.
@@ -38,19 +43,33 @@ struct QuantizationConfig: Sendable {
     let reason: String
   }
 
+  /// The files of their own that writers use, and the method of one that names none.
+  private static let files = [
+    ("hf_quant_config.json", "modelopt"), ("quantize_config.json", "gptq"), ("quant_config.json", "awq"),
+  ]
+
   /// Reads the files beside a model: config.json, hf_quant_config.json, quantize_config.json, quant_config.json. The
-  /// first that tells of a quantisation decides.
+  /// first that tells of a quantisation decides. Where another one contradicts it, none does: the model is read as one
+  /// without a configuration.
   static func read(in directory: FilePath) throws -> QuantizationConfig {
     let model = try ConfigValue(opening: directory.appending("config.json")) ?? .object([:])
-    if let config = try QuantizationConfig(model: model) { return config }
-    if let file = try ConfigValue(opening: directory.appending("hf_quant_config.json")) {
-      return try modelOpt(file["quantization"] ?? file, model)
+    var statements: [ConfigStatement] = []
+    if let settings = settings(in: model), let method = method(of: settings) {
+      statements.append(ConfigStatement(file: "config.json", method: method, settings: settings))
     }
-    if let file = try ConfigValue(opening: directory.appending("quantize_config.json")) {
-      return try QuantizationConfig(settings: file, method: file["quant_method"]?.string ?? "gptq", model)
+    for (name, method) in files {
+      guard let file = try ConfigValue(opening: directory.appending(name)) else { continue }
+      let settings = file["quantization"] ?? file
+      let own = settings["quant_method"]?.string?.lowercased()
+      statements.append(ConfigStatement(file: name, method: own ?? method, settings: settings))
     }
-    if let file = try ConfigValue(opening: directory.appending("quant_config.json")) {
-      return try QuantizationConfig(settings: file, method: file["quant_method"]?.string ?? "awq", model)
+    if let first = statements.first {
+      let contradiction = statements.dropFirst().lazy.compactMap { first.contradiction(to: $0) }.first
+      if let contradiction {
+        return QuantizationConfig(
+          family: nil, settings: .object([:]), model: model, contradiction: contradiction)
+      }
+      return try QuantizationConfig(settings: first.settings, method: first.method, model)
     }
     if model["quantization"]?["bits"] != nil {
       throw Unsupported(reason: "the format MLX is not supported")
@@ -60,16 +79,8 @@ struct QuantizationConfig: Sendable {
 
   /// From config.json alone; nil if it tells of no quantisation.
   init?(model: ConfigValue) throws(Unsupported) {
-    let places = [
-      model["quantization_config"], model["compression_config"], model["text_config"]?["quantization_config"],
-    ]
-    guard let settings = places.lazy.compactMap({ $0 }).first else { return nil }
-    var method = settings["quant_method"]?.string?.lowercased()
-    let isBitsAndBytes = settings["load_in_4bit"]?.bool == true || settings["load_in_8bit"]?.bool == true
-    if isBitsAndBytes { method = "bitsandbytes" }
-    // Older files of compressed-tensors do not name it.
-    if method == nil, settings["config_groups"] != nil { method = "compressed-tensors" }
-    guard let method else {
+    guard let settings = Self.settings(in: model) else { return nil }
+    guard let method = Self.method(of: settings) else {
       // A configuration of other words than these is not read, but tensors may still speak for themselves.
       self = QuantizationConfig(family: nil, settings: .object([:]), model: model)
       return
@@ -77,10 +88,22 @@ struct QuantizationConfig: Sendable {
     try self.init(settings: settings, method: method, model)
   }
 
-  private static func modelOpt(_ settings: ConfigValue, _ model: ConfigValue) throws(Unsupported)
-    -> QuantizationConfig
-  {
-    try QuantizationConfig(settings: settings, method: "modelopt", model)
+  /// What config.json says of a quantisation.
+  private static func settings(in model: ConfigValue) -> ConfigValue? {
+    let places = [
+      model["quantization_config"], model["compression_config"], model["text_config"]?["quantization_config"],
+    ]
+    return places.lazy.compactMap { $0 }.first
+  }
+
+  /// The method that settings of config.json name, in lower case.
+  private static func method(of settings: ConfigValue) -> String? {
+    if settings["load_in_4bit"]?.bool == true || settings["load_in_8bit"]?.bool == true {
+      return "bitsandbytes"
+    }
+    if let method = settings["quant_method"]?.string { return method.lowercased() }
+    // Older files of compressed-tensors do not name it.
+    return settings["config_groups"] == nil ? nil : "compressed-tensors"
   }
 
   private init(settings: ConfigValue, method: String, _ model: ConfigValue) throws(Unsupported) {
@@ -93,7 +116,7 @@ struct QuantizationConfig: Sendable {
     try refuseUnsupportedVariants()
   }
 
-  private static let families: [String: Family] = [
+  static let families: [String: Family] = [
     "fp8": .float8, "mxfp8": .float8, "fbgemm_fp8": .float8, "compressed-tensors": .compressedTensors,
     "compressed_tensors": .compressedTensors, "mxfp4": .gptOSS, "gpt_oss_mxfp4": .gptOSS,
     "modelopt": .modelOpt, "modelopt_fp4": .modelOpt, "modelopt_fp8": .modelOpt,

@@ -154,6 +154,13 @@ struct QuantizedModule {
     return part
   }
 
+  /// Refuses a module that has a part of another format: which of both it is, is in doubt.
+  func refuseOthers(_ suffixes: String...) throws(Refusal) {
+    for suffix in suffixes where part(suffix) != nil {
+      throw Refusal("it has \(suffix) too, which its format does not have")
+    }
+  }
+
   /// Refuses modules whose weight alone is not the layer.
   func refuseTransformed() throws(Refusal) {
     for name in ["pre_quant_scale", "svdquant_lora_a", "svdquant_lora_b"] where part(name) != nil {
@@ -177,6 +184,27 @@ extension TensorPart {
       throw Refusal(
         "\(label) is \(size), and \(why()) needs \(wanted.map(String.init).joined(separator: "x"))")
     }
+  }
+
+  /// This index of groups, one for each column; nil if it is the usual one, or was never set.
+  func groupIndex(columns: UInt64, groups: UInt64) throws(Refusal) -> TensorView? {
+    try require([.i32])
+    try require(shape: [columns], "\(PrintableText.counted(columns, "column"))")
+    let index = try integers()
+    if index.contains(-1) { return nil }
+    var counts = [UInt64](repeating: 0, count: Int(groups))
+    for group in index {
+      guard counts.indices.contains(group) else {
+        throw Refusal("\(label) holds \(group), and there are \(PrintableText.counted(groups, "group"))")
+      }
+      counts[group] += 1
+    }
+    guard counts.allSatisfy({ $0 == columns / groups }) else {
+      throw Refusal("\(label) gives its groups different numbers of columns")
+    }
+    let size = Int(columns / groups)
+    let isUsual = index.enumerated().allSatisfy { $0.element == $0.offset / size }
+    return isUsual ? nil : try view()
   }
 
   /// The two dimensions of a matrix, neither of them 0.

@@ -33,6 +33,14 @@ package enum QuantizationFormat: String, CaseIterable, Sendable {
   case float4 = "bitsandbytes-fp4"
   case bitsAndBytesInt8 = "bitsandbytes-int8"
 
+  /// True where writers give blocks of zeros the scale 0 (bitsandbytes), or round a tiny one to it (NVFP4).
+  var hasZeroScales: Bool {
+    switch self {
+    case .nvfp4, .normalFloat4, .float4, .bitsAndBytesInt8: true
+    default: false
+    }
+  }
+
   /// The formula of one number, in float32, rounded once after each operation.
   package var formula: String {
     switch self {

@@ -5,6 +5,7 @@ internal import SystemPackage
 /// The codes, scales and zero points of a block of numbers, in memory that the blocks of one read share.
 struct BlockParts {
   let arithmetic: DequantizationArithmetic
+  private let check: ScaleCheck
   private let reader: ViewReader
 
   /// The codes' bytes, those of ``codeRange``. A few more follow, since codes are taken out of words.
@@ -12,7 +13,8 @@ struct BlockParts {
   private(set) var codeRange: Range<UInt64> = 0..<0
   /// A scale for each block of the grid from ``firstScale`` on, counted row by row.
   private(set) var scales: [Float] = []
-  private(set) var firstScale: UInt64 = 0
+  private var scaleRange: Range<UInt64> = 0..<0
+  var firstScale: UInt64 { scaleRange.lowerBound }
   /// A zero point for each scale; nothing where there are none.
   private(set) var zeros: [Float] = []
   /// The group of each column of the block, where an index says.
@@ -30,18 +32,23 @@ struct BlockParts {
   /// Nothing is read yet.
   init(of tensor: QuantizedTensor, cache: StripeCache) {
     arithmetic = tensor.arithmetic
+    check = ScaleCheck(of: tensor)
     reader = ViewReader(name: tensor.name, cache: cache)
   }
 
-  /// Reads what a block needs.
+  /// Reads what a block needs. Throws ``ScaleCheck/failure`` where a scale is not one that a writer computes.
   mutating func read(_ block: NumberBlock) throws(Errno) {
     codeRange = arithmetic.codes.range(of: block)
     codes.grow(to: codeRange.count + 8)
     try reader.read(.codes, arithmetic.codes.view, codeRange, into: &codes)
     let blocks = arithmetic.scales.range(of: block, isIndexed: arithmetic.groupIndex != nil)
-    firstScale = blocks.lowerBound
-    try readScales(blocks)
-    try readZeros(blocks)
+    // The next rows often have the same ones.
+    if blocks != scaleRange {
+      scaleRange = 0..<0
+      try readScales(blocks)
+      try readZeros(blocks)
+      scaleRange = blocks
+    }
     try readGroups(block.columns)
   }
 
@@ -60,18 +67,13 @@ struct BlockParts {
     } else {
       try reader.readFloats(.scales, grid.view, blocks, into: &scales, by: &narrow)
     }
+    guard check.accepts(scales[..<blocks.count], from: blocks.lowerBound) else { throw ScaleCheck.failure }
     unsafe scales.withUnsafeMutableBufferPointer { scales in
       guard let scales = scales.baseAddress else { return }
       switch grid.form {
       case .plain, .nested: break
       case .divided(let divisor): for index in 0..<blocks.count { unsafe scales[index] /= divisor }
       case .multiplied(let factor): for index in 0..<blocks.count { unsafe scales[index] *= factor }
-      }
-      // One NaN, as in the tables: the product of two is either, as the instruction has it, and a number's bytes must not
-      // depend on what is read with it.
-      for index in 0..<blocks.count {
-        let scale = unsafe scales[index]
-        unsafe scales[index] = scale == scale ? scale : .nan
       }
     }
   }

@@ -165,7 +165,7 @@ extension MountTests {
 
 extension ForegroundMount {
   /// The daemon's seconds of a processor, and the peak of its memory in bytes: proc_pid_stat(5), proc_pid_status(5).
-  fileprivate var usage: (seconds: Double, memory: Int) {
+  var usage: (seconds: Double, memory: Int) {
     get throws {
       func text(_ name: String) throws -> String {
         String(decoding: try OpenFile(FilePath("/proc/\(daemon)/\(name)")).bytes(), as: UTF8.self)

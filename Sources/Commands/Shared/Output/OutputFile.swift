@@ -157,7 +157,7 @@ final class OutputFile {
   func failure(_ problem: FileCopier.Problem, copying source: FilePath?) -> Failure {
     let source = source?.printable ?? "the source"
     switch problem {
-    case .source(let error): return .system("\(source): cannot read it: \(error)")
+    case .source(let error): return .system("\(source): cannot read it: \(ScaleCheck.reason(of: error))")
     case .target(let error): return failure(error, "write")
     case .either(let error): return .system("\(source): cannot copy it to \(name): \(error)")
     }

@@ -10,6 +10,7 @@ enum BitsAndBytes {
   static func int8(_ module: QuantizedModule, _ scale: TensorPart) throws(Refusal) -> QuantizedTensor {
     let weight = module.key
     let (rows, columns) = try weight.matrix()
+    try module.refuseOthers("weight_scale", "weight_scale_inv")
     try scale.require([.f32])
     try scale.require(shape: [rows], "\(PrintableText.counted(rows, "row"))")
     if let format = module.part("weight_format"), try format.bytes(limit: 8).contains(where: { $0 != 0 }) {
@@ -92,15 +93,20 @@ enum BitsAndBytes {
     }
     guard isNested else { return (grid, [absmax]) }
     guard let nestedSize = state["nested_blocksize"]?.integer, nestedSize > 0,
-      let offset = state["nested_offset"]?.float, state["nested_dtype"]?.string ?? "float32" == "float32"
+      let offset = state["nested_offset"]?.float, offset.isFinite,
+      state["nested_dtype"]?.string ?? "float32" == "float32"
     else { throw Refusal("its quant_state lacks nested_offset or nested_blocksize") }
     let outer = try module.require("nested_absmax", .f32)
     try outer.require(
       shape: [divided(blocks, by: UInt64(nestedSize))], "\(blocks) scales in blocks of \(nestedSize)")
     let map = try module.require("nested_quant_map", .f32)
     try map.require(shape: [256], "an index of one byte")
+    let entries = try map.floats()
+    guard entries.allSatisfy(\.isFinite) else {
+      throw Refusal("nested_quant_map has numbers that are not finite")
+    }
     grid.form = .nested(
-      map: try map.floats(), absmax: try outer.view(), blockSize: UInt64(nestedSize), offset: offset)
+      map: entries, absmax: try outer.view(), blockSize: UInt64(nestedSize), offset: offset)
     return (grid, [absmax, outer, map])
   }
 }

@@ -25,9 +25,10 @@ struct ByteWeights {
     let others = isWeight ? ["scale", "qscale_weight"].compactMap(module.part) : []
     let scales = names + others
     guard let scale = scales.first else {
-      if !isInteger, module.config.claimsFloat8, !module.config.excludes(module.name) {
+      let isClaimed = isInteger ? isWeight && module.config.claimsInteger8 : module.config.claimsFloat8
+      if isClaimed, !module.config.excludes(module.name) {
         throw Refusal(
-          "it is \(module.key.dtype.name) without a scale, though the configuration says FP8 and does not exclude it"
+          "it is \(module.key.dtype.name) without a scale, though the configuration says \(isInteger ? "int8" : "FP8") and does not exclude it"
         )
       }
       return nil
@@ -36,6 +37,11 @@ struct ByteWeights {
       throw Refusal("it has two scales, \(scales.map(\.label).joined(separator: " and "))")
     }
     try module.refuseTransformed()
+    for name in ["_scale_2", "_global_scale"] {
+      if let other = module.sibling(name) {
+        throw Refusal("it has \(other.label) too, which its format does not have")
+      }
+    }
     if isInteger, scale.label == "scale" { return try FourBitWeights.deepSeek(module, scale) }
     return try ByteWeights(module, scale).tensor(isInteger: isInteger)
   }
@@ -66,17 +72,31 @@ struct ByteWeights {
     if hasPowers { view = view.read(as: .f8e8m0) }
     let count = try product([stack, rows, columns])
     let zeros = try zeros(isInteger: isInteger, blocks)
+    let index = module.sibling("_g_idx")
+    if index == nil, scheme?.isReordered == true, blocks.rowBlock == 1, blocks.columns > 1 {
+      throw Refusal("weight_g_idx is missing, and the scheme reorders columns")
+    }
     let isMicroscaled = hasPowers && blocks.rowBlock == 1 && blocks.columnBlock == 32
     return QuantizedTensor(
       name: weight.tensor.name, shape: weight.shape,
       format: isInteger ? .int8 : isMicroscaled ? .microscaledFloat8 : .float8,
-      sources: [weight.place, scale.place] + (zeros.map { [$0.place] } ?? []),
+      sources: [weight.place, scale.place] + [zeros?.place, index?.place].compactMap { $0 },
       arithmetic: DequantizationArithmetic(
         count: count, columns: columns,
         codes: QuantizedCodes(
           view: try weight.view(), rowBytes: columns, width: 8, packing: .stream,
           values: isInteger ? .signed : .float(weight.dtype)),
-        scales: ScaleGrid(view: view, blocks: blocks), zeros: zeros?.zeros))
+        scales: ScaleGrid(view: view, blocks: blocks), zeros: zeros?.zeros,
+        groupIndex: try index.flatMap { part throws(Refusal) in try groupIndex(part, blocks) }))
+  }
+
+  /// Which group each column has, where that is not the usual one.
+  private func groupIndex(_ part: TensorPart, _ blocks: BlockGrid) throws(Refusal) -> TensorView? {
+    let index = try part.groupIndex(columns: columns, groups: blocks.columns)
+    guard index == nil || module.config.family == .compressedTensors && blocks.rowBlock == 1 else {
+      throw Refusal("it has \(part.label), and no groups of columns")
+    }
+    return index
   }
 
   // MARK: - Scales
@@ -209,13 +229,19 @@ struct ByteWeights {
 }
 
 extension QuantizationConfig {
-  /// True if FP8 weights are to be expected, each with a scale.
+  /// True if every FP8 weight is to have a scale.
   fileprivate var claimsFloat8: Bool {
     switch family {
-    case .float8: return true
-    case .modelOpt: return settings["quant_algo"]?.string?.hasPrefix("FP8") ?? false
-    case .compressedTensors: return settings["format"]?.string == "float-quantized"
-    default: return false
+    case .float8, .modelOpt, .compressedTensors: true
+    default: false
+    }
+  }
+
+  /// True if every int8 weight is to have a scale.
+  fileprivate var claimsInteger8: Bool {
+    switch family {
+    case .modelOpt, .compressedTensors, .bitsAndBytes: true
+    default: false
     }
   }
 }

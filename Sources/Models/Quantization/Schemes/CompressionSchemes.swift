@@ -11,6 +11,8 @@ struct CompressionSchemes: Sendable {
     var blockRows: UInt64?
     var blockColumns: UInt64?
     var isSymmetric: Bool
+    /// True if columns are not grouped in their order, so that there must be an index.
+    var isReordered: Bool
   }
 
   private let groups: [(targets: [Target], scheme: Scheme)]
@@ -35,7 +37,8 @@ struct CompressionSchemes: Sendable {
         let scheme = Scheme(
           bits: weights["num_bits"]?.integer, strategy: weights["strategy"]?.string,
           groupSize: weights["group_size"]?.integer, blockRows: block?.0, blockColumns: block?.1,
-          isSymmetric: weights["symmetric"]?.bool ?? true)
+          isSymmetric: weights["symmetric"]?.bool ?? true,
+          isReordered: ["group", "dynamic"].contains(weights["actorder"]?.string?.lowercased() ?? ""))
         let targets = (group["targets"]?.strings ?? []).map { target -> Target in
           guard target.hasPrefix("re:") else { return .name(Array(target.utf8)) }
           return NamePattern(String(target.dropFirst(3))).map { .pattern($0) } ?? .unreadable
@@ -51,18 +54,17 @@ struct CompressionSchemes: Sendable {
   }
 
   /// The scheme of a module: by its exact name, by an expression, by the class of all that are left. Nil if no group
-  /// is for it.
+  /// is for it; refused if several are.
   func scheme(for module: ArraySlice<UInt8>) throws(Refusal) -> Scheme? {
     guard let first = groups.first?.scheme else { return nil }
     if groups.allSatisfy({ $0.scheme == first }) { return first }
-    for group in groups {
-      for case .name(let name) in group.targets where name[...] == module { return group.scheme }
+    if let scheme = try only({ if case .name(let name) = $0 { name[...] == module } else { false } }) {
+      return scheme
     }
-    for group in groups {
-      for case .pattern(let pattern) in group.targets where pattern.matchesPrefix(of: module) {
-        return group.scheme
-      }
+    let matched = try only {
+      if case .pattern(let pattern) = $0 { pattern.matchesPrefix(of: module) } else { false }
     }
+    if let matched { return matched }
     let hasUnreadable = groups.contains {
       $0.targets.contains { if case .unreadable = $0 { true } else { false } }
     }
@@ -71,10 +73,17 @@ struct CompressionSchemes: Sendable {
     let component = module.split(separator: UInt8(ascii: ".")).last ?? module
     let isEmbedding = component.starts(with: "embed".utf8) || component.elementsEqual("wte".utf8)
     let wanted = isEmbedding ? "Embedding" : "Linear"
-    return groups.first { group in
-      group.targets.contains {
-        if case .name(let name) = $0 { name.elementsEqual(wanted.utf8) } else { false }
-      }
-    }?.scheme
+    return try only { if case .name(let name) = $0 { name.elementsEqual(wanted.utf8) } else { false } }
+  }
+
+  /// The scheme of the groups that have such a target; nil if none has. Refuses several schemes: which of them the writer's
+  /// library took depends on its version.
+  private func only(_ isTarget: (Target) -> Bool) throws(Refusal) -> Scheme? {
+    let found = groups.filter { $0.targets.contains(where: isTarget) }.map { $0.scheme }
+    guard let first = found.first else { return nil }
+    guard found.allSatisfy({ $0 == first }) else {
+      throw Refusal("two groups of config_groups with different schemes are for it")
+    }
+    return first
   }
 }

@@ -71,6 +71,14 @@ enum FourBitWeights {
       blocks: BlockGrid(
         matrixRows: rows, rowBlock: 1, columnBlock: groupSize, rows: rows, columns: columns / groupSize))
     if scale.dtype == .u8 { scales.view = scales.view.read(as: .f8e8m0) }
+    if let zeros = module.part("weight_zero_point"), try zeros.bytes().contains(where: { $0 != 0 }) {
+      throw Refusal("weight_zero_point is not 0, and the format has no zero points")
+    }
+    if let part = module.part("weight_g_idx"),
+      try part.groupIndex(columns: columns, groups: columns / groupSize) != nil
+    {
+      throw Refusal("it has a weight_g_idx, which the format does not have")
+    }
     if let global {
       try global.require([.f32])
       guard global.tensor.byteCount == 4 else {

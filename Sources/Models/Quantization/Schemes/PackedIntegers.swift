@@ -21,6 +21,7 @@ struct PackedIntegers {
     guard module.config.family == .compressedTensors else {
       throw Refusal("the configuration does not say how weight_packed is packed")
     }
+    try packed.require([.i32])
     scheme = try module.schemes.scheme(for: module.name)
     let (packedRows, words) = try packed.matrix()
     let shape = try module.require("weight_shape", .i64, .i32)
@@ -63,6 +64,7 @@ struct PackedIntegers {
   }
 
   private func tensor() throws(Refusal) -> QuantizedTensor {
+    try module.refuseOthers("weight_scale_inv", "weight_scale_2", "weight_global_scale")
     let scale = try module.require("weight_scale", .f32, .bf16, .f16)
     let blocks = try blocks(scale)
     var parts = [packed, scale]
@@ -78,7 +80,9 @@ struct PackedIntegers {
     }
     if let index = module.part("weight_g_idx") {
       parts.append(index)
-      arithmetic.groupIndex = try groupIndex(index, groups: blocks.columns)
+      arithmetic.groupIndex = try index.groupIndex(columns: columns, groups: blocks.columns)
+    } else if scheme?.isReordered == true, blocks.columns > 1 {
+      throw Refusal("weight_g_idx is missing, and the scheme reorders columns")
     }
     return QuantizedTensor(
       name: TensorName(utf8: module.prefix + "weight".utf8), shape: [rows, columns], format: .packedInteger,
@@ -137,26 +141,5 @@ struct PackedIntegers {
       offset: 1 << (bits - 1),
       groups: blocks.columns)
     return (zeros, part)
-  }
-
-  /// The group of each column; nil if that is the usual one, or was never set.
-  private func groupIndex(_ part: TensorPart, groups: UInt64) throws(Refusal) -> TensorView? {
-    try part.require([.i32])
-    try part.require(shape: [columns], "\(PrintableText.counted(columns, "column"))")
-    let index = try part.integers()
-    if index.contains(-1) { return nil }
-    var counts = [UInt64](repeating: 0, count: Int(groups))
-    for group in index {
-      guard counts.indices.contains(group) else {
-        throw Refusal("weight_g_idx holds \(group), and there are \(PrintableText.counted(groups, "group"))")
-      }
-      counts[group] += 1
-    }
-    guard counts.allSatisfy({ $0 == columns / groups }) else {
-      throw Refusal("weight_g_idx gives its groups different numbers of columns")
-    }
-    let size = Int(columns / groups)
-    let isUsual = index.enumerated().allSatisfy { $0.element == $0.offset / size }
-    return isUsual ? nil : try part.view()
   }
 }
