@@ -152,7 +152,7 @@ TEST_PACKAGES = attr busybox-static cpio gcc gfortran gnuplot-nox jq octave pyth
 PYTHON = .build/python
 test-deps: toolchain
 	@packaging/need "$(TEST_TOOLS) /usr/lib/openssh/sftp-server /usr/lib/python3*/ensurepip" "$(TEST_PACKAGES)"
-	@$(PYTHON)/bin/python3 -c 'import auditwheel, huggingface_hub, ml_dtypes, model_signing, moto.server, numpy, safetensors, yaml' 2>/dev/null || { \
+	@$(PYTHON)/bin/python3 -c 'import auditwheel, check_jsonschema, huggingface_hub, ml_dtypes, model_signing, moto.server, numpy, safetensors, yaml' 2>/dev/null || { \
 	  echo "Installing the Python packages of Tests/Reference/requirements.txt into $(PYTHON)"; \
 	  python3 -m venv $(PYTHON) && \
 	  $(PYTHON)/bin/pip install -q --disable-pip-version-check -r Tests/Reference/requirements.txt; \

@@ -1,4 +1,5 @@
 import Fixtures
+import Glibc
 import SystemPackage
 import Testing
 
@@ -29,20 +30,21 @@ extension MountTests {
       #expect(unknown.status == 64 && unknown.error.contains("--command"), "\(unknown)")
     }
 
-    @Test("The workflows are YAML with the keys that GitHub asks for, and run scripts that are there")
+    @Test("The workflows have the form that GitHub asks for, and run scripts that are there")
     func workflows() async throws {
+      let checker = Machine.repository.appending(".build/python/bin/check-jsonschema")
+      let form = try await Command.run(
+        "\(checker)",
+        ["--builtin-schema", "vendor.github-workflows"]
+          + ["ci", "release"].map { "\(Machine.repository)/.github/workflows/\($0).yml" })
+      #expect(form.status == 0, "\(form.text)")
       let outcome = try await python(
         """
-        import os, re, sys, yaml
+        import os, re, yaml
         for name in "ci", "release":
             workflow = yaml.safe_load(open(f".github/workflows/{name}.yml"))
-            # YAML 1.1 reads `on` as true.
-            assert set(workflow) <= {"name", True, "permissions", "concurrency", "jobs"}, workflow
             for job in workflow["jobs"].values():
-                assert set(job) <= {"runs-on", "container", "timeout-minutes", "steps", "strategy", "needs", "permissions"}, job
                 for step in job["steps"]:
-                    assert ("uses" in step) != ("run" in step), step
-                    assert set(step) <= {"uses", "run", "with", "name", "env"}, step
                     for script in re.findall(r"(?:packaging|[.]ci)/[a-z-]+", step.get("run", "")):
                         assert os.access(script, os.X_OK), script
         jobs = yaml.safe_load(open(".github/workflows/release.yml"))["jobs"]
@@ -99,6 +101,60 @@ extension MountTests {
             help.contains(target) || target == "deps" || target == "test-deps", "\(target) is not explained")
         }
       }
+    }
+
+    @Test("The version is in one file, and the Makefile and the commands take it from there")
+    func version() async throws {
+      let stated = try await Command.output(
+        of: "make", "-s", "-C", "\(Machine.repository)", "--eval=print: ; @echo $(VERSION)", "print")
+      #expect(try stated.wholeMatch(of: Regex("[0-9]+[.][0-9]+[.][0-9]+")) != nil, "\(stated)")
+      for command in ["stmount", "stls", "stcat", "stdiff", "stpack", "stunpack"] {
+        let outcome = try await Command.stmount(["--command=\(command)", "--version"])
+        #expect("\(outcome.text) ".hasPrefix("\(command) \(stated) "), "\(outcome)")
+      }
+      let elsewhere = try await Command.run(
+        "grep",
+        ["-rlF", stated] + ["Makefile", "Package.swift", "README.md", "docs/INSTALL.md", "docs/man"]
+          + ["packaging", "systemd", ".github", ".ci"],
+        directory: Machine.repository)
+      #expect(elsewhere.status == 1, "\(elsewhere.text) has the version too")
+    }
+
+    @Test("STATIC_FUSE=no links the shared libfuse, and no archive of it")
+    func dynamicFUSE() async throws {
+      let scratch = try TemporaryDirectory()
+      for (environment, isShared) in [("A=b", false), ("STMOUNT_DYNAMIC_FUSE=1", true)] {
+        let manifest = try await Command.output(
+          of: "env", environment, "swift", "package", "--package-path", "\(Machine.repository)",
+          "--scratch-path", "\(scratch.path)", "dump-package")
+        #expect(manifest.contains("-l:libfuse3.a") != isShared && manifest.contains("fuse3\"") == isShared)
+        #expect(manifest.contains("-static-libgcc") != isShared)
+      }
+      let makefile = try await Command.output(
+        of: "make", "-s", "-C", "\(Machine.repository)", "STATIC_FUSE=no",
+        "--eval=print: ; @echo $$STMOUNT_DYNAMIC_FUSE", "print")
+      #expect(makefile == "1")
+      let packages = try await Command.run(
+        "env",
+        ["STMOUNT_DYNAMIC_FUSE=1", "SOURCE_DATE_EPOCH=0"]
+          + ["packaging/build", ".", "\(scratch.path)", "0", "deb"],
+        directory: Machine.repository)
+      #expect(packages.status == 64 && packages.error.contains("STATIC_FUSE=no is for"), "\(packages)")
+    }
+
+    @Test("A user who may not install packages is told which ones to ask for")
+    func packagesToAskFor() async throws {
+      let copy = try TemporaryDirectory()
+      _ = unsafe chmod("\(copy.path)", 0o755)
+      let script = try copy.write("need", text: Documentation.text("packaging/need"))
+      let outcome = try await Command.run(
+        "env", ["PATH=/bin:/usr/bin", "sh", "\(script)", "sh no-such-program", "coreutils no-such-package"],
+        directory: copy.path, user: PrivateNamespace.nobody)
+      #expect(outcome.status == 1)
+      #expect(outcome.text.hasPrefix("There is no no-such-program."), "\(outcome)")
+      #expect(outcome.error.hasSuffix("They type: apt-get install no-such-package\n"), "\(outcome)")
+      let present = try await Command.run("sh", ["\(script)", "sh cat", "no-such-package"])
+      #expect(present.status == 0 && present.text.isEmpty && present.error.isEmpty, "\(present)")
     }
 
     @Test("A release needs its version in the source and its section in CHANGELOG.md")
