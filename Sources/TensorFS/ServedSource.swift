@@ -1,6 +1,7 @@
 internal import FUSE
 internal import Linux
 internal import Models
+internal import Safetensors
 internal import SystemPackage
 internal import TensorFiles
 

@@ -1,6 +1,7 @@
 internal import FUSE
 internal import Logging
 internal import Models
+internal import Safetensors
 internal import Synchronization
 internal import SystemPackage
 
