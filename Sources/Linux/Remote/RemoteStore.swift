@@ -33,8 +33,7 @@ package final class RemoteStore: Sendable {
     guard let remote = files[file.rawValue], !range.isEmpty, CachedPages.hold(range, of: file) != true,
       UInt64(range.count) <= memory.bytes / 8
     else { return }
-    // So that all threads together have a window under way, and pieces come in their order.
-    let length = min(max(window / UInt64(Self.mostThreads), Self.lengths.lowerBound), Self.lengths.upperBound)
+    let length = min(max(window / 8, Self.lengths.lowerBound), Self.lengths.upperBound)
     let new = pieces.withLock {
       $0.add(range, of: file.rawValue, size: remote.size, length: length, at: Self.now)
     }
