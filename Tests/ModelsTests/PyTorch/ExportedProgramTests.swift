@@ -1,0 +1,82 @@
+import Fixtures
+import SystemPackage
+import Testing
+
+@testable import Models
+import Safetensors
+
+@Suite("Programs of torch.export") struct ExportedProgramTests {
+  private let directory: TemporaryDirectory
+
+  init() throws { directory = try TemporaryDirectory() }
+
+  private func open(_ path: FilePath) throws(ModelError) -> Model {
+    try ModelCollection(opening: [path]).components[0].model
+  }
+
+  private func problem(_ bytes: [UInt8]) throws -> String? {
+    let path = try directory.write("broken.pt", bytes)
+    return #expect(throws: ModelError.self) { try open(path) }?.problem
+  }
+
+  /// The JSON of one tensor.
+  private static func description(
+    _ name: String, _ path: String, _ shape: [Int], _ strides: [Int], dtype: Int = 7
+  )
+    -> String
+  {
+    func numbers(_ numbers: [Int]) -> String {
+      "[" + numbers.map { #"{"as_int": \#($0)}"# }.joined(separator: ", ") + "]"
+    }
+    return
+      #""\#(name)": {"path_name": "\#(path)", "is_param": true, "use_pickle": false, "tensor_meta": {"dtype": \#(dtype), "#
+      + #""sizes": \#(numbers(shape)), "requires_grad": true, "device": {"type": "cpu", "index": null}, "#
+      + #""strides": \#(numbers(strides)), "storage_offset": {"as_int": 0}, "layout": 7}}"#
+  }
+
+  private static func exported(_ descriptions: [String], constants: [String] = []) -> ZipFile {
+    func config(_ texts: [String]) -> String { #"{"config": {\#(texts.joined(separator: ", "))}}"# }
+    return ZipFile([
+      .init("m/data/weights/weight_0", Array(0..<24)),
+      .init("m/data/weights/model_weights_config.json", config(descriptions).utf8),
+      .init("m/data/constants/tensor_0", [7, 0]),
+      .init("m/data/constants/model_constants_config.json", config(constants).utf8),
+      .init("m/models/model.json", "{}".utf8), .init("m/archive_format", "pt2".utf8),
+      .init("m/byteorder", "little".utf8),
+    ])
+  }
+
+  @Test("A program of torch.export shows its weights and constants as its JSON describes them")
+  func exportedProgram() throws {
+    let file = Self.exported(
+      [
+        Self.description("l.weight", "weight_0", [2, 3], [3, 1]),
+        Self.description("t", "weight_0", [3, 2], [1, 3]),
+      ],
+      constants: [Self.description("c", "tensor_0", [1], [1], dtype: 6)])
+    let model = try open(try directory.write("m.pt2", file.bytes))
+    #expect(model.contents == ["c", "l.weight", "t"] && model.warnings.isEmpty)
+    let tensors = model.places.map { model.tensor(at: $0) }
+    #expect(
+      tensors.map(\.dtype.name) == ["F16", "F32", "F32"]
+        && tensors.map(\.isContiguous) == [true, true, false])
+    #expect(try model.shards[0].read(tensors[1], 0..<24) == Array(0..<24))
+    #expect(try model.shards[0].read(tensors[2], 0..<8) == [0, 1, 2, 3, 12, 13, 14, 15])
+  }
+
+  @Test(
+    "Weights of an exported program that exceed their storage, or have an invalid description, are refused")
+  func brokenExportedProgram() throws {
+    func problem(_ descriptions: [String]) throws -> String? {
+      try self.problem(Self.exported(descriptions).bytes)
+    }
+    #expect(
+      try problem([Self.description("w", "weight_0", [7], [1])])?.hasPrefix(
+        "tensor 'w' reaches beyond its storage") == true)
+    #expect(
+      try problem([Self.description("w", "weight_9", [1], [1])])
+        == "tensor 'w' has a storage that is not there")
+    #expect(try problem(["x"])?.contains("does not describe tensors") == true)
+    #expect(try problem([Self.description("w", "../weight_0", [1], [1])])?.contains("not there") == true)
+  }
+}

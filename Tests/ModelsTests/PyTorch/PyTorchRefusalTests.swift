@@ -1,0 +1,75 @@
+import Fixtures
+import SystemPackage
+import Testing
+
+@testable import Models
+import Safetensors
+
+@Suite("Messages about files of PyTorch") struct PyTorchRefusalTests {
+  private let directory: TemporaryDirectory
+
+  init() throws { directory = try TemporaryDirectory() }
+
+  private func open(_ path: FilePath) throws(ModelError) -> Model {
+    try ModelCollection(opening: [path]).components[0].model
+  }
+
+  private func problem(_ bytes: [UInt8]) throws -> String? {
+    let path = try directory.write("broken.pt", bytes)
+    return #expect(throws: ModelError.self) { try open(path) }?.problem
+  }
+
+  /// A file of one tensor of this name.
+  private func file(_ name: String, isLegacy: Bool = false) -> TorchFile {
+    var file = TorchFile(isLegacy: isLegacy)
+    let tensor = file.tensor("Byte", [2])
+    file.object = .pairs([(.string(name), tensor)])
+    return file
+  }
+
+  @Test("Messages say which name, at which byte, and what to do")
+  func messages() throws {
+    let evil = TorchFile(.list([.call(.global("posix", "system"), [.string("touch x")])]))
+    let byte = evil.archive.offset(of: "archive/data.pkl") + 4
+    #expect(
+      try problem(evil.bytes)
+        == "this file wants to run 'posix.system' (byte \(byte + 28)), which no model needs: refused, nothing was executed; "
+        + "do not load it with torch.load")
+    #expect(
+      try problem(TorchFile(.list([.global("posix", "system")])).bytes)?.hasPrefix(
+        "this file names 'posix.system' (byte \(byte)), which no model needs: refused") == true)
+    let escaping = TorchFile(.global("\u{1B}[2J", "os.x"))
+    #expect(try problem(escaping.bytes)?.hasPrefix(#"this file names '\u{1b}[2J.os.x'"#) == true)
+    #expect(
+      try problem(TorchFile(.raw([0x82, 1])).bytes)?.hasPrefix("its pickle has the opcode EXT1 (byte ")
+        == true)
+    var big = file("w")
+    big.byteOrder = "big"
+    #expect(try problem(big.bytes)?.hasPrefix("big-endian numbers (byte ") == true)
+    var compressed = file("w").archive
+    compressed.change("archive/data.pkl") { $0.method = 8 }
+    #expect(
+      try problem(compressed.bytes)?.hasPrefix("entry 'archive/data.pkl' of the archive is compressed (byte ")
+        == true)
+    for (name, clause) in [
+      (".data/extern_modules", "torch.package"), ("serialized_exported_program.json", "torch.export"),
+      ("model.json", "PyTorch 1.0 to 1.2"),
+    ] {
+      #expect(try problem(ZipFile([.init("m/\(name)", [])]).bytes)?.contains(clause) == true)
+    }
+    #expect(
+      try problem(Array(file("w", isLegacy: true).bytes.dropLast()))?.hasPrefix("truncated at byte ") == true)
+    #expect(try problem(Array(file("w").bytes.dropLast()))?.contains("no end record") == true)
+  }
+
+  @Test("Another zip archive, and a bare pickle, are identified")
+  func foreign() throws {
+    let path = try directory.write("x.pt", ZipFile([.init("word/document.xml", [1])]).bytes)
+    let error = #expect(throws: ModelError.self) { try open(path) }
+    #expect(error?.headerError == .foreignFormat(.zip))
+    #expect(error?.problem.contains("no data.pkl is in it") == true)
+    #expect(
+      try problem(PickledValue.int(1).pickle + [UInt8](repeating: 0, count: 9))?.contains(
+        "bare Python pickle") == true)
+  }
+}
