@@ -89,8 +89,12 @@ package struct Shard: Sendable {
         guard contents.trailingBytes == 0 || lenient else {
           throw FormatError(trailing: contents.trailingBytes, fileSize: file.size)
         }
-        let (header, omitted, notes) = try Header.pyTorch(contents, path)
-        return (header, omitted, contents.unknownGlobals, notes)
+        var header = PyTorchHeader(path)
+        try header.add(contents)
+        return (
+          header.header(trailingBytes: contents.trailingBytes), header.omitted, contents.unknownGlobals,
+          header.notes
+        )
       } catch let error as FormatError {
         // Whose archive it is says more than what PyTorch's reader stumbled over.
         guard form == .archive else { throw error }
@@ -154,13 +158,16 @@ package struct Shard: Sendable {
     name = String(decoding: document.path.fileName, as: UTF8.self)
   }
 
-  /// A file of a distributed checkpoint, as its checkpoint describes it.
-  init(_ file: SourceFile, header: Header, omitted: [OmittedTensor], unknownGlobals: [[UInt8]]) {
+  /// A file of a distributed checkpoint, as its checkpoint describes it. `notes` are safe to print.
+  init(
+    _ file: SourceFile, header: Header, omitted: [OmittedTensor], unknownGlobals: [[UInt8]], notes: [String]
+  ) {
     self.file = file
     format = .distributed
     self.header = header
     self.omitted = omitted
     self.unknownGlobals = unknownGlobals
+    self.notes = notes
     computed = nil
     assembly = nil
     separate = nil

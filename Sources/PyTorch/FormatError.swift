@@ -60,6 +60,13 @@ package struct FormatError: Error, Equatable {
     self.problem = problem
   }
 
+  /// The same error in a file of which the source is the part from `start` on.
+  package func moved(by start: UInt64) -> FormatError {
+    guard let offset else { return self }
+    let (sum, overflow) = offset.addingReportingOverflow(start)
+    return FormatError(at: overflow ? nil : sum, problem)
+  }
+
   /// For a file with trailing bytes, if the caller does not accept ``PyTorchFile/trailingBytes``.
   package init(trailing count: UInt64, fileSize: UInt64) {
     self.init(at: fileSize - count, .trailing(count: count))

@@ -31,34 +31,39 @@ package struct PyTorchFile: Sendable {
   }
 
   /// Reads the descriptions of a file's tensors, and not their contents. Takes time and memory in
-  /// proportion to the descriptions. Without `exportReader` a program of torch.export is refused.
-  package init(_ source: some ByteSource, form: Form, exportReader: ExportReader? = nil) throws(FormatError) {
+  /// proportion to the descriptions. The tensors' names are below `name`, unless it is empty. Without `exportReader` a
+  /// program of torch.export is refused.
+  package init(
+    _ source: some ByteSource, form: Form, below name: [UInt8] = [], exportReader: ExportReader? = nil
+  ) throws(FormatError) {
     switch form {
-    case .archive: try self.init(archive: source, exportReader)
-    case .legacy: try self.init(legacy: source)
-    case .tar: try self.init(tar: source)
+    case .archive: try self.init(archive: source, name, exportReader)
+    case .legacy: try self.init(legacy: source, name)
+    case .tar: try self.init(tar: source, name)
     }
   }
 
-  private init(legacy source: some ByteSource) throws(FormatError) {
+  private init(legacy source: some ByteSource, _ name: [UInt8]) throws(FormatError) {
     let file = try LegacyFile(source)
     var table = TensorTable()
-    try TensorWalk.walk(file.pickle, storages: file.storages, into: &table)
+    try TensorWalk.walk(file.pickle, storages: file.storages, name: name, into: &table)
     self.table = table
     unknownGlobals = file.pickle.unknownGlobals
     trailingBytes = source.size - file.end
   }
 
-  private init(tar source: some ByteSource) throws(FormatError) {
+  private init(tar source: some ByteSource, _ name: [UInt8]) throws(FormatError) {
     let file = try LegacyTar(source)
     var table = TensorTable()
-    try TensorWalk.walk(file.pickle, storages: [], externals: file.externals, into: &table)
+    try TensorWalk.walk(file.pickle, storages: [], externals: file.externals, name: name, into: &table)
     self.table = table
     unknownGlobals = file.pickle.unknownGlobals
     trailingBytes = 0
   }
 
-  private init(archive source: some ByteSource, _ exportReader: ExportReader?) throws(FormatError) {
+  private init(archive source: some ByteSource, _ name: [UInt8], _ exportReader: ExportReader?)
+    throws(FormatError)
+  {
     let archive = try TorchArchive(source)
     try archive.checkByteOrder()
     if try archive.entry("data.pkl".utf8) == nil {
@@ -72,13 +77,14 @@ package struct PyTorchFile: Sendable {
     let constants = try archive.entry("constants.pkl".utf8)
     var table = TensorTable()
     var unknown: [[UInt8]] = []
-    for (name, directory, prefix) in [
+    for (file, directory, part) in [
       ("data.pkl", "data/", ""), ("constants.pkl", "constants/", "CONSTANTS"),
     ] {
-      guard let entry = try archive.entry(name.utf8) else { continue }
+      guard let entry = try archive.entry(file.utf8) else { continue }
       let pickle = try archive.pickle(entry, references: constants == nil ? .storages : .torchScript)
       let storages = try archive.storages(of: pickle, in: directory)
-      try TensorWalk.walk(pickle, storages: storages, name: prefix, into: &table)
+      let separator = name.isEmpty || part.isEmpty ? "" : "."
+      try TensorWalk.walk(pickle, storages: storages, name: name + (separator + part).utf8, into: &table)
       unknown += pickle.unknownGlobals.filter { !unknown.contains($0) }
     }
     self.table = table

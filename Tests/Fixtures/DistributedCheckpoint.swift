@@ -40,33 +40,58 @@ public struct DistributedCheckpoint {
     }
   }
 
+  /// A value that is not a tensor, saved by torch.save.
+  public struct Object {
+    /// Its name.
+    public var name: String
+    /// What is in the file.
+    public var bytes: [UInt8]
+    /// The file that it is in.
+    public var file: String
+
+    /// An object whose file of torch.save has these bytes.
+    public init(_ name: String, _ bytes: [UInt8], file: String = "__0_0.distcp") {
+      (self.name, self.bytes, self.file) = (name, bytes, file)
+    }
+  }
+
   /// The slices, in the order in which they are written.
   public var chunks: [Chunk]
   /// The tensors' whole shapes.
   public var shapes: KeyValuePairs<String, [Int]>
+  /// The other values, which come before the slices.
+  public var objects: [Object]
 
-  /// A checkpoint of some slices.
-  public init(_ chunks: [Chunk], shapes: KeyValuePairs<String, [Int]>) {
+  /// A checkpoint of some slices, and of objects: a number beside the first slice, unless others are given.
+  public init(
+    _ chunks: [Chunk], shapes: KeyValuePairs<String, [Int]>,
+    objects: [Object]? = nil
+  ) {
     (self.chunks, self.shapes) = (chunks, shapes)
+    let step = Object("step", TorchFile(.int(7)).bytes, file: chunks.first?.file ?? "__0_0.distcp")
+    self.objects = objects ?? [step]
   }
 
   /// Writes the files, of which `metadata` describes the others.
   public func write(to directory: TemporaryDirectory, metadata: String = ".metadata") throws {
     var files: [String: [UInt8]] = [:]
     var storage: [(PickledValue, PickledValue)] = []
-    for chunk in chunks {
-      let bytes = chunk.item.bytes
+    func add(
+      _ name: String, _ start: PickledValue, _ bytes: [UInt8], to file: String, _ transforms: PickledValue?
+    ) {
       var place: [(PickledValue, PickledValue)] = [
-        (.string("relative_path"), .string(chunk.file)),
-        (.string("offset"), .int(files[chunk.file, default: []].count)),
-        (.string("length"), .int(bytes.count)),
+        (.string("relative_path"), .string(file)),
+        (.string("offset"), .int(files[file, default: []].count)), (.string("length"), .int(bytes.count)),
       ]
-      if let transforms = chunk.transforms { place.append((.string("transform_descriptors"), transforms)) }
-      files[chunk.file, default: []] += bytes
-      let index = Self.object(
-        "MetadataIndex", ["fqn": .string(chunk.name), "offset": Self.size(chunk.start), "index": .int(0)])
+      if let transforms { place.append((.string("transform_descriptors"), transforms)) }
+      files[file, default: []] += bytes
+      let index = Self.object("MetadataIndex", ["fqn": .string(name), "offset": start, "index": .int(0)])
       let info = PickledValue.instance(.global("torch.distributed.checkpoint.filesystem", "_StorageInfo"))
       storage.append((index, .state(info, .pairs(place))))
+    }
+    for object in objects { add(object.name, .none, object.bytes, to: object.file, nil) }
+    for chunk in chunks {
+      add(chunk.name, Self.size(chunk.start), chunk.item.bytes, to: chunk.file, chunk.transforms)
     }
     let tensors = shapes.map { name, shape in
       let slices = chunks.filter { $0.name == name }.map {
@@ -78,9 +103,14 @@ public struct DistributedCheckpoint {
       )
     }
     // What is no tensor has no size.
-    let bytes = (PickledValue.string("step"), Self.object("BytesStorageMetadata", [:]))
+    let others = objects.map {
+      (
+        PickledValue.string($0.name),
+        PickledValue.instance(.global("torch.distributed.checkpoint.metadata", "BytesStorageMetadata"))
+      )
+    }
     let description = Self.object(
-      "Metadata", ["state_dict_metadata": .pairs(tensors + [bytes]), "storage_data": .pairs(storage)])
+      "Metadata", ["state_dict_metadata": .pairs(tensors + others), "storage_data": .pairs(storage)])
     try directory.write(metadata, description.pickle)
     for (name, bytes) in files { try directory.write(name, bytes) }
   }

@@ -16,11 +16,15 @@ enum DistributedFuzzer: FuzzTarget {
     let tensor = object("TensorStorageMetadata", ["size": size, "chunks": .list([chunk])])
     let place = object(
       "_StorageInfo", ["relative_path": .string("__0_0.distcp"), "offset": .int(0), "length": .int(9)])
+    let bytes = PickledValue.instance(.global(module, "BytesStorageMetadata"))
     let metadata = object(
       "Metadata",
       [
-        "state_dict_metadata": .pairs([(.string("w"), tensor)]),
-        "storage_data": .pairs([(object("MetadataIndex", ["fqn": .string("w"), "offset": start]), place)]),
+        "state_dict_metadata": .pairs([(.string("w"), tensor), (.string("step"), bytes)]),
+        "storage_data": .pairs([
+          (object("MetadataIndex", ["fqn": .string("w"), "offset": start]), place),
+          (object("MetadataIndex", ["fqn": .string("step"), "offset": .none]), place),
+        ]),
       ])
     let texts = [
       #"{"w":{"saved_offsets":[0,4]},"s":{"saved_offsets":[]}}"#, #"{"w":{}}"#,
@@ -31,7 +35,10 @@ enum DistributedFuzzer: FuzzTarget {
   }
 
   static var words: [String] {
-    ["saved_offsets", "chunks", "storage_data", "relative_path", "state_dict_metadata"]
+    [
+      "saved_offsets", "chunks", "storage_data", "relative_path", "state_dict_metadata",
+      "BytesStorageMetadata",
+    ]
   }
 
   static func test(_ input: [UInt8]) {
@@ -48,9 +55,10 @@ enum DistributedFuzzer: FuzzTarget {
       requirePrintable(error.description)
       return
     }
-    for chunk in metadata.chunks {
-      require(RootDirectory.contains(chunk.file[...]), "a slice is outside of the checkpoint")
-      require(metadata.shapes[chunk.name] != nil, "\(chunk.name) has a slice and no shape")
+    for item in metadata.items {
+      require(RootDirectory.contains(item.file[...]), "an item is outside of the checkpoint")
+      require(
+        item.slice == nil || metadata.shapes[item.name] != nil, "\(item.name) has a slice and no shape")
     }
   }
 }

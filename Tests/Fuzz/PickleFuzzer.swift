@@ -78,8 +78,13 @@ enum PickleFuzzer: FuzzTarget {
           return end - size..<end
         }
         var table = TensorTable()
-        try TensorWalk.walk(pickle, storages: storages, into: &table)
-        for tensor in StoredTensors(table: table) { check(tensor, fileSize: end) }
+        // With a name, as the objects of a distributed checkpoint have one.
+        let name = references == .kept ? Array("é.1".utf8) : []
+        try TensorWalk.walk(pickle, storages: storages, name: name, into: &table)
+        for tensor in StoredTensors(table: table) {
+          check(tensor, fileSize: end)
+          require(tensor.name.starts(with: name), "a tensor's name is not below the object's")
+        }
         for omission in Omissions(table: table) {
           require(String(validating: omission.name, as: UTF8.self) != nil, "a name is not UTF-8")
         }

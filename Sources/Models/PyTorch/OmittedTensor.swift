@@ -10,31 +10,20 @@ package struct OmittedTensor: Sendable {
 }
 
 extension OmittedTensor {
-  /// Tensors that are left out; many of them share a reason.
-  struct List {
-    private(set) var tensors: [OmittedTensor] = []
-
-    mutating func append(_ name: ArraySlice<UInt8>, _ reason: String) {
-      tensors.append(OmittedTensor(name: TensorName(utf8: name), reason: reason))
-    }
-  }
-
   /// The tensors that the PyTorch library leaves out.
-  static func list(of file: PyTorchFile) -> List {
+  static func all(of file: PyTorchFile) -> [OmittedTensor] {
     struct Cause: Hashable {
       var type: ElementType?
       var reason: Omission.Reason
     }
-    var list = List()
     // Made once for each reason, however many tensors there are.
     var clauses: [Cause: String] = [:]
-    for omission in file.omissions {
+    return file.omissions.map { omission in
       let cause = Cause(type: omission.type, reason: omission.reason)
       let clause = clauses[cause] ?? omission.clause
       clauses[cause] = clause
-      list.append(omission.name, clause)
+      return OmittedTensor(name: TensorName(utf8: omission.name), reason: clause)
     }
-    return list
   }
 }
 

@@ -28,13 +28,13 @@ struct TensorWalk {
     case done
   }
 
-  /// Adds the tensors of a pickle to `table`, all below `name`.
+  /// Adds the tensors of a pickle to `table`, all below `name`, which is UTF-8.
   static func walk(
-    _ pickle: Pickle, storages: [Range<UInt64>?], externals: [External] = [], name: String = "",
+    _ pickle: Pickle, storages: [Range<UInt64>?], externals: [External] = [], name: [UInt8] = [],
     into table: inout TensorTable
   ) throws(FormatError) {
     let reader = TensorReader(pickle, storages: storages, externals: externals)
-    var walk = TensorWalk(reader, Array(name.utf8), table)
+    var walk = TensorWalk(reader, name, table)
     // So that no second copy of the table exists while it grows.
     table = TensorTable()
     _ = try walk.visit(pickle.root, depth: 0)

@@ -61,7 +61,7 @@ import Safetensors
     let alone = try TemporaryDirectory()
     try DistributedCheckpoint([twice, twice], shapes: ["r": [1]]).write(to: alone)
     let error = #expect(throws: ModelError.self) { try ModelCollection(opening: [alone.path]) }
-    #expect(error?.problem.contains("has slices that overlap") == true)
+    #expect(error?.problem.contains("overlaps another one in its file") == true)
   }
 
   @Test("A file that is missing or was cut off, and .metadata that is missing, are errors that name it")

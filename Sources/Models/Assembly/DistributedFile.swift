@@ -1,0 +1,174 @@
+internal import PyTorch
+internal import Safetensors
+internal import SystemPackage
+
+/// One file of a checkpoint: a sequence of torch.save files, each with a tensor or an object.
+struct DistributedFile {
+  let file: SourceFile
+  let header: Header
+  /// The start of each of the header's tensors in the whole; nil for a tensor that is not a slice.
+  let starts: [[UInt64]?]
+  let omitted: [OmittedTensor]
+  let unknownGlobals: [[UInt8]]
+  let notes: [String]
+
+  init(
+    opening path: FilePath, _ items: [DistributedMetadata.Item], _ isChosen: (TensorName) -> Bool
+  ) throws(ModelError) {
+    do throws(ModelError) {
+      file = try SourceFile.opening(path)
+    } catch {
+      guard error.kind == .noSource else { throw error }
+      throw ModelError(
+        .malformed, path,
+        "the file is missing, and the distributed checkpoint (DCP) has \(PrintableText.counted(items.count, "item")) in it"
+      )
+    }
+    // So what is read is no more than the file.
+    let ordered = items.sorted { $0.range.lowerBound < $1.range.lowerBound }
+    for (item, next) in zip(ordered, ordered.dropFirst()) where item.range.overlaps(next.range) {
+      throw Self.problem(next, path, "overlaps another one in its file")
+    }
+    var header = PyTorchHeader(path)
+    var starts: [[UInt64]?] = []
+    var omitted: [OmittedTensor] = []
+    var unknown: [[UInt8]] = []
+    for item in items where item.original == nil {
+      if let slice = item.slice {
+        let tensor = try Self.tensor(item, slice, file, path)
+        var whole = slice
+        // Of pairs, elements are counted.
+        if DType(tensor.type) == .f4, !whole.unpack() {
+          omitted.append(
+            OmittedTensor(name: item.name, reason: "holds pairs of elements that do not follow each other"))
+        } else if try header.add(tensor, named: item.name.utf8, at: item.range.lowerBound) {
+          starts.append(whole.start)
+        }
+        continue
+      }
+      guard let object = try Self.object(item, file, path) else {
+        omitted.append(OmittedTensor(name: item.name, reason: "is an object that torch.save has not written"))
+        continue
+      }
+      unknown += object.unknownGlobals.filter { !unknown.contains($0) }
+      try header.add(object, at: item.range.lowerBound)
+      starts += Array(repeating: nil, count: header.count - starts.count)
+    }
+    self.starts = header.sort().map { starts[$0] }
+    self.omitted = (omitted + header.omitted).filter { isChosen($0.name) }
+    unknownGlobals = unknown
+    self.header = header.header()
+    notes = header.notes
+  }
+
+  // MARK: - Copies
+
+  /// The size of the largest object of which a copy is compared, in bytes.
+  private static let comparedSize = 16 << 20
+
+  /// True if two objects have the same bytes; a large one is never the same.
+  static func areSame(
+    _ item: DistributedMetadata.Item, _ file: SourceFile, _ other: DistributedMetadata.Item,
+    _ otherFile: SourceFile
+  ) throws(ModelError) -> Bool {
+    try check(item, file, file.path)
+    let count = item.range.count
+    guard other.range.count == count, count <= comparedSize else { return false }
+    return try ModelError.translating("read", file.path) {
+      try file.read(from: item.range.lowerBound, count: count)
+        == otherFile.read(from: other.range.lowerBound, count: count)
+    }
+  }
+
+  /// The tensors in a rank's own copy of an object.
+  static func omissions(ofCopy item: DistributedMetadata.Item, _ file: SourceFile) throws(ModelError)
+    -> [OmittedTensor]
+  {
+    let tensors = try object(item, file, file.path)?.tensors.map(\.name) ?? [item.name.utf8]
+    return tensors.map {
+      OmittedTensor(name: TensorName(utf8: $0), reason: "is in another rank's own object")
+    }
+  }
+
+  // MARK: - Items
+
+  /// The tensor that an item is, which is a torch.save file.
+  private static func tensor(
+    _ item: DistributedMetadata.Item, _ slice: DistributedMetadata.Slice, _ file: SourceFile, _ path: FilePath
+  ) throws(ModelError) -> StoredTensor {
+    let contents = try contents(of: item, .archive, file, path)
+    guard contents.tensors.count == 1, let tensor = contents.tensors.first else {
+      throw problem(item, path, "is not one tensor")
+    }
+    guard tensor.shape.elementsEqual(slice.shape) else {
+      throw problem(item, path, "has another shape than .metadata says")
+    }
+    return tensor
+  }
+
+  /// The tensors in an object, named below it; nil if it is not a torch.save file.
+  private static func object(_ item: DistributedMetadata.Item, _ file: SourceFile, _ path: FilePath)
+    throws(ModelError) -> PyTorchFile?
+  {
+    try check(item, file, path)
+    let count = min(Int(clamping: item.range.count), ForeignFormat.prefixSize)
+    let start = try ModelError.translating("read", path) {
+      try file.read(from: item.range.lowerBound, count: count)
+    }
+    guard let form = PyTorchFile.form(of: start) else { return nil }
+    return try contents(of: item, form, file, path)
+  }
+
+  private static func contents(
+    of item: DistributedMetadata.Item, _ form: PyTorchFile.Form, _ file: SourceFile, _ path: FilePath
+  ) throws(ModelError) -> PyTorchFile {
+    try check(item, file, path)
+    let part = FilePart(file: file, range: item.range)
+    return try ModelError.translating("read", path) {
+      do throws(FormatError) {
+        let name = item.slice == nil ? Array(item.name.utf8) : []
+        let contents = try PyTorchFile(part, form: form, below: name)
+        guard contents.trailingBytes == 0 else {
+          throw FormatError(trailing: contents.trailingBytes, fileSize: part.size)
+        }
+        return contents
+      } catch {
+        throw error.moved(by: item.range.lowerBound)
+      }
+    }
+  }
+
+  private static func check(_ item: DistributedMetadata.Item, _ file: SourceFile, _ path: FilePath)
+    throws(ModelError)
+  {
+    guard item.range.upperBound <= file.size else {
+      throw problem(
+        item, path,
+        "should end at byte \(item.range.upperBound), the file at byte \(file.size); download it again")
+    }
+  }
+
+  private static func problem(_ item: DistributedMetadata.Item, _ path: FilePath, _ clause: String)
+    -> ModelError
+  {
+    let subject = item.slice == nil ? "object" : "a slice of tensor"
+    return ModelError(
+      .malformed, path, "\(subject) \(item.name) of the distributed checkpoint (DCP) \(clause)")
+  }
+}
+
+/// A part of an open file as a source of the PyTorch library.
+private struct FilePart: ByteSource {
+  let file: SourceFile
+  let range: Range<UInt64>
+
+  var size: UInt64 { range.upperBound - range.lowerBound }
+
+  func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
+    try file.read(from: range.lowerBound + offset, count: count)
+  }
+
+  func announce(_ ranges: [Range<UInt64>]) {
+    file.announce(ranges.map { range.lowerBound + $0.lowerBound..<range.lowerBound + $0.upperBound })
+  }
+}
