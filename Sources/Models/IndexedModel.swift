@@ -3,10 +3,10 @@ internal import Safetensors
 internal import SystemPackage
 
 extension Model {
-  /// A model of a sharded set, as its index names it; the shards are beside the path given. `others` are files beside it
-  /// that may belong to it.
+  /// A model of a sharded set, as its index names it; the shards are beside the path given. `others` and `directories` are files
+  /// beside it that may belong to it, and directories of weights.
   init(
-    index path: FilePath, beside others: [FilePath], _ options: OpeningOptions,
+    index path: FilePath, beside others: [FilePath], directories: [[UInt8]] = [], _ options: OpeningOptions,
     _ isChosen: (TensorName) -> Bool = { _ in true }
   ) throws(ModelError) {
     let index = try ModelIndex(opening: path)
@@ -14,6 +14,7 @@ extension Model {
     try set.open(lenient: options.isLenient, isChosen)
     try set.find(lenient: options.isLenient, isChosen)
     try set.add(others, all: options.showsAll, lenient: options.isLenient, isChosen)
+    set.warn(about: directories)
     set.shards.makeNamesUnique()
     self.init(
       shards: set.shards, places: set.places, warnings: set.shards.flatMap(\.warnings) + set.warnings,
@@ -136,6 +137,14 @@ private struct IndexedShards {
     }
     let left = Set(clashing)
     places = (places + extras.filter { !left.contains($0) }).sorted { name(of: $0) < name(of: $1) }
+  }
+
+  /// Warns about those directories in which the index names no shard.
+  mutating func warn(about directories: [[UInt8]]) {
+    let used = Set(index.shards.map { $0.prefix { $0 != UInt8(ascii: "/") } })
+    if let clause = ModelDirectory.clause(leavingOut: directories.filter { !used.contains($0[...]) }) {
+      warnings.append("\(path.printable): \(clause)")
+    }
   }
 
   private func unnamedPlaces() -> [Model.Place] {

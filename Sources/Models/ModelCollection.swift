@@ -35,6 +35,7 @@ package struct ModelCollection: Sendable {
     if sources.count == 1, let source = sources.first {
       components = try Self.open(Self.layout(of: source, options, notes: &notes), options, isChosen)
     } else {
+      if let source = sources.first { try Self.rejectRevision(options, source) }
       components = try Self.open(.files(sources), options, isChosen)
     }
     self.notes = notes
@@ -63,23 +64,27 @@ package struct ModelCollection: Sendable {
       throw ModelError(.noSource, source, "\(error.problem); \(advice)")
     }
     guard status.type == .directory else {
-      if ModelIndex.isIndex(source.fileName) { return .index(source, beside: []) }
+      if ModelIndex.isIndex(source.fileName) { return .index(source, beside: [], []) }
       if source.fileName.hasSuffix(ignoringCase: ".distcp") {
         throw ModelError(
           .malformed, source,
           "this is a part of a distributed checkpoint (DCP) of PyTorch: name its directory")
       }
+      try rejectRevision(options, source)
       return .file(source)
     }
     guard let cache = try HubCache(at: source) else {
-      if options.revision != nil {
-        throw ModelError(
-          .noSource, source, "--revision is for a directory of the Hub's cache, models--ORG--NAME")
-      }
+      try rejectRevision(options, source)
       return try ModelDirectory(scanning: source, variant: options.variant).layout(notes: &notes)
     }
     let snapshot = try cache.snapshot(revision: options.revision)
     return try ModelDirectory(scanning: snapshot, variant: options.variant).layout(notes: &notes)
+  }
+
+  /// Throws if the user named a revision of a source that has none.
+  private static func rejectRevision(_ options: OpeningOptions, _ source: FilePath) throws(ModelError) {
+    guard options.revision != nil else { return }
+    throw ModelError(.noSource, source, "--revision is for a directory of the Hub's cache, models--ORG--NAME")
   }
 
   private static func open(
@@ -88,8 +93,12 @@ package struct ModelCollection: Sendable {
     switch layout {
     case .file(let path): return [Component(name: nil, model: try Model(file: path, options, isChosen))]
     case .files(let paths): return [Component(name: nil, model: try Model(files: paths, options, isChosen))]
-    case .index(let path, let others):
-      return [Component(name: nil, model: try Model(index: path, beside: others, options, isChosen))]
+    case .index(let path, let files, let directories):
+      return [
+        Component(
+          name: nil, model: try Model(index: path, beside: files, directories: directories, options, isChosen)
+        )
+      ]
     case .distributed(let path):
       return [Component(name: nil, model: try Model(distributed: path, options, isChosen))]
     case .components(let parts):

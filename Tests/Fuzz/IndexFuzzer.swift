@@ -4,7 +4,7 @@ import Fixtures
 @testable import Safetensors
 @testable import TensorFiles
 
-/// The reader of model.safetensors.index.json, and the writer on what it accepts.
+/// The readers of model.safetensors.index.json and model_index.json, and the writer on what the first accepts.
 enum IndexFuzzer: FuzzTarget {
   static var seeds: [[UInt8]] {
     let name = "model-0000\u{31}-of-00002.safetensors"
@@ -13,6 +13,7 @@ enum IndexFuzzer: FuzzTarget {
       #"{"\u0077eight_map":{"\u0061":"\u0066"}}"#, #"{"weight_map":{"a":"../f"}}"#, "{}",
       #"{"weight_map":{"a":"f","a":"g"}}"#, #"{"weight_map":{"a":"./f","b":"sub/./f","c":"sub/../f"}}"#,
       #"{"weight_map":{"a":"f"},"weight_map":{}}"#,
+      #"{"_class_name":"P","unet":["diffusers","U"],"x":[null,null],"c":["d","MultiControlNetModel"],"n":[[1],true]}"#,
     ]
     let set = ShardIndex(
       [("a", name), ("b", "model-00002-of-00002.safetensors"), ("é/\n", name)], totalSize: 7)
@@ -22,6 +23,14 @@ enum IndexFuzzer: FuzzTarget {
   static var words: [String] { ["\"weight_map\":{", "\"metadata\":{", "\\u", "\"..\"", "1e999"] }
 
   static func test(_ input: [UInt8]) {
+    do throws(JSONError) {
+      let index = try PipelineIndex(json: input)
+      require(index.lists.allSatisfy(index.components.contains), "a list is no component")
+      let isJSON = (try? JSONValue(parsing: input)) != nil
+      require(isJSON || index.components.isEmpty, "it is accepted, and no JSON")
+    } catch {
+      requirePrintable(error.problem)
+    }
     let index: ModelIndex
     do throws(JSONError) {
       index = try ModelIndex.read(input)

@@ -12,7 +12,9 @@ struct HubCache {
   /// Nil for a directory that is not such a repository.
   init?(at path: FilePath) throws(ModelError) {
     let names = try path.entries()
-    let isRepository = names.contains { $0.isNamed("refs") || $0.isNamed("blobs") }
+    let isRepository =
+      names.contains { $0.isNamed("refs") || $0.isNamed("blobs") }
+      || path.fileName.starts(with: "models--".utf8)
     guard names.contains(where: { $0.isNamed("snapshots") }), isRepository else { return nil }
     self.path = path
     snapshots = try path.appending("snapshots").entries().filter { $0.first != UInt8(ascii: ".") }

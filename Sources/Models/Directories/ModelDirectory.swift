@@ -10,8 +10,8 @@ struct ModelDirectory {
     case file(FilePath)
     /// One file, or several that make one model.
     case files([FilePath])
-    /// A sharded set, and files that its index may leave out.
-    case index(FilePath, beside: [FilePath])
+    /// A sharded set, and files and directories of weights that its index may leave out.
+    case index(FilePath, beside: [FilePath], [[UInt8]])
     /// A checkpoint of torch.distributed in its own files, `.metadata` and `*.distcp`.
     case distributed(FilePath)
     /// A diffusers pipeline or a TensorRT-LLM checkpoint: several models, by directory name.
@@ -22,7 +22,7 @@ struct ModelDirectory {
   /// Names of the entries that are not hidden, in the order of their bytes.
   let names: [[UInt8]]
   /// True if the directory has PyTorch's description of a distributed checkpoint, which is hidden.
-  private let hasDistributedMetadata: Bool
+  let hasDistributedMetadata: Bool
   let variant: String?
 
   /// Lists a directory: opendir(3), readdir(3).
@@ -71,7 +71,7 @@ struct ModelDirectory {
       notes.append("\(path.printable): only the variant \(PrintableText.quoted(found[0])) is in it")
       if let layout = try layout(of: files, notes: &notes) { return layout }
     }
-    for files in [plain[0], adapters[0], plain[1], adapters[1]] {
+    for files in zip(plain, adapters).flatMap({ [$0, $1] }) {
       if let layout = try layout(of: files, notes: &notes) { return layout }
     }
     throw ModelError(.noSource, path, emptyProblem)
@@ -86,9 +86,9 @@ struct ModelDirectory {
       return .files([child(main)])
     }
     if let index = try chooseIndex(files) {
-      // The files that the index leaves out are known only after it was read.
-      note(files.names, for: index, in: &notes)
-      return .index(child(index), beside: files.names.map(child))
+      // What the index leaves out is known only after it was read.
+      note(files.names, for: index, all: false, in: &notes)
+      return .index(child(index), beside: files.names.map(child), directoriesOfWeights)
     }
     if let slices = SlicedFileName.complete(files.names, in: path, notes: &notes) {
       note(slices, for: Array("shard-*".utf8), in: &notes)
@@ -134,48 +134,6 @@ struct ModelDirectory {
         "part \(missing) of \(split.total) is missing: \(name); download it, or name the files to mount")
     }
     throw ambiguous(files.splits.keys.map(\.pattern).sorted())
-  }
-
-  // MARK: - Notes and errors
-
-  /// Names other entries of the directory that could be taken for the model, or for a part of it.
-  private func note(_ chosen: [[UInt8]], for model: [UInt8]?, in notes: inout [String]) {
-    let chosen = Set(chosen)
-    let left = names.filter { name in
-      !chosen.contains(name) && (ForeignFiles.isWeights(name) || isFamilyFile(name))
-    }
-    guard !left.isEmpty else { return }
-    let what = model.map { "the model is \(PrintableText.quoted($0)); " } ?? ""
-    notes.append(
-      "\(path.printable): \(what)\(left.count) other \(left.count == 1 ? "file is" : "files are") left out: \(list(left))"
-    )
-  }
-
-  func ambiguous(_ choices: [String]) -> ModelError {
-    var error = ModelError(
-      .malformed, path, "it holds more than one model; name one of \(choices.joined(separator: ", "))")
-    error.isAmbiguous = true
-    return error
-  }
-
-  /// The error for a directory without a model.
-  private var emptyProblem: String {
-    let problem = "no .safetensors file and no PyTorch file in it"
-    let foreign = names.filter(ForeignFiles.isWeights)
-    if !foreign.isEmpty {
-      return problem + "; \(list(foreign, limit: 3)) \(foreign.count == 1 ? "is" : "are") of another format"
-    }
-    let directories = names.filter { isDirectory($0) && holdsModel($0) }
-    return directories.isEmpty
-      ? problem : problem + "; name one of the directories in it: \(list(directories))"
-  }
-
-  /// True if a directory in this one seems to hold a model, or a repository of the Hub's cache.
-  private func holdsModel(_ name: [UInt8]) -> Bool {
-    if name.starts(with: "models--".utf8) { return true }
-    guard let directory = try? ModelDirectory(scanning: child(name)) else { return false }
-    return directory.hasDistributedMetadata || directory.contains("model_index.json")
-      || directory.names.contains(where: directory.isFamilyFile)
   }
 
   // MARK: - Names

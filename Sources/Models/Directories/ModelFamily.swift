@@ -6,7 +6,7 @@ struct ModelFamily {
   let suffixes: [String]
   /// Files with these names are the model, whatever else is in the directory.
   let mainFiles: [String]
-  /// The part of an index's name before `.json`.
+  /// The part of an index's name that is followed by `index`, or later by `.index`.
   let indexMark: String
   /// Prefixes of files that are not models: other files of training, and OpenVINO's weights.
   let companions: [String]
@@ -16,42 +16,54 @@ struct ModelFamily {
   static let safetensors = ModelFamily(
     suffixes: [".safetensors", ".sft"],
     mainFiles: ["model.safetensors", "diffusion_pytorch_model.safetensors"],
-    indexMark: ".safetensors.index", companions: [], joinsFiles: true)
+    indexMark: ".safetensors.", companions: [], joinsFiles: true)
 
   static let pyTorch = ModelFamily(
     suffixes: [".bin", ".pt", ".pth", ".th", ".ckpt", ".pth.tar"],
     mainFiles: ["pytorch_model.bin", "diffusion_pytorch_model.bin"],
-    indexMark: ".bin.index",
+    indexMark: ".bin.",
     companions: [
       "training_args.", "optimizer.", "scheduler.", "scaler.", "sampler.", "rng_state", "random_states_",
       "openvino_",
     ],
     joinsFiles: false)
 
+  /// Programs with their weights, which many exporters put beside the model.
+  static let programs = ModelFamily(
+    suffixes: [".pt2", ".torchscript", ".jit", ".ptl"], mainFiles: [], indexMark: ".pt2.", companions: [],
+    joinsFiles: false)
+
   /// In the order of precedence.
-  static let all = [safetensors, pyTorch]
+  static let all = [safetensors, pyTorch, programs]
 
   /// The usual names of an index.
   var mainIndexes: [String] { mainFiles.map { $0 + ".index.json" } }
 
   /// True if a file of this name can be one of the model's.
   func isFile(_ name: [UInt8]) -> Bool {
+    suffixes.contains { name.hasSuffix(ignoringCase: $0) } && !isCompanion(name)
+  }
+
+  /// True for a file that is not a model, by its name.
+  func isCompanion(_ name: [UInt8]) -> Bool {
     suffixes.contains { name.hasSuffix(ignoringCase: $0) }
-      && !companions.contains { name.starts(with: $0.utf8) }
+      && companions.contains { name.starts(with: $0.utf8) }
   }
 
   /// True if a file of this name is an index.
   func isIndex(_ name: some Collection<UInt8>) -> Bool {
     let name = String(decoding: name, as: UTF8.self)
-    return name.hasSuffix(".json") && name.contains(indexMark)
+    guard name.hasSuffix(".json"), let mark = name.firstRange(of: indexMark) else { return false }
+    let end = name[mark.upperBound...]
+    return end.hasPrefix("index") || end.hasSuffix(".index.json")
   }
 
   /// True if a file of this name is a PEFT adapter: a few tensors that change a model, but not a model.
   static func isAdapter(_ name: [UInt8]) -> Bool { name.starts(with: "adapter_model.".utf8) }
 
   /// The variant in the name of a file or index, as diffusers and transformers write it: `fp16` in
-  /// `model.fp16.safetensors`, `model.fp16-00001-of-00002.safetensors` and `model.safetensors.index.fp16.json`. Nil for
-  /// any other name.
+  /// `model.fp16.safetensors`, `model.fp16-00001-of-00002.safetensors` and `model.safetensors.index.fp16.json`; older ones as in
+  /// `model-00001-of-00002.fp16.safetensors` and `model.safetensors.fp16.index.json`. Nil for any other name.
   func variant(of name: [UInt8]) -> String? {
     let name =
       ShardName(name).map { $0.split.prefix.dropLast() + $0.split.suffix }
@@ -60,7 +72,8 @@ struct ModelFamily {
       guard let dot = main.lastIndex(of: ".") else { continue }
       let (stem, suffix) = (main[..<dot], main[dot...])
       let forms = [
-        (main + ".index.", ".json"), (stem + ".", suffix + ".index.json"), (stem + ".", String(suffix)),
+        (main + ".index.", ".json"), (main + ".", ".index.json"), (stem + ".", suffix + ".index.json"),
+        (stem + ".", String(suffix)),
       ]
       for (start, end) in forms where name.hasPrefix(start) && name.hasSuffix(end) {
         let variant = name.dropFirst(start.count).dropLast(end.count)

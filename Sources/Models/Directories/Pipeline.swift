@@ -6,7 +6,16 @@ extension ModelDirectory {
   /// with weights. Components without weights (tokenizer, scheduler) are not shown, and `notes` names other directories
   /// with weights. Nil if no component has weights.
   func pipelineLayout(notes: inout [String]) throws(ModelError) -> Layout? {
-    let named = try PipelineIndex(opening: path.appending("model_index.json")).components
+    let index = try PipelineIndex(opening: path.appending("model_index.json"))
+    var named = index.components
+    for name in index.lists {
+      // The first has the component's name, the others NAME_1, NAME_2, ….
+      for number in 1...max(1, names.count) {
+        let next = name + "_\(number)".utf8
+        guard names.contains(next), isDirectory(next) else { break }
+        named.insert(next)
+      }
+    }
     var components: [(name: [UInt8], layout: Layout)] = []
     var undecided: ModelError?
     var left: [[UInt8]] = []
@@ -25,6 +34,10 @@ extension ModelDirectory {
         let foreign = directory.names.filter(ForeignFiles.isWeights)
         if !foreign.isEmpty {
           notes.append("\(child(name).printable): left out, \(list(foreign, limit: 3)) is of another format")
+        } else if directory.contains("config.json") {
+          // Components that never have weights describe themselves under other names, such as scheduler_config.json.
+          notes.append(
+            "\(child(name).printable): left out, no weights in it beside 'config.json'; download them")
         }
         continue
       }
@@ -41,7 +54,13 @@ extension ModelDirectory {
       if let undecided { throw undecided }
       return nil
     }
-    left += names.filter { !isDirectory($0) && (isFamilyFile($0) || ForeignFiles.isWeights($0)) }
+    left += names.filter { isLeftOut($0) && !isDirectory($0) }
+    let missing = named.filter { !names.contains($0) }.sorted { compareBytes($0[...], $1[...]) < 0 }
+    if !missing.isEmpty {
+      notes.append(
+        "\(path.printable): 'model_index.json' names \(PrintableText.counted(missing.count, "component")) missing here: "
+          + "\(list(missing)); download \(missing.count == 1 ? "it" : "them")")
+    }
     if !left.isEmpty {
       notes.append(
         "\(path.printable): the models are what 'model_index.json' names; \(left.count) other "
@@ -52,10 +71,12 @@ extension ModelDirectory {
 }
 
 /// The components in a pipeline's `model_index.json`.
-private struct PipelineIndex {
+struct PipelineIndex {
   /// The names of the existing components: `"unet": ["diffusers", "UNet2DConditionModel"]`, but not
   /// `"safety_checker": [null, null]`.
   private(set) var components: Set<[UInt8]> = []
+  /// Those that are lists of models, each in a directory of its own: `"controlnet": ["diffusers", "MultiControlNetModel"]`.
+  private(set) var lists: [[UInt8]] = []
 
   init(opening path: FilePath) throws(ModelError) {
     let bytes = try SmallFile.bytes(of: path, what: "a list of components")
@@ -66,6 +87,9 @@ private struct PipelineIndex {
         .malformed, path, "invalid list of components at byte \(error.offset): \(error.problem)")
     }
   }
+
+  /// Reads the JSON alone; for fuzzing.
+  init(json: [UInt8]) throws(JSONError) { try read(json.span) }
 
   private mutating func read(_ json: Span<UInt8>) throws(JSONError) {
     if let offset = firstInvalidUTF8(json) { throw JSONError(offset: offset, problem: "not UTF-8") }
@@ -80,14 +104,23 @@ private struct PipelineIndex {
         try cursor.skipValue(scratch: &text)
         continue
       }
-      var isThere = false
+      // The library, and the class in it.
+      var words: [[UInt8]] = []
       try cursor.beginArray()
       while try cursor.nextElement() {
         cursor.skipWhitespace()
-        if cursor.byte == UInt8(ascii: "\"") { isThere = true }
-        try cursor.skipValue(scratch: &text)
+        guard cursor.byte == UInt8(ascii: "\"") else {
+          try cursor.skipValue(scratch: &text)
+          continue
+        }
+        let range = try cursor.string(into: &text)
+        words.append(Array(text[range]))
+        text.removeAll(keepingCapacity: true)
       }
-      if isThere { components.insert(name) }
+      // Names such as `_class_name` are the pipeline's own.
+      guard name.first != UInt8(ascii: "_"), let last = words.last else { continue }
+      components.insert(name)
+      if words.count == 2, String(decoding: last, as: UTF8.self).contains("Multi") { lists.append(name) }
     }
     try cursor.expectEnd()
   }
