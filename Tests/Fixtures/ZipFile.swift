@@ -22,6 +22,8 @@ public struct ZipFile: Sendable {
     public var localChecksum: UInt32?
     /// As ``localName``, of both sizes.
     public var localSize: UInt32?
+    /// As ``localSize``, of the size in the archive alone.
+    public var localStoredSize: UInt32?
     /// What the central directory says in place of the size.
     public var centralSize: UInt32?
     /// What the central directory says in place of where the local header is.
@@ -120,7 +122,8 @@ public struct ZipFile: Sendable {
       bytes += Array("PK\u{3}\u{4}".utf8) + Fixtures.bytes(UInt16(0)) + Fixtures.bytes(flags)
       bytes += Fixtures.bytes(entry.localMethod ?? entry.method) + Fixtures.bytes(UInt32(0))
       bytes += Fixtures.bytes(entry.localChecksum ?? (isLeft ? 0 : entry.checksum))
-      bytes += Fixtures.bytes(size) + Fixtures.bytes(size) + Fixtures.bytes(UInt16(name.count))
+      bytes += Fixtures.bytes(entry.localStoredSize ?? size) + Fixtures.bytes(size)
+      bytes += Fixtures.bytes(UInt16(name.count))
       bytes += Fixtures.bytes(UInt16(entry.localExtra.count + 4 + padding)) + name + entry.localExtra
       bytes += Array("FB".utf8) + Fixtures.bytes(UInt16(padding)) + [UInt8](repeating: 0x5A, count: padding)
       offsets.append(prefix.count + bytes.count)
