@@ -104,8 +104,9 @@ test-valgrind: deps test-deps
 	$(SWIFT) build --product stmount
 	$(SUDO) Tests/Sanitizers/valgrind .build/debug/stmount
 
-## test-torch: what PyTorch itself saves, mounted and packed, OBJECTS=300 random ones in both forms; what transformers loads
+## test-torch: what PyTorch itself saves, mounted and packed, OBJECTS=300 random ones in both forms; CHECKPOINTS=10 distributed ones
 OBJECTS ?= 300
+CHECKPOINTS ?= 10
 TORCH = .build/torch
 define INSTALL_TORCH
 $(TORCH)/bin/python3 -c 'import numpy, safetensors, torch, transformers' 2>/dev/null || { \
@@ -116,6 +117,8 @@ endef
 test-torch: build
 	@$(INSTALL_TORCH)
 	$(SUDO) $(TORCH)/bin/python3 Tests/Reference/torch_saves.py $(BUILD)/stmount $(BUILD)/stpack $(OBJECTS) $(SEED)
+	$(SUDO) $(TORCH)/bin/python3 Tests/Reference/torch_shapes.py $(BUILD)/stmount
+	$(SUDO) $(TORCH)/bin/python3 Tests/Reference/distributed_saves.py $(BUILD)/stmount $(BUILD)/stpack $(CHECKPOINTS) $(SEED)
 	$(SUDO) $(TORCH)/bin/python3 Tests/Reference/transformers_loads.py $(BUILD)/stmount
 
 ## differential-torch: this reader against torch.load, on FILES=20000 changed files from chance's SEED=1

@@ -134,8 +134,18 @@ def save(value, file, is_zip):
 
 def compare(value, file, directory, tools):
     """Compares one file; the number of its tensors."""
-    stmount, stpack = tools
     expected = collect(value.state_dict() if isinstance(value, torch.jit.ScriptModule) else value, "", {})
+    output = compare_tensors(expected, file, directory, tools)
+    whole = {name: item.detach().clone(memory_format=torch.contiguous_format) for name, item in expected.items()}
+    with open(output, "rb") as written:
+        if written.read() != safetensors.torch.save(whole):
+            sys.exit(f"{file}: packed, it is not what safetensors.torch writes")
+    return len(expected)
+
+
+def compare_tensors(expected, file, directory, tools):
+    """Compares the tensors of a mount, and those of a packed file, which is the result."""
+    stmount, stpack = tools
     mount = os.path.join(directory, "mount")
     subprocess.run([stmount, file, mount], check=True)
     try:
@@ -155,11 +165,7 @@ def compare(value, file, directory, tools):
     loaded = safetensors.torch.load_file(output)
     if set(loaded) != set(expected) or not all(same(loaded[name], item) for name, item in expected.items()):
         sys.exit(f"{file}: packed, it is something else")
-    whole = {name: item.detach().clone(memory_format=torch.contiguous_format) for name, item in expected.items()}
-    with open(output, "rb") as written:
-        if written.read() != safetensors.torch.save(whole):
-            sys.exit(f"{file}: packed, it is not what safetensors.torch writes")
-    return len(expected)
+    return output
 
 
 def main(stmount, stpack, count, seed):
