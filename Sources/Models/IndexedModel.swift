@@ -48,7 +48,7 @@ private struct IndexedShards {
     for (position, result) in results.enumerated() {
       let shardPath = paths[position]
       do throws(ModelError) {
-        shards.append(try result.get().choosing(isChosen))
+        try append(try result.get().choosing(isChosen))
       } catch {
         guard error.kind == .noSource, error.path == shardPath else { throw error }
         let users = index.tensors.filter { $0.shard == position }
@@ -59,6 +59,18 @@ private struct IndexedShards {
             + PrintableText.counted(users.count, "tensor") + " into it"
             + example + "; \(error.problem)")
       }
+    }
+  }
+
+  /// Adds a shard, without a description of slices: torch writes it into whole tensors' files, too. Warns if they are not whole.
+  private mutating func append(_ shard: Shard) throws(ModelError) {
+    shards.append(shard)
+    guard let info = try ShardingInfo(of: shard) else { return }
+    shards[shards.count - 1].header.removeMetadata(ShardingInfo.keys)
+    if info.starts.values.contains(where: { $0.contains { $0 > 0 } }) {
+      warnings.append(
+        "\(shard.file.path.printable): tensors in this file of a distributed checkpoint (DCP) are slices, and the index names "
+          + "one file for each; remove the index to see them whole")
     }
   }
 
@@ -120,7 +132,7 @@ private struct IndexedShards {
       return
     }
     for result in Shard.opening(others, lenient: lenient) {
-      shards.append(try result.get().choosing(isChosen))
+      try append(try result.get().choosing(isChosen))
       omitted += shards[shards.count - 1].omitted
       let position = Int32(shards.count - 1)
       extras += (0..<shards[shards.count - 1].header.count).map {

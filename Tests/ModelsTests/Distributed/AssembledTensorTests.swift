@@ -175,4 +175,20 @@ import Testing
       try BoxCover.check(slices(200).dropLast(), fill: [200, 200])
     }
   }
+
+  @Test(
+    "An index of whole tensors from torch.distributed has no word of slices; one that names slices is a warning"
+  )
+  func indexed() throws {
+    try write([[([0], [2]), ([0], [2])]], of: [2], [1, 2])
+    let shard = "shard-00001-model-00001-of-00002.safetensors"
+    try directory.write("model.safetensors.index.json", ShardIndex(["w": shard]))
+    let whole = try open()
+    #expect(whole.contents == ["w"])
+    #expect(whole.shards[0].header.metadata.map { String(decoding: $0.key, as: UTF8.self) } == ["format"])
+    #expect(!whole.warnings.contains { $0.contains("are slices") })
+    try write([[([1], [1]), ([0], [1])]], of: [2], [1, 2])
+    #expect(
+      try open().warnings.contains { $0.contains("'\(directory.path)/\(shard)': tensors in this file") })
+  }
 }
