@@ -69,7 +69,7 @@ package struct Quantization: Sendable {
 
 /// Goes through a model's tensors once, and gathers what is recognised.
 private struct ModelRecogniser {
-  private let index: TensorIndex
+  private var index: TensorIndex
   private let config: QuantizationConfig
   private let schemes: CompressionSchemes
 
@@ -90,7 +90,8 @@ private struct ModelRecogniser {
   mutating func run() -> Quantization {
     var foreign: [(scheme: String, name: TensorName)] = []
     if !config.isUncompressed {
-      for place in index.model.places {
+      for (position, place) in index.model.places.enumerated() {
+        index.hint = position
         let key = TensorPart(
           place: place, tensor: index.model.tensor(at: place), shard: index.model.shard(at: place))
         if let scheme = ForeignScheme.name(of: key, index) { foreign.append((scheme, key.tensor.name)) }

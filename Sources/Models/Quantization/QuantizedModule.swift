@@ -11,14 +11,25 @@ struct Refusal: Error {
 /// The tensors of a model by name.
 struct TensorIndex {
   let model: Model
+  /// Where a search begins: the parts of a module are neighbours.
+  var hint = 0
 
-  /// The tensor of this name, or nil. Takes time logarithmic in the number of tensors.
+  /// The tensor of this name, or nil. Takes time logarithmic in its distance from the hint.
   func place(of name: TensorName) -> Model.Place? {
-    var low = 0
-    var high = model.places.count
+    let count = model.places.count
+    func order(_ index: Int) -> Int { compareBytes(model.name(at: model.places[index]).utf8, name.utf8) }
+    guard hint < count else { return nil }
+    var (low, high, step) = (0, count, 1)
+    if order(hint) < 0 {
+      while step < count - hint, order(hint + step) < 0 { step *= 2 }
+      (low, high) = (hint + step / 2, min(count, hint + step + 1))
+    } else {
+      while step <= hint, order(hint - step) > 0 { step *= 2 }
+      (low, high) = (max(0, hint - step), hint - step / 2 + 1)
+    }
     while low < high {
       let middle = (low + high) / 2
-      let order = compareBytes(model.name(at: model.places[middle]).utf8, name.utf8)
+      let order = order(middle)
       if order == 0 { return model.places[middle] }
       if order < 0 { low = middle + 1 } else { high = middle }
     }

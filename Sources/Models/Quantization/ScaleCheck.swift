@@ -72,7 +72,9 @@ package struct ScaleCheck {
     let (place, view) = scales(of: tensor)
     guard let place, let form = ScaleBits(view.dtype) else { return }
     let check = ScaleCheck(of: tensor)
-    let label = TensorPart(place: place, tensor: model.tensor(at: place), shard: model.shard(at: place)).label
+    var label: String {
+      TensorPart(place: place, tensor: model.tensor(at: place), shard: model.shard(at: place)).label
+    }
     let isIndexed = if case .nested = tensor.arithmetic.scales.form { true } else { false }
     var offset: UInt64 = 0
     while offset < view.byteCount {

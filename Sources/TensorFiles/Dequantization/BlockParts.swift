@@ -58,6 +58,7 @@ struct BlockParts {
       try reader.read(.scales, grid.view, blocks, into: &bytes)
       let parts = blocks.dividedOutward(by: size)
       try reader.readFloats(.outerScales, absmax, parts, into: &outer, by: &narrow)
+      guard check.accepts(outer[..<parts.count], from: parts.lowerBound) else { throw ScaleCheck.failure }
       scales.grow(to: blocks.count)
       for block in blocks {
         let position = Int(block - blocks.lowerBound)
@@ -66,8 +67,8 @@ struct BlockParts {
       }
     } else {
       try reader.readFloats(.scales, grid.view, blocks, into: &scales, by: &narrow)
+      guard check.accepts(scales[..<blocks.count], from: blocks.lowerBound) else { throw ScaleCheck.failure }
     }
-    guard check.accepts(scales[..<blocks.count], from: blocks.lowerBound) else { throw ScaleCheck.failure }
     unsafe scales.withUnsafeMutableBufferPointer { scales in
       guard let scales = scales.baseAddress else { return }
       switch grid.form {
