@@ -129,7 +129,8 @@ struct Refused: Sendable, CustomTestStringConvertible {
     .adding("pre_quant_scale", "F32", [48], to: "NVFP4 of ModelOpt", "pre_quant_scale takes part"),
     .adding("weight_scale", "F32", [], to: "FP8 blocks with F32 scales", "two scales"),
     .adding(
-      "weight_scale_2", "F32", [], to: "NVFP4 of compressed-tensors", "weight_scale_2, a multiplier, but compressed-tensors uses weight_global_scale, a divisor"),
+      "weight_scale_2", "F32", [], to: "NVFP4 of compressed-tensors",
+      "weight_scale_2, a multiplier, but compressed-tensors uses weight_global_scale, a divisor"),
     .adding("weight_scale_2", "F32", [1], to: "FP8 with a scale for each row", "weight_scale_2 too"),
     .adding("weight_global_scale", "F32", [1], to: "packed integers of 4 bits", "weight_global_scale too"),
     .adding("weight_scale", "F32", [9, 1], to: "bitsandbytes int8", "weight_scale too"),

@@ -88,7 +88,8 @@ extension MountTests {
       }
       try await withMount(files.path.appending("model")) { mount in
         try await expectFailure(
-          EX_USAGE, ["\(mount.path)", "m.safetensors"], saying: "is a mount, or a copy of one, and 'm.safetensors' a model")
+          EX_USAGE, ["\(mount.path)", "m.safetensors"],
+          saying: "is a mount, or a copy of one, and 'm.safetensors' a model")
         try await expectFailure(EX_USAGE, ["\(mount.path)", "mnt"], saying: "mount the model itself")
       }
       // A directory without a model is a mount point like any other, and its own message.

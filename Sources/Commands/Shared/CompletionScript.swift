@@ -18,7 +18,10 @@ enum CompletionScript {
   private static let replacements = [
     // bash: words end at `=`, too.
     (#"local -r cur="${2}""#, #"local cur="${2}"; [[ "${cur}" == = ]] && cur="#),
-    (#"local -r prev="${3}""#, #"local prev="${3}"; [[ "${prev}" == = ]] && prev="${COMP_WORDS[COMP_CWORD - 2]}""#),
+    (
+      #"local -r prev="${3}""#,
+      #"local prev="${3}"; [[ "${prev}" == = ]] && prev="${COMP_WORDS[COMP_CWORD - 2]}""#
+    ),
     (
       #"__stmount_add_completions -W "$(__stmount_custom_complete "#,
       #"compopt +o filenames -o nospace 2>/dev/null; __stmount_add_completions -W "$(__stmount_custom_complete "#

@@ -28,7 +28,8 @@ struct ManifestCheck {
     // `sha256sum *` in a mount lists metadata.json too, which is no tensor.
     let lines = manifest.lines.filter { line in
       digestByPath[line.path] != nil
-        || isChosen(line.path) && FilePath(bytes: line.path).fileName != Array(TensorDirectory.documentName.utf8)
+        || isChosen(line.path)
+          && FilePath(bytes: line.path).fileName != Array(TensorDirectory.documentName.utf8)
     }
     for line in lines {
       let digest = digestByPath[line.path]

@@ -131,7 +131,8 @@ struct Invocation: Sendable {
         "\(sources[0].printable) is \(kind), and \(mountPoint.printable) a model: the mount point comes last")
     }
     if isMount {
-      throw Self.usage("\(sources[0].printable) is \(kind): mount the model itself; of a copy, 'stpack' makes a model")
+      throw Self.usage(
+        "\(sources[0].printable) is \(kind): mount the model itself; of a copy, 'stpack' makes a model")
     }
   }
 

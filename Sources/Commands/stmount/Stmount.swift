@@ -15,7 +15,8 @@ struct Stmount: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "stmount",
     abstract: "Mount a safetensors model as a directory: one file per tensor.",
-    usage: "stmount [OPTIONS] SOURCE... MOUNTPOINT\nstmount --list\nstmount -u MOUNTPOINT...\nstmount --doctor",
+    usage:
+      "stmount [OPTIONS] SOURCE... MOUNTPOINT\nstmount --list\nstmount -u MOUNTPOINT...\nstmount --doctor",
     discussion: """
       SOURCE is a .safetensors file or a PyTorch checkpoint, several of them, an index of shards \
       (model.safetensors.index.json), or a directory with one of those. The path below MOUNTPOINT is the tensor's \

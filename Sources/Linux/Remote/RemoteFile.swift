@@ -35,6 +35,9 @@ package final class RemoteFile: Sendable {
   }
 
   /// Reads all bytes of a piece, and waits for them. Throws ESTALE where the file ends before that.
+  ///
+  /// Then has the file system below asked for the file's attributes, by fstat(2), since the kernel may have kept older ones: whoever
+  /// checks afterwards whether the file has changed sees every change from before the bytes were read.
   func read(_ piece: Piece, by reads: KillableReads) throws(Errno) {
     let (index, file) = take(piece.range)
     defer { handles.withLock { $0[index].users -= 1 } }
@@ -53,6 +56,7 @@ package final class RemoteFile: Sendable {
       guard got > 0 else { throw .staleNFSFileHandle }
       filled += got
     }
+    _ = try Stat(file.descriptor)
   }
 
   /// The descriptor that has read up to the beginning of a range, unless another one has less to do.

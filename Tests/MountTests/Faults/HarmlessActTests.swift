@@ -182,7 +182,7 @@ extension MountTests {
           dd if="$3/w" iflag=direct bs=64k status=none 2>/dev/null | cmp -s - "$4/w" || echo unexplained
           umount "$3"; wait
         ' sh "$stmount" "$model" "$mnt" "$directory"
-        grep -o 'cannot watch\\|max_user_instances\\|unless its mode, owner, links or path do too\\|has changed since' \\
+        grep -o 'cannot watch\\|max_user_instances\\|unless mode, owner, link count or path changed too\\|has changed since' \\
           "$directory/log"
         """)
       #expect(
@@ -191,7 +191,7 @@ extension MountTests {
           unexplained
           cannot watch
           max_user_instances
-          unless its mode, owner, links or path do too
+          unless mode, owner, link count or path changed too
           has changed since
           """, "\(output)")
     }
