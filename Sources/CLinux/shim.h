@@ -16,6 +16,7 @@
 #include <sys/sendfile.h>
 #include <sys/signalfd.h>
 #include <sys/syscall.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
@@ -188,8 +189,8 @@ struct stmount_space {
 static inline int stmount_get_space(const char *path, struct stmount_space *space) {
   struct statfs status;
   if (statfs(path, &status) != 0) return -1;
-  // A file system without blocks has no limit either.
-  if (status.f_blocks == 0) { errno = ENOTSUP; return -1; }
+  // A file system without blocks has no limit either. A read-only one refuses the file itself, which says more.
+  if (status.f_blocks == 0 || (status.f_flags & ST_RDONLY)) { errno = ENOTSUP; return -1; }
   const unsigned long long blocks = geteuid() == 0 ? status.f_bfree : status.f_bavail;
   if (__builtin_mul_overflow(blocks, (unsigned long long)status.f_bsize, &space->free)) space->free = ~0ULL;
   const unsigned type = (unsigned)status.f_type;
