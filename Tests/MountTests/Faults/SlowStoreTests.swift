@@ -77,7 +77,8 @@ extension MountTests {
         expectSame(try source.bytes().suffix(Self.last.data.count), Self.last.data, "the source")
         try store.set("reset=1")
         expectSame(try mount.bytes("large"), Self.large.data, "large")
-        #expect(try store.counts.bytes == 0)
+        // The kernel may drop pages at any time.
+        #expect(try store.counts.bytes <= Self.size / 8)
       }
     }
 

@@ -127,7 +127,6 @@ extension MountTests {
         try await names("--include", "*.weight", "--include", "*bias", "--exclude", "head*") == [
           "model.a.bias", "model.a.weight",
         ])
-      #expect(try await names("--exclude", "*") == [])
       #expect(
         try await names("--include", "model.*", "--rename", #"s/^model\.//"#) == ["a.bias", "a.weight"])
       #expect(
