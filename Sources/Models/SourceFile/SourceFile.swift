@@ -167,7 +167,9 @@ package final class SourceFile: Sendable {
   /// False, and nothing is done, where the file system does not report all writes. Throws ENOSPC where there is no watch
   /// left.
   package func watch(by source: SourceWatch) throws(Errno) -> Bool {
-    try watch(by: source, FileSystemKind(of: descriptor, nanoseconds: status.st_ctim.tv_nsec))
+    // Such a file system is known already, and asking it again takes a request for each shard.
+    if requestSize != nil { return false }
+    return try watch(by: source, FileSystemKind(of: descriptor, nanoseconds: status.st_ctim.tv_nsec))
   }
 
   /// As ``watch(by:)``, for a file system of that kind.
