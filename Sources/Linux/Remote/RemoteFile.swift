@@ -38,6 +38,7 @@ package final class RemoteFile: Sendable {
   ///
   /// Then has the file system below asked for the file's attributes, by fstat(2), since the kernel may have kept older ones: whoever
   /// checks afterwards whether the file has changed sees every change from before the bytes were read.
+  /// A thread that waits for these cannot be killed, unlike one that waits for the bytes.
   func read(_ piece: Piece, by reads: KillableReads) throws(Errno) {
     let (index, file) = take(piece.range)
     defer { handles.withLock { $0[index].users -= 1 } }
