@@ -15,8 +15,8 @@
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/signalfd.h>
-#include <sys/syscall.h>
 #include <sys/statvfs.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
@@ -140,12 +140,23 @@ static inline long stmount_cached_pages(int fd, unsigned long long offset, unsig
   return syscall(number, fd, &range, &status, 0) == 0 ? (long)status.cached : -1;
 }
 
+// The type of a file's file system: f_type of fstatfs(2), which Glibc's module lacks. 0 if unknown.
+static inline unsigned stmount_file_system_magic(int file) {
+  struct statfs status;
+  return fstatfs(file, &status) == 0 ? (unsigned)status.f_type : 0;
+}
+
 // Reads bytes of a file that are in memory: preadv2(2) with RWF_NOWAIT, which needs _GNU_SOURCE. EAGAIN if it would have to
-// wait, EOPNOTSUPP if the file system does not support it.
+// wait, EOPNOTSUPP if the file system does not support it. tmpfs does not, but all that it has is in memory.
 static inline ssize_t stmount_read_cached(int file, void *buffer, size_t length, off_t offset) {
   const struct iovec target = {buffer, length};
   const int nowait = 8;  // RWF_NOWAIT
-  return syscall(SYS_preadv2, file, &target, 1, offset, 0, nowait);
+  const unsigned tmpfs = 0x01021994;
+  const ssize_t got = syscall(SYS_preadv2, file, &target, 1, offset, 0, nowait);
+  if (got >= 0 || errno != EOPNOTSUPP) return got;
+  if (stmount_file_system_magic(file) == tmpfs) return pread(file, buffer, length, offset);
+  errno = EOPNOTSUPP;
+  return -1;
 }
 
 // Moves bytes of a file into a pipe, a socket or another file: sendfile(2). A pipe then holds the file's pages, not copies of
@@ -239,12 +250,6 @@ static inline int stmount_keep_capabilities(unsigned long long kept) {
     data[half].inheritable = 0;
   }
   return (int)syscall(SYS_capset, &header, data);
-}
-
-// The type of a file's file system: f_type of fstatfs(2), which Glibc's module lacks. 0 if unknown.
-static inline unsigned stmount_file_system_magic(int file) {
-  struct statfs status;
-  return fstatfs(file, &status) == 0 ? (unsigned)status.f_type : 0;
 }
 
 // Forbids the calling thread, and threads that it starts, to open files and to use TCP: landlock(7), whose numbers are the

@@ -30,6 +30,20 @@ import Linux
     }
   }
 
+  @Test("A file of a tmpfs is in memory, though the file system refuses reads that may not wait")
+  func memory() throws {
+    let name = FilePath("/dev/shm/stmount-cached-pages-\(getpid())")
+    let file = try FileDescriptor.open(
+      name, .readWrite, options: [.create, .exclusiveCreate], permissions: .ownerReadWrite)
+    try file.closeAfter {
+      #expect(unsafe unlink("\(name)") == 0)
+      _ = try file.writeAll(bytes)
+      #expect(CachedPages.areResident(1..<9_999, of: file))
+      #expect(cached(1..<9_999, of: file) == Array(bytes[1..<9_999]))
+      #expect(cached(5_000..<10_001, of: file) == nil)
+    }
+  }
+
   @Test("A range beyond the end of the file is never returned in part")
   func end() throws {
     try withFile { file in

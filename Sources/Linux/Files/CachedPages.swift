@@ -2,8 +2,8 @@ internal import CLinux
 internal import Glibc
 package import SystemPackage
 
-/// Which bytes of a file are in the page cache, if its file system can tell: RWF_NOWAIT of preadv2(2). ext4, XFS and Btrfs can.
-/// Network file systems cannot as a rule; there even fstat(2) may have to wait.
+/// Which bytes of a file are in the page cache, if its file system can tell: RWF_NOWAIT of preadv2(2). ext4, XFS, Btrfs
+/// and tmpfs can. Network file systems cannot as a rule; there even fstat(2) may have to wait.
 package enum CachedPages {
   /// Reads as many bytes as `target` has if all of them are in memory. False if they are not; what `target` holds then is not
   /// known.
