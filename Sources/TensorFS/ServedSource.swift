@@ -62,7 +62,7 @@ extension TensorFileSystem {
       var root: Int?
       for (index, node) in tree.tree.nodes.enumerated() where Int(node.model) == model {
         if root == nil { root = index }
-        guard node.kind == .tensor, shards[source(node).1.shard] else { continue }
+        guard node.kind == .tensor, shards[fileTree.place(of: node).shard] else { continue }
         for entry in tree.entries(of: index) { body(number(of: entry)) }
       }
       if let root, let whole = tree.modelFile(above: root) { body(number(of: whole)) }

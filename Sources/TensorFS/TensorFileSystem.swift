@@ -144,7 +144,7 @@ package final class TensorFileSystem: FileSystem {
     } else {
       guard let size = size(of: entry) else { return nil }
       if node.kind == .tensor {
-        let (_, shard) = source(node)
+        let shard = fileTree.place(of: node)
         attributes = fileAttributes[shard.model][shard.shard]
       } else {
         attributes = documentAttributes[Int(node.model)]

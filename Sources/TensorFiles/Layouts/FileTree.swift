@@ -25,8 +25,12 @@ package struct FileTree: Sendable {
   /// The tensor of a node's file, with its model and its shard.
   package func source(of node: Tree.Node) -> (tensor: Tensor, place: (model: Int, shard: Int)) {
     let model = models[Int(node.model)]
-    let place = model.places[Int(node.first)]
-    return (model.tensor(at: place), (Int(node.model), Int(place.shard)))
+    return (model.tensor(at: model.places[Int(node.first)]), place(of: node))
+  }
+
+  /// The model and the shard of a node's file.
+  package func place(of node: Tree.Node) -> (model: Int, shard: Int) {
+    (Int(node.model), Int(models[Int(node.model)].places[Int(node.first)].shard))
   }
 
   /// The bytes of a tensor's file that are one segment of a source, as nearly all are. Nil where ``layout(of:)`` has to be asked.
