@@ -145,13 +145,23 @@ import Safetensors
     #expect(try open().warnings.count == (pattern.contains("fp16") ? 1 : 0))
   }
 
-  @Test("A part that is missing is an error that says which")
-  func missingPart() throws {
-    try write("model-00001-of-00003.safetensors")
-    try write("model-00003-of-00003.safetensors")
+  @Test(
+    "A part or a rank that is missing is an error that says which",
+    arguments: [
+      (
+        ["model-00001-of-00003.safetensors", "model-00003-of-00003.safetensors"],
+        "part 2 of 3 is missing: 'model-00002-of-00003.safetensors'"
+      ),
+      (
+        ["rank0.safetensors", "rank2.safetensors"],
+        "rank1.safetensors is missing, though there are later ranks"
+      ),
+    ])
+  func missingFile(of files: [String], problem: String) throws {
+    for file in files { try write(file) }
     let error = #expect(throws: ModelError.self) { try open() }
     #expect(error?.kind == .malformed)
-    #expect(error?.problem.hasPrefix("part 2 of 3 is missing: 'model-00002-of-00003.safetensors'") == true)
+    #expect(error?.problem.hasPrefix(problem) == true)
   }
 
   @Test("Of two splits the complete one is used; if both are complete, one must be named")
@@ -282,15 +292,6 @@ import Safetensors
     try write("rank_zero.safetensors")
     #expect(try open().names.count == 12)
     #expect(try open().warnings.count == 1)
-  }
-
-  @Test("A rank that is missing is an error that says which")
-  func missingRank() throws {
-    try write("rank0.safetensors")
-    try write("rank2.safetensors")
-    let error = #expect(throws: ModelError.self) { try open() }
-    #expect(error?.kind == .malformed)
-    #expect(error?.problem == "rank1.safetensors is missing, though there are later ranks")
   }
 }
 

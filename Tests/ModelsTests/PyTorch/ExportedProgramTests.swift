@@ -1,23 +1,13 @@
 import Fixtures
-import SystemPackage
 import Testing
 
 @testable import Models
 import Safetensors
 
-@Suite("Programs of torch.export") struct ExportedProgramTests {
-  private let directory: TemporaryDirectory
+@Suite("Programs of torch.export") struct ExportedProgramTests: PyTorchSuite {
+  let directory: TemporaryDirectory
 
   init() throws { directory = try TemporaryDirectory() }
-
-  private func open(_ path: FilePath) throws(ModelError) -> Model {
-    try ModelCollection(opening: [path]).components[0].model
-  }
-
-  private func problem(_ bytes: [UInt8]) throws -> String? {
-    let path = try directory.write("broken.pt", bytes)
-    return #expect(throws: ModelError.self) { try open(path) }?.problem
-  }
 
   /// The JSON of one tensor.
   private static func description(

@@ -1,26 +1,13 @@
 import Fixtures
-import SystemPackage
 import Testing
 
 @testable import Models
 import Safetensors
 
-@Suite("A model of PyTorch's files") struct PyTorchModelTests {
-  private let directory: TemporaryDirectory
+@Suite("A model of PyTorch's files") struct PyTorchModelTests: PyTorchSuite {
+  let directory: TemporaryDirectory
 
   init() throws { directory = try TemporaryDirectory() }
-
-  private func open(_ path: FilePath, lenient: Bool = false) throws(ModelError) -> Model {
-    try ModelCollection(opening: [path], OpeningOptions(lenient: lenient)).components[0].model
-  }
-
-  /// A file of one tensor of this name.
-  private func file(_ name: String, isLegacy: Bool = false) -> TorchFile {
-    var file = TorchFile(isLegacy: isLegacy)
-    let tensor = file.tensor("Byte", [2])
-    file.object = .pairs([(.string(name), tensor)])
-    return file
-  }
 
   @Test("Names, types, shapes and bytes, in the order of the names", arguments: [false, true])
   func oneFile(isLegacy: Bool) throws {

@@ -1,31 +1,13 @@
 import Fixtures
-import SystemPackage
 import Testing
 
 @testable import Models
 import Safetensors
 
-@Suite("Messages about files of PyTorch") struct PyTorchRefusalTests {
-  private let directory: TemporaryDirectory
+@Suite("Messages about files of PyTorch") struct PyTorchRefusalTests: PyTorchSuite {
+  let directory: TemporaryDirectory
 
   init() throws { directory = try TemporaryDirectory() }
-
-  private func open(_ path: FilePath) throws(ModelError) -> Model {
-    try ModelCollection(opening: [path]).components[0].model
-  }
-
-  private func problem(_ bytes: [UInt8]) throws -> String? {
-    let path = try directory.write("broken.pt", bytes)
-    return #expect(throws: ModelError.self) { try open(path) }?.problem
-  }
-
-  /// A file of one tensor of this name.
-  private func file(_ name: String, isLegacy: Bool = false) -> TorchFile {
-    var file = TorchFile(isLegacy: isLegacy)
-    let tensor = file.tensor("Byte", [2])
-    file.object = .pairs([(.string(name), tensor)])
-    return file
-  }
 
   @Test("Messages say which name, at which byte, and what to do")
   func messages() throws {

@@ -1,26 +1,13 @@
 import Fixtures
-import SystemPackage
 import Testing
 
 @testable import Models
 import Safetensors
 
-@Suite("Sets and directories of PyTorch's files") struct PyTorchSetTests {
-  private let directory: TemporaryDirectory
+@Suite("Sets and directories of PyTorch's files") struct PyTorchSetTests: PyTorchSuite {
+  let directory: TemporaryDirectory
 
   init() throws { directory = try TemporaryDirectory() }
-
-  private func open(_ path: FilePath) throws(ModelError) -> Model {
-    try ModelCollection(opening: [path]).components[0].model
-  }
-
-  /// A file of one tensor of this name.
-  private func file(_ name: String, isLegacy: Bool = false) -> TorchFile {
-    var file = TorchFile(isLegacy: isLegacy)
-    let tensor = file.tensor("Byte", [2])
-    file.object = .pairs([(.string(name), tensor)])
-    return file
-  }
 
   private func directoryContents() throws -> [String] { try open(directory.path).contents }
 

@@ -1,23 +1,13 @@
 import Fixtures
-import SystemPackage
 import Testing
 
 @testable import Models
 import Safetensors
 
-@Suite("Tensors with strides") struct StridedTensorTests {
-  private let directory: TemporaryDirectory
+@Suite("Tensors with strides") struct StridedTensorTests: PyTorchSuite {
+  let directory: TemporaryDirectory
 
   init() throws { directory = try TemporaryDirectory() }
-
-  private func open(_ path: FilePath) throws(ModelError) -> Model {
-    try ModelCollection(opening: [path]).components[0].model
-  }
-
-  private func problem(_ bytes: [UInt8]) throws -> String? {
-    let path = try directory.write("broken.pt", bytes)
-    return #expect(throws: ModelError.self) { try open(path) }?.problem
-  }
 
   @Test(
     "Any part of a tensor at any strides is what its elements are, gathered one by one",
