@@ -8,20 +8,15 @@
 
 #if defined(__x86_64__)
 
-// Whether the processor has AVX2 and F16C (CPUID leaves 1 and 7), and the system keeps their registers (XGETBV).
+#include <cpuid.h>
+
+// Whether the processor has AVX2 and F16C, and the system keeps their registers (XGETBV).
 static inline int stmount_has_float8(void) {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-  if (a < 7) return 0;
-  a = 1, c = 0;
-  __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-  const unsigned needed = 1u << 27 | 1u << 28 | 1u << 29;
-  if ((c & needed) != needed) return 0;
+  const unsigned needed = bit_OSXSAVE | bit_AVX | bit_F16C;
+  unsigned a, b, c, d;
+  if (!__get_cpuid(1, &a, &b, &c, &d) || (c & needed) != needed) return 0;
   __asm__("xgetbv" : "=a"(a), "=d"(d) : "c"(0));
-  if ((a & 6) != 6) return 0;
-  a = 7, c = 0;
-  __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-  return (int)(b >> 5 & 1);
+  return (a & 6) == 6 && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_AVX2);
 }
 
 // Writes `scale` times each of the first codes, whole vectors of 16, and returns how many those were. `count` codes are E5M2 or E4M3.

@@ -8,17 +8,13 @@
 
 #if defined(__x86_64__)
 
-// Whether the processor has them: CPUID leaves 1 (SSSE3, SSE4.1) and 7 (SHA).
+#include <cpuid.h>
+
+// Whether the processor has them.
 static inline int stmount_has_sha256(void) {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-  if (a < 7) return 0;
-  a = 1, c = 0;
-  __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-  if ((c >> 9 & 1) == 0 || (c >> 19 & 1) == 0) return 0;
-  a = 7, c = 0;
-  __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
-  return (int)(b >> 29 & 1);
+  const unsigned needed = bit_SSSE3 | bit_SSE4_1;
+  unsigned a, b, c, d;
+  return __get_cpuid(1, &a, &b, &c, &d) && (c & needed) == needed && __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA);
 }
 
 // Takes in blocks of 64 bytes. `state` is a to h, and `constants` are those of the 64 rounds.
