@@ -10,13 +10,8 @@ extension AssembledTensor {
   /// The boxes with bytes in a part of the whole.
   package func pieces(in range: Range<UInt64>) -> [Piece] {
     // Boxes that begin after the part have none.
-    var low = 0
-    var high = pieces.count
-    while low < high {
-      let middle = (low + high) / 2
-      if pieces[middle].runs.first < range.upperBound { low = middle + 1 } else { high = middle }
-    }
-    return pieces[..<low].filter { !$0.bytes(in: range).isEmpty }
+    let end = pieces.partitionPoint { $0.runs.first < range.upperBound }
+    return pieces[..<end].filter { !$0.bytes(in: range).isEmpty }
   }
 
   /// Fills `target` with bytes from `offset` of the whole. Throws the errors of ``Shard/read(_:from:into:)``.

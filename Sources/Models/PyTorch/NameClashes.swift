@@ -80,13 +80,8 @@ extension Header {
 
   /// Whether one of the records, which are in the order of their names, has this one.
   private static func contains(_ name: ArraySlice<UInt8>, _ records: [Record], _ text: [UInt8]) -> Bool {
-    var low = 0
-    var high = records.count
-    while low < high {
-      let middle = (low + high) / 2
-      if compareBytes(records[middle].name(in: text), name) < 0 { low = middle + 1 } else { high = middle }
-    }
-    return low < records.count && records[low].name(in: text) == name
+    let index = records.partitionPoint { compareBytes($0.name(in: text), name) < 0 }
+    return index < records.count && records[index].name(in: text) == name
   }
 }
 

@@ -16,7 +16,7 @@ enum WideningLoop: Sendable {
     case .bfloat16: unsafe widenBFloat16(source, target, count)
     case .half: unsafe widenHalf(source, target, count)
     case .bytes(let table): unsafe widenBytes(source, target, count, table)
-    case .nibbles(let table): unsafe widenNibbles(source, target, count, table)
+    case .nibbles(let table): unsafe widenBytes(source, target, count, table)
     case .sixes(let table): unsafe widenSixes(source, target, count, table)
     }
   }
@@ -66,22 +66,12 @@ private func widenHalf(_ source: UnsafeRawPointer, _ target: UnsafeMutableRawPoi
   }
 }
 
-private func widenBytes(
-  _ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ count: Int, _ table: [UInt32]
+/// Writes the entry of each byte: one float32, or the two of its halves.
+private func widenBytes<Floats: FixedWidthInteger>(
+  _ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ count: Int, _ table: [Floats]
 ) {
   let source = unsafe source.assumingMemoryBound(to: UInt8.self)
-  let target = unsafe target.assumingMemoryBound(to: UInt32.self)
-  unsafe table.withUnsafeBufferPointer { table in
-    guard table.count == 256, let table = table.baseAddress else { return }
-    for index in 0..<count { unsafe target[index] = table[Int(source[index])].littleEndian }
-  }
-}
-
-private func widenNibbles(
-  _ source: UnsafeRawPointer, _ target: UnsafeMutableRawPointer, _ count: Int, _ table: [UInt64]
-) {
-  let source = unsafe source.assumingMemoryBound(to: UInt8.self)
-  let target = unsafe target.assumingMemoryBound(to: UInt64.self)
+  let target = unsafe target.assumingMemoryBound(to: Floats.self)
   unsafe table.withUnsafeBufferPointer { table in
     guard table.count == 256, let table = table.baseAddress else { return }
     for index in 0..<count { unsafe target[index] = table[Int(source[index])].littleEndian }
