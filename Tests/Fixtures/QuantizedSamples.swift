@@ -1,6 +1,6 @@
 extension QuantizedSample {
-  private typealias Part = SafetensorsFile.Tensor
-  private static let module = "model.layers.0.mlp.up_proj"
+  typealias Part = SafetensorsFile.Tensor
+  static let module = "model.layers.0.mlp.up_proj"
 
   /// Every format, with sizes that are no multiples of its blocks where it allows that.
   package static let all: [QuantizedSample] =
@@ -19,10 +19,11 @@ extension QuantizedSample {
       [1, 2].map { gptq(bits: bits, version: $0, isReordered: bits != 2) }
     }
     + ["nf4", "fp4"].flatMap { type in [false, true].map { bitsAndBytes(type, isNested: $0) } }
+    + variants
 
   // MARK: - FP8, int8
 
-  private static func config(_ settings: String) -> String { "{\"quantization_config\": {\(settings)}}" }
+  static func config(_ settings: String) -> String { "{\"quantization_config\": {\(settings)}}" }
 
   private static func float8(
     _ description: String, rows: Int, columns: Int, scaleName: String, scaleType: String, scaleShape: [Int],
@@ -83,7 +84,7 @@ extension QuantizedSample {
       ], expected: [("\(module).weight", [3, 64], values)])
   }
 
-  private static func compressed(_ weights: String, version: String = "0.20.1") -> String {
+  static func compressed(_ weights: String, version: String = "0.20.1") -> String {
     config(
       """
       "quant_method": "compressed-tensors", "version": "\(version)", "quantization_status": "compressed",

@@ -5,7 +5,7 @@ import SystemPackage
 import Testing
 
 /// A model of some tensors and a configuration, and what is recognised in it.
-private struct Recognised {
+struct Recognised {
   let directory: TemporaryDirectory
   let model: Model
   let quantization: Quantization
@@ -197,6 +197,11 @@ struct QuantizationTests {
       ("\"quant_method\": \"auto-round\"", "'auto-round'"),
       ("\"quant_method\": \"gptq\", \"bits\": 4, \"checkpoint_format\": \"marlin\"", "'marlin'"),
       ("\"quant_method\": \"awq\", \"bits\": 4, \"version\": \"gemv_fast\"", "'gemv_fast'"),
+      ("\"quant_method\": \"gptq\", \"bits\": 4, \"rotation\": \"hadamard\"", "rotated"),
+      (
+        "\"quant_method\": \"awq\", \"bits\": 4, \"version\": \"gemm\", \"format\": \"gemv\"",
+        "two ways of packing"
+      ),
       (
         "\"quant_method\": \"compressed-tensors\", \"sparsity_config\": {\"format\": \"sparse-24-bitmask\"}",
         "'sparse-24-bitmask'"
@@ -242,6 +247,7 @@ struct QuantizationTests {
     ("HIGGS", [("a.weight", "I16"), ("a.tables", "F16"), ("a.tables2", "F16")]),
     ("QuIP#", [("a.Qidxs", "I64"), ("a.SU", "F16")]),
     ("ComfyUI", [("a.weight", "F8_E4M3"), ("a.scale_weight", "F32")]),
+    ("GPTQModel's bitsandbytes", [("a.weight", "U8"), ("a.weight_quant_state", "U8")]),
   ]
 
   @Test("Formats that only their tensors identify are named", arguments: foreignFormats)
@@ -369,21 +375,6 @@ struct QuantizationTests {
       ),
     ])
     #expect(awq.names == 1 && awq.warnings == [])
-  }
-
-  @Test("A module that two groups of a configuration are for, with different schemes, is refused")
-  func ambiguousGroups() throws {
-    let group =
-      "{\"targets\": [\"re:.*%\"], \"weights\": {\"num_bits\": 8, \"strategy\": \"channel\", \"symmetric\": !}}"
-    let groups = [("up_proj", "true"), ("mlp.up_proj", "false")].enumerated().map { number, group1 in
-      "\"group_\(number)\": " + group.replacing("%", with: group1.0).replacing("!", with: group1.1)
-    }
-    let sample = try #require(QuantizedSample.all.first { $0.name == "int8 with a scale for each row" })
-    let config =
-      "{\"quantization_config\": {\"quant_method\": \"compressed-tensors\", \"config_groups\": {\(groups.joined(separator: ", "))}}}"
-    let found = try Recognised(sample.tensors, config: config)
-    #expect(found.names == [])
-    #expect(found.quantization.warnings.first?.contains("two groups of config_groups") == true)
   }
 
   @Test("A configuration that is not JSON is a warning")

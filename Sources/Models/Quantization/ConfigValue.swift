@@ -107,6 +107,17 @@ extension ConfigValue {
     return value
   }
 
+  /// This object, with the keys that only another one has.
+  func filled(from other: ConfigValue) -> ConfigValue {
+    guard case .object(let own) = self, case .object(let others) = other else { return self }
+    return .object(others.merging(own) { $1 })
+  }
+
+  /// True if a key is there and its value is null.
+  func isNull(_ key: String) -> Bool {
+    if case .object(let entries) = self, case .null? = entries[key] { true } else { false }
+  }
+
   var string: String? {
     guard case .string(let text) = self else { return nil }
     return text

@@ -10,7 +10,8 @@ enum ForeignScheme {
     ("Qidxs", "SU", "QuIP#"), ("q_weight", "q_scale", "EXL2"), ("trellis", "suh", "EXL3"),
     ("_weight_qdata", "_weight_qdata", "torchao"), ("bitmask", "compressed", "2:4 sparsity"),
     ("meta", "scale_packed", "marlin-24"), ("weight", "comfy_quant", "ComfyUI"),
-    ("weight", "scale_weight", "ComfyUI"),
+    ("weight", "scale_weight", "ComfyUI"), ("weight", "weight_quant_state", "GPTQModel's bitsandbytes"),
+    ("weight", "weight_scb", "GPTQModel's bitsandbytes"),
   ].map { (Array($0.0.utf8), $0.1, $0.2) }
 
   private static let nested = "._data._data"

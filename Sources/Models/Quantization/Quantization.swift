@@ -164,8 +164,9 @@ private struct ModelRecogniser {
     let prefix = name.prefix(before: "weight")
     switch key.dtype {
     case .f8e4m3, .f8e5m2:
-      // FP8 is also what some scales are.
-      if name.hasSuffix("scale") || name.hasSuffix("scale_inv") || name.hasSuffix("scales") { return nil }
+      // FP8 is also what some scales and zero points are.
+      let others = ["scale", "scale_inv", "scales", "zero_point"]
+      if others.contains(where: name.hasSuffix) { return nil }
       return try ByteWeights.recognise(module(key, prefix ?? name))
     case .i8:
       guard !name.hasSuffix("zero_point") else { return nil }
@@ -173,7 +174,10 @@ private struct ModelRecogniser {
       if prefix != nil, let scale = module.part("SCB") { return try BitsAndBytes.int8(module, scale) }
       return try ByteWeights.recognise(module)
     case .u8:
-      guard let prefix else { return nil }
+      guard let prefix else {
+        guard module(key, name).sibling("_weight_scale") != nil else { return nil }
+        throw Refusal("packed experts in one tensor have dimensions in an order that differs by architecture")
+      }
       return try FourBitWeights.modelOpt(module(key, prefix))
     default: return nil
     }
@@ -261,6 +265,8 @@ private struct ModelRecogniser {
       lines.append(
         "\(path): \(PrintableText.counted(refusals.count - named.count, "more tensor")) not dequantised")
     }
+    // Some parts of another format stand beside a weight that is understood.
+    let foreign = foreign.filter { !done.contains($0.name) }
     for (scheme, tensors) in Dictionary(grouping: foreign, by: \.scheme).sorted(by: { $0.key < $1.key }) {
       guard let first = tensors.first else { continue }
       let others = tensors.count > 1 ? " and \(PrintableText.counted(tensors.count - 1, "more tensor"))" : ""

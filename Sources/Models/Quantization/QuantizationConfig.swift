@@ -49,8 +49,8 @@ struct QuantizationConfig: Sendable {
   ]
 
   /// Reads the files beside a model: config.json, hf_quant_config.json, quantize_config.json, quant_config.json. The
-  /// first that tells of a quantisation decides. Where another one contradicts it, none does: the model is read as one
-  /// without a configuration.
+  /// first that tells of a quantisation decides, and the others add what it does not say. Where another one contradicts it, none
+  /// does: the model is read as one without a configuration.
   static func read(in directory: FilePath) throws -> QuantizationConfig {
     let model = try ConfigValue(opening: directory.appending("config.json")) ?? .object([:])
     var statements: [ConfigStatement] = []
@@ -69,7 +69,8 @@ struct QuantizationConfig: Sendable {
         return QuantizationConfig(
           family: nil, settings: .object([:]), model: model, contradiction: contradiction)
       }
-      return try QuantizationConfig(settings: first.settings, method: first.method, model)
+      let settings = statements.dropFirst().reduce(first.settings) { $0.filled(from: $1.settings) }
+      return try QuantizationConfig(settings: settings, method: first.method, model)
     }
     if model["quantization"]?["bits"] != nil {
       throw Unsupported(reason: "the format MLX is not supported")
@@ -93,7 +94,9 @@ struct QuantizationConfig: Sendable {
     let places = [
       model["quantization_config"], model["compression_config"], model["text_config"]?["quantization_config"],
     ]
-    return places.lazy.compactMap { $0 }.first
+    guard let settings = places.lazy.compactMap({ $0 }).first else { return nil }
+    // Some versions of transformers put the settings of compressed-tensors one level deeper, beside those of sparsity.
+    return settings["quantization_config"].map { $0.filled(from: settings) } ?? settings
   }
 
   /// The method that settings of config.json name, in lower case.
@@ -127,27 +130,29 @@ struct QuantizationConfig: Sendable {
   private func refuseUnsupportedVariants() throws(Unsupported) {
     switch family {
     case .gptq:
-      let formats = [settings["checkpoint_format"], settings["format"]].compactMap { $0?.string }
-      for format in formats where !["gptq", "gptq_v2"].contains(format.lowercased()) {
-        throw Unsupported(
-          reason: "its GPTQ format is \(PrintableText.quoted(format)), which is not supported")
-      }
-      if Set(formats.map { $0.lowercased() }).count > 1 {
-        throw Unsupported(reason: "its configuration names two GPTQ formats")
-      }
+      try requirePacking(["gptq", "gptq_v2"], "its GPTQ format is")
       if settings["is_marlin_format"]?.bool == true {
         throw Unsupported(reason: "its GPTQ format is 'marlin', which is not supported")
       }
-    case .awq:
-      let version = (settings["version"]?.string ?? "gemm").lowercased()
-      guard ["gemm", "gemv", "exllama", "ipex"].contains(version) else {
-        throw Unsupported(
-          reason: "its AWQ version is \(PrintableText.quoted(version)), which is not supported")
-      }
+      if settings["rotation"] != nil { throw Unsupported(reason: "its weights are rotated") }
+    case .awq: try requirePacking(["gemm", "gemv", "exllama", "ipex"], "its AWQ version is")
     case .compressedTensors:
       try refuseUnsupportedCompression()
     default: break
     }
+  }
+
+  /// How GPTQ and AWQ pack, in lower case: `checkpoint_format`, `format`, and AWQ's `version`.
+  var packings: Set<String> {
+    let names = ["checkpoint_format", "format"] + (family == .awq ? ["version"] : [])
+    return Set(names.compactMap { settings[$0]?.string?.lowercased() })
+  }
+
+  private func requirePacking(_ known: Set<String>, _ message: String) throws(Unsupported) {
+    if let other = packings.subtracting(known).min() {
+      throw Unsupported(reason: "\(message) \(PrintableText.quoted(other)), which is not supported")
+    }
+    if packings.count > 1 { throw Unsupported(reason: "its configuration names two ways of packing") }
   }
 
   private func refuseUnsupportedCompression() throws(Unsupported) {
@@ -170,12 +175,14 @@ extension QuantizationConfig {
   /// The size of FP8 blocks: rows, columns; nil if the configuration gives none.
   var blockSize: (UInt64, UInt64)? { settings["weight_block_size"]?.pair }
 
+  /// True if the configuration says that FP8 weights have no blocks: each has one scale.
+  var hasNoBlocks: Bool { family == .float8 && settings.isNull("weight_block_size") }
+
   /// True for plain floating-point weights that only remember how they are to be quantised.
+  ///
+  /// `quantization_status` does not tell: published models with FP8 weights have `frozen`.
   var isUncompressed: Bool {
-    guard family == .compressedTensors else { return false }
-    if ["dense", "fakequant"].contains(settings["format"]?.string ?? "") { return true }
-    let status = settings["quantization_status"]?.string
-    return status != nil && status != "compressed"
+    family == .compressedTensors && ["dense", "fakequant"].contains(settings["format"]?.string ?? "")
   }
 
   /// True if the keys and values of attention are quantised too, so that scales of them are no parameters.

@@ -27,13 +27,8 @@ struct TensorIndex {
       while step <= hint, order(hint - step) > 0 { step *= 2 }
       (low, high) = (max(0, hint - step), hint - step / 2 + 1)
     }
-    while low < high {
-      let middle = (low + high) / 2
-      let order = order(middle)
-      if order == 0 { return model.places[middle] }
-      if order < 0 { low = middle + 1 } else { high = middle }
-    }
-    return nil
+    let found = (low..<high).partitionPoint { order($0) < 0 }
+    return found < high && order(found) == 0 ? model.places[found] : nil
   }
 
   func part(_ name: TensorName) -> TensorPart? {
@@ -58,6 +53,9 @@ struct TensorPart {
 
   /// The shape as messages have it, such as "128x64".
   var size: String { shape.isEmpty ? "a scalar" : shape.map(String.init).joined(separator: "x") }
+
+  /// True if it is one number: a scalar, or a line of one.
+  var isSingle: Bool { shape.isEmpty || shape == [1] }
 
   /// The elements, for reading later. Refuses what is empty.
   func view() throws(Refusal) -> TensorView {

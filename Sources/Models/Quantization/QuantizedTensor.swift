@@ -163,14 +163,30 @@ package struct BlockGrid: Sendable {
   /// How many blocks lie beside each other.
   package var columns: UInt64
 
+  /// Blocks of matrices, which at the edges may be smaller. Each size is of rows and columns.
+  init(of matrix: (rows: UInt64, columns: UInt64), _ block: (rows: UInt64, columns: UInt64)) {
+    matrixRows = matrix.rows
+    rowBlock = block.rows
+    columnBlock = block.columns
+    rows = divided(matrix.rows, by: block.rows)
+    columns = divided(matrix.columns, by: block.columns)
+  }
+
+  /// One block for all rows of a matrix or of a stack.
+  init(single rows: UInt64, _ columns: UInt64) { self.init(of: (rows, columns), (rows, columns)) }
+
+  /// Blocks of whole columns of a row, of which there may be more than a row needs.
+  init(rows: UInt64, columnBlock: UInt64, blocks: UInt64) {
+    matrixRows = rows
+    rowBlock = 1
+    self.columnBlock = columnBlock
+    self.rows = rows
+    columns = blocks
+  }
+
   /// The row of blocks that a row of numbers is in, counted through the stack.
   package func row(of row: UInt64) -> UInt64 {
     row / matrixRows * rows + row % matrixRows / rowBlock
-  }
-
-  /// The block of a number.
-  package func index(row: UInt64, column: UInt64) -> UInt64 {
-    self.row(of: row) * columns + column / columnBlock
   }
 }
 
@@ -178,7 +194,7 @@ package struct BlockGrid: Sendable {
 package struct ZeroPoints: Sendable {
   /// How they are packed.
   package enum Packing: Sendable {
-    /// One signed byte for each block, in the order of the scales.
+    /// One signed byte or FP8 number for each block, in the order of the scales.
     case bytes
     /// `[groups, words]`: the codes of all rows of numbers in each row of words.
     case alongColumns

@@ -83,6 +83,10 @@ struct BlockParts {
     guard let zeros = arithmetic.zeros else { return }
     self.zeros.grow(to: blocks.count)
     if case .bytes = zeros.packing {
+      if zeros.view.dtype != .i8 {
+        try reader.readFloats(.zeros, zeros.view, blocks, into: &self.zeros, by: &narrow)
+        return
+      }
       try reader.read(.zeros, zeros.view, blocks, into: &bytes)
       for index in 0..<blocks.count { self.zeros[index] = Float(Int8(bitPattern: bytes[index])) }
       return

@@ -25,7 +25,7 @@ enum BitsAndBytes {
           view: try weight.view(), rowBytes: columns, width: 8, packing: .stream, values: .signed),
         scales: ScaleGrid(
           view: try scale.view(),
-          blocks: BlockGrid(matrixRows: rows, rowBlock: 1, columnBlock: columns, rows: rows, columns: 1)),
+          blocks: BlockGrid(of: (rows, columns), (1, columns))),
         factor: inverse))
   }
 
@@ -85,7 +85,7 @@ enum BitsAndBytes {
     try absmax.require(shape: [blocks], "\(count) values in blocks of \(blockSize)")
     var grid = ScaleGrid(
       view: try absmax.view(),
-      blocks: BlockGrid(matrixRows: 1, rowBlock: 1, columnBlock: blockSize, rows: 1, columns: blocks))
+      blocks: BlockGrid(of: (1, count), (1, blockSize)))
     let isNested = state["nested_blocksize"] != nil
     guard isNested == (absmax.dtype == .u8) else {
       throw Refusal(

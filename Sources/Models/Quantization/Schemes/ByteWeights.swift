@@ -20,13 +20,19 @@ struct ByteWeights {
   static func recognise(_ module: QuantizedModule) throws(Refusal) -> QuantizedTensor? {
     let isInteger = module.key.dtype == .i8
     let names = ["_scale_inv", "_scale"].compactMap(module.sibling)
-    // `P.scale` and `P.qscale_weight` are a weight's only where that is called `P.weight`.
+    // `P.scale` and `P.qscale_weight` are a weight's only where that is called `P.weight`; ModelOpt adds to experts' names.
     let isWeight = module.key.tensor.name.utf8.suffix(7).elementsEqual(".weight".utf8)
-    let others = isWeight ? ["scale", "qscale_weight"].compactMap(module.part) : []
+    let others =
+      isWeight
+      ? ["scale", "qscale_weight"].compactMap(module.part) : ["_weight_scale"].compactMap(module.sibling)
     let scales = names + others
     guard let scale = scales.first else {
       let isClaimed = isInteger ? isWeight && module.config.claimsInteger8 : module.config.claimsFloat8
-      if isClaimed, !module.config.excludes(module.name) {
+      // bitsandbytes keeps codes of 4 bits in elements of any type.
+      let holdsNibbles = ["nf4", "fp4"].contains {
+        module.sibling(".quant_state.bitsandbytes__" + $0) != nil
+      }
+      if isClaimed, !holdsNibbles, !module.config.excludes(module.name) {
         throw Refusal(
           "it is \(module.key.dtype.name) without a scale, though the configuration says \(isInteger ? "int8" : "FP8") and does not exclude it"
         )
@@ -43,12 +49,17 @@ struct ByteWeights {
       }
     }
     if isInteger, scale.label == "scale" { return try FourBitWeights.deepSeek(module, scale) }
-    return try ByteWeights(module, scale).tensor(isInteger: isInteger)
+    return try module.withScheme(isInteger: isInteger) { scheme throws(Refusal) in
+      try ByteWeights(module, scale, scheme).tensor(isInteger: isInteger)
+    }
   }
 
-  private init(_ module: QuantizedModule, _ scale: TensorPart) throws(Refusal) {
+  private init(_ module: QuantizedModule, _ scale: TensorPart, _ scheme: CompressionSchemes.Scheme?)
+    throws(Refusal)
+  {
     self.module = module
     self.scale = scale
+    self.scheme = scheme
     weight = module.key
     let shape = weight.shape
     guard shape.count == 2 || shape.count == 3, !shape.contains(0) else {
@@ -57,7 +68,6 @@ struct ByteWeights {
     rows = shape[shape.count - 2]
     columns = shape[shape.count - 1]
     stack = shape.count == 3 ? shape[0] : 1
-    scheme = try module.schemes.scheme(for: module.name)
   }
 
   private func tensor(isInteger: Bool) throws(Refusal) -> QuantizedTensor {
@@ -104,12 +114,18 @@ struct ByteWeights {
   /// Which scale is whose, by the configuration and the scale's shape.
   private func blocks() throws(Refusal) -> BlockGrid {
     let shape = scale.shape
-    if shape.isEmpty || shape == [1] {
-      try refuse(unless: scheme?.strategy.map { $0 == "tensor" } ?? true)
+    let isCompressed = module.config.family == .compressedTensors
+    if isCompressed, let scheme { return try scheme.blocks(scale, of: weight.shape) }
+    if scale.isSingle {
       _ = try scale.singleScale()
-      return grid(rowBlock: rows, columnBlock: columns, stacked: false)
+      return BlockGrid(single: stack * rows, columns)
     }
-    if shape.count == 1 { return try lineBlocks(shape[0]) }
+    if isCompressed { throw Refusal("no group of config_groups is for it") }
+    if shape.count == 1
+      || module.config.family == .modelOpt && shape == [stack, 1] && weight.shape.count == 3
+    {
+      return try lineBlocks(shape[0])
+    }
     var matrix = shape
     if shape.count == 4, stack == 1, shape[1] == 1, shape[3] == 1 {
       // ModelOpt's FP8_PB_WO.
@@ -117,15 +133,21 @@ struct ByteWeights {
     } else if weight.shape.count == 3 {
       guard shape.count == 3, shape[0] == stack else { throw misfit(Self.usualBlock) }
       matrix = Array(shape.dropFirst())
-      // Llama 4: a scale for each column.
-      if matrix == [1, columns], columns > 1, module.config.family == .float8, module.config.blockSize == nil
-      {
-        return grid(rowBlock: rows, columnBlock: 1)
-      }
+      if let grid = try columnBlocks(matrix) { return grid }
     }
     guard matrix.count == 2 else { throw misfit(Self.usualBlock) }
-    return module.config.family == .compressedTensors
-      ? try schemeBlocks(matrix) : try otherBlocks(matrix)
+    return try matrixBlocks(matrix)
+  }
+
+  /// Llama 4's experts have a scale for each column: a line, which the one of down_proj is stored as a column. Nil if these are
+  /// other experts.
+  private func columnBlocks(_ shape: [UInt64]) throws(Refusal) -> BlockGrid? {
+    guard module.config.family == .float8, module.config.blockSize == nil else { return nil }
+    let isTransposed = module.config.settings["quant_method"]?.string?.lowercased() == "fbgemm_fp8"
+    let isColumn = isTransposed && shape == [columns, 1]
+    if columns > 1, isColumn || shape == [1, columns] { return BlockGrid(of: (rows, columns), (rows, 1)) }
+    guard isTransposed else { return nil }
+    throw Refusal("\(scale.label) is \(scale.size), and \(weight.size) needs \(stack)x1x\(columns)")
   }
 
   /// A line of scales: one for each row of a matrix, or for each matrix of a stack.
@@ -133,74 +155,38 @@ struct ByteWeights {
     guard module.config.family == .modelOpt || module.config.family == .float8 else {
       throw Refusal("the configuration does not say what \(scale.label) of \(scale.size) is for")
     }
-    if weight.shape.count == 2, count == rows { return grid(rowBlock: 1, columnBlock: columns) }
-    if weight.shape.count == 3, count == stack { return grid(rowBlock: rows, columnBlock: columns) }
+    if weight.shape.count == 2, count == rows { return BlockGrid(of: (rows, columns), (1, columns)) }
+    if weight.shape.count == 3, count == stack { return BlockGrid(of: (rows, columns), (rows, columns)) }
     throw Refusal("\(scale.label) has \(count) numbers, and \(weight.label) is \(weight.size)")
   }
 
-  /// As compressed-tensors' strategies have it.
-  private func schemeBlocks(_ shape: [UInt64]) throws(Refusal) -> BlockGrid {
-    guard let scheme else { throw Refusal("no group of config_groups is for it") }
-    switch scheme.strategy {
-    case "channel":
-      try scale.require(shape: Array(weight.shape.dropLast()) + [1], "a scale for each row")
-      return grid(rowBlock: 1, columnBlock: columns)
-    case "group", "tensor_group":
-      let size = UInt64(exactly: scheme.groupSize ?? 0) ?? 0
-      guard size > 0, columns % size == 0 else {
-        throw Refusal("groups of \(scheme.groupSize ?? 0) do not divide \(columns) columns")
-      }
-      try scale.require(
-        shape: Array(weight.shape.dropLast()) + [columns / size], "\(columns) columns in groups of \(size)")
-      return grid(rowBlock: 1, columnBlock: size)
-    case "block":
-      guard let rows = scheme.blockRows, let columns = scheme.blockColumns else {
-        throw Refusal("its block_structure is missing")
-      }
-      guard let grid = fitting(shape, (rows, columns)) else { throw misfit((rows, columns)) }
-      return grid
-    default:
-      throw Refusal(
-        "\(scale.label) is \(scale.size), and the strategy is \(PrintableText.quoted(scheme.strategy ?? "not given"))"
-      )
-    }
-  }
-
-  /// Blocks of the configured size, or 128x128; rows, where that is what the scales are for.
-  private func otherBlocks(_ shape: [UInt64]) throws(Refusal) -> BlockGrid {
+  /// Blocks of the configured size, or 128x128; rows or whole matrices, where that is what the scales are for.
+  private func matrixBlocks(_ shape: [UInt64]) throws(Refusal) -> BlockGrid {
     let block = module.config.blockSize ?? Self.usualBlock
-    if let grid = fitting(shape, block) { return grid }
+    func grid(_ block: (UInt64, UInt64)) -> BlockGrid? {
+      let grid = BlockGrid(of: (rows, columns), block)
+      return shape == [grid.rows, grid.columns] ? grid : nil
+    }
+    if let grid = grid(block) { return grid }
     let hasPowers = scale.dtype == .u8 || scale.dtype == .f8e8m0
-    if hasPowers, columns % 32 == 0, let grid = fitting(shape, (1, 32)) { return grid }
+    if hasPowers, columns % 32 == 0, let grid = grid((1, 32)) { return grid }
     let isKnown = module.config.family == .float8 || module.config.family == .modelOpt
-    if isKnown, shape == [rows, 1], scale.label.hasSuffix("_scale") || scale.label == "qscale_weight" {
-      return grid(rowBlock: 1, columnBlock: columns)
+    if isKnown, scale.label.hasSuffix("_scale") || scale.label == "qscale_weight", shape == [rows, 1] {
+      return BlockGrid(of: (rows, columns), (1, columns))
+    }
+    if module.config.hasNoBlocks {
+      // The halves of gate_up_proj were matrices of their own.
+      let isMerged = shape[0] == 2 && rows % 2 == 0 && weight.label.hasSuffix("gate_up_proj")
+      if let grid = grid((isMerged ? rows / 2 : rows, columns)) { return grid }
     }
     throw misfit(block)
   }
 
-  private func fitting(_ shape: [UInt64], _ block: (UInt64, UInt64)) -> BlockGrid? {
-    guard shape == [divided(rows, by: block.0), divided(columns, by: block.1)] else { return nil }
-    return grid(rowBlock: block.0, columnBlock: block.1)
-  }
-
-  private func grid(rowBlock: UInt64, columnBlock: UInt64, stacked: Bool = true) -> BlockGrid {
-    BlockGrid(
-      matrixRows: stacked ? rows : rows * stack, rowBlock: stacked ? rowBlock : rows * stack,
-      columnBlock: columnBlock, rows: divided(rows, by: rowBlock), columns: divided(columns, by: columnBlock))
-  }
-
   private func misfit(_ block: (UInt64, UInt64)) -> Refusal {
-    Refusal(
+    let grid = BlockGrid(of: (rows, columns), block)
+    return Refusal(
       "\(scale.label) is \(scale.size), and a \(weight.size) weight in \(block.0)x\(block.1) blocks needs "
-        + (stack > 1 ? "\(stack)x" : "")
-        + "\(divided(rows, by: block.0))x\(divided(columns, by: block.1))")
-  }
-
-  private func refuse(unless isFitting: Bool) throws(Refusal) {
-    if isFitting { return }
-    throw Refusal(
-      "\(scale.label) is \(scale.size), and the strategy is \(PrintableText.quoted(scheme?.strategy ?? ""))")
+        + (stack > 1 ? "\(stack)x" : "") + "\(grid.rows)x\(grid.columns)")
   }
 
   // MARK: - Zero points
@@ -220,8 +206,7 @@ struct ByteWeights {
       }
       return nil
     }
-    guard isInteger else { throw Refusal("an FP8 weight with zero points is not known") }
-    try part.require([.i8])
+    try part.require(isInteger ? [.i8] : [.i8, .f8e4m3])
     try part.require(shape: scale.shape, "\(scale.label) of that shape")
     let zeros = ZeroPoints(view: try part.view(), packing: .bytes, width: 8, groups: blocks.columns)
     return (zeros, part.place)

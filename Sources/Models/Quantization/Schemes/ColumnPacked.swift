@@ -14,7 +14,7 @@ struct ColumnPacked {
     switch module.config.family {
     case .gptq: return try parts.gptq()
     case .awq:
-      let isVector = module.config.settings["version"]?.string?.lowercased() == "gemv"
+      let isVector = module.config.packings.contains("gemv")
       return try isVector ? parts.awqVector() : parts.awq()
     case nil:
       // Each word along the rows holds eight numbers of these, and one column of GPTQ's.
@@ -51,20 +51,11 @@ struct ColumnPacked {
     guard zeroRows == groups else {
       throw Refusal("qzeros is \(zeros.size), and scales has \(PrintableText.counted(groups, "row"))")
     }
-    // The width follows from the shapes, and must be one that the configuration gives.
-    let zeroBits = try product([zeroWords, 32])
-    let bits = zeroBits / outputs
-    guard zeroBits % outputs == 0, [2, 3, 4, 8].contains(bits), configuredWidths.contains(Int(bits)) else {
-      let given = configuredWidths.sorted().map(String.init).joined(separator: " or ")
-      throw Refusal(
-        "qzeros is \(zeros.size), which \(outputs) zero points of \(given.isEmpty ? "no given number of" : given) bits do not fill"
-      )
+    if ModuleClass(of: module.name) == .embedding {
+      throw Refusal("it is an embedding, whose rows and columns GPTQ's writers exchange")
     }
-    let weightBits = try product([words, 32])
-    let inputs = weightBits / bits
-    guard weightBits % bits == 0 else {
-      throw Refusal("qweight is \(weight.size), which holds no whole \(bits)-bit codes")
-    }
+    let bits = try width(words: words, zeroWords: zeroWords, outputs)
+    let inputs = try product([words, 32]) / bits
     let groupSize = try groupSize(inputs, groups)
     var arithmetic = DequantizationArithmetic(
       count: try product([inputs, outputs]), columns: inputs,
@@ -73,8 +64,7 @@ struct ColumnPacked {
         values: .unsigned),
       scales: ScaleGrid(
         view: try scales.transposedView(),
-        blocks: BlockGrid(
-          matrixRows: outputs, rowBlock: 1, columnBlock: groupSize, rows: outputs, columns: groups)))
+        blocks: BlockGrid(rows: outputs, columnBlock: groupSize, blocks: groups)))
     arithmetic.groupIndex = try groupIndex(inputs, groups, groupSize)
     let (increment, note) = try increment(Int(bits))
     arithmetic.zeros = ZeroPoints(
@@ -85,11 +75,33 @@ struct ColumnPacked {
       note: note)
   }
 
+  /// The width of a code, which must be one that the configuration gives. The shapes decide; where they leave several, the number
+  /// of groups and the index do.
+  private func width(words: UInt64, zeroWords: UInt64, _ outputs: UInt64) throws(Refusal) -> UInt64 {
+    let given = configuredWidths.sorted()
+    let weightBits = try product([words, 32])
+    _ = try product([outputs, 8])
+    var fitting = given.map { UInt64($0) }.filter {
+      weightBits % $0 == 0 && zeroWords == divided(outputs * $0, by: 32)
+    }
+    if fitting.count > 1, let index { fitting.removeAll { index.shape != [weightBits / $0] } }
+    guard fitting.count < 2 else {
+      throw Refusal("its shapes fit codes of several widths that the configuration gives")
+    }
+    guard let bits = fitting.first else {
+      let given = given.map(String.init).joined(separator: " or ")
+      throw Refusal(
+        "qweight is \(weight.size) and qzeros \(zeros.size), which codes and \(outputs) zero points of \(given.isEmpty ? "no given number of" : given) bits do not fill"
+      )
+    }
+    return bits
+  }
+
   /// The widths that the configuration gives, for all modules or for some.
   private var configuredWidths: Set<Int> {
     let settings = module.config.settings
     let own = settings["dynamic"]?.object.map { $0.values.compactMap { $0["bits"]?.integer } } ?? []
-    return Set(own + (settings["bits"]?.integer.map { [$0] } ?? []))
+    return Set(own + (settings["bits"]?.integer.map { [$0] } ?? [])).intersection([2, 3, 4, 8])
   }
 
   /// How many columns in a row share a group, where no index says otherwise.
@@ -147,6 +159,7 @@ struct ColumnPacked {
     // 96 bits hold whole codes of every width.
     var pattern = [UInt8](repeating: 0, count: 12)
     for bit in 0..<96 where code >> (bit % bits) & 1 == 1 { pattern[bit / 8] |= 1 << UInt8(bit % 8) }
+    let rowBits = scales.shape[1] * UInt64(bits)
     let rowBytes = zeros.shape[1] * 4
     let step: UInt64 = 4092
     var row: UInt64 = 0
@@ -160,7 +173,12 @@ struct ColumnPacked {
         } catch {
           throw Refusal("qzeros cannot be read: \(error)")
         }
-        for (position, byte) in bytes.enumerated() where byte != pattern[position % 12] { return false }
+        for (position, byte) in bytes.enumerated() {
+          // The last word may have room for more.
+          let first = (offset + UInt64(position)) * 8
+          let used = first + 8 <= rowBits ? 0xFF : UInt8((1 << (max(first, rowBits) - first)) - 1)
+          if (byte ^ pattern[position % 12]) & used != 0 { return false }
+        }
         offset = end
       }
       row += 1
@@ -190,8 +208,7 @@ struct ColumnPacked {
           packing: .wordPlanes, values: .unsigned),
         scales: ScaleGrid(
           view: try scales.transposedView(),
-          blocks: BlockGrid(
-            matrixRows: outputs, rowBlock: 1, columnBlock: size, rows: outputs, columns: groups)),
+          blocks: BlockGrid(rows: outputs, columnBlock: size, blocks: groups)),
         zeros: ZeroPoints(view: try zeros.view(), packing: .alongColumnsAWQ, width: 4, groups: groups)))
   }
 
@@ -220,8 +237,7 @@ struct ColumnPacked {
           values: .unsigned),
         scales: ScaleGrid(
           view: try scales.view(),
-          blocks: BlockGrid(matrixRows: outputs, rowBlock: 1, columnBlock: size, rows: outputs, columns: room)
-        ),
+          blocks: BlockGrid(rows: outputs, columnBlock: size, blocks: room)),
         zeros: ZeroPoints(view: try zeros.view(), packing: .perRow, width: 4, groups: room)))
   }
 

@@ -5,6 +5,8 @@ struct CompressionSchemes: Sendable {
   /// What a group says of its weights.
   struct Scheme: Sendable, Equatable {
     var bits: Int?
+    /// False of floating-point codes; nil if the group does not say.
+    var isInteger: Bool?
     /// `tensor`, `channel`, `group`, `tensor_group`, `block`.
     var strategy: String?
     var groupSize: Int?
@@ -15,7 +17,9 @@ struct CompressionSchemes: Sendable {
     var isReordered: Bool
   }
 
-  private let groups: [(targets: [Target], scheme: Scheme)]
+  private typealias Group = (targets: [Target], scheme: Scheme)
+
+  private let groups: [Group]
   /// The version of the library that wrote the model: major, minor; nil if it does not say.
   let version: (Int, Int)?
 
@@ -28,17 +32,20 @@ struct CompressionSchemes: Sendable {
   }
 
   init(_ config: QuantizationConfig) {
-    var groups: [(targets: [Target], scheme: Scheme)] = []
+    var groups: [Group] = []
     if config.family == .compressedTensors {
       // The order of the keys is the groups' own: group_0, group_1.
       for (_, group) in (config.settings["config_groups"]?.object ?? [:]).sorted(by: { $0.key < $1.key }) {
         guard let weights = group["weights"] else { continue }
         let block = weights["block_structure"]?.pair
         let scheme = Scheme(
-          bits: weights["num_bits"]?.integer, strategy: weights["strategy"]?.string,
+          bits: weights["num_bits"]?.integer,
+          isInteger: weights["type"]?.string.map { $0.lowercased() == "int" },
+          strategy: weights["strategy"]?.string?.lowercased(),
           groupSize: weights["group_size"]?.integer, blockRows: block?.0, blockColumns: block?.1,
           isSymmetric: weights["symmetric"]?.bool ?? true,
-          isReordered: ["group", "dynamic"].contains(weights["actorder"]?.string?.lowercased() ?? ""))
+          isReordered: weights["actorder"]?.bool == true
+            || ["group", "dynamic"].contains(weights["actorder"]?.string?.lowercased() ?? ""))
         let targets = (group["targets"]?.strings ?? []).map { target -> Target in
           guard target.hasPrefix("re:") else { return .name(Array(target.utf8)) }
           return NamePattern(String(target.dropFirst(3))).map { .pattern($0) } ?? .unreadable
@@ -53,37 +60,51 @@ struct CompressionSchemes: Sendable {
     }
   }
 
-  /// The scheme of a module: by its exact name, by an expression, by the class of all that are left. Nil if no group
-  /// is for it; refused if several are.
-  func scheme(for module: ArraySlice<UInt8>) throws(Refusal) -> Scheme? {
-    guard let first = groups.first?.scheme else { return nil }
-    if groups.allSatisfy({ $0.scheme == first }) { return first }
-    if let scheme = try only({ if case .name(let name) = $0 { name[...] == module } else { false } }) {
-      return scheme
+  /// The schemes that a module may have: of the groups that name it, match it by an expression, or are for its class, the first of
+  /// these that there are. Only groups for codes of its kind are looked at. Empty if none is for it. Several, where groups with
+  /// different schemes are: which of them the writer's library took depends on its version.
+  func schemes(for module: ArraySlice<UInt8>, isInteger: Bool) throws(Refusal) -> [Scheme] {
+    let groups = groups.filter { ($0.scheme.isInteger ?? isInteger) == isInteger }
+    guard let first = groups.first?.scheme else { return [] }
+    if groups.allSatisfy({ $0.scheme == first }) { return [first] }
+    func schemes(where isTarget: (Target) -> Bool) -> [Scheme] {
+      groups.filter { $0.targets.contains(where: isTarget) }.reduce(into: []) { found, group in
+        if !found.contains(group.scheme) { found.append(group.scheme) }
+      }
     }
-    let matched = try only {
+    func named(_ isWanted: ([UInt8]) -> Bool) -> [Scheme] {
+      schemes { if case .name(let name) = $0 { isWanted(name) } else { false } }
+    }
+    let exact = named { $0[...] == module }
+    if !exact.isEmpty { return exact }
+    let matching = schemes {
       if case .pattern(let pattern) = $0 { pattern.matchesPrefix(of: module) } else { false }
     }
-    if let matched { return matched }
-    let hasUnreadable = groups.contains {
-      $0.targets.contains { if case .unreadable = $0 { true } else { false } }
+    if !matching.isEmpty { return matching }
+    if !schemes(where: { if case .unreadable = $0 { true } else { false } }).isEmpty {
+      throw Refusal("a target of config_groups is an expression that is not understood")
     }
-    if hasUnreadable { throw Refusal("a target of config_groups is an expression that is not understood") }
-    // What remains are classes: embeddings are told by their names, everything else is linear.
-    let component = module.split(separator: UInt8(ascii: ".")).last ?? module
-    let isEmbedding = component.starts(with: "embed".utf8) || component.elementsEqual("wte".utf8)
-    let wanted = isEmbedding ? "Embedding" : "Linear"
-    return try only { if case .name(let name) = $0 { name.elementsEqual(wanted.utf8) } else { false } }
+    let likely = ModuleClass(of: module)
+    for wanted in likely == .embedding ? [.embedding, .linear] : [likely] {
+      let found = named { $0.elementsEqual(wanted.rawValue.utf8) }
+      if !found.isEmpty { return found }
+    }
+    // Since it is quantised, it is of a class that is not known here. Names of classes begin with a capital letter.
+    return named { $0.first.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) } ?? false }
   }
+}
 
-  /// The scheme of the groups that have such a target; nil if none has. Refuses several schemes: which of them the writer's
-  /// library took depends on its version.
-  private func only(_ isTarget: (Target) -> Bool) throws(Refusal) -> Scheme? {
-    let found = groups.filter { $0.targets.contains(where: isTarget) }.map { $0.scheme }
-    guard let first = found.first else { return nil }
-    guard found.allSatisfy({ $0 == first }) else {
+extension QuantizedModule {
+  /// What `read` makes of the module with its scheme; nil if it has none. Of several schemes, the one that fits the tensors.
+  func withScheme(
+    isInteger: Bool, _ read: (CompressionSchemes.Scheme?) throws(Refusal) -> QuantizedTensor
+  ) throws(Refusal) -> QuantizedTensor {
+    let candidates = try schemes.schemes(for: name, isInteger: isInteger)
+    if candidates.count < 2 { return try read(candidates.first) }
+    let fitting = candidates.compactMap { try? read($0) }
+    guard fitting.count == 1 else {
       throw Refusal("two groups of config_groups with different schemes are for it")
     }
-    return first
+    return fitting[0]
   }
 }

@@ -39,18 +39,14 @@ enum ExpertBlocks {
           view: try transposed(codes, blocks), rowBytes: rows, width: 4, packing: .bytePlanes, values: values),
         scales: ScaleGrid(
           view: try scales.transposedView().read(as: .f8e8m0),
-          blocks: BlockGrid(
-            matrixRows: columns, rowBlock: blockSize, columnBlock: 1, rows: columns / blockSize, columns: rows
-          )))
+          blocks: BlockGrid(of: (columns, rows), (blockSize, 1))))
       : DequantizationArithmetic(
         count: count, columns: columns,
         codes: QuantizedCodes(
           view: codes, rowBytes: columns / 2, width: 4, packing: .stream, values: values),
         scales: ScaleGrid(
           view: try scales.view().read(as: .f8e8m0),
-          blocks: BlockGrid(
-            matrixRows: try product([matrices, rows]), rowBlock: 1, columnBlock: blockSize,
-            rows: try product([matrices, rows]), columns: columns / blockSize)))
+          blocks: BlockGrid(of: (try product([matrices, rows]), columns), (1, blockSize))))
     return QuantizedTensor(
       name: TensorName(utf8: module.prefix.dropLast()),
       shape: stack + (isTransposed ? [columns, rows] : [rows, columns]), format: .microscaledFloat4,

@@ -38,10 +38,24 @@ enum FourBitWeights {
     }
     try module.refuseTransformed()
     try scale.require([.f8e4m3])
+    let groupSize = try isOfGroups(32, module, scale) ? 32 : 16 as UInt64
     // This one is a multiplier.
     return try tensor(
-      module, scale, groupSize: 16, format: .nvfp4, values: .modelOptFloat4, global: global,
+      module, scale, groupSize: groupSize, format: .nvfp4, values: .modelOptFloat4, global: global,
       form: { .multiplied($0) })
+  }
+
+  /// True if ModelOpt's configuration gives a module groups of this size, and its scales have that shape.
+  private static func isOfGroups(_ size: UInt64, _ module: QuantizedModule, _ scale: TensorPart)
+    throws(Refusal) -> Bool
+  {
+    let settings = module.config.settings
+    let layer = settings["quantized_layers"]?[String(decoding: module.name, as: UTF8.self)]
+    let all = settings["config_groups"]?.object.map { $0.values.map { $0["weights"] } } ?? []
+    let given = (layer ?? settings)["group_size"] ?? (all.count == 1 ? all[0]?["group_size"] : nil)
+    let (rows, bytes) = try module.key.matrix()
+    let groups = divided(try product([bytes, 2]), by: size)
+    return given?.integer == Int(size) && scale.shape == [rows, groups]
   }
 
   /// DeepSeek-V4: the key is `weight`, of I8, the scales are powers of two in `scale`.
@@ -68,8 +82,7 @@ enum FourBitWeights {
       shape: [rows, columns / groupSize], "\(columns) columns in groups of \(groupSize)")
     var scales = ScaleGrid(
       view: try scale.view(),
-      blocks: BlockGrid(
-        matrixRows: rows, rowBlock: 1, columnBlock: groupSize, rows: rows, columns: columns / groupSize))
+      blocks: BlockGrid(of: (rows, columns), (1, groupSize)))
     if scale.dtype == .u8 { scales.view = scales.view.read(as: .f8e8m0) }
     if let zeros = module.part("weight_zero_point"), try zeros.bytes().contains(where: { $0 != 0 }) {
       throw Refusal("weight_zero_point is not 0, and the format has no zero points")

@@ -12,17 +12,19 @@ struct PackedIntegers {
 
   /// Reads the module whose key is `weight_packed`, of I32.
   static func recognise(_ module: QuantizedModule) throws(Refusal) -> QuantizedTensor {
-    try PackedIntegers(module).tensor()
+    try module.withScheme(isInteger: true) { scheme throws(Refusal) in
+      try PackedIntegers(module, scheme).tensor()
+    }
   }
 
-  private init(_ module: QuantizedModule) throws(Refusal) {
+  private init(_ module: QuantizedModule, _ scheme: CompressionSchemes.Scheme?) throws(Refusal) {
     self.module = module
+    self.scheme = scheme
     packed = module.key
     guard module.config.family == .compressedTensors else {
       throw Refusal("the configuration does not say how weight_packed is packed")
     }
     try packed.require([.i32])
-    scheme = try module.schemes.scheme(for: module.name)
     let (packedRows, words) = try packed.matrix()
     let shape = try module.require("weight_shape", .i64, .i32)
     guard shape.shape == [2] else { throw Refusal("weight_shape is \(shape.size), and not two numbers") }
@@ -66,7 +68,8 @@ struct PackedIntegers {
   private func tensor() throws(Refusal) -> QuantizedTensor {
     try module.refuseOthers("weight_scale_inv", "weight_scale_2", "weight_global_scale")
     let scale = try module.require("weight_scale", .f32, .bf16, .f16)
-    let blocks = try blocks(scale)
+    guard let scheme else { throw Refusal("no group of config_groups is for it") }
+    let blocks = try scheme.blocks(scale, of: [rows, columns])
     var parts = [packed, scale]
     var arithmetic = DequantizationArithmetic(
       count: try product([rows, columns]), columns: columns,
@@ -74,14 +77,15 @@ struct PackedIntegers {
         view: try packed.view(), rowBytes: packed.shape[1] * 4, width: Int(bits),
         packing: isStream ? .stream : .words, values: .offset),
       scales: ScaleGrid(view: try scale.view(), blocks: blocks))
-    if let (zeros, part) = try zeros(scale, blocks) {
+    if let (zeros, part) = try zeros(scheme, scale, blocks) {
       arithmetic.zeros = zeros
       parts.append(part)
     }
     if let index = module.part("weight_g_idx") {
+      guard blocks.rowBlock == 1 else { throw Refusal("it has a weight_g_idx, and no groups of columns") }
       parts.append(index)
       arithmetic.groupIndex = try index.groupIndex(columns: columns, groups: blocks.columns)
-    } else if scheme?.isReordered == true, blocks.columns > 1 {
+    } else if scheme.isReordered, blocks.columns > 1 {
       throw Refusal("weight_g_idx is missing, and the scheme reorders columns")
     }
     return QuantizedTensor(
@@ -89,41 +93,16 @@ struct PackedIntegers {
       sources: parts.map(\.place), arithmetic: arithmetic)
   }
 
-  private func blocks(_ scale: TensorPart) throws(Refusal) -> BlockGrid {
-    let shape = scale.shape
-    let strategy = scheme?.strategy ?? ""
-    if shape.isEmpty || shape == [1] {
-      guard strategy == "tensor" else { throw misfit(scale) }
-      _ = try scale.singleScale()
-      return BlockGrid(matrixRows: rows, rowBlock: rows, columnBlock: columns, rows: 1, columns: 1)
-    }
-    var size = columns
-    switch strategy {
-    case "channel": break
-    case "group", "tensor_group":
-      size = UInt64(exactly: scheme?.groupSize ?? 0) ?? 0
-      guard size > 0, columns % size == 0 else {
-        throw Refusal("groups of \(scheme?.groupSize ?? 0) do not divide \(columns) columns")
-      }
-    default: throw misfit(scale)
-    }
-    try scale.require(shape: [rows, columns / size], "\(rows)x\(columns) in groups of \(size)")
-    return BlockGrid(
-      matrixRows: rows, rowBlock: 1, columnBlock: size, rows: rows, columns: columns / size)
-  }
-
-  private func misfit(_ scale: TensorPart) -> Refusal {
-    Refusal(
-      "weight_scale is \(scale.size), and the strategy is \(PrintableText.quoted(scheme?.strategy ?? ""))")
-  }
-
-  private func zeros(_ scale: TensorPart, _ blocks: BlockGrid) throws(Refusal) -> (ZeroPoints, TensorPart)? {
-    let isSymmetric = scheme?.isSymmetric ?? true
+  private func zeros(_ scheme: CompressionSchemes.Scheme, _ scale: TensorPart, _ blocks: BlockGrid)
+    throws(Refusal) -> (ZeroPoints, TensorPart)?
+  {
     guard let part = module.part("weight_zero_point") else {
-      if !isSymmetric { throw Refusal("weight_zero_point is missing, and the scheme is not symmetric") }
+      if !scheme.isSymmetric {
+        throw Refusal("weight_zero_point is missing, and the scheme is not symmetric")
+      }
       return nil
     }
-    if isSymmetric {
+    if scheme.isSymmetric {
       guard part.dtype == .i8, try part.bytes().allSatisfy({ $0 == 0 }) else {
         throw Refusal("it has a weight_zero_point, and the scheme is symmetric")
       }
@@ -134,6 +113,9 @@ struct PackedIntegers {
       return (ZeroPoints(view: try part.view(), packing: .bytes, width: 8, groups: blocks.columns), part)
     }
     try part.require([.i32])
+    guard blocks.rowBlock == 1 else {
+      throw Refusal("weight_zero_point is packed, and it has no groups of columns")
+    }
     let words = isStream ? divided(rows * bits, by: 32) : divided(rows, by: 32 / bits)
     try part.require(shape: [words, blocks.columns], "\(rows) rows of \(bits) bits")
     let zeros = ZeroPoints(

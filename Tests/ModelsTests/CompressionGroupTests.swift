@@ -1,0 +1,97 @@
+import Fixtures
+import Models
+import Testing
+
+@Suite("Groups of compressed-tensors")
+struct CompressionGroupTests {
+  private static let rows =
+    "\"num_bits\": 8, \"type\": \"int\", \"strategy\": \"channel\", \"symmetric\": true"
+  private static let whole =
+    "\"num_bits\": 8, \"type\": \"int\", \"strategy\": \"tensor\", \"symmetric\": true"
+  private static let floats =
+    "\"num_bits\": 8, \"type\": \"float\", \"strategy\": \"tensor\", \"symmetric\": true"
+
+  /// The warnings about an int8 module with a scale for each row, and whether it is dequantised.
+  private func warnings(_ module: String, _ groups: [(target: String, weights: String)]) throws -> [String] {
+    let texts = groups.enumerated().map { number, group in
+      "\"group_\(number)\": {\"targets\": [\"\(group.target)\"], \"weights\": {\(group.weights)}}"
+    }
+    let config =
+      "{\"quantization_config\": {\"quant_method\": \"compressed-tensors\", \"config_groups\": {\(texts.joined(separator: ", "))}}}"
+    let found = try Recognised(
+      [
+        .init("\(module).weight", "I8", [2, 3]),
+        .init("\(module).weight_scale", "BF16", [2, 1], data: [0x80, 0x3F, 0, 0x40]),
+      ], config: config)
+    #expect(found.names == (found.quantization.warnings.isEmpty ? ["\(module).weight"] : []))
+    return found.quantization.warnings
+  }
+
+  @Test("A module's name counts before an expression, and an expression before a class")
+  func precedence() throws {
+    #expect(try warnings("a.up_proj", [("Linear", Self.whole), ("re:.*up_proj", Self.rows)]) == [])
+    #expect(try warnings("a.up_proj", [("re:.*up_proj", Self.whole), ("a.up_proj", Self.rows)]) == [])
+    #expect(try warnings("a.up_proj", [("re:.*down_proj", Self.whole), ("Linear", Self.rows)]) == [])
+  }
+
+  @Test("A group of floating-point codes is not for integers")
+  func kinds() throws {
+    #expect(try warnings("a.up_proj", [("re:.*proj", Self.floats), ("re:.*up_proj", Self.rows)]) == [])
+    #expect(try warnings("a.up_proj", [("Linear", Self.floats)]).first?.contains("no group of") == true)
+  }
+
+  @Test(
+    "An embedding takes the group of embeddings, or that of linear modules if there is none",
+    arguments: ["model.embed_tokens", "transformer.wte", "bert.embeddings.word_embeddings"])
+  func embeddings(_ name: String) throws {
+    #expect(try warnings(name, [("Linear", Self.whole), ("Embedding", Self.rows)]) == [])
+    #expect(try warnings(name, [("re:.*up_proj", Self.whole), ("Linear", Self.rows)]) == [])
+    #expect(try warnings("lm_head", [("Embedding", Self.whole), ("Linear", Self.rows)]) == [])
+  }
+
+  @Test("A module of another class takes the one group of classes that is left")
+  func otherClasses() throws {
+    #expect(try warnings("a.router", [("re:.*up_proj", Self.whole), ("MoELinear", Self.rows)]) == [])
+  }
+
+  @Test("Of two groups for a module, the one that fits its tensors counts; if both do, it is refused")
+  func severalGroups() throws {
+    let lines = "\"num_bits\": 8, \"type\": \"int\", \"strategy\": \"block\", \"block_structure\": [1, 3]"
+    #expect(try warnings("a.up_proj", [("re:.*up_proj", Self.whole), ("re:a[.].*", Self.rows)]) == [])
+    for wrong in [lines, Self.rows.replacing("true", with: "false")] {
+      let found = try warnings("a.up_proj", [("re:.*up_proj", wrong), ("re:a[.].*", Self.rows)])
+      #expect(found.isEmpty == (wrong != lines), "\(found)")
+      #expect(wrong != lines || found.first?.contains("two groups of config_groups") == true)
+    }
+  }
+
+  @Test("Without a strategy, the scale's shape tells which it is")
+  func noStrategy() throws {
+    #expect(
+      try warnings("a.up_proj", [("Linear", "\"num_bits\": 8, \"type\": \"int\", \"symmetric\": true")]) == []
+    )
+  }
+
+  @Test(
+    "Weights of eight bits are codes, whatever the configuration calls their status, unless the format is dense",
+    arguments: [
+      ("compressed", "int-quantized", 1), ("frozen", "naive-quantized", 1), ("compressed", "dense", 0),
+    ])
+  func status(_ status: String, _ format: String, _ count: Int) throws {
+    let sample = try #require(QuantizedSample.all.first { $0.name == "int8 with a scale for each row" })
+    let config = try #require(sample.config).replacing(
+      "\"compressed\"", with: "\"\(status)\", \"format\": \"\(format)\"")
+    #expect(try Recognised(sample.tensors, config: config).names.count == count)
+  }
+
+  @Test(
+    "Settings one level deeper are read, and the sparsity beside them too",
+    arguments: ["dense", "sparse-24-bitmask"])
+  func nested(_ sparsity: String) throws {
+    let sample = try #require(QuantizedSample.all.first { $0.name == "int8 with a scale for each row" })
+    let config =
+      "{\"quantization_config\": {\"quant_method\": \"compressed-tensors\", \"sparsity_config\": {\"format\": \"\(sparsity)\"}, "
+      + (try #require(sample.config)).dropFirst() + "}"
+    #expect(try Recognised(sample.tensors, config: config).names.count == (sparsity == "dense" ? 1 : 0))
+  }
+}
