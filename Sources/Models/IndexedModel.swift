@@ -22,7 +22,7 @@ extension Model {
   }
 }
 
-/// The shards of an index, while a model is made of them.
+/// The shards of an index, from which a model is made.
 private struct IndexedShards {
   private let index: ModelIndex
   private let path: FilePath
@@ -57,7 +57,7 @@ private struct IndexedShards {
           .malformed, shardPath,
           "the shard is missing, and the index \(path.printable) puts "
             + PrintableText.counted(users.count, "tensor") + " into it"
-            + example + "; \(error.problem)")
+            + example + "; \(error.problem); download it, or name the shards that are here")
       }
     }
   }
@@ -78,7 +78,7 @@ private struct IndexedShards {
 
   /// Looks up each tensor of the index.
   mutating func find(lenient: Bool, _ isChosen: (TensorName) -> Bool) throws(ModelError) {
-    // Looked up by name, of which an index may have as many as a shard leaves out.
+    // By name: an index can have as many names as a shard leaves out.
     var unshown: [Int: [TensorName: OmittedTensor]] = [:]
     var missing: [TensorName] = []
     for (name, position) in index.tensors where isChosen(name) {
@@ -111,7 +111,7 @@ private struct IndexedShards {
     }
   }
 
-  /// What the index does not name: tensors of its shards, and files beside them. Added where `all` says so, else named.
+  /// Adds what the index does not name: tensors of its shards, and files beside them. Unless `all` is set, only warns about them.
   mutating func add(
     _ files: [FilePath], all: Bool, lenient: Bool, _ isChosen: (TensorName) -> Bool
   ) throws(ModelError) {
@@ -139,13 +139,13 @@ private struct IndexedShards {
         Model.Place(shard: position, index: Int32($0))
       }.filter { isChosen(name(of: $0)) }
     }
-    // A name that the index puts elsewhere stays where it says.
+    // If the index has the name, its place counts.
     var taken = Set(index.tensors.lazy.map(\.name))
     let clashing = extras.filter { !taken.insert(name(of: $0)).inserted }
     if !clashing.isEmpty {
       warnings.append(
-        "\(path.printable): \(PrintableText.counted(clashing.count, "tensor")) that the index does not name have names that it "
-          + "puts elsewhere: \(list(clashing.map { name(of: $0).utf8 })); left out")
+        "\(path.printable): \(PrintableText.counted(clashing.count, "tensor")) left out, since the index finds the names in "
+          + "other files: \(list(clashing.map { name(of: $0).utf8 }))")
     }
     let left = Set(clashing)
     places = (places + extras.filter { !left.contains($0) }).sorted { name(of: $0) < name(of: $1) }

@@ -117,7 +117,7 @@ extension Model {
 }
 
 extension Shard {
-  /// The same where some tensors are of interest: what is wrong with the others is not.
+  /// The same shard for some tensors only: problems of other tensors do not matter.
   func choosing(_ isChosen: (TensorName) -> Bool) -> Shard {
     var shard = self
     shard.omitted.removeAll { !isChosen($0.name) }

@@ -92,8 +92,13 @@ extension ModelError: CustomStringConvertible {
 }
 
 extension FilePath {
-  /// The path in quotes, safe to print.
-  package var printable: String { PrintableText.quoted(bytes) }
+  /// The path in quotes, safe to print. A URL has both of its slashes, which a path merges.
+  package var printable: String {
+    let bytes = bytes
+    guard let scheme = MissingSource.scheme(of: bytes) else { return PrintableText.quoted(bytes) }
+    let end = scheme.utf8.count + 1
+    return PrintableText.quoted(bytes[..<end] + [UInt8(ascii: "/")] + bytes[end...])
+  }
 
   /// The path's bytes as the file system has them, not necessarily UTF-8.
   package var bytes: [UInt8] {

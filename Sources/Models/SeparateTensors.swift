@@ -1,8 +1,8 @@
 package import Safetensors
 
-/// A model whose tensors are files of their own, as a mount shows one and a copy of a mount has it.
+/// A model with a file for each tensor: a mount, or a copy of a mount.
 package struct SeparateTensors: Sendable {
-  /// The tensors in the order of their names, which are unique, each with its file, of which it is the whole.
+  /// The tensors in the order of their unique names. Each is the whole of its file.
   package let tensors: [(tensor: Tensor, file: SourceFile)]
   /// The entries of `__metadata__`.
   package let metadata: [(key: [UInt8], value: [UInt8])]
@@ -18,7 +18,7 @@ package struct SeparateTensors: Sendable {
     self.document = document
   }
 
-  /// The same as a model. Nil where the names are longer than a header's table can be.
+  /// The same as a model. Nil if the names are too long for a header's table.
   fileprivate var model: Model? {
     guard let header = Header(computed: tensors.map(\.tensor), metadata: metadata) else { return nil }
     return Model(
@@ -28,7 +28,7 @@ package struct SeparateTensors: Sendable {
 }
 
 extension ModelCollection {
-  /// Models of separate tensors, each under the name of its directory; a lone one may have none.
+  /// Models of separate tensors, each under the name of its directory. A single model may have no name.
   package init(_ models: [(name: [UInt8]?, tensors: SeparateTensors)], notes: [String]) throws(ModelError) {
     var components: [Component] = []
     for (name, tensors) in models {

@@ -127,7 +127,7 @@ package struct Shard: Sendable {
       } catch let error as HeaderError {
         // Only once it is no safetensors file: a header's length may look like anything.
         guard let foreign = ForeignFormat(prefix: start) else { throw error }
-        throw ModelError(header: error, path, problem: foreign.description(of: start))
+        throw ModelError(header: error, path, problem: foreign.description(of: start, in: path.fileName))
       }
     }
   }

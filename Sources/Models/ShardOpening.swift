@@ -22,7 +22,7 @@ extension Shard {
     var results: [Result<Shard, ModelError>] = []
     for path in paths {
       if case .success(let first)? = results.first, first.file.requestSize != nil {
-        // What fails is a result, so nothing is thrown.
+        // A failure is a result, so nothing is thrown.
         let rest = try? ParallelWork.map(Array(paths.dropFirst(results.count)), width: width, open)
         return results + (rest ?? [])
       }

@@ -143,7 +143,7 @@ package struct StridedReader: Sendable {
     let inner = axes.dropFirst().reduce(run) { $0 + ($1.count - 1) * $1.stride }
     let isClose =
       inner <= Self.largestSpan && (inner + (axis.count - 1) * axis.stride) / axis.count <= Self.readCost
-    // As many indices at a time as fit into one read.
+    // Take as many indices as fit into one read.
     let fitting =
       axis.stride == 0 ? axis.count : (Self.largestSpan - min(inner, Self.largestSpan)) / axis.stride + 1
     var index: UInt64 = 0

@@ -1,4 +1,4 @@
-/// An element type, by the name the header gives it.
+/// An element type, with its name in headers.
 ///
 /// The 22 names and their widths are those of the safetensors format; a name matches by exact case.
 package enum DType: UInt8, CaseIterable, Sendable {

@@ -246,10 +246,19 @@ extension ForeignFormat: CustomStringConvertible {
     }
   }
 
-  /// As ``description``, followed by the beginning of a text, escaped: a server's error names the cause.
-  package func description(of start: [UInt8]) -> String {
+  private static let textSuffixes = [
+    ".json", ".jsonl", ".py", ".txt", ".md", ".yaml", ".yml", ".toml", ".xml", ".html", ".csv", ".sh", ".log",
+  ]
+
+  /// As ``description``, followed by the beginning of a text, escaped: a server's error names the cause. A text in a file that
+  /// is named as one (`config.json`) is no failed download.
+  package func description(of start: [UInt8], in fileName: [UInt8] = []) -> String {
     switch self {
     case .htmlPage, .xml, .json, .text:
+      let name = String(decoding: fileName, as: UTF8.self).lowercased()
+      if Self.textSuffixes.contains(where: name.hasSuffix) {
+        return "this is text, not a model: name the model's file or directory"
+      }
       let line = start.drop { $0 <= 0x20 }.prefix { $0 >= 0x20 }
       return "\(description); it begins \(PrintableText.quoted(line.prefix(80)))"
     default: return description

@@ -1,6 +1,6 @@
 extension RandomAccessCollection {
-  /// The index of the first element that `precedes` is false of, or `endIndex`; it must be true of all elements before and of none
-  /// after. A binary search: takes time logarithmic in `count`.
+  /// The index of the first element for which `precedes` is false, or `endIndex`. It must be true for all elements before that one,
+  /// and false for all after it. A binary search: takes time logarithmic in `count`.
   @inlinable package func partitionPoint(where precedes: (Element) -> Bool) -> Index {
     var low = startIndex
     var count = count

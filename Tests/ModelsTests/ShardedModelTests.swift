@@ -90,6 +90,7 @@ import Safetensors
     #expect(error?.kind == .malformed)
     #expect(error?.path == directory.path.appending("3.safetensors"))
     #expect(error?.problem.hasPrefix("the shard is missing") == true)
+    #expect(error?.problem.hasSuffix("download it, or name the shards that are here") == true)
     #expect(error?.problem.contains("puts 2 tensors into it, such as 'x'") == true)
   }
 

@@ -2,11 +2,12 @@ import ArgumentParser
 import Glibc
 import Linux
 import Models
+import Safetensors
 import SystemPackage
 
 extension ParsableCommand {
-  /// Parses the command line and runs `body`; every failure is one line on standard error, and an exit status: `trouble` if
-  /// given, otherwise its own.
+  /// Parses the command line and runs `body`; a failure prints one line on standard error. The exit status is `trouble` if
+  /// given, otherwise the failure's own.
   static func run(
     _ arguments: [String] = Array(CalledCommand.arguments), trouble: Int32? = nil,
     _ body: (Self) throws(Failure) -> Void
@@ -16,7 +17,7 @@ extension ParsableCommand {
     do {
       command = try parse(arguments)
     } catch {
-      // --help and --version come this way too, and have more than a line to say.
+      // --help and --version are errors to the parser too, and print more than one line.
       guard exitCode(for: error) == .validationFailure else {
         guard arguments.contains(where: { $0.hasPrefix(CompletionScript.option) }) else {
           exit(withError: error)

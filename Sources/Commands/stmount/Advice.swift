@@ -1,5 +1,6 @@
 import FUSE
 import Glibc
+import Safetensors
 import SystemPackage
 
 /// Advice for command lines that look like another program's.
@@ -21,7 +22,7 @@ enum Advice {
     return "stmount has no subcommands: use '\(command)'"
   }
 
-  /// The problem with an option of mount(8) that was given as an option of its own, such as `--allow-other`.
+  /// The problem with a mount option that was given without `-o`, such as `--allow-other`.
   static func mountOption(_ arguments: [String]) -> String? {
     for argument in arguments.prefix(while: { $0 != "--" }) where argument.hasPrefix("--") {
       let parts = argument.dropFirst(2).split(separator: "=", maxSplits: 1)

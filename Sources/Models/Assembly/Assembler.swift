@@ -38,9 +38,14 @@ struct Assembler {
     throws(ModelError)
   {
     if slices.count > 1, slices.allSatisfy({ $0.start == nil }) {
-      let paths = slices.map { shards[Int($0.place.shard)].file.path }
+      let files = slices.map { shards[Int($0.place.shard)].file }
+      let (file, first) = (files[1], files[0].path.printable)
+      guard !file.isOpenedAs(files[0].status) else {
+        throw ModelError(.malformed, file.path, "this is the same file as \(first); name it once")
+      }
       throw ModelError(
-        .malformed, paths[1], "tensor \(name) is also in \(paths[0].printable); mount the files one by one")
+        .malformed, file.path,
+        "tensor \(name) is also in \(first); if these are two models, name one of them")
     }
     var boxes: [AssembledTensor.Box] = []
     var whole = shape ?? []

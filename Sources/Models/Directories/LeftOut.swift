@@ -1,7 +1,7 @@
 internal import Safetensors
 internal import SystemPackage
 
-// What is not the model in a directory: the notes and errors that name it.
+// Notes and errors about files in a directory that are not the model.
 extension ModelDirectory {
   /// How many names in a directory are looked up as directories of weights. Each takes up to three requests, which are slow on a
   /// network.
@@ -23,7 +23,7 @@ extension ModelDirectory {
     }
   }
 
-  /// What a warning says of directories of weights; nil if there are none.
+  /// The clause of a warning about directories of weights; nil if there are none.
   static func clause(leavingOut directories: [[UInt8]]) -> String? {
     if directories.isEmpty { return nil }
     return
@@ -43,7 +43,7 @@ extension ModelDirectory {
 
   private func isCompanion(_ name: [UInt8]) -> Bool { ModelFamily.all.contains { $0.isCompanion(name) } }
 
-  /// True for a name like those of files, such as `README.md`; directories are rarely called so, and to ask takes a request.
+  /// True for a name with an extension, such as `README.md`. Directories rarely have one, and asking takes a request.
   private func hasExtension(_ name: [UInt8]) -> Bool {
     guard let dot = name.lastIndex(of: UInt8(ascii: ".")), dot > 0 else { return false }
     let end = name[(dot + 1)...]
@@ -55,6 +55,15 @@ extension ModelDirectory {
       .malformed, path, "it holds more than one model; name one of \(choices.joined(separator: ", "))")
     error.isAmbiguous = true
     return error
+  }
+
+  /// The error for a variant that the models do not have.
+  func noVariant(_ variant: String, among variants: Set<String>) -> ModelError {
+    let nearest = NearestNames.sorted(variants.sorted().map { Array($0.utf8) }, near: Array(variant.utf8))
+    return ModelError(
+      .noSource, path,
+      "no variant \(PrintableText.quoted(variant)) in it; "
+        + (nearest.isEmpty ? "it has no variants: leave out --variant" : "its variants are \(list(nearest))"))
   }
 
   /// The error for a directory without a model.

@@ -3,26 +3,38 @@ internal import SystemPackage
 
 /// The advice for a missing source that looks like a URL, or like a repository of the Hub.
 enum MissingSource {
+  private static let downloads = ["http", "https", "hf"]
+  private static let stores = ["s3", "gs", "gcs", "az", "abfs", "oss", "r2", "ftp", "sftp", "ssh", "file"]
+
+  /// The scheme of a URL, such as `https`; nil for any other path. FilePath merges the slashes after it.
+  static func scheme(of path: [UInt8]) -> String? {
+    guard let colon = path.firstIndex(of: UInt8(ascii: ":")),
+      path[colon...].dropFirst().first == UInt8(ascii: "/")
+    else { return nil }
+    let scheme = String(decoding: path[..<colon], as: UTF8.self).lowercased()
+    return downloads.contains(scheme) || stores.contains(scheme) ? scheme : nil
+  }
+
   /// Advice, as a clause; nil if the path looks like any other.
   static func advice(for path: FilePath) -> String? {
-    let text = String(decoding: path.bytes, as: UTF8.self)
-    // FilePath merges consecutive slashes.
-    if let colon = text.firstIndex(of: ":"), text[colon...].dropFirst().first == "/" {
-      switch text[..<colon].lowercased() {
-      case "http", "https":
-        return "stmount reads files, not addresses: download it with 'hf download ORG/NAME' or curl"
-      case "hf": return "stmount reads files, not addresses: download it with 'hf download ORG/NAME'"
-      case "s3", "gs", "gcs", "az", "abfs", "oss", "r2", "ftp", "sftp", "ssh", "file":
-        return
-          "stmount reads files, not addresses: mount the store with rclone or mount-s3 first; docs/RECIPES.md"
-      default: return nil
-      }
+    if let scheme = scheme(of: path.bytes) {
+      let remedy =
+        switch scheme {
+        case "hf": "download it with 'hf download ORG/NAME'"
+        case "http", "https": "download it with 'hf download ORG/NAME' or curl"
+        default: "mount the store with rclone or mount-s3 first; docs/RECIPES.md"
+        }
+      return "stmount reads files, not addresses: \(remedy)"
     }
+    let text = String(decoding: path.bytes, as: UTF8.self)
     let parts = text.split(separator: "/", omittingEmptySubsequences: false)
     let isName = { (part: Substring) in
       !part.isEmpty && part.first != "." && part.utf8.allSatisfy(isNameByte)
     }
-    guard parts.count == 2, parts.allSatisfy(isName) else { return nil }
+    // Below a directory that exists, it is a path with a typing error.
+    guard parts.count == 2, parts.allSatisfy(isName), (try? Stat(path.removingLastComponent())) == nil else {
+      return nil
+    }
     return "for a model of the Hub, 'hf download \(text)' downloads it and prints the directory to name"
   }
 

@@ -39,20 +39,23 @@ struct ModelDirectory {
   /// Decides the contents of the directory, and adds to `notes` what is left out. The rules, of which the first match
   /// wins: rank files, a pipeline, a distributed checkpoint, one model's files.
   func layout(notes: inout [String]) throws(ModelError) -> Layout {
-    if let ranks = try rankLayout(notes: &notes) { return ranks }
+    // Ranks and distributed checkpoints have no variants.
+    if variant == nil, let ranks = try rankLayout(notes: &notes) { return ranks }
     if contains("model_index.json"), let pipeline = try pipelineLayout(notes: &notes) { return pipeline }
-    if let distributed = distributedLayout(notes: &notes) { return distributed }
+    if variant == nil, let distributed = distributedLayout(notes: &notes) { return distributed }
     return try modelLayout(notes: &notes)
   }
 
   /// The files of one model. A model without a variant's name takes precedence, first in safetensors, then in PyTorch files;
-  /// then a model that exists only as a variant or as an adapter.
-  func modelLayout(notes: inout [String]) throws(ModelError) -> Layout {
+  /// then a model that exists only as a variant or as an adapter. A variant that is missing is an error, unless it is not
+  /// required.
+  func modelLayout(requiresVariant: Bool = true, notes: inout [String]) throws(ModelError) -> Layout {
     if let variant {
       for family in ModelFamily.all {
         let files = Files(self, family) { family.variant(of: $0) == variant }
         if let layout = try layout(of: files, notes: &notes) { return layout }
       }
+      if requiresVariant { throw noVariant(variant, among: variants) }
       notes.append("\(path.printable): no variant \(PrintableText.quoted(variant)) in it")
     }
     let plain = ModelFamily.all.map { family in
@@ -137,6 +140,14 @@ struct ModelDirectory {
   }
 
   // MARK: - Names
+
+  /// The variants of the models in it.
+  var variants: Set<String> {
+    Set(
+      ModelFamily.all.flatMap { family in
+        names.filter { family.isFile($0) || family.isIndex($0) }.compactMap(family.variant)
+      })
+  }
 
   func isFamilyFile(_ name: [UInt8]) -> Bool { ModelFamily.all.contains { $0.isFile(name) } }
 

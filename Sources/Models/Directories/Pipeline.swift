@@ -4,7 +4,7 @@ internal import SystemPackage
 extension ModelDirectory {
   /// diffusers: one subdirectory for each component that model_index.json names, or, if it names none, for each directory
   /// with weights. Components without weights (tokenizer, scheduler) are not shown, and `notes` names other directories
-  /// with weights. Nil if no component has weights.
+  /// with weights. Nil if no component has weights. A component without the variant is shown as it is, if another one has it.
   func pipelineLayout(notes: inout [String]) throws(ModelError) -> Layout? {
     let index = try PipelineIndex(opening: path.appending("model_index.json"))
     var named = index.components
@@ -19,6 +19,7 @@ extension ModelDirectory {
     var components: [(name: [UInt8], layout: Layout)] = []
     var undecided: ModelError?
     var left: [[UInt8]] = []
+    var variants: Set<String> = []
     for name in names where isDirectory(name) {
       let directory = try ModelDirectory(scanning: child(name), variant: variant)
       let hasWeights = directory.names.contains { directory.isFamilyFile($0) || ModelIndex.isIndex($0) }
@@ -42,13 +43,17 @@ extension ModelDirectory {
         continue
       }
       do throws(ModelError) {
-        components.append((name, try directory.modelLayout(notes: &notes)))
+        variants.formUnion(directory.variants)
+        components.append((name, try directory.modelLayout(requiresVariant: false, notes: &notes)))
       } catch {
-        // The others are one model each; the note names the choices.
+        // The other components are still decided; the note names the choices.
         guard error.isAmbiguous || error.kind == .noSource else { throw error }
         notes.append("\(error.description); the component is left out")
         undecided = error
       }
+    }
+    if let variant, !variants.contains(variant), !components.isEmpty || undecided != nil {
+      throw noVariant(variant, among: variants)
     }
     guard !components.isEmpty else {
       if let undecided { throw undecided }

@@ -22,7 +22,7 @@ struct SlicedFileName {
     // Stops at the first gap, so it takes at most as many steps as there are files.
     if let last = ranks.max(), last > 0, let missing = (1...last).first(where: { !ranks.contains($0) }) {
       notes.append(
-        "\(path.printable): rank \(missing) of the distributed checkpoint has no file; if it is missing, so are slices of tensors"
+        "\(path.printable): rank \(missing) of the distributed checkpoint has no file; if one is missing, tensors lack slices"
       )
     }
     return slices

@@ -107,7 +107,7 @@ package struct Header: Sendable {
   /// Only the name of the tensor at `index`.
   package func name(at index: Int) -> TensorName { name(of: records[index]) }
 
-  /// Where the bytes of the tensor at `index` are in the file, without the rest of it; nil where it has strides.
+  /// Where the bytes of the tensor at `index` are in the file, without making the tensor; nil if it has strides.
   package func contiguousRange(at index: Int) -> Range<UInt64>? {
     let record = records[index]
     return record.isStrided ? nil : dataStart + record.begin..<dataStart + record.end

@@ -142,7 +142,7 @@ private struct HeaderTable {
         keyOffset: UInt32(name.offset), dtype: dtype, begin: offsets.begin, end: offsets.end))
   }
 
-  /// The fields of a tensor's object that the format knows.
+  /// The fields of a tensor's object in the format.
   private enum Field {
     case dtype, shape, dataOffsets
 

@@ -210,7 +210,7 @@ package struct JSONCursor: ~Escapable {
         }
         value = 0x10000 + (value & 0x3FF) << 10 + low & 0x3FF
       }
-      // Unicode.Scalar refuses what is left of the surrogates.
+      // Unicode.Scalar refuses lone surrogates.
       guard let scalar = Unicode.Scalar(value) else {
         throw JSONError(offset: start, problem: "a lone surrogate escape")
       }

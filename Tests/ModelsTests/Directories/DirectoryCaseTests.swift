@@ -301,7 +301,7 @@ extension DirectoryCase {
       "a file without a target", ["model.safetensors": .link("gone")], .refusal(["model.safetensors'"])),
     DirectoryCase(
       "one tensor in two files", ["a.safetensors": "x y", "b.safetensors": "y z"],
-      .refusal(["tensor 'y' is also in", "mount the files one by one"])),
+      .refusal(["tensor 'y' is also in", "if these are two models, name one of them"])),
   ]
 
   // MARK: - Indexes

@@ -90,7 +90,7 @@ import Safetensors
   // MARK: Variants and adapters
 
   @Test(
-    "The full model takes precedence over a variant; --variant chooses the variant, and a note names the other"
+    "The full model takes precedence over a variant; --variant chooses one, and a wrong one is an error that names them"
   )
   func variants() throws {
     try write("model.safetensors", "full")
@@ -98,8 +98,35 @@ import Safetensors
     #expect(try contents() == [["full"]])
     #expect(try open().warnings.contains { $0.contains("'model.fp16.safetensors'") })
     #expect(try contents { $0.variant = "fp16" } == [["half"]])
-    #expect(try contents { $0.variant = "bf16" } == [["full"]])
-    #expect(try open { $0.variant = "bf16" }.warnings.contains { $0.contains("no variant 'bf16'") })
+    try write("model.non_ema.safetensors", "other")
+    let error = #expect(throws: ModelError.self) { try open { $0.variant = "no_ema" } }
+    #expect(error?.kind == .noSource)
+    #expect(error?.problem == "no variant 'no_ema' in it; its variants are 'non_ema', 'fp16'")
+  }
+
+  @Test("A variant of a model, of ranks or of a checkpoint that has none is an error")
+  func noVariants() throws {
+    for name in ["model.safetensors", "rank0.safetensors", "__0_0.distcp"] {
+      let files = try TemporaryDirectory()
+      try files.write(name, SafetensorsFile(.init("a", "U8", [1])))
+      var options = OpeningOptions()
+      options.variant = "fp16"
+      let error = #expect(throws: ModelError.self) { try ModelCollection(opening: [files.path], options) }
+      #expect(error?.kind == .noSource)
+      #expect(error?.problem == "no variant 'fp16' in it; it has no variants: leave out --variant")
+    }
+  }
+
+  @Test("A variant that no component of a pipeline has is an error that names those of all components")
+  func pipelineVariants() throws {
+    try directory.write("model_index.json", text: #"{"unet":["d","U"],"vae":["d","V"]}"#)
+    for name in ["unet/diffusion_pytorch_model.ema", "unet/diffusion_pytorch_model.fp16", "vae/model"] {
+      try write("\(name).safetensors", "t")
+    }
+    #expect(try contents { $0.variant = "ema" } == [["t"], ["t"]])
+    let error = #expect(throws: ModelError.self) { try open { $0.variant = "fp61" } }
+    #expect(error?.kind == .noSource && error?.path == directory.path)
+    #expect(error?.problem == "no variant 'fp61' in it; its variants are 'fp16', 'ema'")
   }
 
   @Test("A model with only one variant is shown with a note; with two variants one must be named")

@@ -30,6 +30,16 @@ import Safetensors
     #expect(problem.hasSuffix("it begins '\(text.prefix { !$0.isNewline })'"))
   }
 
+  @Test(
+    "A text under its own name is no failed download",
+    arguments: ["config.json", "README.md", "train.py", "Page.HTML"])
+  func namedText(name: String) throws {
+    for text in [#"{"model_type":"llama"}"#, "import torch\n", "<!doctype html>"] {
+      let problem = try problem(Array(text.utf8), name)
+      #expect(problem == "this is text, not a model: name the model's file or directory")
+    }
+  }
+
   @Test("A server's error in JSON or XML is quoted, without terminal escapes")
   func serversError() throws {
     #expect(try problem(Array(#"{"error":"Repository not found"}"#.utf8)).contains("Repository not found"))
@@ -87,18 +97,20 @@ import Safetensors
     "A URL or a Hub name as a source is an error that says what to do",
     arguments: [
       ("https://huggingface.co/gpt2/resolve/main/model.safetensors", "hf download"),
-      ("hf://gpt2", "hf download"),
+      ("HTTP://host", "curl"), ("hf://gpt2", "hf download"),
       ("s3://bucket/model.safetensors", "rclone"), ("org/name-1.5B", "hf download org/name-1.5B"),
     ])
   func addresses(_ source: String, _ advice: String) {
     let error = #expect(throws: ModelError.self) { try ModelCollection(opening: [FilePath(source)]) }
     #expect(error?.kind == .noSource)
     #expect(error?.problem.contains(advice) == true)
+    // A path has lost a slash.
+    #expect(error?.description.hasPrefix("'\(source)': ") == true)
   }
 
   @Test(
     "A missing path is an error without advice",
-    arguments: ["/no/such", "./a/b", "x", "a b/c", "a/b/c"])
+    arguments: ["/no/such", "./a/b", "x", "a b/c", "a/b/c", "Tests/none", "x:/y"])
   func paths(_ source: String) {
     let error = #expect(throws: ModelError.self) { try ModelCollection(opening: [FilePath(source)]) }
     #expect(error?.problem == "cannot open it: No such file or directory")

@@ -117,7 +117,11 @@ import Safetensors
     #expect(try contents() == ["embed.safetensors", "head.safetensors"])
     try write("third.safetensors", tensor: "head.safetensors")
     let error = #expect(throws: ModelError.self) { try open() }
-    #expect(error?.problem.contains("mount the files one by one") == true)
+    #expect(error?.problem.contains("if these are two models, name one of them") == true)
+    let link = try directory.makeLink("link/one.safetensors", to: "../embed.safetensors")
+    let file = directory.path.appending("embed.safetensors")
+    let twice = #expect(throws: ModelError.self) { try ModelCollection(opening: [file, link]) }
+    #expect(twice?.problem == "this is the same file as '\(file)'; name it once")
   }
 
   @Test("A symbolic link to a directory is that directory")

@@ -1,7 +1,5 @@
-import Safetensors
-
 /// Names that the user may have meant: those with the fewest edits from the typed one.
-enum NearestNames {
+package enum NearestNames {
   /// How many are shown.
   private static let count = 3
   /// The maximum length of compared names, in bytes: longer names are not typed, and comparing takes time proportional to the
@@ -9,17 +7,25 @@ enum NearestNames {
   private static let longest = 200
 
   /// The nearest of some names, the nearest first, as the end of a message; empty if there are none.
-  static func suggestion(for name: [UInt8], among candidates: some Sequence<ArraySlice<UInt8>>) -> String {
+  package static func suggestion(for name: [UInt8], among candidates: some Sequence<ArraySlice<UInt8>>)
+    -> String
+  {
     let nearest = nearest(to: name, among: candidates, count)
     if nearest.isEmpty { return "" }
     return "; the nearest names are " + nearest.map { PrintableText.quoted($0.name) }.joined(separator: ", ")
   }
 
   /// The nearest of some names, and how many edits it is away.
-  static func nearest(to name: [UInt8], among candidates: some Sequence<ArraySlice<UInt8>>) -> (
+  package static func nearest(to name: [UInt8], among candidates: some Sequence<ArraySlice<UInt8>>) -> (
     distance: Int, name: ArraySlice<UInt8>
   )? {
     nearest(to: name, among: candidates, 1).first
+  }
+
+  /// All names, the nearest first; of a long one, only the beginning is compared.
+  package static func sorted(_ names: some Sequence<[UInt8]>, near name: [UInt8]) -> [[UInt8]] {
+    let word = Array(name.prefix(longest))
+    return names.map { (distance(word, Array($0.prefix(longest))), $0) }.sorted { $0.0 < $1.0 }.map(\.1)
   }
 
   private static func nearest(
