@@ -1,6 +1,7 @@
 package import FUSE
 package import Logging
 package import Models
+internal import Safetensors
 package import SystemPackage
 package import TensorFiles
 
@@ -24,6 +25,7 @@ package final class DequantizingFileSystem: FileSystem {
     let stored = try TensorFileSystem(collection, options: options, faults: faults, tag: 0)
     self.stored = stored
     SourceWatch.begin(stored.models.flatMap(\.shards), log: log)
+    for model in stored.models { Self.noteMetadata(of: model, log) }
     var other: TensorFileSystem?
     do throws(NamesError) {
       other = try dequantized.map { models throws(NamesError) in
@@ -34,6 +36,16 @@ package final class DequantizingFileSystem: FileSystem {
       log.warning("there is no .dequant/: \(error)")
     }
     self.dequantized = other
+  }
+
+  /// Logs which entries of `__metadata__` the whole model as one file lacks.
+  private static func noteMetadata(of model: Model, _ log: Logger) {
+    guard model.storedShards.count > 1, let source = model.shards.first?.file.path.printable else { return }
+    let keys = model.mergedMetadata.leftOut
+    if keys.isEmpty { return }
+    let names = keys.prefix(10).map { PrintableText.quoted($0) }.joined(separator: ", ")
+    log.info(
+      "\(source) and others: __metadata__ has different values for \(names); .model.safetensors lacks these")
   }
 
   /// Calls `drop` once for each changed source, with a function that lists the inodes whose contents come from it: their

@@ -9,7 +9,7 @@ final class LayoutCache: Sendable {
   private struct State {
     /// The most recently used layout is the last.
     var recent: [(inode: UInt64, layout: FileLayout)] = []
-    /// Whole models, by inode; nil if stpack would refuse them. Each is kept, since making it takes time.
+    /// Whole models, by inode; nil if readers would not accept one. They are kept, since making one takes time.
     var models: [UInt64: FileLayout?] = [:]
   }
   private let state = Mutex(State())

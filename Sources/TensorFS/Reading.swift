@@ -8,7 +8,7 @@ extension TensorFileSystem {
   /// Finds the file's layout, and answers with the requested part of it.
   package func read(_ file: InodeNumber, at offset: UInt64, count: Int) throws(Errno) -> ReadAnswer {
     let entry = try entry(file)
-    // What nearly every read asks for, without making a layout.
+    // Nearly every read is for a raw tensor, which needs no layout.
     if let stored = fileTree.storedRange(of: entry) {
       let start = min(offset, stored.byteCount)
       let part = stored.part(start..<start + min(UInt64(max(0, count)), stored.byteCount - start))
@@ -33,7 +33,7 @@ extension TensorFileSystem {
       }
     }
     let sources = layout.sources(of: range)
-    // A view's header is not to be had of a source that has changed, either.
+    // The header of a view must not be readable either, once the source has changed.
     let files = sources.isEmpty ? files(of: layout, at: entry) : Self.files(of: sources)
     let tensor = tree.node(entry).kind == .tensor ? source(tree.node(entry)).0.name : nil
     return .computed(
@@ -58,7 +58,7 @@ extension TensorFileSystem {
   /// What a file holds; nil for directories, and where the view does not have the file.
   func layout(of entry: ViewedTree.Entry) -> FileLayout? {
     if entry.isModelFile { return layouts.model(entry.inode) { fileTree.layout(of: entry) } }
-    // Nothing is gained by keeping what is one segment.
+    // Keeping a layout of one segment would gain nothing.
     if entry.isRaw { return fileTree.layout(of: entry) }
     return layouts.layout(of: entry.inode) { fileTree.layout(of: entry) }
   }
@@ -69,7 +69,7 @@ extension TensorFileSystem {
     guard node.kind == .tensor, entry.isRaw else {
       return layout(of: entry)?.byteCount
     }
-    // Of each file of a listing, without making a layout.
+    // Listings need it for each file, so no layout is made.
     let size = source(node).0.byteCount
     return size <= UInt64(Int64.max) ? size : nil
   }

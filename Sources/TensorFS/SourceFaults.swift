@@ -51,7 +51,7 @@ final class SourceFaults: Sendable {
   /// How many tensors with unusable scales the log names.
   private static let namedTensors = 10
 
-  /// A scale of a tensor that was read, or of any of a whole model, is not one that a writer computes.
+  /// A read has found a scale that no writer computes, in a tensor or in a whole model.
   func noticeScale(of tensor: TensorName?, in file: SourceFile) {
     let isNew = doubtful.withLock { names in
       names.count < Self.namedTensors && names.insert(tensor ?? TensorName(utf8: [])).inserted

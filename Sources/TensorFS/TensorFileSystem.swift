@@ -8,7 +8,7 @@ package import TensorFiles
 /// A collection of models as a file system: one file per tensor and view, and each model's metadata.json.
 package final class TensorFileSystem: FileSystem {
   let fileTree: FileTree
-  // The same as in the files, for fast access.
+  // Copies of the tree's properties, for fast access.
   let models: [Model]
   let tree: ViewedTree
   private let totals: Statistics

@@ -13,14 +13,35 @@ package struct MergedMetadata: Sendable {
     package let second: (value: [UInt8], source: FilePath)
   }
 
-  /// All entries, in the order of their keys' bytes.
+  /// The entries, in the order of their keys' bytes.
   package let entries: Entries
+  /// The keys that were left out, in the order of their bytes.
+  package let leftOut: [[UInt8]]
 
   /// Merges the entries of some files. `given` entries take precedence.
   package init(
     _ files: [(source: FilePath, entries: Entries)], given: [(key: [UInt8], value: [UInt8])] = []
   ) throws(Conflict) {
+    let (entries, conflicts) = Self.merge(files, given)
+    if let conflict = conflicts.first { throw conflict }
+    self.entries = entries
+    leftOut = []
+  }
+
+  /// Merges the entries of some files, without those to which the files give different values.
+  package init(agreeing files: [(source: FilePath, entries: Entries)]) {
+    let (entries, conflicts) = Self.merge(files, [])
+    let keys = Set(conflicts.map(\.key))
+    self.entries = entries.filter { !keys.contains(Array($0.key)) }
+    leftOut = keys.sorted { compareBytes($0[...], $1[...]) < 0 }
+  }
+
+  /// The first entry of each key, and the contradictions.
+  private static func merge(
+    _ files: [(source: FilePath, entries: Entries)], _ given: [(key: [UInt8], value: [UInt8])]
+  ) -> (Entries, [Conflict]) {
     var merged: [[UInt8]: (value: [UInt8], source: FilePath?)] = [:]
+    var conflicts: [Conflict] = []
     for entry in given { merged[entry.key] = (entry.value, nil) }
     for (source, entries) in files {
       for entry in entries {
@@ -30,11 +51,11 @@ package struct MergedMetadata: Sendable {
           continue
         }
         if let other = former.source, former.value != value {
-          throw Conflict(key: key, first: (former.value, other), second: (value, source))
+          conflicts.append(Conflict(key: key, first: (former.value, other), second: (value, source)))
         }
       }
     }
-    entries = merged.sorted { compareBytes($0.key[...], $1.key[...]) < 0 }
-      .map { ($0.key[...], $0.value.value[...]) }
+    let entries = merged.sorted { compareBytes($0.key[...], $1.key[...]) < 0 }
+    return (entries.map { ($0.key[...], $0.value.value[...]) }, conflicts)
   }
 }

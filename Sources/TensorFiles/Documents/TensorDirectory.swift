@@ -71,14 +71,14 @@ package struct TensorDirectory: Sendable {
     return file
   }
 
-  /// The tensors that are chosen, each with its file, which is held open and has its size. Of the entries of `__metadata__`
-  /// those that contradict each other are left out.
+  /// The tensors that are chosen, each with its file, which is held open and has its size. Entries of
+  /// `__metadata__` that contradict each other are left out.
   package func tensors(choosing isChosen: (TensorName) -> Bool) throws(ModelError) -> SeparateTensors {
     var tensors: [(tensor: Tensor, file: SourceFile)] = []
     for entry in entries where isChosen(entry.tensor.name) { tensors.append((entry.tensor, try open(entry))) }
-    let merged = try? MergedMetadata(metadata.map { (documentFile.path, $0) })
+    let merged = MergedMetadata(agreeing: metadata.map { (documentFile.path, $0) })
     return SeparateTensors(
-      tensors, metadata: (merged?.entries ?? []).map { (Array($0.key), Array($0.value)) },
+      tensors, metadata: merged.entries.map { (Array($0.key), Array($0.value)) },
       describedBy: documentFile)
   }
 }

@@ -33,7 +33,7 @@ package struct FileTree: Sendable {
     (Int(node.model), Int(models[Int(node.model)].places[Int(node.first)].shard))
   }
 
-  /// The bytes of a tensor's file that are one segment of a source, as nearly all are. Nil where ``layout(of:)`` has to be asked.
+  /// The bytes of a tensor's file if they are one segment of a source, as in nearly all files. Otherwise nil: use ``layout(of:)``.
   package func storedRange(of entry: ViewedTree.Entry) -> FileRange? {
     let node = tree.node(entry)
     guard node.kind == .tensor, entry.isRaw, !entry.isModelFile else { return nil }
@@ -57,12 +57,12 @@ package struct FileTree: Sendable {
     }
   }
 
-  /// The files of a view with their paths below its directory: a directory's own in the order of their names, and below
-  /// each directory its files where its name stands. Files that the view does not have are among them.
+  /// The files of a view with their paths below its directory, in the order of a walk. Files that the view does not have are among
+  /// them.
   package func files(in view: View) -> [(path: [UInt8], entry: ViewedTree.Entry)] {
     guard let root = tree.root(of: view) else { return [] }
     var files: [(path: [UInt8], entry: ViewedTree.Entry)] = []
-    /// What is still to be looked at, the next one last. A stack of its own: a name can have thousands of slashes.
+    /// The entries to visit, the next one last. Not by recursion: a name can have thousands of slashes.
     var open: [(path: [UInt8], entry: ViewedTree.Entry)] = [([], root)]
     while let (path, entry) = open.popLast() {
       let node = tree.node(entry)

@@ -51,7 +51,6 @@ package struct ModelFile<Contents> {
     let length = header.dropFirst().reduce(0) { $0 + UInt64($1.count) }
     guard length <= HeaderPrefix.maximumLength else { throw .headerTooLong(length) }
   }
-
 }
 
 extension ModelFile where Contents == FileLayout {
@@ -61,14 +60,19 @@ extension ModelFile where Contents == FileLayout {
   }
 }
 
+extension Model {
+  /// The `__metadata__` of the files, as far as they do not contradict each other.
+  package var mergedMetadata: MergedMetadata {
+    MergedMetadata(agreeing: storedShards.map { ($0.file.path, $0.header.metadata) })
+  }
+}
+
 extension FileLayout {
-  /// A whole model as one safetensors file, byte-identical to the output of stpack(1). Nil if stpack refuses it: tensors are
-  /// left out, the sources' `__metadata__` contradict each other, or readers would not accept the file.
+  /// A whole model as one safetensors file, byte-identical to the output of stpack(1). Entries of `__metadata__` to which the sources
+  /// give different values are left out. Nil if readers would not accept the file.
   ///
   /// Takes time and memory proportional to the number of tensors and the length of their names.
   package init?(wholeModel model: Model) {
-    guard model.omitted.isEmpty else { return nil }
-    let metadata = model.shards.lazy.filter(\.isStored).map { ($0.file.path, $0.header.metadata) }
     var tensors: [(tensor: Tensor, contents: FileLayout)] = []
     tensors.reserveCapacity(model.places.count)
     for place in model.places {
@@ -76,9 +80,8 @@ extension FileLayout {
       guard let contents = FileLayout(of: tensor, in: model.shard(at: place)) else { return nil }
       tensors.append((tensor, contents))
     }
-    guard let entries = try? MergedMetadata(Array(metadata)).entries,
-      let layout = (try? ModelFile(tensors, HeaderWriter(metadata: entries)))?.layout
-    else { return nil }
+    let writer = HeaderWriter(metadata: model.mergedMetadata.entries)
+    guard let layout = (try? ModelFile(tensors, writer))?.layout else { return nil }
     self = layout
   }
 }

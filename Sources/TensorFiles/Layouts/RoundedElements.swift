@@ -59,7 +59,7 @@ struct RoundedElements: ComputedElements {
           let copied = min(count * size - skipped, Int(end - position))
           var slot = target._mutatingExtracting(Int(position - offset)..<Int(position - offset) + copied)
           unsafe slot.withUnsafeMutableBytes { slot in
-            // Whole elements go to where they belong, others by way of memory of their own.
+            // Whole elements are written in place, partial ones through a buffer.
             if let place = slot.baseAddress, copied == count * size, UInt(bitPattern: place) % UInt(size) == 0
             {
               overflows.add(unsafe rounding.round(from, place, count))

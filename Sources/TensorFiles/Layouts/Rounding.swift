@@ -50,7 +50,7 @@ struct Rounding: Sendable {
       }
       return overflows
     }
-    // Each in a loop of its own, so that neither decides anything in its loop.
+    // Two loops, so that neither has a branch in it.
     return unsafe hasPlainNaN
       ? loop(floats, halves, count, infinity: 0x7C00) { Self.half($0, hasPlainNaN: true) }
       : loop(floats, halves, count, infinity: 0x7C00) { Self.half($0, hasPlainNaN: false) }
@@ -86,11 +86,11 @@ struct Rounding: Sendable {
     return overflows
   }
 
-  /// How many numbers are taken for ordinary ones together.
+  /// How many numbers are first treated as ordinary ones, together.
   private static let piece = 4096
 
   /// Rounds float32 to bfloat16, half the work where that is all there is to do. False if a number is NaN or infinite, or would
-  /// become so; what is written then is of no use.
+  /// become so; the result is then useless.
   @unsafe private static func roundOrdinary(
     _ source: UnsafePointer<UInt32>, _ target: UnsafeMutablePointer<UInt16>, _ count: Int
   ) -> Bool {

@@ -25,7 +25,7 @@ package struct ViewedTree: Sendable {
 
     package var view: View { View.all[Int(viewNumber)] }
 
-    /// True of what is in no view's directory.
+    /// True if the entry is not in the directory of a view.
     package var isRaw: Bool { viewNumber == View.raw.number }
 
     /// Bits 0 to 47: the position, plus one. Bits 48 to 55: the view. Bit 56: in a component's. Bit 57: the whole model.
@@ -34,7 +34,7 @@ package struct ViewedTree: Sendable {
         | (isModelFile ? 1 << 57 : 0)
     }
 
-    /// True of what can be a model's root: neither seen through a view nor the model as one file.
+    /// True if the entry can be a model's root: it is in no view, and is not the model as one file.
     package var isModelRoot: Bool { isRaw && !isModelFile }
 
     /// Another node through the same view.
@@ -59,7 +59,7 @@ package struct ViewedTree: Sendable {
   /// The node of an entry.
   package func node(_ entry: Entry) -> Tree.Node { tree.nodes[entry.position] }
 
-  /// What an inode number stands for; nil where nothing has it.
+  /// The entry with an inode number, or nil.
   package func entry(inode: UInt64) -> Entry? {
     let position = Int(inode & (1 << 48 - 1)) - 1
     let view = Int(inode >> 48 & 0xFF)
