@@ -1,7 +1,7 @@
 internal import Glibc
 internal import SystemPackage
 
-/// How much memory can be had without paging: MemAvailable of /proc/meminfo, which is held open for threads that may open nothing.
+/// The memory that is available without swapping: MemAvailable of /proc/meminfo. The file stays open, for threads that may open none.
 package struct AvailableMemory: Sendable {
   private let file: OwnedFile?
 

@@ -227,6 +227,15 @@ extension MountTests {
         "\(Machine.stpack)", ["--dequant", "\(path)", "-o", "\(files.path)/out.safetensors"])
       #expect(packed.status == 65)
       #expect(packed.error.contains("tensor 'w.weight': a scale is NaN, infinite or 0"), "\(packed.error)")
+      for (command, arguments) in [
+        ("stcat", ["w.weight"]), ("stunpack", ["\(files.path)/out"]), ("stls", ["--stats"]),
+      ] {
+        let outcome = try await Command.run(
+          "\(Machine.link(command))", ["--dequant", "\(path)"] + arguments)
+        #expect(outcome.status == 65, "\(command): \(outcome.error)")
+        #expect(outcome.error.contains("cannot read tensor 'w.weight': a scale is NaN, infinite or 0"))
+      }
+      #expect((try? Stat(files.path.appending("out"))) == nil)
     }
 
     @Test(

@@ -88,6 +88,30 @@ extension MountTests {
       #expect(output.hasSuffix("status 77"))
     }
 
+    @Test("Arguments in another order, given twice, or of something else are refused for what they are")
+    func arguments() async throws {
+      let files = try TemporaryDirectory()
+      let source = "\(try files.write("m.safetensors", Self.model))"
+      let other = "\(try files.write("other.safetensors", Self.model))"
+      let config = "\(try files.write("config.json", text: "{}"))"
+      let out = "\(files.path)/out"
+      for (command, arguments, status, words) in [
+        ("stmount", [source, other], 73, "the last argument is the directory to mount on"),
+        ("stcat", ["w", source], 64, "'\(source)' is a model: the source comes first"),
+        ("stcat", ["none", "w"], 66, "cannot open it"),
+        ("stls", [source, source], 65, "this is the same file as '\(source)'; name it once"),
+        ("stpack", [source, source, "-o", out], 65, "'\(source)': this input is given twice"),
+        ("stls", ["\(files.path)"], 65, "if these are two models, name one of them"),
+        ("stls", ["https://host/m.safetensors"], 66, "'https://host/m.safetensors': "),
+        ("stls", [config], 65, "this is text, not a model: name the model's file or directory"),
+        ("stls", ["--variant", "fp16", "\(files.path)"], 66, "no variant 'fp16' in it"),
+      ] as [(String, [String], Int32, String)] {
+        let outcome = try await Command.run("\(Machine.link(command))", arguments)
+        #expect(outcome.status == status && outcome.errorLines.count == 1, "\(command): \(outcome)")
+        #expect(outcome.error.contains(words), "\(outcome.error)")
+      }
+    }
+
     @Test("An expression is quoted as it was typed")
     func backslashes() async throws {
       let outcome = try await Command.run(

@@ -70,13 +70,17 @@ extension MountTests {
       let source = try directory.write("model.safetensors", model)
       for file in recipes.files { try directory.write(file.name, text: file.text) }
       let other = try directory.write("q.safetensors", quantized)
+      _ = try Machine.stls
+      let commands = try Machine.stmount.removingLastComponent()
+      // What a recipe has mounted, if it fails.
+      defer { _ = unsafe umount2("\(directory.path)/s", Int32(MNT_DETACH)) }
       try await withMount(source) { mount in
         try await withMount(other) { quantized in
           try directory.makeLink("q", to: "\(quantized.path)")
           try directory.makeLink("m", to: "\(mount.path)")
           for step in recipes.steps {
             let outcome = try await Command.run(
-              "bash", ["-c", "PATH=\(Reference.environment):$PATH; \(step.command)"],
+              "bash", ["-c", "PATH=\(Reference.environment):\(commands):$PATH; \(step.command)"],
               directory: directory.path)
             #expect(outcome.status == 0, "\(step.section): \(step.command): \(outcome.error)")
             let lines = outcome.text.split(separator: "\n", omittingEmptySubsequences: false)

@@ -1,7 +1,7 @@
 import Linux
 import SystemPackage
 
-/// The command that this process was called by, and its arguments.
+/// The name by which this process was called, and its arguments.
 ///
 /// Packages that cannot hold links, as Python's wheels, call the executable with `--command=NAME` before all other arguments.
 enum CalledCommand {
@@ -15,7 +15,7 @@ enum CalledCommand {
   /// The arguments of that command.
   static var arguments: ArraySlice<String> { Arguments.all.dropFirst(option == nil ? 1 : 2) }
 
-  /// A name that is not known is left to the parser of the arguments, which refuses the option.
+  /// Nil for an unknown name: the parser of the arguments then refuses the option.
   private static var option: String? {
     guard let first = Arguments.all.dropFirst().first else { return nil }
     return names.first { first == "--command=\($0)" }

@@ -2,9 +2,9 @@ import ArgumentParser
 
 /// The script by which a shell completes a command's line: `--generate-completion-script`.
 ///
-/// swift-argument-parser 1.8.2 gives every command without subcommands the subcommand `help`, which the command does not have. zsh
-/// completes nothing at all where the command takes any number of arguments, and all shells offer `help` as an argument. bash and zsh add
-/// a space after each of the mount options, which end in `=` or go on after a comma, and bash does not know `--option=value`.
+/// swift-argument-parser 1.8.2 gives every command without subcommands the subcommand `help`, which the command does not have.
+/// Therefore zsh completes nothing if the command takes any number of arguments, and all shells offer `help` as an argument. bash and
+/// zsh add a space after each of the mount options, which end in `=` or go on after a comma. They do not know `--option=value`.
 enum CompletionScript {
   /// The option that prints it.
   static let option = "--generate-completion-script"
@@ -37,7 +37,14 @@ enum CompletionScript {
   static func corrected(_ script: String) -> String {
     script.split(separator: "\n", omittingEmptySubsequences: false)
       .filter { line in !surplus.contains { line.contains($0) } }
-      .map { line in replacements.reduce(String(line)) { $0.replacing($1.0, with: $1.1) } }
+      .map { line in withEqualsSigns(replacements.reduce(String(line)) { $0.replacing($1.0, with: $1.1) }) }
       .joined(separator: "\n")
+  }
+
+  /// A line of zsh about an option with a value, with the name as `--name=`: the value may follow that, or be the next word.
+  private static func withEqualsSigns(_ line: String) -> String {
+    guard line.contains("]:"), let bracket = line.firstIndex(of: "[") else { return line }
+    let names = String(line[...bracket]).replacing(/([{,'*]--[a-z-]+)(?=[,}\[])/) { "\($0.1)=" }
+    return names + String(line[bracket...].dropFirst())
   }
 }

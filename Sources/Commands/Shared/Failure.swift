@@ -2,6 +2,7 @@ import Glibc
 import Linux
 import Models
 import Safetensors
+import SystemPackage
 import TensorFiles
 
 /// A failure that ends a command: one line for standard error and an exit status of sysexits.h.
@@ -41,6 +42,12 @@ struct Failure: Error {
   /// A tensor whose size is beyond the limit of a file.
   static func tooLarge(_ name: TensorName) -> Failure {
     Failure(status: EX_DATAERR, "tensor \(name) is larger than a file can be")
+  }
+
+  /// A failure to read a source. `problem` is safe to print; the error follows. A bad scale makes the model a broken one.
+  static func reading(_ error: Errno, _ problem: String) -> Failure {
+    let status = error == ScaleCheck.failure ? EX_DATAERR : EX_OSERR
+    return Failure(status: status, "\(problem): \(ScaleCheck.reason(of: error))")
   }
 
   /// A failure of the system.

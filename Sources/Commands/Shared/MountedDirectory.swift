@@ -5,8 +5,7 @@ import SystemPackage
 import TensorFiles
 
 extension TensorDirectory {
-  /// The mount at a path, or the copy of one, or nil. A metadata.json of another program does not hide a model of the usual
-  /// kind beside it.
+  /// The mount or the copy of a mount at a path, or nil. If the metadata.json is another program's, a model beside it counts.
   static func found(at path: FilePath) throws(ModelError) -> TensorDirectory? {
     guard isDescribed(path) else { return nil }
     do throws(ModelError) {
@@ -18,8 +17,8 @@ extension TensorDirectory {
     }
   }
 
-  /// The models of a mount or of a copy of one, each with the name of its directory where there are several; none where the path
-  /// is neither.
+  /// The models of a mount or of a copy of one, each with the name of its directory if there are several. Empty if the path is
+  /// neither.
   static func all(at path: FilePath) throws(ModelError) -> [(name: [UInt8]?, directory: TensorDirectory)] {
     if let directory = try found(at: path) { return [(nil, directory)] }
     guard (try? Stat(path).type) == .directory else { return [] }
@@ -51,7 +50,7 @@ extension TensorDirectory {
 }
 
 extension ModelCollection {
-  /// The tensors that are chosen of a mount or a copy of one; nil where the path is neither.
+  /// The chosen tensors of a mount or of a copy of one; nil if the path is neither.
   static func mounted(at path: FilePath, choosing isChosen: (TensorName) -> Bool) throws(ModelError)
     -> ModelCollection?
   {

@@ -19,8 +19,7 @@ extension FileLayout {
     guard let failure else { return }
     let file = sources(of: 0..<byteCount).first?.file
     if let file, !file.isUnchanged() { throw Failure(file.changed) }
-    throw .system(
-      "\(file?.path.printable ?? "the source"): cannot read tensor \(tensor.name): "
-        + ScaleCheck.reason(of: failure))
+    throw .reading(
+      failure, "\(file?.path.printable ?? "the source"): cannot read tensor \(tensor.name)")
   }
 }

@@ -60,17 +60,19 @@ struct Stcat: ParsableCommand {
         "standard output is a terminal, which binary data would garble: redirect it, or give --force",
         command: "stcat")
     }
+    try refuseSwapped(source)
     var collection = try ModelCollection.open([source], opening.options, command: "stcat")
     if dequant { collection = try collection.dequantized(for: "stcat") }
     let files = try collection.files()
     let layouts = try self.layouts(of: Selection(files, of: source).entries(named: names), in: files)
     if range != nil, layouts.count != 1 {
-      throw .usage("--range is about one tensor, and the names stand for several", command: "stcat")
+      throw .usage("--range takes one tensor, and the names match several", command: "stcat")
     }
     var writer = LayoutWriter(to: OutputFile())
     do {
-      for layout in layouts {
-        try writer.write(layout, range?.clamped(to: layout.byteCount) ?? 0..<layout.byteCount)
+      for (layout, tensor) in layouts {
+        let range = range?.clamped(to: layout.byteCount) ?? 0..<layout.byteCount
+        try writer.write(layout, range, of: tensor)
       }
       try writer.flush()
     } catch {
@@ -78,10 +80,27 @@ struct Stcat: ParsableCommand {
     }
   }
 
+  /// Throws if the source does not exist and one of the names is a model.
+  private func refuseSwapped(_ source: String) throws(Failure) {
+    let missing = FilePath(argument: source)
+    guard (try? Stat(missing)) == nil else { return }
+    for path in names.map({ FilePath(argument: $0) }) where (try? Stat(path)) != nil {
+      guard
+        (try? TensorDirectory.all(at: path))?.isEmpty == false
+          || (try? ModelCollection(opening: [path], opening.options)) != nil
+      else { continue }
+      throw .usage(
+        "\(missing.printable) does not exist, and \(path.printable) is a model: the source comes first",
+        command: "stcat")
+    }
+  }
+
   /// The output for some tensors: a file of each, or one model of all.
-  private func layouts(of entries: [Selection.Entry], in files: FileTree) throws(Failure) -> [FileLayout] {
-    if form == .safetensors, entries.count > 1 { return [try model(of: entries, in: files)] }
-    var layouts: [FileLayout] = []
+  private func layouts(of entries: [Selection.Entry], in files: FileTree) throws(Failure) -> [(
+    layout: FileLayout, tensor: TensorName?
+  )] {
+    if form == .safetensors, entries.count > 1 { return [(try model(of: entries, in: files), nil)] }
+    var layouts: [(layout: FileLayout, tensor: TensorName?)] = []
     for entry in entries {
       guard let layout = files.layout(of: files.tree.entry(entry.place, in: form.view)) else {
         let tensor = files.source(of: files.tree.node(entry.place)).tensor
@@ -90,7 +109,7 @@ struct Stcat: ParsableCommand {
           "tensor \(entry.name) (\(tensor.dtype.name), \(PrintableText.counted(tensor.shape.count, "dimension"))) cannot be "
             + "written as \(form.rawValue); use --as raw or --as safetensors")
       }
-      layouts.append(layout)
+      layouts.append((layout, entry.name))
     }
     return layouts
   }

@@ -11,19 +11,24 @@ struct DiffReport {
   /// One line for each difference: its sign as in diff(1) -y, the name, and both descriptions if they differ.
   var text: String {
     differences.map { difference in
-      let name = PrintableText.plain(difference.name.utf8)
-      switch (difference.first, difference.second) {
-      case (let first?, let second?):
-        let (left, right) = (first.form, second.form)
-        let distance = difference.distance.map { "  " + $0.text } ?? ""
-        if left == right { return "| \(name)  \(left)\(distance.isEmpty ? "  bytes differ" : distance)\n" }
-        return "| \(name)  \(left) | \(right)\(distance)\n"
-      case (let first?, nil): return "< \(name)  \(first.form)\n"
-      case (nil, let second?): return "> \(name)  \(second.form)\n"
-      case (nil, nil): return ""
-      }
+      let cells = [difference.heading, difference.forms, difference.distance?.text ?? difference.remark]
+      return cells.filter { !$0.isEmpty }.joined(separator: "  ") + "\n"
     }.joined()
   }
+
+  /// The same for a terminal: in columns, with rounded numbers, and with titles if distances were measured.
+  func table(width: Int?) -> String {
+    let rows = differences.map { difference in
+      [difference.heading, difference.forms] + (difference.distance?.cells ?? [difference.remark])
+    }
+    let isMeasured = differences.contains { $0.distance != nil }
+    let columns = Columns(numbers: isMeasured ? 2..<7 : 0..<0, width: width)
+    return columns.text((isMeasured ? [Self.titles] : []) + rows)
+  }
+
+  private static let titles = [
+    "  name", "dtype and shape", "elements differ", "absolute", "relative", "rms", "cosine",
+  ]
 
   /// The same as a document of JSON.
   var json: [UInt8] {
@@ -62,7 +67,31 @@ struct DiffReport {
   }
 }
 
+extension Difference {
+  /// The sign, and the name.
+  fileprivate var heading: String {
+    (second == nil ? "< " : first == nil ? "> " : "| ") + PrintableText.plain(name.utf8)
+  }
+
+  /// dtype and shape, of both if they differ.
+  fileprivate var forms: String {
+    let forms = [first, second].compactMap { $0?.form }
+    return Set(forms).count == 1 ? forms[0] : forms.joined(separator: " | ")
+  }
+
+  /// What differs if dtype and shape do not.
+  fileprivate var remark: String {
+    first?.form == second?.form ? "bytes differ" : ""
+  }
+}
+
 extension Distance {
+  /// For a person, in columns.
+  fileprivate var cells: [String] {
+    ["\(differing) of \(count)"]
+      + [absolute, relative, rootMeanSquare, cosine].map { Self.text($0.withFiveDigits) }
+  }
+
   /// For a person.
   fileprivate var text: String {
     "\(differing) of \(PrintableText.counted(count, "element")) differ\(differing == 1 ? "s" : ""), largest absolute \(Self.text(absolute)), "

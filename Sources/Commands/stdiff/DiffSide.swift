@@ -19,7 +19,7 @@ struct DiffSide: Sendable {
   /// All files that the tensors are in.
   let files: [SourceFile]
 
-  /// The tensors of a source, called what `renamings` make of their names.
+  /// The tensors of a source, renamed by `renamings`.
   init(_ collection: ModelCollection, renamedBy renamings: [Renaming]) throws(Failure) {
     var entries: [Entry] = []
     for component in collection.components {

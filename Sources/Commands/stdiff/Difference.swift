@@ -25,13 +25,13 @@ struct Distance: Sendable {
   /// How many numbers were measured: of complex elements, two each.
   private var measured: UInt64 = 0
 
-  /// The root of the mean square of all differences; NaN where a number stands beside a NaN.
+  /// The root of the mean square of all differences; NaN if a number is compared with a NaN.
   var rootMeanSquare: Double { measured == 0 ? 0 : (squares.difference / Double(measured)).squareRoot() }
 
   /// The cosine of the angle between both, as vectors; NaN if one of them is zero.
   var cosine: Double { product / (squares.first.squareRoot() * squares.second.squareRoot()) }
 
-  /// Adds the distance of elements further on.
+  /// Adds the distance of later elements.
   mutating func add(_ other: Distance) {
     count += other.count
     differing += other.differing

@@ -80,7 +80,9 @@ struct Stdiff: ParsableCommand {
     if json {
       try StandardOutput.write(report.json)
     } else if !brief {
-      try StandardOutput.write(Array(report.text.utf8))
+      let text =
+        isatty(STDOUT_FILENO) == 1 ? report.table(width: StandardOutput.terminalWidth) : report.text
+      try StandardOutput.write(Array(text.utf8))
     } else if !isSame {
       let names = sources.map { FilePath(argument: $0).printable }
       try StandardOutput.write(Array("\(names[0]) and \(names[1]) differ\n".utf8))
@@ -88,7 +90,7 @@ struct Stdiff: ParsableCommand {
     return isSame
   }
 
-  /// Those of both models that are quantised, dequantised. Fails where neither is.
+  /// Both models, dequantised if they are quantised. Fails if neither is.
   private func dequantized(_ models: [ModelCollection]) throws(Failure) -> [ModelCollection] {
     let others = models.map { $0.dequantizedIfQuantized(for: "stdiff") }
     guard others.contains(where: { $0 != nil }) else {
@@ -137,7 +139,7 @@ struct Stdiff: ParsableCommand {
 }
 
 extension DiffSide.Entry {
-  /// True if both have the same shape and, as far as complex numbers go, equally many numbers.
+  /// True if both have the same shape and the same number of numbers: complex elements have two.
   fileprivate func isComparable(to other: DiffSide.Entry) -> Bool {
     tensor.shape == other.tensor.shape && (tensor.dtype == .c64) == (other.tensor.dtype == .c64)
   }

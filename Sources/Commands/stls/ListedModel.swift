@@ -8,11 +8,13 @@ import TensorFiles
 struct ListedModel {
   /// The name of its directory, if it is one of several.
   let name: [UInt8]?
-  /// Its tensors, in the order asked for.
+  /// Its tensors, in the requested order.
   let tensors: [Tensor]
   /// How many files they are in.
   let fileCount: Int
-  /// The metadata.json of the mount; nil for a mount whose tensors are partly left out.
+  /// Counts the parameters. This goes through all names, and reads the configuration beside the model.
+  let parameters: () -> ParameterCount
+  /// The metadata.json of the mount; nil for a mount if some of its tensors are not chosen.
   let document: (() throws(ModelError) -> [UInt8])?
 
   /// The models of some sources, and warnings about them, safe to print.
@@ -28,26 +30,30 @@ struct ListedModel {
     }
     let collection = try ModelCollection(
       opening: sources, options, choosing: selection.contains)
-    return (models(of: collection, order), collection.warnings)
+    return (models(of: collection, order, isDequantized: false), collection.warnings)
   }
 
-  /// The models that are open already.
-  static func models(of collection: ModelCollection, _ order: Order) -> [ListedModel] {
+  /// The models of a collection, which is open already. If it is dequantised, every element is a parameter.
+  static func models(of collection: ModelCollection, _ order: Order, isDequantized: Bool) -> [ListedModel] {
     collection.components.map { component in
       let model = component.model
+      let tensors = order.places(of: model).map(model.tensor)
       return ListedModel(
-        name: component.name, tensors: order.places(of: model).map(model.tensor),
+        name: component.name, tensors: tensors,
         fileCount: model.storedShards.reduce(0) { $0 + $1.files.count },
+        parameters: { isDequantized ? ParameterCount(tensors) : ParameterCount(tensors, of: model) },
         document: { () throws(ModelError) in MetadataDocument.bytes(of: model) })
     }
   }
 
   private init(
-    name: [UInt8]?, tensors: [Tensor], fileCount: Int, document: (() throws(ModelError) -> [UInt8])?
+    name: [UInt8]?, tensors: [Tensor], fileCount: Int, parameters: @escaping () -> ParameterCount,
+    document: (() throws(ModelError) -> [UInt8])?
   ) {
     self.name = name
     self.tensors = tensors
     self.fileCount = fileCount
+    self.parameters = parameters
     self.document = document
   }
 
@@ -60,6 +66,7 @@ struct ListedModel {
     let tensors = entries.map(\.tensor)
     self.init(
       name: name, tensors: order.tensors(of: tensors), fileCount: tensors.count,
+      parameters: { ParameterCount(tensors) },
       document: entries.count < directory.entries.count
         ? nil : { () throws(ModelError) in try directory.document() })
   }

@@ -39,12 +39,15 @@ struct Manifest {
     return digests.sorted { $0.0 < $1.0 }.map { Line(digest: $1, path: files[$0].path) }
   }
 
-  /// Reads a manifest.
+  /// Reads a manifest; `-` is standard input.
   init(reading path: FilePath) throws(Failure) {
     let text: [UInt8]
     do throws(ModelError) {
-      let file = try SourceFile(opening: path)
-      text = try ModelError.translating("read", path) { try file.read(from: 0, count: Int(file.size)) }
+      text = try ModelError.translating("read", path) {
+        if path == "-" { return try FileDescriptor.standardInput.readToEnd() }
+        let file = try SourceFile(opening: path)
+        return try file.read(from: 0, count: Int(file.size))
+      }
     } catch {
       throw Failure(error)
     }

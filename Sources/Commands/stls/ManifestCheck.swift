@@ -6,7 +6,7 @@ import TensorFiles
 
 /// Compares a source with a manifest, as `sha256sum -c` in a mount of it would: `--check`.
 struct ManifestCheck {
-  /// A line for each of the manifest's; with `quiet`, only for those that do not match.
+  /// A verdict for each line of the manifest; with `quiet`, only for lines that do not match.
   let text: String
   /// How many lines were compared.
   let lines: Int
@@ -25,7 +25,7 @@ struct ManifestCheck {
     let digestByPath = Dictionary(uniqueKeysWithValues: digests.map { ($0.path, $0.digest) })
     var text = ""
     var failures = 0
-    // `sha256sum *` in a mount lists metadata.json too, which is no tensor.
+    // `sha256sum *` in a mount also lists metadata.json, which is not a tensor.
     let lines = manifest.lines.filter { line in
       digestByPath[line.path] != nil
         || isChosen(line.path)

@@ -6,7 +6,7 @@ import TensorFiles
 enum Order: String, CaseIterable {
   case name, size, offset
 
-  /// Tensors that are files of their own, given in the order of their names, in this order; they have no offsets.
+  /// The tensors of a mount or a copy in this order. They are given in the order of their names, and have no offsets.
   func tensors(of files: [Tensor]) -> [Tensor] {
     self == .size ? files.sorted { $0.byteCount > $1.byteCount } : files
   }

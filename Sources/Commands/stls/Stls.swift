@@ -87,7 +87,7 @@ struct Stls: ParsableCommand {
     if readsAll || dequant {
       let collection = try self.collection(selection)
       if readsAll { return try readAll(collection, selection) }
-      models = ListedModel.models(of: collection, sort)
+      models = ListedModel.models(of: collection, sort, isDequantized: true)
     } else {
       models = try listed(selection)
     }
@@ -95,7 +95,7 @@ struct Stls: ParsableCommand {
     for model in models { try write(model) }
   }
 
-  /// The models of the sources, open for reading, with the tensors that are chosen.
+  /// The models of the sources, open for reading, with only the chosen tensors.
   private func collection(_ selection: NameSelection) throws(Failure) -> ModelCollection {
     // A quantised tensor needs others, which have names of their own.
     let collection = try ModelCollection.open(
@@ -103,7 +103,7 @@ struct Stls: ParsableCommand {
     return try selection.filter(dequant ? collection.dequantized(for: "stls") : collection)
   }
 
-  /// The models of the sources, with the tensors that are chosen.
+  /// The models of the sources, with only the chosen tensors.
   private func listed(_ selection: NameSelection) throws(Failure) -> [ListedModel] {
     let found: (models: [ListedModel], warnings: [String])
     do throws(ModelError) {
@@ -117,7 +117,7 @@ struct Stls: ParsableCommand {
     return found.models
   }
 
-  /// Reads all tensors, for what the options ask.
+  /// Reads all tensors: `--stats`, `--hash`, `--check`.
   private func readAll(_ collection: ModelCollection, _ selection: NameSelection) throws(Failure) {
     do {
       if stats || failOnNan { return try listValues(collection) }
@@ -148,7 +148,7 @@ struct Stls: ParsableCommand {
     var table = TensorTable()
     table.isHuman = isHuman
     table.isColoured = StandardOutput.isColoured
-    try table.write(model.tensors, directory: model.name, files: model.fileCount)
+    try table.write(model.tensors, directory: model.name, files: model.fileCount, model.parameters())
   }
 }
 
@@ -183,7 +183,7 @@ extension Stls {
     let directories = collection.components.compactMap(\.name)
     let check = try ManifestCheck(manifest, of: HashedFile.all(in: collection.files()), quiet: quiet) {
       path in
-      // Of a line about no tensor that was chosen, only its path tells the name.
+      // If no chosen tensor has the line's path, the name must be decoded from it.
       var path = path[...]
       if let directory = directories.first(where: { path.starts(with: $0 + [UInt8(ascii: "/")]) }) {
         path = path.dropFirst(directory.count + 1)

@@ -7,13 +7,13 @@ import TensorFiles
 struct TensorValues: Sendable {
   let tensor: Tensor
   let statistics: ValueStatistics
-  /// How many numbers are in each of ``bins`` equal parts from the smallest number to the largest; empty if that was not
-  /// asked for, or makes no sense.
+  /// How many numbers are in each of ``bins`` equal parts between minimum and maximum. Empty if no histogram was requested, or if
+  /// the numbers allow none.
   var histogram: [UInt64] = []
 
   /// How many parts a histogram has.
   private static let bins = 16
-  /// How many numbers are worked on by one thread before it takes others.
+  /// How many numbers one thread takes at a time.
   private static let blockSize: UInt64 = 8 << 20
   /// The number of numbers read at a time; they fit into the processor's cache.
   private static let step: UInt64 = 2048
@@ -68,7 +68,7 @@ struct TensorValues: Sendable {
     return blocks
   }
 
-  /// True if there is more than one finite number, and none that is not.
+  /// True if there are at least two different numbers, and all are finite.
   private var canBeDrawn: Bool {
     statistics.minimum.isFinite && statistics.maximum.isFinite && statistics.minimum < statistics.maximum
       && (statistics.maximum - statistics.minimum).isFinite

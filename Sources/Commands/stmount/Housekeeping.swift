@@ -41,7 +41,7 @@ final class Housekeeping: Sendable {
     state = Mutex(State(idle: idleLimit.map { IdleWatch(limit: $0) }))
   }
 
-  /// Begins, on a thread of its own. After the mount, and not before the process has forked.
+  /// Starts the thread. Call it after mounting, in the process that serves: fork(2) would not copy the thread.
   func start() {
     if !Signals.handle(interval: interval, { [self] event in handle(event) }) {
       log.warning("no thread for signals can be started: end the mount with umount")
@@ -104,11 +104,11 @@ final class Housekeeping: Sendable {
     guard stuck > 0, state.withLock({ $0.problem == nil }) else { return }
     log.warning("the source does not answer: \(stuck) reads that wait for it are cut off")
     session.cut()
-    // Not by returning: the waiting threads may never end.
+    // _exit(2), not return: the waiting threads may never end.
     ForkedProcess.endAtOnce(EX_OK)
   }
 
-  /// A mount that somebody has made writable is made read-only again.
+  /// Makes the mount read-only again if somebody has made it writable.
   private func keepReadOnly() {
     let problem: Errno?
     do throws(Errno) {

@@ -18,13 +18,13 @@ struct Invocation: Sendable {
   var opening = OpeningOptions()
   /// True if a dead mount of this program on the mount point is cleared first.
   var clearsDeadMount = false
-  /// Everything is checked, and nothing mounted.
+  /// True if everything is checked and nothing mounted: `-f` of mount(8).
   var isFake = false
   var logLevel = Logger.Level.notice
   /// How long the mount may be idle before it is unmounted; nil for ever.
   var idleLimit: Duration?
   var ready: ReadyDescriptor?
-  /// Nothing is printed once the mount answers, not even on a terminal.
+  /// True if the command does not report the mount on a terminal.
   var isQuiet = false
 
   /// Sources and a mount point, with the options of each `-o`.
@@ -123,7 +123,7 @@ struct Invocation: Sendable {
     let isMount = (try? TensorDirectory.found(at: sources[0])) != nil
     guard entries.isEmpty || isMount else { return }
     let kind = isMount ? "a mount, or a copy of one" : "an empty directory"
-    // A mount that is there already may not answer, so the mount point comes last.
+    // Look at the mount point last: a mount there may not answer.
     if let target = try? Stat(mountPoint),
       target.type == .regular || (try? ModelCollection(opening: [mountPoint], opening)) != nil
     {
@@ -132,7 +132,7 @@ struct Invocation: Sendable {
     }
     if isMount {
       throw Self.usage(
-        "\(sources[0].printable) is \(kind): mount the model itself; of a copy, 'stpack' makes a model")
+        "\(sources[0].printable) is \(kind): mount the model itself; 'stpack' makes a model of a copy")
     }
   }
 
@@ -145,8 +145,8 @@ struct Invocation: Sendable {
     guard let first = closed.first else { return }
     let others = closed.count == 1 ? "" : " and \(closed.count - 1) more"
     warn(
-      "allow_other shows other users nothing of \(first.path.printable)\(others), which only the owner may read: 'chmod o+r' "
-        + "the source, or '-o umask=022'")
+      "other users cannot read \(first.path.printable)\(others) despite allow_other, since only the owner may: 'chmod o+r' the "
+        + "source, or give -o umask=022")
   }
 
   private static func usage(_ problem: String) -> Failure { .usage(problem, command: "stmount") }

@@ -8,7 +8,7 @@ enum LogDestination: Sendable {
   case standardError
   case syslog
 
-  /// Makes every logger of the process write here. Once, before the first logger.
+  /// Makes every logger of the process write here. Call it once, before the first logger is made.
   func bootstrap(level: Logger.Level) {
     if self == .syslog {
       // The threads that answer requests cannot open files, not even that of the time zone.

@@ -5,7 +5,7 @@ import Safetensors
 import SystemPackage
 import TensorFiles
 
-/// What stmount(1) does with mounts that are there: `--list` and `--unmount`.
+/// The options of stmount(1) for existing mounts: `--list` and `--unmount`.
 enum MountListing {
   /// Prints a line for each mount: source, mount point, the daemon's process, and whether it answers.
   static func print() throws(Failure) {
@@ -21,15 +21,7 @@ enum MountListing {
         mount.daemon.map { "\($0)" } ?? "-", mount.state.rawValue,
       ]
     }
-    let widths = (0..<3).map { column in rows.map { $0[column].unicodeScalars.count }.max() ?? 0 }
-    var text = ""
-    for row in rows {
-      for (cell, width) in zip(row, widths) {
-        text += cell + String(repeating: " ", count: width - cell.unicodeScalars.count + 2)
-      }
-      text += row[3] + "\n"
-    }
-    try StandardOutput.write(Array(text.utf8))
+    try StandardOutput.write(Array(Columns().text(rows).utf8))
   }
 
   /// Unmounts, as umount(8) or fusermount3(1) would.

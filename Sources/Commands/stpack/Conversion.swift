@@ -4,7 +4,7 @@ import Models
 import Safetensors
 import TensorFiles
 
-/// Which tensors become another floating-point type: `--dtype TYPE` and `--dtype GLOB=TYPE`; the last that matches counts.
+/// Which tensors are converted to another floating-point type: `--dtype TYPE` and `--dtype GLOB=TYPE`. The last match counts.
 struct Conversion {
   /// One argument of the command line.
   private struct Rule {
@@ -40,7 +40,7 @@ struct Conversion {
     self.rules = rules
   }
 
-  /// Throws if a pattern matches no tensor: it is a mistake then.
+  /// Throws if a pattern matches no tensor: that is a mistake of the user.
   func checkUse(by tensors: [PackedTensor]) throws(Failure) {
     for pattern in rules.compactMap(\.pattern) {
       guard tensors.contains(where: { pattern.matches(NamePattern.text(of: $0.originalName)) }) else {

@@ -19,7 +19,7 @@ struct PackInput {
   }
 
   private(set) var tensors: [PackedTensor] = []
-  /// The metadata of each of its files that has any, with the file to name in messages.
+  /// The metadata of each file that has some, with the file for messages.
   private(set) var metadata: [(source: FilePath, entries: MergedMetadata.Entries)] = []
   /// Warnings; safe to print.
   private(set) var warnings: [String] = []
@@ -126,7 +126,7 @@ struct PackInput {
         guard options.allowsMissing else {
           throw ModelError(
             .noSource, error.path,
-            "\(error.problem); of a copy of some tensors, --include them, or give --missing-ok")
+            "\(error.problem); if only some tensors were copied, --include them, or give --missing-ok")
         }
         missing += 1
         continue

@@ -17,14 +17,14 @@ struct PackPlan {
   struct Arrangement {
     /// The data begins at a multiple of this, in bytes.
     var alignment = HeaderWriter.alignment
-    /// Tensors whose size is a multiple of this come first, so that each of them begins at a multiple; otherwise, and if it is
-    /// nil, the order is the reference writer's.
+    /// Tensors whose size is a multiple of this come first, so each of them begins at a multiple. All others, or all tensors if
+    /// this is nil, are in the reference writer's order.
     var unit: UInt64?
   }
 
   /// The files: one, or the shards.
   let files: [File]
-  /// Of shards, their index.
+  /// The index; nil if there is one file.
   let index: (name: [UInt8], bytes: [UInt8])?
 
   /// All tensors, in the order of their names.
@@ -37,7 +37,7 @@ struct PackPlan {
     files.flatMap(\.model.tensors).filter(\.contents.isComputed).map(\.tensor.byteCount).clampedSum
   }
 
-  /// How many tensors begin at a multiple of so many bytes in their file.
+  /// How many tensors begin at a multiple of `unit` bytes in their file.
   func alignedCount(_ unit: UInt64) -> Int {
     files.reduce(0) { count, file in
       let start = file.model.header.reduce(0) { $0 + UInt64($1.count) }
@@ -48,7 +48,7 @@ struct PackPlan {
   /// Lays out tensors that were selected and have their final names.
   ///
   /// - Parameters:
-  ///   - fileName: the name of the single file; a shard's and the index's are made of it.
+  ///   - fileName: the name of the single file; the names of shards and of the index are derived from it.
   ///   - shardSize: how many bytes of tensors a shard may have; nil for one file, whatever its size.
   init(
     _ tensors: [PackedTensor], metadata: MergedMetadata.Entries, fileName: [UInt8], shardSize: UInt64?,
@@ -93,6 +93,9 @@ struct PackPlan {
   private static func refuseClashes(_ tensors: [PackedTensor]) throws(Failure) {
     for (left, right) in zip(tensors, tensors.dropFirst()) where left.tensor.name == right.tensor.name {
       let name = left.tensor.name
+      guard left.path != right.path || left.originalName != right.originalName else {
+        throw Failure(status: EX_DATAERR, "\(left.path.printable): this input is given twice; name it once")
+      }
       guard left.originalName == right.originalName else {
         throw Failure(
           status: EX_DATAERR,

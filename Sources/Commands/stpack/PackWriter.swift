@@ -191,7 +191,7 @@ struct PackWriter {
         rest = rest.lowerBound + count..<rest.upperBound
         progress.add(count)
       } catch {
-        // A changed source is the best explanation.
+        // If the source has changed, that explains the error best.
         guard file.isUnchanged() else { throw Failure(file.changed) }
         throw output.failure(error, copying: file.path)
       }

@@ -128,7 +128,7 @@ struct Stpack: ParsableCommand {
     if dryRun {
       var table = TensorTable()
       table.isColoured = StandardOutput.isColoured
-      try table.write(plan.tensors, files: plan.files.count)
+      try table.write(plan.tensors, files: plan.files.count, ParameterCount(plan.tensors))
       return
     }
     do {

@@ -1,6 +1,7 @@
 import Glibc
 import Linux
 import Models
+import Safetensors
 import SystemPackage
 import TensorFiles
 
@@ -11,8 +12,8 @@ struct UnpackPlan: Sendable {
     /// The path below the directory.
     let path: [UInt8]
     let layout: FileLayout
-    /// True for a metadata.json.
-    let isDocument: Bool
+    /// The tensor in it; nil for a metadata.json.
+    let tensor: TensorName?
   }
 
   /// The target directory.
@@ -43,8 +44,12 @@ struct UnpackPlan: Sendable {
         directories.append(Array(path[..<slash]))
       }
       guard let layout = tree.layout(of: place) else { continue }
-      let file = File(path: path, layout: layout, isDocument: tree.tree.node(place).kind == .metadata)
-      if file.isDocument { documents.append(file) } else { tensors.append(file) }
+      let node = tree.tree.node(place)
+      if node.kind == .tensor {
+        tensors.append(File(path: path, layout: layout, tensor: tree.source(of: node).tensor.name))
+      } else {
+        documents.append(File(path: path, layout: layout, tensor: nil))
+      }
     }
     files = tensors + documents
     guard !files.isEmpty else {

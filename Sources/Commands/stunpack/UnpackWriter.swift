@@ -27,7 +27,7 @@ final class UnpackWriter: Sendable {
       for path in [plan.directory] + plan.directories.map(plan.path) {
         if try makeDirectory(path) { made.append(path) }
       }
-      let tensors = plan.files.count { !$0.isDocument }
+      let tensors = plan.files.count { $0.tensor != nil }
       try ParallelWork.run(tensors) { [self] index in try write(plan.files[index]) }
       for file in plan.files[tensors...] { try write(file) }
     } catch {
@@ -53,7 +53,7 @@ final class UnpackWriter: Sendable {
     let path = plan.path(file.path)
     let output = try OutputFile(for: OutputPath(path, replaces: plan.replaces))
     var writer = LayoutWriter(to: output, capacity: file.layout.byteCount, heeding: signals)
-    try writer.write(file.layout, 0..<file.layout.byteCount) { count in
+    try writer.write(file.layout, 0..<file.layout.byteCount, of: file.tensor) { count in
       progress.withLock { $0.add(count) }
     }
     try writer.flush()

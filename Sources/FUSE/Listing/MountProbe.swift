@@ -5,7 +5,7 @@ internal import SystemPackage
 /// Asks a FUSE mount whether its daemon answers, in a process of its own, which may wait for ever: fstatfs(2), since stat(2) of a
 /// dead mount still gives what the kernel remembers.
 struct MountProbe {
-  /// What a mount answers.
+  /// The result of a probe.
   enum Answer {
     case alive
     /// The connection to its daemon is cut: ENOTCONN.

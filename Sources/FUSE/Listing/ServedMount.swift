@@ -1,6 +1,6 @@
 package import SystemPackage
 
-/// A mount of stmount(1), and how it is.
+/// A mount of stmount(1), and its state.
 package struct ServedMount: Sendable {
   /// Whether a mount answers.
   package enum State: String, Sendable {

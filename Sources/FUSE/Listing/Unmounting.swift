@@ -14,14 +14,14 @@ package enum Unmounting {
     case inUse
     /// Another mount is in it.
     case covered(FilePath)
-    /// Another user, of this number, has made it.
+    /// The user with this ID has mounted it.
     case notOwner(UInt32)
-    /// What the system says.
+    /// The system's error, as a clause.
     case failed(String)
   }
 
-  /// Unmounts what is topmost at a path, if nobody uses it: umount2(2), or fusermount3(1) for those who may not. Neither a dead nor
-  /// a hanging mount is asked anything.
+  /// Unmounts what is topmost at a path, if nobody uses it: umount2(2), or fusermount3(1) for those who may not. It
+  /// sends no request to a dead or hanging mount.
   package static func unmount(_ path: FilePath) throws(Problem) {
     let table: MountTable
     do throws(Errno) {

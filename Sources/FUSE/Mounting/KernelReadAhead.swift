@@ -7,7 +7,7 @@ extension Session {
 
   private var readAheadPath: FilePath? { device.map { FilePath("/sys/class/bdi/\($0)/read_ahead_kb") } }
 
-  /// The kernel's read-ahead on this mount, in KiB; nil if sysfs does not tell it.
+  /// The kernel's read-ahead on this mount in KiB; nil if it is not in sysfs.
   var kernelReadAheadKiB: Int? { readAheadPath.flatMap { TextFile.lines($0).first }.flatMap { Int($0) } }
 
   /// Raises the kernel's read-ahead, if this user may: read_ahead_kb of sysfs. Never lowers it.

@@ -1,9 +1,9 @@
 internal import CFuse
 
-/// What `-o` can say: the options of mount.fuse3(8) that make sense for a read-only mount, and those that
+/// The options of `-o`: those of mount.fuse3(8) that make sense for a read-only mount, and those that
 /// mount(8) and fstab(5) pass to every helper.
 package struct MountOptions: Sendable, Equatable {
-  /// An option that is unknown, or has a value that it cannot have.
+  /// An option that is unknown, or has an invalid value.
   package struct Problem: Error, Equatable, CustomStringConvertible {
     /// What is wrong, as one clause; holds the option as it was given.
     package let description: String
@@ -22,7 +22,7 @@ package struct MountOptions: Sendable, Equatable {
   package var group: UInt32?
   /// The permission bits that every file lacks, in place of the source's mode; at most 0777.
   package var umask: UInt32?
-  /// What findmnt(8) shows as the source, as ``Linux/Arguments`` has it.
+  /// The source that findmnt(8) shows, encoded as in ``Linux/Arguments``.
   package var source = "stmount"
   /// The second half of the file system's type, `fuse.SUBTYPE`.
   package var subtype = "stmount"
@@ -31,7 +31,7 @@ package struct MountOptions: Sendable, Equatable {
   package var isDirect = false
   /// Where the bytes of a reply come from.
   package var readSource = ReadSource.automatic
-  /// Options that are unknown are no error: `mount -s`.
+  /// True if unknown options are ignored: `mount -s`.
   package var isSloppy = false
   /// Options that the kernel takes as they are, such as `noatime`.
   package var passedOn: [String] = []

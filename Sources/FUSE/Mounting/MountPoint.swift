@@ -60,7 +60,7 @@ package struct MountPoint: Sendable {
     let path = parent.appending(name)
     guard let table = try? MountTable(), let entry = table.topmost(at: path),
       subtypes.contains(where: { entry.type == "fuse.\($0)" }),
-      // What is mounted below it would go too.
+      // Detaching would also detach a mount below it.
       !table.entries.contains(where: { $0.parent == entry.id }),
       let root = try? FileDescriptor.openPath(path)
     else { return }
@@ -80,7 +80,9 @@ package struct MountPoint: Sendable {
     case .noSuchFileOrDirectory:
       MountError(.mountPoint, "mount point \(name) does not exist; create it first: mkdir \(name)")
     case .notDirectory:
-      MountError(.mountPoint, "mount point \(name) is not a directory")
+      MountError(
+        .mountPoint,
+        "mount point \(name) is not a directory; the last argument is the directory to mount on")
     case .socketNotConnected:
       // The kernel's error for a FUSE mount whose daemon is gone: ENOTCONN.
       MountError(

@@ -40,23 +40,14 @@ package struct MountTable: Sendable {
 
   /// Reads `/proc/self/mountinfo`.
   package init() throws(Errno) {
-    var text: [UInt8] = []
+    let file: FileDescriptor
     do {
-      let file = try FileDescriptor.open(FilePath("/proc/self/mountinfo"), .readOnly, options: .closeOnExec)
-      defer { try? file.close() }
-      // The size of a file of procfs is unknown in advance.
-      let chunkSize = 1 << 16
-      while true {
-        let chunk = unsafe try [UInt8](unsafeUninitializedCapacity: chunkSize) { buffer, count in
-          count = try unsafe file.read(into: UnsafeMutableRawBufferPointer(buffer))
-        }
-        if chunk.isEmpty { break }
-        text += chunk
-      }
+      file = try FileDescriptor.open(FilePath("/proc/self/mountinfo"), .readOnly, options: .closeOnExec)
     } catch {
       throw error as? Errno ?? .ioError
     }
-    self.init(parsing: text)
+    defer { try? file.close() }
+    self.init(parsing: try file.readToEnd())
   }
 
   /// Reads the text of a mountinfo file; malformed lines are left out.

@@ -70,7 +70,7 @@ struct OwnMount: Sendable {
 
   /// Unmounts only this mount; `lazily` even if it is in use. umount2(2), or fusermount3(1) for unprivileged users.
   ///
-  /// `isConnected` is true while the connection stands: until then no other mount can have this one's device number.
+  /// `isConnected` is true while the session is connected: as long as it is, no other mount can have this one's device number.
   func unmount(lazily isLazy: Bool, isConnected: Bool) -> Outcome {
     var outcome = Outcome.inUse
     // Try again after a mount was made or unmounted elsewhere.
@@ -163,7 +163,7 @@ struct OwnMount: Sendable {
   func restoreReadOnly() throws(Errno) -> Bool {
     let table = try MountTable()
     guard let entry = entry(in: table), !entry.isReadOnly else { return false }
-    // No file of a mount can be opened if the mount's path does not lead to it.
+    // Nobody can open a file of the mount unless its path leads to it.
     guard case .success((_, let root)) = find(isConnected: true, isShared: true) else { return false }
     defer { try? root.close() }
     let flags = MS_REMOUNT | MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC

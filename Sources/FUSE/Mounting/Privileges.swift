@@ -18,7 +18,7 @@ package struct Privileges: Sendable, Equatable {
   package var fusermount: FilePath?
   /// fusermount3 belongs to root and is setuid.
   package var isFusermountSetuid: Bool
-  /// PATH has the fusermount of FUSE 2, which cannot stand in for fusermount3.
+  /// PATH has the fusermount of FUSE 2, which cannot replace fusermount3.
   package var hasOldFusermount = false
 
   /// The privileges of this process: proc_pid_status(5), getenv(3), stat(2).
@@ -44,7 +44,7 @@ package struct Privileges: Sendable, Equatable {
     isFusermountSetuid = file.map { $0.userID.rawValue == 0 && $0.permissions.contains(.setUserID) } ?? false
   }
 
-  /// A program as posix_spawnp(3) finds it.
+  /// The path of a program in PATH, as posix_spawnp(3) finds it.
   private static func find(_ program: String) -> FilePath? {
     let path = unsafe getenv("PATH").map { unsafe String(cString: $0) } ?? "/bin:/usr/bin"
     return path.split(separator: ":").map { FilePath(String($0)).appending(program) }.first { file in

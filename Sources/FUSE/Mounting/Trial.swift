@@ -7,14 +7,14 @@ internal import SystemPackage
 package struct Trial: Sendable {
   /// The features of the kernel.
   package let features: KernelFeatures
-  /// The kernel's read-ahead on a mount, in KiB, after it was raised; nil if sysfs does not tell.
+  /// The kernel's read-ahead on a mount in KiB, after raising it; nil if it is not in sysfs.
   package let readAheadKiB: Int?
   /// The command that raises the read-ahead; nil if it is high enough.
   package let readAheadRemedy: String?
 
   /// Mounts an empty file system on a directory of its own, and unmounts it. No thread may have been started.
   package init() throws(MountError) {
-    // Before there is anything for a signal to leave behind.
+    // Before the directory exists, which a signal would leave behind.
     Signals.block()
     let directory = try Self.makeDirectory()
     defer { _ = unsafe directory.withPlatformString { unsafe rmdir($0) } }

@@ -18,7 +18,7 @@ internal import Glibc
 
   deinit { unsafe memory.deallocate() }
 
-  /// What has been listed so far, in the kernel's form.
+  /// The entries so far, in the kernel's format.
   var bytes: RawSpan {
     @_lifetime(borrow self)
     get {
@@ -31,7 +31,7 @@ internal import Glibc
   ///
   /// - Parameters:
   ///   - name: at most 255 bytes, without `/` and NUL.
-  ///   - next: the position at which a listing goes on after this entry; never 0.
+  ///   - next: the position at which a listing continues after this entry; never 0.
   package mutating func append(_ name: Span<UInt8>, _ attributes: Attributes, next: UInt64) -> Bool {
     let request = unsafe self.request
     let free = unsafe UnsafeMutableRawBufferPointer(rebasing: memory[used...])

@@ -19,7 +19,7 @@ package protocol FileSystem: Sendable {
   /// Bytes `offset..<offset + count` of a file, up to its end: read(2).
   func read(_ file: InodeNumber, at offset: UInt64, count: Int) throws(Errno) -> ReadAnswer
 
-  /// The value of an extended attribute in the `user.` namespace: getxattr(2). Throws `noData` where there is none.
+  /// The value of an extended attribute in the `user.` namespace: getxattr(2). Throws `noData` if there is none.
   func extendedAttribute(_ name: [UInt8], of inode: InodeNumber) throws(Errno) -> [UInt8]
 
   /// The names of an inode's extended attributes, without NUL: listxattr(2).
@@ -41,7 +41,7 @@ extension FileSystem {
 
 /// The number of a file or directory. The root's is 1.
 package struct InodeNumber: Hashable, Sendable {
-  /// The number the kernel and stat(2) know it by.
+  /// The number that the kernel and stat(2) use.
   package let number: UInt64
 
   /// The root directory: FUSE_ROOT_ID.
@@ -51,7 +51,7 @@ package struct InodeNumber: Hashable, Sendable {
   package init(number: UInt64) { self.number = number }
 }
 
-/// What stat(2) says of a file or directory.
+/// The attributes of a file or directory, as stat(2) returns them.
 package struct Attributes: Sendable {
   /// What an inode is.
   package enum Kind: Sendable {
@@ -95,7 +95,7 @@ package struct Attributes: Sendable {
   package var modificationTime: Time
   /// The last change of the inode.
   package var changeTime: Time
-  /// The size that reads are best made with, in bytes, a power of two: st_blksize, which cp(1) and cat(1) heed.
+  /// The best size for reads in bytes, a power of two: st_blksize, which cp(1) and cat(1) use.
   package var ioSize: UInt32 = 4096
 
   /// Attributes from their parts.
@@ -116,7 +116,7 @@ package struct Attributes: Sendable {
   }
 }
 
-/// What statfs(2) says of a file system.
+/// The totals of a file system, as statfs(2) returns them.
 package struct Statistics: Sendable {
   /// The size of all files together, in bytes.
   package var size: UInt64

@@ -12,7 +12,7 @@ package struct KernelFeatures: OptionSet, Sendable {
   package static let noOpen = KernelFeatures(rawValue: 1)
   /// Opening and closing a directory costs none.
   package static let noOpendir = KernelFeatures(rawValue: 2)
-  /// Listings carry the attributes of what they list.
+  /// Listings include attributes: readdirplus.
   package static let readdirplus = KernelFeatures(rawValue: 4)
 
   /// The features that the kernel has offered.

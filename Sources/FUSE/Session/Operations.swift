@@ -124,8 +124,8 @@ private func answer(
   }
 }
 
-/// The value of an extended attribute. Namespaces other than `user.` have none, which EOPNOTSUPP says once for the whole
-/// file system. ls -l asks every file for `system.posix_acl_access`; it takes ENODATA as the answer for one file, but
+/// The value of an extended attribute. Namespaces other than `user.` have none: EOPNOTSUPP says so once for the whole file
+/// system. ls -l asks every file for `system.posix_acl_access`; it takes ENODATA as the answer for one file, but
 /// stops after EOPNOTSUPP.
 private func extendedAttribute(_ name: String, of inode: InodeNumber, _ context: SessionContext) throws(Errno)
   -> [UInt8]

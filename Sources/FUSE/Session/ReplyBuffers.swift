@@ -3,7 +3,7 @@ internal import Synchronization
 /// Memory that answers are copied into. It is kept from one answer to the next, since new memory costs a page fault for each
 /// page, and those cost more than the copy.
 final class ReplyBuffers: Sendable {
-  /// In bytes: as long as a request can be. The system gives pages of it only as they are written to.
+  /// The size in bytes: the longest possible request. The system allocates its pages only when they are written.
   private static let usualSize = 512 << 10
 
   @safe fileprivate struct Block: @unchecked Sendable {
@@ -14,7 +14,7 @@ final class ReplyBuffers: Sendable {
 
   deinit { while let block = takeKept() { unsafe block.memory.deallocate() } }
 
-  /// Room for an answer of `count` bytes, which can be anything.
+  /// Memory for an answer of `count` bytes, uninitialised.
   func take(_ count: Int) -> ReplyBuffer {
     var block = takeKept()
     if let small = block, unsafe small.memory.count < count {

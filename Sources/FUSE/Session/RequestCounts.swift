@@ -7,7 +7,7 @@ package enum RequestKind: Int, CaseIterable, Sendable {
 
 /// The numbers of requests and answers of a session, since it was mounted.
 package struct RequestCounts: Sendable, Equatable, CustomStringConvertible {
-  /// The requests by kind; those that never came are left out.
+  /// The requests by kind, without kinds that never occurred.
   package let requests: [RequestKind: UInt64]
   /// The bytes of files that were sent to the kernel.
   package let bytesRead: UInt64

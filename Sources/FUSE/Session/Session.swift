@@ -64,14 +64,14 @@ package final class Session: Sendable {
       unsafe mountPoint.path.withPlatformString { unsafe fuse_session_mount(handle.pointer, $0) }
     }
     guard result == 0 else {
-      // fusermount3 says of a mount that has come there meanwhile that the user may not write to it.
+      // If another mount was made there meanwhile, fusermount3 says that the user may not write to it.
       if let other = try? MountTable().topmost(at: mountPoint.path) { throw mountPoint.isTaken(by: other) }
       throw MountError(failedMount: messages, Privileges())
     }
     _ = unsafe stmount_replace_io(handle.pointer)
     let root = try? FileDescriptor.openPath(mountPoint.path)
     guard let own = OwnMount(of: connection, at: mountPoint.path, root: root) else {
-      // Both commands get here, and both end.
+      // Both commands get here, and both fail.
       try? root?.close()
       cut()
       MountPoint.clearDead(mountPoint.path)
@@ -101,7 +101,7 @@ package final class Session: Sendable {
 
   /// Answers requests until the file system is unmounted and its last open file is closed. Blocks.
   ///
-  /// `onReady` is called once, on a thread of its own, when the mount has answered. Where no thread can be had, or no memory
+  /// `onReady` is called once, on a thread of its own, when the mount has answered. If no thread can be started, or no memory
   /// for a request on any of them, there is an error and no mount any more.
   package func run(onReady: @escaping @Sendable () -> Void) throws(MountError) {
     context.crew.whenGrowing { [self] in worker.run(isExtra: true) }
@@ -110,7 +110,7 @@ package final class Session: Sendable {
       WorkerThread(stackSize: Crew.stackSize) { [self] in work() }
     }
     for _ in workers.count..<Crew.base { context.crew.leave() }
-    // Should the workers find no memory, this one waits until the process ends.
+    // If the workers find no memory, this thread waits until the process ends.
     let ready =
       workers.isEmpty
       ? nil
@@ -126,7 +126,7 @@ package final class Session: Sendable {
     }
     for worker in workers { worker.join() }
     while context.crew.count > 0 { usleep(1000) }
-    // The connection can be cut under a mount that stays, through /sys/fs/fuse/connections.
+    // /sys/fs/fuse/connections can cut the connection, and the mount stays.
     detach()
     guard unsafe fuse_session_exited(handle.pointer) != 0 else {
       throw MountError(
@@ -137,8 +137,8 @@ package final class Session: Sendable {
 
   /// Waits until a request has gone to a worker and come back: fstatvfs(3), which the kernel never answers itself.
   ///
-  /// Not by the path: on its way there may be an autofs trigger, which lets nobody through until the command that
-  /// mounts has ended, and it waits for this.
+  /// It does not use the path. An autofs trigger on the path lets nobody through until the command that mounts has ended, and
+  /// that command waits for this call.
   private func waitForAnswer() {
     guard let root = root.withLock({ $0.take() }) else { return }
     var status = statvfs()
@@ -146,9 +146,9 @@ package final class Session: Sendable {
     try? root.close()
   }
 
-  /// One worker, which needs no file but those that are open.
+  /// Runs one worker, which opens no files.
   private func work() {
-    // A sanitizer reports from the thread that erred, and opens files and starts a program for it.
+    // Sanitizers report from the failing thread, and open files and start a program there.
     #if !SANITIZED
       LeastPrivilege.confineThread()
     #endif
@@ -162,8 +162,8 @@ package final class Session: Sendable {
   /// Drops the kernel's cached pages and mappings of inodes: fuse_lowlevel_notify_inval_inode. Later reads come from the file
   /// system. Inodes that the kernel does not know cost about a microsecond.
   ///
-  /// `each` calls what it is given for every inode, on a thread of its own: the kernel waits there for reads that are under
-  /// way, which the workers have to answer. A worker that calls this may take its time from then on, as after
+  /// `each` calls its argument for every inode, on a thread of its own. The kernel waits there for reads in progress, which the
+  /// workers have to answer. A worker that calls this may take its time from then on, as after
   /// sending what is not in memory.
   package func dropCache(of each: @escaping @Sendable ((InodeNumber) -> Void) -> Void) {
     context.receiver.passOn()
@@ -184,7 +184,7 @@ package final class Session: Sendable {
   @discardableResult
   package func detach() -> String? {
     var outcome = unmount(lazily: true)
-    // fusermount3 looks at the mount table twice, and gives up where a mount elsewhere came in between.
+    // fusermount3 reads the mount table twice, and gives up if a mount was made elsewhere in between.
     for _ in 0..<10 {
       guard case .failed = outcome else { break }
       usleep(100_000)
@@ -222,7 +222,7 @@ package final class Session: Sendable {
   package var requestsUnderWay: Set<UInt64> { context.requestsUnderWay.current }
 
   /// Gives up the connection to the kernel, once no thread of this process reads from it: every request that waits fails, and
-  /// every open file is dead. For the end of the process alone: dup2(2).
+  /// every open file is dead. Call it only at the end of the process: dup2(2).
   package func cut() {
     guard let null = try? FileDescriptor.open(FilePath("/dev/null"), .readWrite, options: .closeOnExec) else {
       return

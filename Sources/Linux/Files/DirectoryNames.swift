@@ -2,7 +2,7 @@ internal import Glibc
 package import SystemPackage
 
 extension FilePath {
-  /// The names of what is in this directory, hidden ones too, in the order that the file system gives: opendir(3), readdir(3).
+  /// The names in this directory, hidden ones too, in the file system's order: opendir(3), readdir(3).
   package func entryNames() throws(Errno) -> [[UInt8]] {
     guard let directory = unsafe withPlatformString({ unsafe opendir($0) }) else {
       throw Errno(rawValue: errno)

@@ -2,11 +2,11 @@ internal import Glibc
 package import SystemPackage
 
 extension FilePath {
-  /// The path whose bytes these are; they hold no NUL.
+  /// The path with these bytes, none of which is NUL.
   package init(bytes: some Collection<UInt8>) {
     let terminated = bytes.map { CInterop.PlatformChar(bitPattern: $0) } + [0]
     self = unsafe terminated.withUnsafeBufferPointer { buffer in
-      // The buffer holds at least the terminator, so it has an address.
+      // The buffer has at least the terminator, so it has an address.
       unsafe buffer.baseAddress.map { unsafe FilePath(platformString: $0) } ?? FilePath()
     }
   }
@@ -25,7 +25,7 @@ extension FilePath {
     return unsafe FilePath(platformString: result)
   }
 
-  /// What a symbolic link holds: readlink(2). Throws EINVAL for any other file.
+  /// The target of a symbolic link: readlink(2). Throws EINVAL for any other file.
   package func linkTarget() throws(Errno) -> FilePath {
     var target = [CChar](repeating: 0, count: Int(PATH_MAX))
     let count = unsafe withPlatformString { unsafe readlink($0, &target, target.count) }

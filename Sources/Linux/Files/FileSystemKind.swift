@@ -1,7 +1,7 @@
 internal import CLinux
 package import SystemPackage
 
-/// What can be relied on for the file system of a file: fstatfs(2).
+/// What a file system reports about changes, by its type: fstatfs(2).
 package struct FileSystemKind: Sendable {
   /// Which changes of a file this kernel reports by inotify(7).
   package enum Reports: Sendable {

@@ -17,7 +17,7 @@ package enum ParallelWork {
   /// Calls `body` with each of `0..<count`, on `width` threads, this one among them, and waits until all have returned. Numbers
   /// are given out in order.
   ///
-  /// Once a call has thrown, no new one begins; what it threw is thrown.
+  /// Once a call has thrown, no new one begins, and the error is rethrown.
   package static func run(
     _ count: Int, width: Int = ParallelWork.width, _ body: @escaping @Sendable (Int) throws -> Void
   ) throws {
@@ -40,7 +40,7 @@ package enum ParallelWork {
     if let failure = state.failure.withLock({ $0 }) { throw failure }
   }
 
-  /// Calls `body` with each element as ``run(_:width:_:)`` does, and returns what it gave, in the order of the elements.
+  /// Calls `body` with each element as ``run(_:width:_:)`` does, and returns the results, in the order of the elements.
   package static func map<Element: Sendable, Result: Sendable>(
     _ elements: [Element], width: Int = ParallelWork.width,
     _ body: @escaping @Sendable (Element) throws -> Result

@@ -1,7 +1,6 @@
 internal import Synchronization
 
-/// Threads for work that waits for disks and networks: each is there as long as there is something to do, so nobody has to stop
-/// them.
+/// Threads for work that waits for disks and networks. Each lives only as long as there is work, so nobody has to stop them.
 package final class TransientThreads: Sendable {
   /// Of a thread, in bytes.
   private static let stackSize = 256 << 10

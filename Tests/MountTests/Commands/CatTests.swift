@@ -87,7 +87,7 @@ extension MountTests {
         #expect(outcome.status == 64 && outcome.errorLines.count == 1, "\(outcome)")
       }
       let several = try await stcat(source, "b", "n", "--range", ":1")
-      #expect(several.status == 64 && several.error.contains("--range is about one tensor"), "\(several)")
+      #expect(several.status == 64 && several.error.contains("--range takes one tensor"), "\(several)")
     }
 
     @Test("A terminal gets binary data only with --force")

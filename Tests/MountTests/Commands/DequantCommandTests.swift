@@ -85,6 +85,26 @@ extension MountTests {
       )
     }
 
+    @Test("stls counts the parameters that codes and scales stand for, and only elements if that is in doubt")
+    func parameters() async throws {
+      let files = try TemporaryDirectory()
+      let sample = try Self.sample("GPTQ of 4 bits, version 1, reordered")
+      let path = try Self.write(sample, "q", in: files)
+      func last(_ options: String...) async throws -> Substring {
+        try await run("stls", options + ["\(path)"]).text.split(separator: "\n").last ?? ""
+      }
+      // Beside the weight, the sample has 8 numbers of a norm.
+      let count = sample.expected.reduce(8) { $0 + $1.values.count }
+      try #require(sample.expected.count == 1 && count < 10_000)
+      let stored = try await last()
+      #expect(stored.hasPrefix("\(count) parameters in ") && stored.contains(" elements: I32 "), "\(stored)")
+      let whole = try await last("--dequant")
+      #expect(whole == "\(count) parameters: F32 \(count - 8), BF16 8", "\(whole)")
+      // Without its scales, a weight is not known.
+      let part = try await last("--include", "*qweight")
+      #expect(part.contains(" elements: I32 ") && !part.contains("parameters"), "\(part)")
+    }
+
     @Test("Every command refuses --dequant of a model that is not quantised")
     func ordinary() async throws {
       let files = try TemporaryDirectory()

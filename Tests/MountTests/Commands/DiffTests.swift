@@ -136,6 +136,38 @@ extension MountTests {
       )
     }
 
+    @Test("On a terminal, columns are aligned, numbers short, and long names shortened to its width")
+    func terminal() async throws {
+      let files = try TemporaryDirectory()
+      let name = "model.layers.0." + String(repeating: "x", count: 60) + ".weight"
+      let first = SafetensorsFile(
+        .init("a", "F32", [3], data: Self.floats(1, 2, 3)), .init(name, "F32", [1], data: Self.floats(1)),
+        .init("s", "F32", [1], data: Self.floats(0)))
+      var second = first
+      second.tensors[0].data = Self.floats(1, 2, 4)
+      second.tensors[1].data = Self.floats(3)
+      second.tensors[2].dtype = "I32"
+      let paths = [try files.write("1.safetensors", first), try files.write("2.safetensors", second)]
+      let stdiff = try Machine.link("stdiff")
+      func lines(_ options: String) async throws -> [Substring] {
+        let command = "stty cols 96; '\(stdiff)' \(options) '\(paths[0])' '\(paths[1])'"
+        return try await Command.run("script", ["-qec", command, "/dev/null"]).text
+          .split(whereSeparator: \.isNewline)
+      }
+      let measured = try await lines("--stat")
+      #expect(measured.map(\.count) == [96, 96, 96, 96])
+      #expect(
+        measured.map { $0.split(separator: " ").joined(separator: " ") } == [
+          "name dtype and shape elements differ absolute relative rms cosine",
+          "| a F32 [3] 1 of 3 1.0 0.25 0.57735 0.99146",
+          "| model.la…xxxx.weight F32 [1] 1 of 1 2.0 0.66667 2.0 1.0",
+          "| s F32 [1] | I32 [1] 0 of 1 0.0 0.0 0.0 nan",
+        ])
+      let plain = try await lines("")
+      #expect(plain.count == 3 && plain[0].count == 96 && plain[1].count == 96)
+      #expect(plain.count == 3 && plain[1].hasSuffix("bytes differ") && plain[2].hasSuffix(" | I32 [1]"))
+    }
+
     @Test("Every error is exit status 2 and one line")
     func trouble() async throws {
       let files = try TemporaryDirectory()

@@ -33,6 +33,9 @@ extension MountTests {
           )
           #expect(sums.isEmpty)
         }
+        let piped = try await Command.run(
+          "sh", ["-c", #""$0" -q --check - "$1" <"$2""#, "\(Machine.stls)", "\(source)", "\(manifest)"])
+        #expect(piped.status == 0 && piped.error.isEmpty && piped.output.isEmpty, "\(piped)")
         for manifest in ["\(manifest)", "\(files.path)/sums"] {
           let checked = try await stls("--check", manifest, "\(source)")
           #expect(checked.status == 0 && checked.error.isEmpty, "\(checked)")

@@ -128,6 +128,27 @@ extension MountTests {
       #expect(full.error == "stpack: standard output: cannot write it: No space left on device\n")
     }
 
+    @Test("On a read-only file system, stpack and stunpack say so, and do not speak of free space")
+    func readOnly() async throws {
+      let files = try TemporaryDirectory()
+      let source = try files.write("m.safetensors", Self.model)
+      let place = try files.makeDirectory("tmpfs")
+      try await Command.output(of: "mount", "-t", "tmpfs", "-o", "ro", "tmpfs", "\(place)")
+      defer { _ = unsafe umount2("\(place)", Int32(MNT_DETACH)) }
+      // A mount of stmount is read-only too, and has no free space.
+      try await withMount(source) { mount in
+        for directory in [place, mount.path] {
+          for (command, arguments) in [
+            ("stpack", ["-o", "\(directory)/out.safetensors"]), ("stunpack", ["\(directory)/out"]),
+          ] {
+            let outcome = try await Command.run("\(Machine.link(command))", ["\(source)"] + arguments)
+            #expect(outcome.status == 73 && outcome.errorLines.count == 1, "\(outcome)")
+            #expect(outcome.error.hasSuffix("Read-only file system\n"), "\(outcome.error)")
+          }
+        }
+      }
+    }
+
     @Test("Shards follow links; a missing directory is named")
     func directories() async throws {
       let files = try TemporaryDirectory()

@@ -20,6 +20,8 @@ extension MountTests {
       ("stunpack mod", "stunpack model.safetensors"), ("stunpack x di", "stunpack x dir/"),
       ("stmount mod", "stmount model.safetensors"), ("stmount --log-level de", "stmount --log-level debug"),
       ("stmount --unm", "stmount --unmount"), ("stmount -u di", "stmount -u dir/"),
+      ("stls --sort=of", "stls --sort=offset"), ("stls --check=mod", "stls --check=model.safetensors"),
+      ("stpack --output=mod", "stpack --output=model.safetensors"),
     ]
 
     /// The same, for shells that complete them outside of a prompt too: what the command itself is asked for.
@@ -55,8 +57,8 @@ extension MountTests {
       let completed = outcome.text.split(separator: "\n", omittingEmptySubsequences: false)
       try #require(completed.count == lines.count, "\(outcome)")
       for (line, expected) in zip(completed, lines) {
-        // A space follows what is whole, in some shells.
-        #expect(line == expected.1 || line == expected.1 + " ", "\(shell): \(expected.0)")
+        // A space follows what is whole, in some shells, and in zsh the sign that a value may follow.
+        #expect(["", " ", "="].contains { line == expected.1 + $0 }, "\(shell): \(expected.0)")
       }
     }
 
@@ -68,13 +70,14 @@ extension MountTests {
         for script in "$1"/*; do source "$script"; done
         shift
         for line; do
-          read -ra COMP_WORDS <<<"$line"
+          # Words end at an equals sign, too.
+          read -ra COMP_WORDS <<<"${line//=/ = }"
           COMP_LINE=$line COMP_POINT=${#line} COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMPREPLY=()
           "_${COMP_WORDS[0]}" "${COMP_WORDS[0]}" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
           word=${COMPREPLY[*]}
           # What complete -o filenames adds.
           [ -d "$word" ] && word+=/
-          echo "${line% *} $word"
+          echo "${line%"${COMP_WORDS[-1]}"}$word"
         done
         """)
     }
@@ -87,7 +90,8 @@ extension MountTests {
         for script in $argv[1]/*; source $script; end
         for line in $argv[2..]
           set found (complete -C $line | string replace -r '\\t.*' '')
-          echo (string replace -r ' [^ ]*$' '' -- $line) (string join ' ' -- $found)
+          # Of --option=value, fish offers the whole.
+          echo (string replace -r '[^ ]*$' '' -- $line)(string join ' ' -- $found)
         end
         """)
     }

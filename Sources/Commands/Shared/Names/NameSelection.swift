@@ -11,7 +11,7 @@ final class NameSelection {
   private let excluded: [NamePattern]
   /// Which of ``included`` have not matched yet, by position.
   private var unused: Set<Int>
-  /// The input that each name is from that ``excluded`` has left out, by the number of the input.
+  /// The number of the input from which ``excluded`` has left out each name.
   private var excludedNames: [TensorName: Int] = [:]
   private var inputNumber = 0
   /// A name that was left out of two inputs.
@@ -27,7 +27,7 @@ final class NameSelection {
   /// The names that follow are from another input.
   func beginInput() { inputNumber += 1 }
 
-  /// True if some pattern includes the name, if there are any, and none excludes it.
+  /// True if a pattern of ``included`` matches the name, or there is none, and no pattern of ``excluded`` matches it.
   func contains(_ name: TensorName) -> Bool {
     if included.isEmpty, excluded.isEmpty { return true }
     let text = NamePattern.text(of: name)
@@ -40,7 +40,7 @@ final class NameSelection {
     return false
   }
 
-  /// The models with the tensors that are chosen. A pattern that includes nothing, and nothing that is left, are errors.
+  /// The models with only the chosen tensors. Throws if a pattern includes no tensor, or if no tensor is left.
   func filter(_ collection: ModelCollection) throws(Failure) -> ModelCollection {
     if included.isEmpty, excluded.isEmpty { return collection }
     let chosen = collection.keeping(contains)
@@ -51,7 +51,7 @@ final class NameSelection {
     return chosen
   }
 
-  /// Throws where a pattern has included nothing: it is a mistake then.
+  /// Throws if a pattern has included no tensor: that is a mistake of the user.
   func checkUse() throws(Failure) {
     guard let position = unused.min() else { return }
     throw Failure(

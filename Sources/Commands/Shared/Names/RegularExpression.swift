@@ -22,7 +22,7 @@ import Glibc
     }
   }
 
-  // glibc leaves nothing to free of what failed to compile, and lets it be freed.
+  // If compiling failed, glibc has nothing to free, and the call is allowed.
   deinit { unsafe regfree(&compiled) }
 
   /// How many groups the expression has.
@@ -34,13 +34,13 @@ import Glibc
 
     /// NUL is a byte like any other.
     init(_ bytes: [UInt8]) {
-      // With one more byte, so that there is an address where there is no other.
+      // One more byte, so that empty text has an address too.
       self.bytes = bytes.map { CChar(truncatingIfNeeded: $0) } + [0]
     }
   }
 
-  /// The first match at or after a position, with the first nine groups behind it: regexec(3) with REG_STARTEND, which
-  /// looks at no byte before that.
+  /// The first match at or after a position, followed by its first nine groups: regexec(3) with REG_STARTEND, which reads no byte
+  /// before the position.
   func match(_ text: Text, from start: Int) -> [Range<Int>?]? {
     var groups = [regmatch_t](repeating: regmatch_t(), count: 10)
     groups[0] = regmatch_t(rm_so: regoff_t(start), rm_eo: regoff_t(text.bytes.count - 1))

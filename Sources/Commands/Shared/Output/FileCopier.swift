@@ -47,13 +47,13 @@ struct FileCopier {
   /// It sends them to a pipe, which holds pages of the source then.
   private let isPipe: Bool
 
-  /// A writer of a file that is empty yet. One that will have at most `capacity` bytes takes no more memory than that. With `sends`,
-  /// the kernel sends long parts, and ``finish()`` has to be called at the end.
+  /// A writer of an empty file. It needs no more memory than the file, which will have at most `capacity` bytes. With `sends`, the
+  /// kernel sends long parts, and the caller must call ``finish()`` at the end.
   init(to output: OutputFile, capacity: UInt64 = .max, sends: Bool = false) {
     self.output = output
     self.sends = sends
     isPipe = sends && output.descriptor.enlargePipe()
-    // One more than fits, so that a small file is written at the end and needs no thread.
+    // One byte more than the file: a small file is then written at the end, without a thread.
     bufferSize = capacity < Self.largestBuffer ? Int(capacity) + 1 : Self.largestBuffer
     buffer = [UInt8](repeating: 0, count: bufferSize)
   }
@@ -122,7 +122,7 @@ struct FileCopier {
     let count = min(count, room)
     do {
       try unsafe buffer.withUnsafeMutableBytes { bytes in
-        // The room that is left, which the buffer has.
+        // The rest of the buffer.
         var piece = unsafe MutableRawSpan(_unsafeBytes: bytes[filled..<filled + count])
         try body(&piece)
       }
@@ -148,14 +148,14 @@ struct FileCopier {
     filled = 0
   }
 
-  /// Writes what is in the buffers, and waits until a pipe has been read, so that a source which is the same then was so all the time.
-  /// To be called at the end. False where the pipe's reader is gone.
+  /// Writes the buffers, and waits until a pipe has been read. If the source is unchanged then, the reader got the right bytes.
+  /// Call it at the end. False if the pipe's reader is gone.
   mutating func finish() throws(Problem) -> Bool {
     try flush()
     return !isPipe || output.descriptor.waitUntilRead()
   }
 
-  /// Writes what is in the buffers: write(2).
+  /// Writes the buffers: write(2).
   mutating func flush() throws(Problem) {
     do {
       try queue?.drain()

@@ -1,6 +1,7 @@
 import Glibc
 import Linux
 import Models
+import Safetensors
 import SystemPackage
 import TensorFiles
 
@@ -20,13 +21,13 @@ struct LayoutWriter {
     self.signals = signals
   }
 
-  /// Writes bytes `range` of a layout, and calls `note` with the size of each piece. A changed source is an error. Throws
-  /// ``Failure``, or ``Interruption`` after a signal.
+  /// Writes bytes `range` of a layout, and calls `note` with the size of each piece. A changed source is an error. `tensor` is for
+  /// messages. Throws ``Failure``, or ``Interruption`` after a signal.
   mutating func write(
-    _ layout: FileLayout, _ range: Range<UInt64>, _ note: (UInt64) -> Void = { _ in }
+    _ layout: FileLayout, _ range: Range<UInt64>, of tensor: TensorName?, _ note: (UInt64) -> Void = { _ in }
   ) throws {
     for (segment, part) in layout.parts(of: range) {
-      try write(segment, part, note)
+      try write(segment, part, of: tensor, note)
       try Self.check(segment.sources)
       if output.isStream {
         for source in segment.sources where source.file !== sources.last { sources.append(source.file) }
@@ -35,7 +36,7 @@ struct LayoutWriter {
   }
 
   private mutating func write(
-    _ segment: FileLayout.Segment, _ part: Range<UInt64>, _ note: (UInt64) -> Void
+    _ segment: FileLayout.Segment, _ part: Range<UInt64>, of tensor: TensorName?, _ note: (UInt64) -> Void
   ) throws {
     var rest = part
     while !rest.isEmpty {
@@ -53,15 +54,15 @@ struct LayoutWriter {
         note(count)
       } catch {
         let sources = segment.sources
-        // A changed source is the best explanation.
+        // If the source has changed, that explains the error best.
         try Self.check(sources)
-        throw output.failure(error, copying: sources.first?.file.path)
+        throw output.failure(error, copying: sources.first?.file.path, tensor: tensor)
       }
     }
   }
 
-  /// Writes what is not written yet, and waits until a pipe's reader has taken it. To be called at the end. A source that has changed
-  /// meanwhile is an error; a reader that is gone ends the command, as a write to it would.
+  /// Writes the rest, and waits until the reader of a pipe has taken everything. Call it at the end. A source that has changed is an
+  /// error. If the reader is gone, SIGPIPE ends the command, as a write would.
   mutating func flush() throws(Failure) {
     let isRead: Bool
     do throws(FileCopier.Problem) {

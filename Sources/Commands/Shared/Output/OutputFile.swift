@@ -1,6 +1,7 @@
 import Glibc
 import Linux
 import Models
+import Safetensors
 import SystemPackage
 
 /// A file that appears under its name only when it is complete.
@@ -17,10 +18,10 @@ final class OutputFile {
   /// Its temporary path; nil if it has no name, or its final one.
   private var hidden: FilePath?
 
-  /// True of standard output.
+  /// True for standard output.
   var isStream: Bool { path == nil }
 
-  /// Standard output, to which bytes go at once.
+  /// Standard output; it gets the bytes at once.
   init() {
     name = "standard output"
     descriptor = .standardOutput
@@ -153,13 +154,16 @@ final class OutputFile {
   /// The failure for an error of writing.
   func failure(_ error: Errno, _ action: String) -> Failure { Self.failure(error, name, action) }
 
-  /// The failure for an error of copying to this file; `source` is the file that was read, if it is known.
-  func failure(_ problem: FileCopier.Problem, copying source: FilePath?) -> Failure {
+  /// The failure for an error of copying to this file; `source` is the file that was read, and `tensor` the tensor, if they are
+  /// known.
+  func failure(_ problem: FileCopier.Problem, copying source: FilePath?, tensor: TensorName? = nil) -> Failure
+  {
     let source = source?.printable ?? "the source"
+    let part = tensor.map { "tensor \($0)" } ?? "it"
     switch problem {
-    case .source(let error): return .system("\(source): cannot read it: \(ScaleCheck.reason(of: error))")
+    case .source(let error): return .reading(error, "\(source): cannot read \(part)")
     case .target(let error): return failure(error, "write")
-    case .either(let error): return .system("\(source): cannot copy it to \(name): \(error)")
+    case .either(let error): return .system("\(source): cannot copy \(part) to \(name): \(error)")
     }
   }
 

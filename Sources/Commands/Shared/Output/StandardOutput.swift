@@ -14,6 +14,14 @@ enum StandardOutput {
     unsafe getenv("TERM").map { unsafe strcmp($0, "dumb") == 0 } ?? true
   }
 
+  /// The width of the terminal in characters: TIOCGWINSZ of ioctl_tty(2). Nil if standard output is not a terminal, or has no width.
+  static var terminalWidth: Int? {
+    // struct winsize: rows, columns, and two unused fields.
+    var size: (UInt16, columns: UInt16, UInt16, UInt16) = (0, 0, 0, 0)
+    guard unsafe ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.columns > 0 else { return nil }
+    return Int(size.columns)
+  }
+
   /// Writes everything: write(2).
   static func write(_ bytes: [UInt8]) throws(Failure) {
     do {

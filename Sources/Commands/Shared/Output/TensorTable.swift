@@ -2,7 +2,7 @@ import Models
 import Safetensors
 import TensorFiles
 
-/// Tensors as a table, as ls(1) lists files: one line for each, and one for all.
+/// Tensors as a table, as ls(1) lists files: one line for each, and two with totals.
 struct TensorTable {
   /// Sizes in words, such as 2.0G, in place of bytes.
   var isHuman = false
@@ -13,10 +13,12 @@ struct TensorTable {
   init() {}
 
   /// Writes the table's lines. `directory` is the name of the model's directory if there are several models; `files`
-  /// is the number of files that the tensors are in.
+  /// is the number of files that the tensors are in, and `parameters` is for the last line.
   ///
-  /// A line at a time, since a small pickle can name shapes of a thousand dimensions often.
-  func write(_ tensors: [Tensor], directory: [UInt8]? = nil, files: Int) throws(Failure) {
+  /// It writes in pieces, since a small pickle can repeat shapes of a thousand dimensions.
+  func write(_ tensors: [Tensor], directory: [UInt8]? = nil, files: Int, _ parameters: ParameterCount)
+    throws(Failure)
+  {
     var widths = [0, 0, 0, 0]
     for tensor in tensors {
       for (column, cell) in row(tensor).enumerated() {
@@ -43,7 +45,7 @@ struct TensorTable {
     let total = tensors.lazy.map(\.byteCount).clampedSum
     let counts = "\(PrintableText.counted(tensors.count, "tensor")), \(PrintableText.counted(files, "file"))"
     text += bold + "total \(total == .max ? "more than " : "")\(size(total))" + plain
-    text += " in \(counts)\n\(ParameterCount(tensors).text)\n"
+    text += " in \(counts)\n\(parameters.text)\n"
     try StandardOutput.write(Array(text.utf8))
   }
 

@@ -19,7 +19,7 @@ final class WriteQueue {
   /// Nil if no more threads are allowed: each buffer is then written directly.
   private let thread: WorkerThread?
 
-  /// A queue to the end of a file, with buffers of that size. With `writesBack`, the kernel begins at once to bring what is written
+  /// A queue to the end of a file, with buffers of that size. With `writesBack`, the kernel at once begins to bring written pages
   /// to the disk, for an fsync(2) that follows.
   init(to output: OutputFile, bufferSize: Int, writesBack: Bool) {
     self.output = output
@@ -66,7 +66,7 @@ final class WriteQueue {
     private let target: FileDescriptor
     private let writesBack: Bool
     private let state = Mutex(State())
-    /// Count the items and the spares.
+    /// These count the items and the spare buffers.
     private let itemCount = DispatchSemaphore(value: 0)
     private let spareCount = DispatchSemaphore(value: 0)
 

@@ -1,8 +1,8 @@
 internal import Linux
 internal import Synchronization
 
-/// The threads that answer requests: at first ``base`` of them, and another one whenever all have something to do and one of them
-/// is about to wait for a disk or a network. So a slow source holds up its own readers alone.
+/// The threads that answer requests: at first ``base`` of them, and another one whenever all are busy and one of them is about to
+/// wait for a disk or a network. So a slow source delays only its own readers.
 final class Crew: Sendable {
   /// The minimum number of threads. More than the processors, since a request may wait for a disk.
   static let base = 8
@@ -12,7 +12,7 @@ final class Crew: Sendable {
   static let stackSize = 1 << 20
 
   private let total = Atomic(base)
-  /// Those that receive, or wait until they may.
+  /// How many threads receive, or wait for their turn.
   private let free = Atomic(base)
   private let work = Mutex<(@Sendable () -> Void)?>(nil)
 
@@ -31,7 +31,7 @@ final class Crew: Sendable {
   /// True if a thread that was started by ``grow()`` is no longer needed.
   var isTooLarge: Bool { free.load(ordering: .relaxed) > Self.base }
 
-  /// The calling thread receives no more, or one could not be started.
+  /// The calling thread stops receiving, or a thread could not be started.
   func leave() {
     free.wrappingSubtract(1, ordering: .relaxed)
     total.wrappingSubtract(1, ordering: .releasing)

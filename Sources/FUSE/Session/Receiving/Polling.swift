@@ -10,7 +10,7 @@ struct Polling {
   /// How long it polls, in nanoseconds.
   static let limit = 100_000
   /// Nanoseconds. A thread that keeps the processor longer after sched_yield(2) has more to do: the machine is busy. Threads of
-  /// the kernel need it for a moment.
+  /// the kernel keep it only briefly.
   static let longestYield = 200_000
 
   /// Nanoseconds of a clock that does not jump.
@@ -42,7 +42,7 @@ struct Polling {
 
 /// How many requests all workers receive after the single receiver has passed on.
 struct BackOff: Equatable {
-  /// The most requests. More would keep a reader that comes after a busy time waiting for its speed.
+  /// The maximum number of requests. With more, a reader that comes after a busy time would be slow for long.
   static let limit = 256
 
   private var requests = 0
@@ -53,7 +53,7 @@ struct BackOff: Equatable {
   /// Two requests overlapped, as they do where a reader opens a file or several read. Returns for how many requests all receive.
   mutating func grow() -> Int { grow(to: requests + 4) }
 
-  /// Polling was in vain, or the answer has to wait. Returns for how many requests all receive.
+  /// Polling failed, or the answer has to wait. Returns for how many requests all receive.
   mutating func double() -> Int { grow(to: max(4, 2 * requests)) }
 
   private mutating func grow(to new: Int) -> Int {

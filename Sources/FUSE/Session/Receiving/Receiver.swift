@@ -4,7 +4,7 @@ internal import Synchronization
 /// Decides which workers receive: one at a time while polling for the next request pays, otherwise all of them.
 ///
 /// The one that receives alone polls after each answer, and so saves two wake-ups for each request. It passes on before it
-/// does anything that takes long, where another request waits already, and where polling was in vain. Then all workers
+/// does anything that takes long, if another request is already waiting, and if polling failed. Then all workers
 /// receive, as in a plain loop, for as many requests as ``BackOff`` says.
 @safe final class Receiver: @unchecked Sendable {
   /// Held by the worker that receives alone, and unlocked by the same one: pthread_mutex_lock(3). `Mutex` cannot be held
@@ -18,7 +18,7 @@ internal import Synchronization
   /// How many workers are in read(2), or about to be.
   private let receiving = Atomic<Int>(0)
 
-  /// Only the holder uses these two.
+  /// Only the holder of the lock uses these two.
   private var backOff = BackOff()
   private let polling: Polling
 
@@ -73,8 +73,8 @@ internal import Synchronization
     release()
   }
 
-  /// The calling thread has answered its request: it polls for the next one, unless others receive. As long as some have not
-  /// come back from read(2), the kernel gives requests to them, and polling would be in vain.
+  /// The calling thread has answered its request: it polls for the next one, unless others receive. As long as some are
+  /// still in read(2), the kernel gives requests to them, and polling would be useless.
   func poll(_ isRequestWaiting: () -> Bool) {
     guard isHeld, receiving.load(ordering: .relaxed) == 0 else { return }
     if polling.finds(isRequestWaiting) { backOff.shrink() } else { passOn() }

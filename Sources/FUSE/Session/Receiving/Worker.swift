@@ -13,8 +13,8 @@ internal import Glibc
     self.crew = crew
   }
 
-  /// Receives and answers requests until the session ends: fuse_session_receive_buf. One that was started because others waited
-  /// ends also once there are enough.
+  /// Receives and answers requests until the session ends: fuse_session_receive_buf. An additional
+  /// worker also ends when there are enough.
   func run(isExtra: Bool = false) {
     var request = unsafe fuse_buf()
     defer {
@@ -28,7 +28,7 @@ internal import Glibc
       guard unsafe fuse_session_exited(session) == 0 else { return }
       let received = receiver.receive { unsafe fuse_session_receive_buf(session, &request) }
       if received == -EINTR { continue }
-      // The end, or no memory for libfuse's buffer: what this one had is of more use to the others.
+      // The end, or no memory for libfuse's buffer. Then this worker ends, and its memory is free for the others.
       if received <= 0 { return }
       receiver.begin { isRequestWaiting }
       crew.begin()
