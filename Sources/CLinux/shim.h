@@ -5,7 +5,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/aio_abi.h>
 #include <linux/capability.h>
 #include <malloc.h>
 #include <signal.h>
@@ -20,13 +19,14 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <sys/vfs.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 // Swift hides fork(2), which is unsafe once a thread has been started. Its only caller forks before that.
 static inline pid_t stmount_fork(void) { return fork(); }
 
-// Lets this process exit without closing files (flush of FUSE) and without waiting for reads of io_submit(2), both of which can block
-// on a hanging file system: a child that shares the descriptor table and the memory, clone(2), does that later.
+// Lets this process exit without closing files, which can block on a hanging file system (flush of FUSE): a child that shares the
+// descriptor table, clone(2), does that later. Standard streams are closed at once, since somebody may wait for their end.
 int clone(int (*)(void *), void *, int, void *, ...);
 static inline int stmount_wait_for_end(void *parent) {
   while (getppid() == (pid_t)(intptr_t)parent) usleep(10000);
@@ -37,6 +37,7 @@ static inline void stmount_leave_files_to_child(void) {
   const size_t size = 64 << 10;
   char *stack = (char *)malloc(size);
   if (stack) clone(stmount_wait_for_end, stack + size, share_memory | share_files | SIGCHLD, (void *)(intptr_t)getpid());
+  for (int stream = 0; stream < 3; stream++) close(stream);
 }
 
 // O_DIRECT needs _GNU_SOURCE, which Glibc's module was built without.
@@ -49,28 +50,47 @@ static inline int stmount_set_direct(int file, int is_direct) {
   return flags < 0 ? -1 : fcntl(file, F_SETFL, is_direct ? flags | __O_DIRECT : flags & ~__O_DIRECT);
 }
 
-// A context for stmount_read_killably: io_setup(2). 0 where there can be none.
-static inline unsigned long stmount_new_read_context(void) {
-  aio_context_t context = 0;
-  return syscall(SYS_io_setup, 1, &context) == 0 ? context : 0;
+// A system call that may wait for a file system for ever. See stmount_call_killably.
+struct stmount_call { long number, arguments[5], result; };
+static inline int stmount_make_call(void *argument) {
+  struct stmount_call *call = (struct stmount_call *)argument;
+  const long *all = call->arguments;
+  // When the thread that waits for this process ends; and so that nobody takes it for the daemon.
+  prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+  prctl(PR_SET_NAME, "stmount-wait", 0, 0, 0);
+  const long result = syscall(call->number, all[0], all[1], all[2], all[3], all[4]);
+  call->result = result < 0 ? -errno : result;
+  _exit(0);
 }
 
-// Reads bytes of a file as pread(2) does, but so that the waiting thread can be killed, which no thread can be that waits for a
-// direct read of FUSE: io_submit(2), io_getevents(2). One thread at a time uses a context. Returns the number of bytes, or an
-// errno as a negative number.
-static inline long stmount_read_killably(unsigned long context, int file, void *buffer, size_t count, long long offset) {
-  struct iocb request = {0};
-  struct iocb *requests[] = {&request};
-  struct io_event event = {0};
-  request.aio_lio_opcode = IOCB_CMD_PREAD;
-  request.aio_fildes = (unsigned)file;
-  request.aio_buf = (uintptr_t)buffer;
-  request.aio_nbytes = count;
-  request.aio_offset = offset;
-  if (syscall(SYS_io_submit, context, 1, requests) != 1) return -errno;
-  // Whatever happens, the kernel may write to the buffer until then.
-  while (syscall(SYS_io_getevents, context, 1, 1, &event, NULL) != 1) {}
-  return (long)event.res;
+// Makes a system call in a child process that shares memory and files with this one, as vfork(2) does, so that the thread that waits
+// for it can be killed. Returns the result, or an errno as a negative number.
+//
+// A thread that waits for FUSE itself cannot be killed once the file system has taken the request, and io_submit(2) only leaves the
+// waiting to the end of the process. The child cannot be either; but nobody has to wait for it.
+static inline long stmount_call_killably(struct stmount_call call) {
+  const int share_memory = 0x100, share_files = 0x400, as_vfork = 0x4000;  // CLONE_VM, CLONE_FILES, CLONE_VFORK: _GNU_SOURCE.
+  const int any_child = 0x40000000;  // __WALL
+  char stack[16 << 10] __attribute__((aligned(16)));
+  pid_t child = -1;
+  // Should something kill the child alone.
+  call.result = -EINTR;
+  // To a sanitizer, every child has memory of its own.
+#ifndef SANITIZED
+  child = clone(stmount_make_call, stack + sizeof stack, share_memory | share_files | as_vfork, &call);
+#endif
+  if (child > 0) {
+    while (waitpid(child, NULL, any_child) < 0 && errno == EINTR) {}
+    return call.result;
+  }
+  // There is a limit of processes, and some sandboxes allow clone(2) for threads only.
+  const long *all = call.arguments, result = syscall(call.number, all[0], all[1], all[2], all[3], all[4]);
+  return result < 0 ? -errno : result;
+}
+
+// Reads bytes of a file as pread(2) does, killably.
+static inline long stmount_read_killably(int file, void *buffer, size_t count, long long offset) {
+  return stmount_call_killably((struct stmount_call){SYS_pread64, {file, (long)buffer, (long)count, (long)offset}});
 }
 
 // The number of processors that the calling thread may run on: sched_getaffinity(2), whose macros need _GNU_SOURCE. 1 if
@@ -109,17 +129,19 @@ static inline int stmount_mount_id(int descriptor, unsigned long long *id, unsig
   return status.words[0] & unique_id ? 2 : status.words[0] & mount_id ? 1 : 0;
 }
 
-// What fstat(2) says of a file, without the time of the last access: statx(2). FUSE asks the file system below for that time
-// after each read.
+// What fstat(2) says of a file, without the time of the last access, killably: statx(2). FUSE asks the file system below for that time
+// after each read, and for the rest if what it knows has expired or `is_forced`.
 struct stmount_contents {
   unsigned long long device, inode, size;
   long long modified, changed;
   unsigned modified_nanoseconds, changed_nanoseconds, mode, links, user, group;
 };
-static inline int stmount_get_contents(int file, struct stmount_contents *contents) {
+static inline int stmount_get_contents(int file, int is_forced, struct stmount_contents *contents) {
   union { long long longs[32]; unsigned words[64]; } status = {{0}};
-  const unsigned empty_path = 0x1000, all_but_access_time = 0x7FF & ~0x20u;
-  if (syscall(SYS_statx, file, "", empty_path, all_but_access_time, &status) != 0) return -1;
+  const long empty_path = 0x1000, force_sync = 0x2000, all_but_access_time = 0x7FF & ~0x20;
+  const long result = stmount_call_killably((struct stmount_call){
+      SYS_statx, {file, (long)"", is_forced ? empty_path | force_sync : empty_path, all_but_access_time, (long)&status}});
+  if (result != 0) return (int)result;
   const unsigned long long major = status.words[34], minor = status.words[35];
   *contents = (struct stmount_contents){
       // gnu_dev_makedev(3).
@@ -157,6 +179,12 @@ static inline ssize_t stmount_read_cached(int file, void *buffer, size_t length,
   if (stmount_file_system_magic(file) == tmpfs) return pread(file, buffer, length, offset);
   errno = EOPNOTSUPP;
   return -1;
+}
+
+// Copies memory of this process that may not be readable: process_vm_readv(2), which needs _GNU_SOURCE. EFAULT if it is not.
+static inline ssize_t stmount_copy_own_memory(const void *source, void *target, size_t length) {
+  const struct iovec from = {(void *)(uintptr_t)source, length}, to = {target, length};
+  return syscall(SYS_process_vm_readv, getpid(), &to, 1, &from, 1, 0);
 }
 
 // Moves bytes of a file into a pipe, a socket or another file: sendfile(2). A pipe then holds the file's pages, not copies of

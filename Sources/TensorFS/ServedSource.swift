@@ -16,6 +16,7 @@ struct ServedSource: ReplySource {
   private static let shortRead = 128 << 10
 
   var descriptor: FileDescriptor { file.descriptor }
+  var isRemote: Bool { file.requestSize != nil }
 
   @_lifetime(borrow self)
   func mappedBytes(_ range: Range<UInt64>) -> RawSpan? {
@@ -24,14 +25,14 @@ struct ServedSource: ReplySource {
     return unsafe _overrideLifetime(bytes, borrowing: self)
   }
 
-  func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) {
+  func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) -> Bool {
     let range = offset..<offset + UInt64(target.byteCount)
-    if file.requestSize == nil, range.count < Self.shortRead { CachedPages.announce(range, of: descriptor) }
-    try file.read(from: offset, into: &target)
+    if !isRemote, range.count < Self.shortRead { CachedPages.announce(range, of: descriptor) }
+    return try file.read(from: offset, into: &target)
   }
 
   func announce(_ range: Range<UInt64>) {
-    if file.requestSize == nil { CachedPages.announce(range, of: descriptor) } else { file.announce([range]) }
+    if isRemote { file.announce([range]) } else { CachedPages.announce(range, of: descriptor) }
   }
 
   func isUnchanged() -> Bool {

@@ -9,6 +9,8 @@
 //   errors=N           N of 1000 reads fail with `errno` (5, EIO)
 //   short=N            N of 1000 reads return half of what they should
 //   stat_errors=N      N of 1000 questions for attributes fail with `errno`
+//   stat_latency=MS    questions for attributes take so much longer
+//   flush=1            at the beginning: closing a file is a request too, as of sshfs
 //   direct=1           files are opened with direct_io, so that they cannot be mapped
 //   max_background=N   so many reads can be under way, at the beginning; 0 is the kernel's 12
 //   serial=1           at the beginning: names of a directory are looked up one by one, as libfuse before 3.17 has it
@@ -32,13 +34,14 @@
 #include <unistd.h>
 
 static int directory;
-static atomic_long latency, bandwidth, errors, short_reads, stat_errors, direct, serial, reset, max_background,
+static atomic_long latency, bandwidth, errors, short_reads, stat_errors, stat_latency, flush, direct, serial, reset, max_background,
     error_number = EIO;
 static atomic_long requests, reads, bytes, opens, in_flight, most_in_flight;
 
 static const struct { const char *name; atomic_long *value; } values[] = {
     {"latency", &latency}, {"bandwidth", &bandwidth}, {"errors", &errors}, {"short", &short_reads},
-    {"stat_errors", &stat_errors}, {"direct", &direct}, {"serial", &serial}, {"max_background", &max_background}, {"errno", &error_number},
+    {"stat_errors", &stat_errors}, {"stat_latency", &stat_latency}, {"flush", &flush},
+    {"direct", &direct}, {"serial", &serial}, {"max_background", &max_background}, {"errno", &error_number},
     {"reset", &reset}};
 
 // Takes a NAME=VALUE. False of any other text.
@@ -64,15 +67,15 @@ static int happens(long of_1000) {
   return of_1000 > 0 && (long)((state += 0x9E3779B9) * 2654435761u >> 8) % 1000 < of_1000;
 }
 
-// Takes as long as a request for `count` bytes.
-static void take_time(size_t count) {
+// Takes as long as a request for `count` bytes, and `more` milliseconds.
+static void take_time(size_t count, const atomic_long *more) {
   requests++;
   const long now = ++in_flight;
   if (now > most_in_flight) most_in_flight = now;
   const long transfer = bandwidth > 0 ? (long)count / bandwidth : 0;
   // In small steps: the latency may be changed meanwhile.
-  long left = latency * 1000 + transfer;
-  for (long passed = 0; passed < left; left = latency * 1000 + transfer) {
+  long left;
+  for (long passed = 0; passed < (left = (latency + (more ? *more : 0)) * 1000 + transfer);) {
     const long step = left - passed < 20000 ? left - passed : 20000;
     usleep((useconds_t)step);
     passed += step;
@@ -87,7 +90,7 @@ static int get_attributes(const char *path, struct stat *status, struct fuse_fil
     return 0;
   }
   // Whoever comes to .control passes the root.
-  if (path[1]) take_time(0);
+  if (path[1]) take_time(0, &stat_latency);
   if (path[1] && happens(stat_errors)) return -(int)error_number;
   return fstatat(directory, below(path), status, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
 }
@@ -95,7 +98,7 @@ static int get_attributes(const char *path, struct stat *status, struct fuse_fil
 static int list(const char *path, void *buffer, fuse_fill_dir_t fill, off_t offset, struct fuse_file_info *info,
                 enum fuse_readdir_flags flags) {
   (void)offset, (void)info, (void)flags;
-  take_time(0);
+  take_time(0, NULL);
   DIR *all = fdopendir(openat(directory, below(path), O_RDONLY | O_CLOEXEC));
   if (!all) return -errno;
   for (struct dirent *entry; (entry = readdir(all));) fill(buffer, entry->d_name, NULL, 0, 0);
@@ -107,7 +110,7 @@ static int open_file(const char *path, struct fuse_file_info *info) {
   info->direct_io = is_control(path) || direct;
   if (is_control(path)) return 0;
   opens++;
-  take_time(0);
+  take_time(0, NULL);
   const int file = openat(directory, below(path), O_RDONLY | O_CLOEXEC);
   info->fh = (unsigned)file;
   return file < 0 ? -errno : 0;
@@ -120,7 +123,7 @@ static int read_file(const char *path, char *buffer, size_t size, off_t offset, 
                     opens, most_in_flight);
   }
   reads++;
-  take_time(size);
+  take_time(size, NULL);
   if (happens(errors)) return -(int)error_number;
   if (happens(short_reads)) size /= 2;
   const ssize_t count = pread((int)info->fh, buffer, size, offset);
@@ -138,6 +141,14 @@ static int write_control(const char *path, const char *text, size_t size, off_t 
 static int truncate_control(const char *path, off_t size, struct fuse_file_info *info) {
   (void)size, (void)info;
   return is_control(path) ? 0 : -EROFS;
+}
+
+static int flush_file(const char *path, struct fuse_file_info *info) {
+  (void)info;
+  // Which the kernel remembers.
+  if (!flush) return -ENOSYS;
+  if (!is_control(path)) take_time(0, NULL);
+  return 0;
 }
 
 static int release(const char *path, struct fuse_file_info *info) { return is_control(path) ? 0 : close((int)info->fh); }
@@ -172,7 +183,7 @@ int main(int count, char **arguments) {
   }
   const struct fuse_operations operations = {
       .init = begin, .getattr = get_attributes, .readdir = list, .open = open_file, .read = read_file,
-      .write = write_control, .truncate = truncate_control, .release = release};
+      .write = write_control, .truncate = truncate_control, .flush = flush_file, .release = release};
   char *all[] = {arguments[0], "-o", options, arguments[2], NULL};
   return fuse_main(4, all, &operations, NULL);
 }

@@ -58,9 +58,10 @@ private final class WaitingFileSystem: FileSystem {
 /// A source for which an answer may have to wait.
 private struct SlowSource: ReplySource {
   var descriptor: FileDescriptor { .standardInput }
+  var isRemote: Bool { false }
   @_lifetime(borrow self)
   func mappedBytes(_ range: Range<UInt64>) -> RawSpan? { nil }
-  func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) {}
+  func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) -> Bool { true }
   func announce(_ range: Range<UInt64>) {}
   func isUnchanged() -> Bool { true }
   func failed(_ error: Errno) {}

@@ -28,7 +28,7 @@ import Testing
   ) throws(Errno) -> [UInt8] {
     try [UInt8](filling: range.count) { target throws(Errno) in
       try unsafe target.withUnsafeMutableBytes { buffer throws(Errno) in
-        try unsafe store.read(from: UInt64(range.lowerBound), of: file, into: buffer)
+        _ = try unsafe store.read(from: UInt64(range.lowerBound), of: file, into: buffer)
       }
     }
   }

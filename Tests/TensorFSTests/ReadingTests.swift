@@ -30,7 +30,7 @@ import Safetensors
     case .bytes(let bytes): return Array(bytes)
     case .source(let source, let range):
       return try [UInt8](filling: range.count) { target throws(Errno) in
-        try source.read(from: range.lowerBound, into: &target)
+        _ = try source.read(from: range.lowerBound, into: &target)
       }
     case .computed(let count, _, _, let fill):
       return try [UInt8](filling: count) { target throws(Errno) in try fill(&target) }

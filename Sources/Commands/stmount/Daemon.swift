@@ -67,6 +67,9 @@ struct Daemon: Sendable {
     }
     manager.stopping("unmounted")
     log.notice("unmounted \(PrintableText.quoted(invocation.options.source.argumentBytes))")
+    // A store that does not answer would have whoever closes a file of it wait.
+    let files = collection.components.flatMap(\.model.shards).flatMap(\.files)
+    if files.contains(where: { $0.requestSize != nil }) { ForkedProcess.endAtOnce(EX_OK) }
   }
 
   /// Reports to all that wait for it that the mount answers.

@@ -29,13 +29,17 @@ package protocol ReplySource: Sendable {
   /// Open for reading.
   var descriptor: FileDescriptor { get }
 
+  /// True if the file is on a store of which every request takes long. Such file systems cannot tell what is in memory, and asking
+  /// may be a request.
+  var isRemote: Bool { get }
+
   /// Bytes of the file's mapping. Only the kernel may access them: after a truncation that is EFAULT for the kernel, and
   /// SIGBUS for a process. Nil if the file cannot be mapped, or should not be read in that way.
   @_lifetime(borrow self)
   func mappedBytes(_ range: Range<UInt64>) -> RawSpan?
 
-  /// Fills `target`: pread(2). Throws ESTALE if the file ends before that.
-  func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno)
+  /// Fills `target`: pread(2). Throws ESTALE if the file ends before that. True if the file is known to be unchanged after that.
+  func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) -> Bool
 
   /// Has bytes fetched that will be read in several parts, as far as they are not in memory.
   func announce(_ range: Range<UInt64>)

@@ -49,22 +49,24 @@ extension SessionContext {
       return
     }
     let buffer = try copy(range, of: source)
-    guard source.isUnchanged() else { throw .ioError }
     reply.bytes(buffer.bytes)
   }
 
-  /// Bytes of a source in memory of their own.
+  /// Bytes in memory of their own, of a source that was unchanged afterwards.
   private func copy(_ range: Range<UInt64>, of source: some ReplySource) throws(Errno) -> ReplyBuffer {
     var buffer = buffers.take(range.count)
     var target = buffer.mutableBytes
-    if CachedPages.read(from: range.lowerBound, of: source.descriptor, into: &target) { return buffer }
-    prepareToWait()
-    do throws(Errno) {
-      try source.read(from: range.lowerBound, into: &target)
-    } catch {
-      if source.isUnchanged() { source.failed(error) }
-      throw .ioError
+    var isChecked = false
+    if source.isRemote || !CachedPages.read(from: range.lowerBound, of: source.descriptor, into: &target) {
+      prepareToWait()
+      do throws(Errno) {
+        isChecked = try source.read(from: range.lowerBound, into: &target)
+      } catch {
+        if source.isUnchanged() { source.failed(error) }
+        throw .ioError
+      }
     }
+    guard isChecked || source.isUnchanged() else { throw .ioError }
     return buffer
   }
 
@@ -79,7 +81,7 @@ extension SessionContext {
   /// True if bytes may be sent from the mapping. What is not in memory is better read: the kernel then fetches it in large
   /// requests, and from the mapping a page at each fault.
   private func isReady(_ range: Range<UInt64>, of source: some ReplySource) -> Bool {
-    if CachedPages.areResident(range, of: source.descriptor) { return true }
+    if !source.isRemote, CachedPages.areResident(range, of: source.descriptor) { return true }
     prepareToWait()
     guard options.readSource == .mapping else { return false }
     source.announce(range)

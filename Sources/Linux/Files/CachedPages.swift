@@ -16,6 +16,14 @@ package enum CachedPages {
     }
   }
 
+  /// Copies mapped bytes of a file that are in memory: process_vm_readv(2), which sends no request to the file system, as pread(2)
+  /// of FUSE can, and raises no SIGBUS. False if they are not to be had.
+  package static func copy(_ mapped: RawSpan, to target: UnsafeMutableRawBufferPointer) -> Bool {
+    unsafe mapped.withUnsafeBytes { source in
+      unsafe stmount_copy_own_memory(source.baseAddress, target.baseAddress, target.count) == target.count
+    }
+  }
+
   /// True if bytes `range` of the file are in memory, as far as that can be told at little cost: all pages are there, or are
   /// expected, and the last has arrived.
   package static func areResident(_ range: Range<UInt64>, of file: FileDescriptor) -> Bool {

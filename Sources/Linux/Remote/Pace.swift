@@ -1,8 +1,9 @@
 /// How much to have on its way from a store, which is what it brings in a second times how long a request takes: found out by having
 /// twice as much on the way, for as long as that brings more.
 struct Pace {
-  /// In bytes: more than FUSE has under way as a rule, twelve requests of at most a MiB, so that it never waits for readers.
-  static let least: UInt64 = 16 << 20
+  /// In bytes: more than FUSE has under way as a rule, twelve requests of at most a MiB, so that it never waits for readers; and as
+  /// much again, of which the bytes have come and the attributes are asked for.
+  static let least: UInt64 = 32 << 20
   /// In bytes.
   static let most: UInt64 = 256 << 20
 

@@ -22,7 +22,7 @@ package final class RemoteFile: Sendable {
   /// In bytes.
   let size: UInt64
 
-  /// A file of `size` bytes, by open file descriptions that nobody else uses: at least one of them, or nil. Unless `isDirect`, reads
+  /// A file of `size` bytes, by open file descriptions that nobody else reads by: at least one of them, or nil. Unless `isDirect`, reads
   /// go through the page cache nevertheless; and where the file system cannot do otherwise.
   package init?(_ descriptions: [OwnedFile], size: UInt64, isDirect: Bool = true) {
     if descriptions.isEmpty { return nil }
@@ -36,10 +36,15 @@ package final class RemoteFile: Sendable {
 
   /// Reads all bytes of a piece, and waits for them. Throws ESTALE where the file ends before that.
   ///
-  /// Then has the file system below asked for the file's attributes, by fstat(2), since the kernel may have kept older ones: whoever
-  /// checks afterwards whether the file has changed sees every change from before the bytes were read.
-  /// A thread that waits for these cannot be killed, unlike one that waits for the bytes.
-  func read(_ piece: Piece, by reads: KillableReads) throws(Errno) {
+  /// Then asks the file system below for the file's attributes and returns them, since the kernel may have kept older ones: whoever
+  /// compares them sees every change from before the bytes were read.
+  func read(_ piece: Piece) throws(Errno) -> Stat {
+    let file = try readBytes(of: piece)
+    return try RemoteFiles.status(of: file.descriptor, isFresh: true)
+  }
+
+  /// Returns the open file description that has read them.
+  private func readBytes(of piece: Piece) throws(Errno) -> OwnedFile {
     let (index, file) = take(piece.range)
     defer { handles.withLock { $0[index].users -= 1 } }
     var filled = 0
@@ -48,16 +53,16 @@ package final class RemoteFile: Sendable {
       let offset = piece.range.lowerBound + UInt64(filled)
       let got: Int
       do throws(Errno) {
-        got = try unsafe reads.read(file.descriptor, from: offset, into: rest)
+        got = try unsafe RemoteFiles.read(file.descriptor, from: offset, into: rest)
       } catch .invalidArgument {
         // The file system refuses this read, or all that are direct.
         _ = stmount_set_direct(file.descriptor.rawValue, 0)
-        got = try unsafe reads.read(file.descriptor, from: offset, into: rest)
+        got = try unsafe RemoteFiles.read(file.descriptor, from: offset, into: rest)
       }
       guard got > 0 else { throw .staleNFSFileHandle }
       filled += got
     }
-    _ = try Stat(file.descriptor)
+    return file
   }
 
   /// The descriptor that has read up to the beginning of a range, unless another one has less to do.

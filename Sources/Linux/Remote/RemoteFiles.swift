@@ -19,11 +19,25 @@ package enum RemoteFiles {
     return min(max(kibibytes ?? 0, 128), 16 << 10) << 10
   }
 
-  /// What fstat(2) says of a file, without the time of the last access, for which FUSE would ask the file system below after each
-  /// read. The number of blocks and their size are 0.
-  package static func status(of file: FileDescriptor) throws(Errno) -> Stat {
+  /// Reads at most as many bytes as `target` has, and returns how many: pread(2), but so that a thread that waits for a file system
+  /// in a program can be killed.
+  static func read(
+    _ file: FileDescriptor, from offset: UInt64, into target: UnsafeMutableRawBufferPointer
+  ) throws(Errno) -> Int {
+    let got = unsafe stmount_read_killably(
+      file.rawValue, target.baseAddress, target.count, Int64(clamping: offset))
+    guard got >= 0 else { throw Errno(rawValue: CInt(truncatingIfNeeded: -got)) }
+    return got
+  }
+
+  /// What fstat(2) says of a file, as the kernel knows it; if that has expired, or `isFresh`, as the file system below says now. The
+  /// waiting thread can be killed, too.
+  ///
+  /// Without the time of the last access, for which FUSE would ask after each read. The number of blocks and their size are 0.
+  package static func status(of file: FileDescriptor, isFresh: Bool = false) throws(Errno) -> Stat {
     var contents = stmount_contents()
-    guard unsafe stmount_get_contents(file.rawValue, &contents) == 0 else { throw Errno(rawValue: errno) }
+    let result = unsafe stmount_get_contents(file.rawValue, isFresh ? 1 : 0, &contents)
+    guard result == 0 else { throw Errno(rawValue: -result) }
     var status = stat()
     status.st_dev = dev_t(contents.device)
     status.st_ino = ino_t(contents.inode)

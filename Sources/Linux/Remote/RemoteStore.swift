@@ -16,7 +16,6 @@ package final class RemoteStore: Sendable {
   private let files: [CInt: RemoteFile]
   private let pieces = Mutex(PieceTable(limit: Pace.most))
   private let pace = Mutex(Pace())
-  private let reads = KillableReads()
   private let threads = TransientThreads(most: mostThreads, mostWaiting: 1024)
   private let cleaner = TransientThreads(most: 1, mostWaiting: 1)
   private let memory = AvailableMemory()
@@ -33,7 +32,7 @@ package final class RemoteStore: Sendable {
     guard let remote = files[file.rawValue], !range.isEmpty, CachedPages.hold(range, of: file) != true,
       UInt64(range.count) <= memory.bytes / 8
     else { return }
-    let length = min(max(window / 8, Self.lengths.lowerBound), Self.lengths.upperBound)
+    let length = min(max(window / 16, Self.lengths.lowerBound), Self.lengths.upperBound)
     let new = pieces.withLock {
       $0.add(range, of: file.rawValue, size: remote.size, length: length, at: Self.now)
     }
@@ -47,10 +46,13 @@ package final class RemoteStore: Sendable {
 
   /// Fills `target` with bytes of a file: from pieces, for which it waits, and otherwise by one request for nothing but the pages
   /// that hold the bytes. Throws ESTALE where the file ends before that.
+  ///
+  /// Returns the file's attributes if they were asked for after the last of the bytes had come.
   package func read(
     from offset: UInt64, of file: FileDescriptor, into target: UnsafeMutableRawBufferPointer
-  ) throws(Errno) {
+  ) throws(Errno) -> Stat? {
     guard let remote = files[file.rawValue] else { throw .badFileDescriptor }
+    var status: Stat?
     var position = offset
     let end = offset + UInt64(target.count)
     while position < end {
@@ -58,44 +60,43 @@ package final class RemoteStore: Sendable {
       let first = pieces.withLock { $0.first(of: position..<end, in: file.rawValue, at: Self.now) }
       switch first {
       case .missing(let part):
-        try unsafe readAlone(part, of: remote, into: rest)
+        status = try unsafe readAlone(part, of: remote, into: rest)
         position = part.upperBound
       case .piece(let piece, let part, let isMine):
-        if isMine { fetch(piece, of: remote) }
+        status = isMine ? fetch(piece, of: remote) : nil
         if piece.arrival.wait() {
           unsafe piece.copy(part, to: rest)
           pieces.withLock { $0.use(part, of: piece) }
         } else {
           // What has failed may be other bytes of the piece. If not, this reader gets an error of its own.
-          try unsafe readAlone(part, of: remote, into: rest)
+          status = try unsafe readAlone(part, of: remote, into: rest)
         }
         position = part.upperBound
       }
     }
+    return status
   }
 
   private func readAlone(
     _ part: Range<UInt64>, of file: RemoteFile, into target: UnsafeMutableRawBufferPointer
-  ) throws(Errno) {
+  ) throws(Errno) -> Stat {
     guard let piece = Piece(part, size: file.size) else { throw .noMemory }
-    try file.read(piece, by: reads)
+    let status = try file.read(piece)
     unsafe piece.copy(part, to: target)
+    return status
   }
 
-  /// Fetches a piece, for which others may wait.
-  private func fetch(_ piece: Piece, of file: RemoteFile) {
+  /// Fetches a piece, for which others may wait. Returns the attributes that the file had then, or nil if it has failed.
+  @discardableResult
+  private func fetch(_ piece: Piece, of file: RemoteFile) -> Stat? {
     pace.withLock { $0.begin(at: Self.now) }
-    let hasArrived: Bool
-    do throws(Errno) {
-      try file.read(piece, by: reads)
-      hasArrived = true
-    } catch {
-      // The reader gets it, if there will be one.
-      hasArrived = false
-    }
+    // A reader, if there will be one, gets an error of its own.
+    let status = try? file.read(piece)
+    let hasArrived = status != nil
     pace.withLock { $0.end(hasArrived ? UInt64(piece.range.count) : 0, at: Self.now) }
     pieces.withLock { $0.end(piece, hasArrived: hasArrived) }
     piece.arrival.happen(hasArrived)
+    return status
   }
 
   /// On a thread of its own, which ends once there are no pieces. Whoever stops reading must not leave any behind.

@@ -29,11 +29,11 @@ final class ChangeDetector: Sendable {
     state = Mutex(State(seen: Sighting(of: file, status)))
   }
 
-  /// Whether the contents are the old ones. Takes one fstat(2) if nothing has happened.
-  func check() -> SourceFile.Verdict {
+  /// Whether the contents are the old ones. Takes one fstat(2) if nothing has happened, or none of a status that is `known`.
+  func check(_ known: Stat? = nil) -> SourceFile.Verdict {
     do throws(Errno) {
       // Not under the lock: fstat(2) may have to wait for a network.
-      let now = try status()
+      let now = if let known { known } else { try status() }
       return try state.withLock { state throws(Errno) in
         if let change = state.change { return .changed(change) }
         if now.hasTimes(of: state.seen.status), state.watch?.hasNews != true { return .unchanged }

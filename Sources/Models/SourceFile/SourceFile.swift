@@ -75,16 +75,23 @@ package final class SourceFile: Sendable {
   }
 
   /// Reads as many bytes as `target` has from `offset`: pread(2), as ``read(from:count:)``.
-  package func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) {
+  ///
+  /// True if a store has said after the bytes had come that the file is unchanged, so that nobody need ask ``isUnchanged()``.
+  @discardableResult
+  package func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) -> Bool {
     let range = offset..<offset + UInt64(target.byteCount)
-    let store = isInMemory(range) ? nil : self.store.withLock { $0 }
+    let store = store.withLock { $0 }
     if store == nil { announce([range]) }
-    try unsafe target.withUnsafeMutableBytes { buffer throws(Errno) in
-      if let store {
-        try unsafe store.read(from: offset, of: descriptor, into: buffer)
-      } else {
+    return try unsafe target.withUnsafeMutableBytes { buffer throws(Errno) in
+      guard let store else {
         try unsafe fill(buffer, from: offset)
+        return false
       }
+      if isInMemory(range), let mapped = mappedBytes(range), unsafe CachedPages.copy(mapped, to: buffer) {
+        return false
+      }
+      let status = try unsafe store.read(from: offset, of: descriptor, into: buffer)
+      return status.map { changes.check($0) == .unchanged } ?? false
     }
   }
 

@@ -10,19 +10,21 @@ package final class ReadAhead: Sendable {
   /// The streams in those files whose every request takes long, by descriptor.
   private let remotes: [CInt: RemoteStreams]
 
-  /// How many more open file descriptions each of a few files on a network has, and how many there are of all files if each
-  /// has but one.
+  /// How many open file descriptions each of a few files on a network has, and how many there are of all files if each has more
+  /// than one.
   private static let (mostOfFile, most) = (8, 64)
 
-  /// Knows of no stream yet. Files on one network file system are read by one store, if `isDirect` past the page cache; each is
-  /// opened again for that.
+  /// Knows of no stream yet. Files on one network file system are read by one store, if `isDirect` past the page cache; if
+  /// there are few, each is opened several times for that.
   init(_ files: [SourceFile] = [], isDirect: Bool = true) {
     let remoteFiles = files.filter { $0.requestSize != nil }
     let times = max(1, min(Self.mostOfFile, Self.most / max(1, remoteFiles.count)))
     // Nothing is thrown.
-    let all = remoteFiles.flatMap { Array(repeating: $0.descriptor, count: times) }
+    let all = remoteFiles.flatMap { Array(repeating: $0.descriptor, count: times - 1) }
     let opened = try? ParallelWork.map(all, width: Self.most) { RemoteFiles.reopen($0) }
-    var descriptions: [CInt: [OwnedFile]] = [:]
+    // The model's own descriptors: nothing else reads by them from now on.
+    var descriptions = Dictionary(grouping: remoteFiles.map(\.descriptor), by: \.rawValue)
+      .mapValues { $0.compactMap { OwnedFile(duplicating: $0) } }
     for (file, description) in zip(all, opened ?? []) {
       if let description { descriptions[file.rawValue, default: []].append(description) }
     }

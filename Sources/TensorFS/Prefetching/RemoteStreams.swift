@@ -16,6 +16,12 @@ final class RemoteStreams: Sendable {
       let window = Window.remote(largest: largest / UInt64(max(1, streams.active)))
       return streams.next(range, of: tensor, in: file.rawValue, size: size, window)
     }
+    // What the reader waits for goes first, since FUSE has a few requests at a time under way, in their order.
+    if !ahead.isEmpty, ahead.lowerBound == range.upperBound {
+      // To a round offset, so that the next read needs no more of its last page.
+      let end = min((range.upperBound >> 17 + 1) << 17, ahead.upperBound)
+      store.fetch(range.lowerBound..<end, of: file)
+    }
     store.fetch(ahead, of: file)
   }
 }

@@ -7,6 +7,8 @@ struct Window {
   /// The least and the most, in bytes.
   let smallest: UInt64
   let largest: UInt64
+  /// How far it may pass the end of the tensor that is read, in bytes: what comes after that may be another reader's, and read already.
+  let beyond: UInt64
   /// In how many steps a window is used up: more is read ahead after each of them.
   let steps: UInt64
   /// True where each request takes long. Then a first read of ``trustedRead`` bytes at the beginning of a tensor is taken for the
@@ -15,21 +17,23 @@ struct Window {
 
   /// The kernel's own read-ahead begins with so many bytes for whoever reads in large pieces, and with less for others.
   static let trustedRead: UInt64 = 128 << 10
-  /// The least window of a stream that began with such a read, in bytes.
-  static let trustedWindow: UInt64 = 8 << 20
+  /// The least window of a stream that began with such a read, in bytes: more than FUSE has under way as a rule. The reader can go on
+  /// only when the attributes were asked for too.
+  static let trustedWindow: UInt64 = 16 << 20
 
   /// For files on a disk.
-  static let disk = Window(growth: 2, smallest: 0, largest: 16 << 20, steps: 2, isRemote: false)
+  static let disk = Window(
+    growth: 2, smallest: 0, largest: 16 << 20, beyond: 16 << 20, steps: 2, isRemote: false)
 
   /// Where a request takes long, and a large one hardly longer than a small one.
   static func remote(largest: UInt64) -> Window {
-    Window(growth: 4, smallest: 512 << 10, largest: largest, steps: 8, isRemote: true)
+    Window(growth: 4, smallest: 512 << 10, largest: largest, beyond: largest / 2, steps: 8, isRemote: true)
   }
 
   /// Where a window that would end at `offset` ends.
   func end(_ offset: UInt64, of window: UInt64) -> UInt64 {
     guard isRemote else { return offset }
-    let unit: UInt64 = window >= Self.trustedWindow ? 1 << 20 : 128 << 10
+    let unit: UInt64 = window >= 8 << 20 ? 1 << 20 : 128 << 10
     return offset / unit * unit
   }
 }
@@ -77,7 +81,7 @@ struct Stream {
   /// stream, so that a reader who stops has cost little.
   ///
   /// `tensor` is the part of the file that holds the read. The window ends there, unless the reader has come from one
-  /// tensor into another already: then at the end of the file, which has `size` bytes.
+  /// tensor into another already: then at the end of the file, which has `size` bytes, or ``Window/beyond`` the tensor.
   mutating func next(
     _ range: Range<UInt64>, of tensor: Range<UInt64>, size: UInt64, _ window: Window = .disk
   ) -> Range<UInt64> {
@@ -100,7 +104,7 @@ struct Stream {
     let window = min(max(rule.growth * streamed, smallest), rule.largest)
     // In large steps: only once a part of the window has been used up.
     guard end + window - window / rule.steps > fetched else { return end..<end }
-    let limit = start < tensor.lowerBound ? size : tensor.upperBound
+    let limit = start < tensor.lowerBound ? min(size, tensor.upperBound + rule.beyond) : tensor.upperBound
     let target = min(rule.end(end + window, of: window), limit)
     guard fetched < target else { return end..<end }
     defer { fetched = target }

@@ -61,6 +61,45 @@ extension MountTests {
       }
     }
 
+    @Test(
+      "TERM ends the daemon with all its threads while a store has taken requests that it does not answer",
+      arguments: ["latency", "stat_latency"])
+    func taken(requests: String) async throws {
+      let model = (name: "m.safetensors", contents: SafetensorsFile(Self.tensor))
+      try await withStore([model], "flush=1", "attr_timeout=0") { store in
+        let status = try await withForegroundMount(store.path.appending("m.safetensors")) { mount in
+          #expect(try OpenFile(mount.file("w")).bytes(1, at: 0) == [Self.tensor.data[0]])
+          try store.set("\(requests)=600000")
+          let whole = onThread { (try? OpenFile(mount.file("w")).bytes()) != nil }
+          let readers = [whole] + readers(of: mount.file("w")) + readers(of: mount.file(".npy/w.npy"))
+          try await Task.sleep(for: .milliseconds(300))
+          #expect(try Stat(mount.file("w")).size == Int64(Self.tensor.data.count))
+          mount.send(SIGTERM)
+          #expect(try await eventually { try !mount.isMounted })
+          #expect(try await eventually { !mount.isRunning })
+          try store.set("\(requests)=0")
+          for reader in readers { #expect(try await !reader.value) }
+        }
+        #expect(status == 0)
+      }
+    }
+
+    @Test("TERM ends the daemon while a store answers nothing, not even the closing of files")
+    func idle() async throws {
+      let model = (name: "m.safetensors", contents: SafetensorsFile(Self.tensor))
+      try await withStore([model], "flush=1") { store in
+        let status = try await withForegroundMount(store.path.appending("m.safetensors")) { mount in
+          #expect(try OpenFile(mount.file("w")).bytes(1, at: 0) == [Self.tensor.data[0]])
+          try store.set("latency=600000")
+          mount.send(SIGTERM)
+          #expect(try await eventually { try !mount.isMounted })
+          #expect(try await eventually { !mount.isRunning })
+          try store.set("latency=0")
+        }
+        #expect(status == 0)
+      }
+    }
+
     @Test("A user's daemon ends in the same way")
     func user() async throws {
       let space = try PrivateNamespace(model: SafetensorsFile(Self.tensor))

@@ -5,6 +5,8 @@ import SystemPackage
 struct Daemon: Sendable {
   let id: Int32
 
+  init(id: Int32) { self.id = id }
+
   /// The daemon that was given a mount point as its last argument.
   init?(servingAt mountPoint: FilePath) throws {
     let found = try Listing("/proc").rest().compactMap { Int32("\($0.name)") }.first { id in

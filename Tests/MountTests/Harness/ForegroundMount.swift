@@ -29,6 +29,9 @@ struct ForegroundMount {
     get throws { try !MountInfo.all(at: ownPath, of: isApart ? "\(daemon)" : "self").isEmpty }
   }
 
+  /// True while any thread of the daemon is there.
+  var isRunning: Bool { Daemon(id: daemon).isRunning }
+
   func send(_ signal: CInt) { _ = kill(daemon, signal) }
 }
 
