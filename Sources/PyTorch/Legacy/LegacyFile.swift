@@ -6,9 +6,13 @@ struct LegacyFile {
     0x8A, 10, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19, 0x2E,
   ]
 
-  /// Where the first pickle ends; nil if it is not that number. PROTO comes before it, and FRAME from
-  /// protocol 4 on.
+  /// The same number at protocol 1, in decimal digits: LONG, and STOP.
+  private static let textMagic = Array("L119547037146038801333356L\n.".utf8)
+
+  /// Where the first pickle ends; nil if it is not that number. PROTO comes before it from protocol 2 on, and FRAME
+  /// from protocol 4 on.
   static func magicEnd(of prefix: [UInt8]) -> Int? {
+    if prefix.starts(with: textMagic) { return textMagic.count }
     guard prefix.count >= 2, prefix[0] == PickleOpcode.proto.rawValue, (2...5).contains(prefix[1]) else {
       return nil
     }

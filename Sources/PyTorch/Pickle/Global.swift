@@ -11,6 +11,8 @@ enum Global: Equatable, Sendable {
   case tensorClass(ElementType)
   /// A class whose instances are dictionaries.
   case dictionary
+  /// `defaultdict`: as ``dictionary``, but its first argument is what makes missing values.
+  case defaultDictionary
   /// `list` and `set`, which copy what their first argument holds.
   case list
   /// `deque`: as ``list``, with a greatest length as a second argument.
@@ -36,6 +38,8 @@ enum Global: Equatable, Sendable {
     case fromType
     /// An empty tensor of this type, which gets its elements as its state: PyTorch before 0.2.
     case empty(ElementType)
+    /// A tensor of a device without storages, of which the file has a copy: the copy, its type, the device.
+    case copied
     /// A tensor of tar files, by its key.
     case external
     /// A tensor whose elements are not its storage's elements.

@@ -4,18 +4,27 @@ extension Global {
   static let table: [[UInt8]: Global] = {
     var table: [[UInt8]: Global] = [:]
     func add(_ global: Global, _ names: [String]) { for name in names { table[Array(name.utf8)] = global } }
-    for (name, type) in ElementType.storageClasses { add(.storage(type), ["torch.\(name)"]) }
+    for (name, type) in ElementType.storageClasses {
+      // torch.load goes by the name of the class alone; files of a GPU once had its module.
+      add(.storage(type), ["torch.\(name)", "torch.cuda.\(name)"])
+    }
     add(.storage(.uint8), ["torch.storage.UntypedStorage", "torch.storage._UntypedStorage"])
     for type in ElementType.allCases { add(.dtype(type), ["torch.\(type.rawValue)"]) }
     for (name, rebuild) in rebuilds { add(.rebuild(rebuild), ["torch._utils.\(name)"]) }
-    add(.rebuild(.fromType), ["torch._tensor._rebuild_from_type_v2", "torch._tensor._rebuild_from_type"])
+    // PyTorch 1.7 and 1.8 had this module under another name; torch.load knows both.
+    for module in ["torch._tensor", "torch.tensor"] {
+      add(.rebuild(.fromType), ["_rebuild_from_type_v2", "_rebuild_from_type"].map { "\(module).\($0)" })
+    }
     add(.tensorClass(.float32), ["torch.Tensor", "torch._tensor.Tensor"])
     add(.parameter, ["torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer"])
     add(.parameter, ["torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"])
+    // What tensors with gradients were before PyTorch 0.4; parameters are of a subclass.
+    add(.parameter, ["torch.autograd.variable.Variable"])
     for (name, type) in ElementType.storageClasses where name != "UntypedStorage" {
       add(.tensorClass(type), ["torch." + name.replacing("Storage", with: "Tensor")])
     }
-    add(.dictionary, ["collections.OrderedDict", "collections.defaultdict", "collections.Counter"])
+    add(.dictionary, ["collections.OrderedDict", "collections.Counter"])
+    add(.defaultDictionary, ["collections.defaultdict"])
     add(.deque, ["collections.deque"])
     add(.tuple, ["torch.Size"])
     for name in ["intlist", "doublelist", "boollist", "tensorlist"] {
@@ -49,7 +58,8 @@ extension Global {
     "_rebuild_meta_tensor_no_storage": .unsupported(.meta),
     "_rebuild_wrapper_subclass": .unsupported(.wrapped),
     "_rebuild_device_tensor_from_numpy": .unsupported(.device),
-    "_rebuild_device_tensor_from_cpu_tensor": .unsupported(.device),
+    "_rebuild_device_tensor_from_cpu_tensor": .copied,
+    "_rebuild_xla_tensor": .unsupported(.device), "_rebuild_mlc_tensor": .unsupported(.device),
   ]
 
   /// Names in training checkpoints besides the tensors.

@@ -65,6 +65,10 @@ extension PickleMachine {
       return deque
     case .tuple: return try copy(first(of: arguments), as: .tuple, isEmpty: false)
     case .dictionary: return try copy(first(of: arguments), as: .dictionary, isEmpty: isNew)
+    case .defaultDictionary:
+      // What makes missing values, and what the dictionary begins with.
+      let items = pickle.containers[Int(arguments)].count == 2 ? pickle.items(of: arguments) : []
+      return try copy(items.last, as: .dictionary, isEmpty: isNew)
     case .getattr:
       // (object, name), and sometimes a default value.
       let items = pickle.containers[Int(arguments)].count > 3 ? [] : pickle.items(of: arguments)

@@ -60,6 +60,8 @@ struct TensorReader {
     -> Result
   {
     var row = first
+    // The type of the whole, where a call says so.
+    var wanted: ElementType?
     // A call can give another call's tensor. No writer makes a chain of them.
     for _ in 0..<16 {
       let call = pickle.tensors[row]
@@ -87,6 +89,14 @@ struct TensorReader {
         default: return .omission(nil, .kind(.custom))
         }
       }
+      if rebuild == .copied {
+        // torch.load would convert a copy of another type.
+        guard arguments.count >= 2, case .tensor(let copy) = arguments[0],
+          case .dtype(let type)? = pickle.meaning(arguments[1]), wanted == nil || wanted == type
+        else { return .omission(type(of: arguments), .kind(.device)) }
+        (wanted, row) = (type, Int(copy))
+        continue
+      }
       if case .unsupported(let kind) = rebuild { return .omission(type(of: arguments), .kind(kind)) }
       if call.state >= 0 {
         let state = pickle.items(of: UInt32(call.state))
@@ -110,7 +120,11 @@ struct TensorReader {
       if case .empty(let type) = rebuild {
         return add(type, 0..<0, emptyLayout(&table), &table)
       }
-      return try elements(rebuild, arguments, row, name, &table)
+      let result = try elements(rebuild, arguments, row, name, &table)
+      guard let wanted, case .tensor(let description) = result,
+        table.descriptions[Int(description)].type != wanted
+      else { return result }
+      return .omission(wanted, .kind(.device))
     }
     throw error(first, name, "is made in an unusual way")
   }
