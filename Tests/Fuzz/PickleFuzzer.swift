@@ -37,6 +37,9 @@ enum PickleFuzzer: FuzzTarget {
       ]),
       .state(.instance(namespace), .dictionary(["x": weight])),
       .call(.global("torch._utils", "_rebuild_parameter"), [weight, .bool(true), .none]),
+      .call(
+        .global("torch._utils", "_rebuild_device_tensor_from_cpu_tensor"),
+        [weight, .global("torch", "float32"), .string("xla:0"), .bool(false)]),
       .call(.global("torch._utils", "_rebuild_qtensor"), [file.reference(storage), .int(0), .tuple([])]),
       .call(.global("collections", "OrderedDict"), [.list([.list([.string("a"), weight])])]),
       .call(
@@ -46,6 +49,12 @@ enum PickleFuzzer: FuzzTarget {
           .tuple([file.reference(storage), .int(0), .tuple([.int(4)]), .tuple([.int(1)])]),
         ]),
       .pairs([(.none, weight), (.global("torch", "float32"), weight), (.tuple([]), weight)]),
+      .call(
+        .global("torch._tensor", "_rebuild_from_type_v2"),
+        [
+          .global("torch._utils", "_rebuild_wrapper_subclass"), .global("m", "Whole"), .tuple([]),
+          .tuple([.none, .dictionary(["_local_tensor": weight])]),
+        ]),
       .call(.global("builtins", "set"), [.list([weight])]),
       .call(.global("posix", "system"), [.string("id")]),
       .state(

@@ -85,7 +85,11 @@ struct TensorWalk {
     switch value {
     case .tensor(let row):
       let name = try writtenName()
-      try add(try reader.tensor(Int(row), name: name, into: &table), name)
+      let result = try reader.tensor(Int(row), name: name, into: &table)
+      try add(result, name)
+      if case .omission(_, .kind(let kind)) = result, kind == .wrapped || kind == .custom {
+        try visit(stateOfWrapper: row, depth: depth)
+      }
     case .external(let row):
       let name = try writtenName()
       try add(try reader.external(Int(row), name: name, into: &table), name)
@@ -165,6 +169,18 @@ struct TensorWalk {
     return holds
   }
 
+  /// Shows the tensors in a tensor that holds others, a DTensor, a ShardedTensor or a quantized one, below its name: they are in
+  /// its state.
+  private mutating func visit(stateOfWrapper row: UInt32, depth: Int) throws(FormatError) {
+    let call = pickle.tensors[Int(row)]
+    guard call.rebuild == .fromType, pickle.containers[Int(call.arguments)].count == 4 else { return }
+    if depth < Self.maximumDepth {
+      _ = try visit(state: pickle.items(of: call.arguments)[3], depth: depth)
+    } else {
+      _ = try omitDeep()
+    }
+  }
+
   // MARK: - Objects
 
   private func isDictionary(_ value: Pickle.Value?) -> Bool {
@@ -192,17 +208,21 @@ struct TensorWalk {
   /// Two dictionaries, or one and None, are attributes and slots.
   private mutating func visit(states row: UInt32, depth: Int) throws(FormatError) -> Bool {
     var holds = false
-    for state in pickle.items(of: row) {
-      try step(1)
-      var parts = [state]
-      if case .container(let row) = state, pickle.containers[Int(row)].kind == .tuple,
-        pickle.containers[Int(row)].count == 2
-      {
-        let pair = pickle.items(of: row)
-        if pair.allSatisfy({ $0 == .none || isDictionary($0) }) { parts = pair }
-      }
-      for part in parts where try visit(part, depth: depth + 1) { holds = true }
+    for state in pickle.items(of: row) where try visit(state: state, depth: depth) { holds = true }
+    return holds
+  }
+
+  private mutating func visit(state: Pickle.Value, depth: Int) throws(FormatError) -> Bool {
+    try step(1)
+    var parts = [state]
+    if case .container(let row) = state, pickle.containers[Int(row)].kind == .tuple,
+      pickle.containers[Int(row)].count == 2
+    {
+      let pair = pickle.items(of: row)
+      if pair.allSatisfy({ $0 == .none || isDictionary($0) }) { parts = pair }
     }
+    var holds = false
+    for part in parts where try visit(part, depth: depth + 1) { holds = true }
     return holds
   }
 
