@@ -13,7 +13,7 @@ extension FormatError {
         "this is an archive of torch.package, code with its data: load it with torch.package and save the state_dict"
     case .foreign(.exported):
       return
-        "this is a program of torch.export (.pt2) of PyTorch before 2.8, whose weights are pickles in it: load it with "
+        "this is a program of torch.export (.pt2) whose weights are pickles or code, as before PyTorch 2.9: load it with "
         + "torch.export.load and save its state_dict"
     case .foreign(.oldTorchScript):
       return

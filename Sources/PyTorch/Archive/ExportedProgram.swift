@@ -32,7 +32,7 @@ extension ElementType {
     9: .complex32,
     10: .complex64, 11: .complex128, 12: .bool, 13: .bfloat16, 28: .uint16, 29: .float8_e4m3fn,
     30: .float8_e5m2,
-    31: .float8_e4m3fnuz, 32: .float8_e5m2fnuz,
+    31: .float8_e4m3fnuz, 32: .float8_e5m2fnuz, 33: .float8_e8m0fnu, 34: .uint32, 35: .uint64,
   ]
 
   fileprivate init?(exported number: UInt64) {
@@ -42,18 +42,30 @@ extension ElementType {
 }
 
 extension TensorTable {
-  /// The weights and constants of a program of torch.export: raw storages, and JSON that describes them.
+  /// The weights and constants of programs of torch.export: raw storages, and JSON that describes them. Names have the
+  /// program's before them if the archive has several programs; `torch.export.save` writes one, called "model".
   init(exported archive: TorchArchive<some ByteSource>, reader: ExportReader) throws(FormatError) {
     self.init()
-    for (directory, document) in [
-      ("data/weights/", "model_weights_config.json"), ("data/constants/", "model_constants_config.json"),
-    ] {
-      guard let entry = try archive.entry((directory + document).utf8) else { continue }
-      guard let tensors = reader(try archive.contents(of: entry)) else {
+    let parts = [("data/weights/", "_weights_config.json"), ("data/constants/", "_constants_config.json")]
+    let documents = parts.flatMap { directory, suffix in
+      archive.entries(in: directory, suffix).map { (directory, entry: $0.entry, program: $0.stem) }
+    }
+    // Before PyTorch 2.9 each program's weights were one pickle, and code with its weights has no such JSON.
+    guard !documents.isEmpty, archive.entries(in: "data/weights/", ".pt").isEmpty else {
+      throw FormatError(at: nil, .foreign(.exported))
+    }
+    let hasSeveral = documents.contains { $0.program != documents[0].program }
+    for (directory, entry, program) in documents {
+      // It is before each name, and a path of the archive, so it can be long and need not be UTF-8.
+      let isName = program.count < 256 && (try? UTF8Span(validating: program.span)) != nil
+      guard isName, let tensors = reader(try archive.contents(of: entry)) else {
         throw FormatError(at: entry.dataOffset, .malformed(.entry(entry.name), "does not describe tensors"))
       }
-      // Each has a description, so their number is proportional to the JSON.
-      for tensor in tensors { try add(tensor, in: archive, directory) }
+      // Each has a description, so their number is proportional to the JSON; so are the names.
+      for var tensor in tensors {
+        if hasSeveral { tensor.name = program + [UInt8(ascii: ".")] + tensor.name }
+        try add(tensor, in: archive, directory)
+      }
     }
   }
 

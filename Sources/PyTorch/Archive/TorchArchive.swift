@@ -16,6 +16,17 @@ struct TorchArchive<Source: ByteSource> {
     try archive.entry(root + name)
   }
 
+  /// The entries of a directory whose names end in `suffix`, with the rest of their names.
+  func entries(in directory: String, _ suffix: String) -> [(entry: ZipEntry, stem: [UInt8])] {
+    let start = root + directory.utf8
+    return archive.entries.compactMap { entry in
+      guard entry.name.count > start.count + suffix.utf8.count, entry.name.starts(with: start),
+        entry.name.suffix(suffix.utf8.count).elementsEqual(suffix.utf8)
+      else { return nil }
+      return (entry, Array(entry.name.dropFirst(start.count).dropLast(suffix.utf8.count)))
+    }
+  }
+
   private static func root(of archive: ZipArchive) throws(FormatError) -> [UInt8] {
     func directory(of name: String) -> ArraySlice<UInt8>? {
       archive.entries.first { $0.isCalled(name) }?.directory

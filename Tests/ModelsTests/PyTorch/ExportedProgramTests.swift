@@ -54,6 +54,37 @@ import Safetensors
     #expect(try model.shards[0].read(tensors[2], 0..<8) == [0, 1, 2, 3, 12, 13, 14, 15])
   }
 
+  @Test("An archive of several programs shows the tensors of each below its name")
+  func severalPrograms() throws {
+    func config(_ text: String) -> String { #"{"config": {\#(text)}}"# }
+    let file = ZipFile([
+      .init("m/archive_format", "pt2".utf8), .init("m/data/weights/weight_0", Array(0..<16)),
+      .init(
+        "m/data/weights/encoder_weights_config.json",
+        config(Self.description("w", "weight_0", [2], [1], dtype: 34)).utf8),
+      .init(
+        "m/data/weights/decoder_weights_config.json",
+        config(Self.description("w", "weight_0", [2], [1], dtype: 35)).utf8),
+      .init("m/data/constants/encoder_constants_config.json", config("").utf8),
+    ])
+    let model = try open(try directory.write("m.pt2", file.bytes))
+    #expect(model.contents == ["decoder.w", "encoder.w"])
+    #expect(model.places.map { model.tensor(at: $0).dtype.name } == ["U64", "U32"])
+  }
+
+  @Test("A program whose weights are a pickle, and an archive of code alone, are refused by name")
+  func otherPrograms() throws {
+    for name in ["m/data/weights/model.pt", "m/data/aotinductor/model/wrapper.so"] {
+      let file = ZipFile([.init("m/archive_format", "pt2".utf8), .init(name, [1])])
+      #expect(try problem(file.bytes)?.contains("a program of torch.export (.pt2) whose weights are") == true)
+    }
+    let long = String(repeating: "m", count: 300)
+    let file = ZipFile([
+      .init("m/archive_format", "pt2".utf8), .init("m/data/weights/\(long)_weights_config.json", "{}".utf8),
+    ])
+    #expect(try problem(file.bytes)?.contains("does not describe tensors") == true)
+  }
+
   @Test(
     "Weights of an exported program that exceed their storage, or have an invalid description, are refused")
   func brokenExportedProgram() throws {
