@@ -97,11 +97,12 @@ package enum ForeignFormat: Error, Equatable, CaseIterable {
   /// The format of a zip archive with entries of these names, as far as they were read.
   package init(zipEntries names: [[UInt8]]) {
     func ends(_ name: [UInt8], _ suffix: String) -> Bool {
-      name.suffix(suffix.utf8.count).elementsEqual(suffix.utf8)
+      name.suffix(suffix.utf8.count).map { 0x41...0x5A ~= $0 ? $0 | 0x20 : $0 }.elementsEqual(suffix.utf8)
     }
-    let isModel = { (name: [UInt8]) in
-      [".safetensors", ".pt", ".pth", ".bin", ".ckpt"].contains { ends(name, $0) }
-    }
+    let suffixes = [
+      ".safetensors", ".sft", ".pt", ".pth", ".th", ".tar", ".bin", ".ckpt", ".gguf", ".onnx", ".h5", ".msgpack",
+    ]
+    let isModel = { (name: [UInt8]) in suffixes.contains { ends(name, $0) } }
     if !names.isEmpty, names.allSatisfy({ ends($0, ".npy") }) {
       self = .npz
     } else if names.contains(where: { ends($0, "model.weights.h5") }) {

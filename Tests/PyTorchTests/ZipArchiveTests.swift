@@ -183,6 +183,12 @@ import Testing
       var archive = Self.sound
       archive.change(name) { $0.method = 8 }
       #expect(refusal(of: archive.bytes)?.problem == .compressed(entry: Array(name.utf8)))
+      // As zip -9 has it, and with LZMA.
+      archive.change(name) { $0.flags |= 1 << 1 }
+      #expect(refusal(of: archive.bytes)?.problem == .compressed(entry: Array(name.utf8)))
+      archive.change(name) { $0.method = 14 }
+      #expect(refusal(of: archive.bytes)?.problem == .compressed(entry: Array(name.utf8)))
+      archive.change(name) { $0.method = 8 }
       // As libarchive writes it: the size that it knows, and 0 for the other one.
       archive.change(name) { ($0.localSize, $0.localStoredSize) = (UInt32($0.contents.count), 0) }
       #expect(refusal(of: archive.bytes)?.problem == .compressed(entry: Array(name.utf8)))

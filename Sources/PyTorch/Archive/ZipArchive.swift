@@ -126,7 +126,6 @@ struct ZipArchive {
       FormatError(at: offset, .malformed(.entry(entry.name), text))
     }
     if entry.hasUnknownFlags { throw refuse("has flags that PyTorch does not set") }
-    guard entry.method == 0 || entry.method == 8 else { throw refuse("is compressed in an unusual way") }
     if entry.method == 0, entry.count != entry.storedCount {
       throw refuse("is not compressed, but has two sizes")
     }

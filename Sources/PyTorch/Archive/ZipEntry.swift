@@ -24,9 +24,9 @@ struct ZipEntry {
 
   /// Sizes and checksum follow the contents: bit 3.
   var hasDescriptor: Bool { flags & 1 << 3 != 0 }
-  /// Bits 3 and 11 (the name is UTF-8) do not change the contents. Any other bit, such as encryption, changes them
-  /// for some reader.
-  var hasUnknownFlags: Bool { flags & ~(1 << 3 | 1 << 11) != 0 }
+  /// Bits 3 and 11 (the name is UTF-8) do not change the contents, and bits 1 and 2 say how they were compressed. Any other bit,
+  /// such as encryption, changes them for some reader.
+  var hasUnknownFlags: Bool { flags & ~(1 << 1 | 1 << 2 | 1 << 3 | 1 << 11) != 0 }
 
   static let centralSignature: UInt64 = 0x0201_4B50
   static let localSignature: UInt64 = 0x0403_4B50

@@ -80,6 +80,7 @@ import Safetensors
     arguments: [
       (["w.npy", "b.npy"], "NumPy arrays"), (["metadata.json", "config.json", "model.weights.h5"], "Keras"),
       (["model/model.safetensors", "readme"], "unzip it"), (["notes.txt"], "no data.pkl"),
+      (["m/MODEL.Q4.GGUF", "readme"], "unzip it"), (["best.pth.tar"], "unzip it"),
     ])
   func zip(_ names: [String], _ words: String) throws {
     let zip = ZipFile(names.map { ZipFile.Entry($0, "x".utf8) })
