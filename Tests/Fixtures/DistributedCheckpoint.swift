@@ -17,6 +17,8 @@ public struct DistributedCheckpoint {
     public var transforms: PickledValue?
     /// An element type that has no storage class; bytes without one.
     public var dtype: String?
+    /// True for a tensor that holds the elements in another one.
+    public var isWrapped = false
 
     /// A slice of bytes, unless `dtype` says otherwise.
     public init(
@@ -35,6 +37,14 @@ public struct DistributedCheckpoint {
         item.object = item.view(of: storage, as: dtype, shape)
       } else {
         item.object = item.tensor("Byte", shape, data: data)
+      }
+      if isWrapped {
+        item.object = .call(
+          .global("torch._tensor", "_rebuild_from_type_v2"),
+          [
+            .global("torch._utils", "_rebuild_wrapper_subclass"), .global("ao", "Quantized"), .tuple([]),
+            .dictionary(["data": item.object]),
+          ])
       }
       return item
     }

@@ -4,13 +4,22 @@ internal import SystemPackage
 
 /// One file of a checkpoint: a sequence of torch.save files, each with a tensor or an object.
 struct DistributedFile {
+  /// A tensor in an item, or the slice that the item is.
+  struct Entry {
+    /// The name of the item.
+    let item: TensorName
+    /// The start of a slice in the whole; nil for a tensor that is not a slice.
+    let start: [UInt64]?
+  }
+
   let file: SourceFile
-  let header: Header
-  /// The start of each of the header's tensors in the whole; nil for a tensor that is not a slice.
-  let starts: [[UInt64]?]
+  /// The tensors in the order in which they are in ``contents``.
+  private(set) var entries: [Entry] = []
+  private var contents: PyTorchHeader
   let omitted: [OmittedTensor]
   let unknownGlobals: [[UInt8]]
-  let notes: [String]
+  /// Warnings about names; safe to print.
+  var notes: [String] { contents.notes }
 
   init(
     opening path: FilePath, _ items: [DistributedMetadata.Item], _ isChosen: (TensorName) -> Bool
@@ -29,20 +38,26 @@ struct DistributedFile {
     for (item, next) in zip(ordered, ordered.dropFirst()) where item.range.overlaps(next.range) {
       throw Self.problem(next, path, "overlaps another one in its file")
     }
-    var header = PyTorchHeader(path)
-    var starts: [[UInt64]?] = []
+    contents = PyTorchHeader(path)
     var omitted: [OmittedTensor] = []
     var unknown: [[UInt8]] = []
     for item in items where item.original == nil {
       if let slice = item.slice {
-        let tensor = try Self.tensor(item, slice, file, path)
+        let saved = try Self.contents(of: item, .archive, file, path)
+        unknown += saved.unknownGlobals.filter { !unknown.contains($0) }
+        // A tensor that holds others, or of elements of another kind.
+        if let reason = OmittedTensor.all(of: saved).first?.reason {
+          omitted.append(OmittedTensor(name: item.name, reason: reason))
+          continue
+        }
+        let tensor = try Self.tensor(in: saved, item, slice, path)
         var whole = slice
         // Of pairs, elements are counted.
         if DType(tensor.type) == .f4, !whole.unpack() {
           omitted.append(
             OmittedTensor(name: item.name, reason: "holds pairs of elements that do not follow each other"))
-        } else if try header.add(tensor, named: item.name.utf8, at: item.range.lowerBound) {
-          starts.append(whole.start)
+        } else if try contents.add(tensor, named: item.name.utf8, at: item.range.lowerBound) {
+          entries.append(Entry(item: item.name, start: whole.start))
         }
         continue
       }
@@ -51,14 +66,26 @@ struct DistributedFile {
         continue
       }
       unknown += object.unknownGlobals.filter { !unknown.contains($0) }
-      try header.add(object, at: item.range.lowerBound)
-      starts += Array(repeating: nil, count: header.count - starts.count)
+      try contents.add(object, at: item.range.lowerBound)
+      entries += Array(repeating: Entry(item: item.name, start: nil), count: contents.count - entries.count)
     }
-    self.starts = header.sort().map { starts[$0] }
-    self.omitted = (omitted + header.omitted).filter { isChosen($0.name) }
+    self.omitted = (omitted + contents.omitted).filter { isChosen($0.name) }
     unknownGlobals = unknown
-    self.header = header.header()
-    notes = header.notes
+  }
+
+  /// The name of a tensor, by its position in ``entries``.
+  func name(at position: Int) -> TensorName { TensorName(utf8: contents.name(at: position)) }
+
+  /// Gives a tensor another name.
+  mutating func rename(at position: Int, to name: TensorName) throws(ModelError) {
+    try contents.rename(at: position, to: name.utf8)
+  }
+
+  /// The header of the tensors, in the order of their names, and the position in ``entries`` of each.
+  func header() -> (header: Header, positions: [Int]) {
+    var sorted = contents
+    let positions = sorted.sort()
+    return (sorted.header(), positions)
   }
 
   // MARK: - Copies
@@ -92,11 +119,11 @@ struct DistributedFile {
 
   // MARK: - Items
 
-  /// The tensor that an item is, which is a torch.save file.
+  /// The tensor that an item is, which has these contents.
   private static func tensor(
-    _ item: DistributedMetadata.Item, _ slice: DistributedMetadata.Slice, _ file: SourceFile, _ path: FilePath
+    in contents: PyTorchFile, _ item: DistributedMetadata.Item, _ slice: DistributedMetadata.Slice,
+    _ path: FilePath
   ) throws(ModelError) -> StoredTensor {
-    let contents = try contents(of: item, .archive, file, path)
     guard contents.tensors.count == 1, let tensor = contents.tensors.first else {
       throw problem(item, path, "is not one tensor")
     }

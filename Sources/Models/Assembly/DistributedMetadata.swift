@@ -103,6 +103,9 @@ struct DistributedMetadata {
     guard shapes.updateValue(size, forKey: name).map({ $0 == size }) ?? true else {
       throw Self.refusal(name, "has different shapes in the ranks' metadata", path)
     }
+    guard !chunks.isEmpty || size.contains(0) else {
+      throw Self.refusal(name, "has a gap: no slice of it is described", path)
+    }
     var slices: [Slice?] = []
     for chunk in chunks {
       guard let start = Self.numbers(pickle.attribute("offsets", of: chunk), pickle),

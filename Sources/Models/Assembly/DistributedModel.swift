@@ -20,33 +20,47 @@ extension Model {
     }
     for file in files { try metadata.read(path.pushing(FilePath(bytes: file))) }
 
-    // The tensors of an object are known only after it was read.
-    let items = metadata.items.filter { $0.slice == nil || isChosen($0.name) }
-    var shards: [Shard] = []
+    // The tensors of an object are known only after it was read; they can have the names of others.
+    let candidates = DistributedClashes.candidates(among: metadata.items)
+    let items = metadata.items.filter {
+      $0.slice == nil || isChosen($0.name) || candidates.contains($0.name)
+    }
+    var parts: [DistributedFile] = []
     var positions: [[UInt8]: Int] = [:]
-    var slices: [Assembler.Slice] = []
-    var omitted: Set<TensorName> = []
     let boundary = try SourceBoundary(path)
     for (file, items) in Dictionary(grouping: items, by: \.file).sorted(by: {
       compareBytes($0.key[...], $1.key[...]) < 0
     }) {
       let full = path.pushing(FilePath(bytes: file))
       try boundary.check(full)
-      let read = try DistributedFile(opening: full, items, isChosen)
-      for (index, start) in read.starts.enumerated() {
-        let name = read.header.name(at: index)
+      positions[file] = parts.count
+      parts.append(try DistributedFile(opening: full, items, isChosen))
+    }
+    let clashes = DistributedClashes(parts, items)
+    var shards: [Shard] = []
+    var slices: [Assembler.Slice] = []
+    var shapes: [TensorName: [UInt64]] = [:]
+    var omitted: Set<TensorName> = []
+    for position in parts.indices {
+      try clashes.rename(in: &parts[position])
+      let file = parts[position]
+      let (header, order) = file.header()
+      for (index, entry) in order.map({ file.entries[$0] }).enumerated() {
+        let name = header.name(at: index)
         guard isChosen(name) else { continue }
-        let place = Place(shard: Int32(shards.count), index: Int32(index))
-        slices.append(Assembler.Slice(name: name, place: place, start: start))
-        if start != nil, read.header[index].dtype == .f4 { try metadata.unpackShape(of: name, path) }
+        let place = Place(shard: Int32(position), index: Int32(index))
+        slices.append(Assembler.Slice(name: name, place: place, start: entry.start))
+        guard entry.start != nil else { continue }
+        if header[index].dtype == .f4 { try metadata.unpackShape(of: entry.item, path) }
+        shapes[name] = metadata.shapes[entry.item]
       }
-      positions[file] = shards.count
+      let isFirst = shards.isEmpty
       shards.append(
         Shard(
           // All slices of a tensor are left out for the same reason.
-          read.file, header: read.header, omitted: read.omitted.filter { omitted.insert($0.name).inserted },
-          unknownGlobals: (shards.isEmpty ? metadata.unknownGlobals : []) + read.unknownGlobals,
-          notes: read.notes))
+          file.file, header: header, omitted: file.omitted.filter { omitted.insert($0.name).inserted },
+          unknownGlobals: (isFirst ? metadata.unknownGlobals : []) + file.unknownGlobals,
+          notes: (isFirst ? NameClash.notes(of: clashes.clashes) : []) + file.notes))
     }
     // Each rank may have described its own objects: those of the first are shown.
     for copy in items {
@@ -63,7 +77,7 @@ extension Model {
     }
     shards.makeNamesUnique()
     var assembler = Assembler(shards, path)
-    try assembler.add(slices, shapes: metadata.shapes)
+    try assembler.add(slices, shapes: shapes)
     self = try assembler.model()
   }
 }

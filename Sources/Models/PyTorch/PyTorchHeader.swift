@@ -51,6 +51,18 @@ struct PyTorchHeader {
     return true
   }
 
+  /// The name of a tensor, by its position.
+  func name(at position: Int) -> ArraySlice<UInt8> { records[position].name(in: text) }
+
+  /// Gives a tensor another name, which must be UTF-8. The order of the tensors stays.
+  mutating func rename(at position: Int, to name: ArraySlice<UInt8>) throws(ModelError) {
+    guard let start = UInt32(exactly: text.count), let count = UInt32(exactly: name.count) else {
+      throw tooLong
+    }
+    (records[position].nameStart, records[position].nameCount) = (start, count)
+    text += name
+  }
+
   /// Adds a tensor's name and shape. Nil if it is left out.
   private mutating func record(
     of tensor: StoredTensor, _ name: ArraySlice<UInt8>, _ base: UInt64, _ starts: inout [Int: UInt32]

@@ -53,11 +53,7 @@ import Safetensors
     ])
     let whole = try open()
     #expect(whole.contents == ["alone", "args.mean", "model.layer.0", "model.layer.weight", "w"])
-    let bytes = try whole.places.map { place in
-      let tensor = whole.tensor(at: place)
-      return try whole.shard(at: place).read(tensor, 0..<tensor.byteCount)
-    }
-    #expect(bytes == [[9], [6, 7, 8], [5], [1, 2, 3, 4], [1, 2]])
+    #expect(try bytes(whole) == [[9], [6, 7, 8], [5], [1, 2, 3, 4], [1, 2]])
     #expect(whole.omitted.isEmpty)
     #expect(whole.unknownGlobals == [Array("trainer.Config".utf8)])
     #expect(whole.warnings.count == 1)
@@ -89,18 +85,43 @@ import Safetensors
     #expect(model.warnings.contains { $0.contains("2 tensors have the name 'o.0'") })
   }
 
-  @Test("A tensor that two objects have under one name, or an object and a slice, is refused")
+  private func bytes(_ model: Model) throws -> [[UInt8]] {
+    try model.places.map { place in
+      let tensor = model.tensor(at: place)
+      return try model.shard(at: place).read(tensor, 0..<tensor.byteCount)
+    }
+  }
+
+  @Test("Tensors that two objects have under one name get names of their own, in the order of .metadata")
   func twice() throws {
-    let tensor = saved { file in file.tensor("Byte", [2]) }
+    func tensor(_ value: UInt8) -> [UInt8] { saved { $0.tensor("Byte", [1], data: [value]) } }
     try write([
-      Object("a", tensor), Object("b", saved { .dictionary(["c": $0.tensor("Byte", [1])]) }),
-      Object("b.c", tensor),
+      Object("b.c", tensor(3)), Object("a", tensor(4)),
+      Object("b", saved { .dictionary(["c": $0.tensor("Byte", [1], data: [5])]) }, file: "__0_1.distcp"),
+      Object("b.c~1", tensor(6)),
     ])
-    #expect(refusal().contains("'b.c'"))
-    let slice = DistributedCheckpoint.Chunk("a.b", start: [0], shape: [2], data: [1, 2])
-    let object = Object("a", saved { .dictionary(["b": $0.tensor("Byte", [2])]) })
-    try DistributedCheckpoint([slice], shapes: ["a.b": [2]], objects: [object]).write(to: directory)
-    #expect(refusal().contains("tensor 'a.b' of the distributed checkpoint (DCP) has slices that overlap"))
+    let model = try open()
+    #expect(model.contents == ["a", "b.c~1", "b.c~2", "b.c~3", "w"])
+    #expect(try bytes(model) == [[4], [6], [3], [5], [1, 2]])
+    #expect(model.warnings.count { $0.contains("2 tensors have the name 'b.c'") } == 1)
+    #expect(model.warnings.contains { $0.contains("shown as 'b.c~2' and so on") })
+    #expect(try open { $0 == "b.c~3" }.contents == ["b.c~3"])
+  }
+
+  @Test("A tensor of slices and one in an object get names of their own if they have one name, chosen or not")
+  func sliceAndObject() throws {
+    let slices = (0..<2).map {
+      DistributedCheckpoint.Chunk(
+        "a.b", start: [$0], shape: [1], data: [UInt8(7 + $0)], file: "__\($0)_0.distcp")
+    }
+    let object = Object("a", saved { .dictionary(["b": $0.tensor("Byte", [2], data: [1, 2])]) })
+    try DistributedCheckpoint(slices, shapes: ["a.b": [2]], objects: [object]).write(to: directory)
+    let model = try open()
+    // .metadata describes tensors first here.
+    #expect(model.contents == ["a.b~1", "a.b~2"])
+    #expect(try bytes(model) == [[7, 8], [1, 2]])
+    #expect(try open { $0 == "a.b~1" }.contents == ["a.b~1"])
+    #expect(try open { $0 == "a.b" }.contents.isEmpty)
   }
 
   @Test(
@@ -148,6 +169,28 @@ import Safetensors
     description[position + 1] -= 1
     try directory.write(".metadata", description)
     #expect(refusal().contains("overlaps another one in its file"))
+  }
+
+  @Test("A tensor whose slices hold other tensors is left out by name, and the others are shown")
+  func wrapped() throws {
+    let chunks = (0..<2).map { number in
+      var chunk = DistributedCheckpoint.Chunk(
+        "q", start: [number], shape: [1], data: [7], file: "__\(number)_0.distcp")
+      chunk.isWrapped = true
+      return chunk
+    }
+    try DistributedCheckpoint(chunks + [slice], shapes: ["q": [2], "w": [2]]).write(to: directory)
+    let model = try open()
+    #expect(model.contents == ["w"])
+    #expect(model.omitted.map { "\($0.name) \($0.reason)" } == ["'q' is a wrapped tensor"])
+    #expect(model.unknownGlobals == [Array("ao.Quantized".utf8)])
+  }
+
+  @Test("A tensor of which no slice is described is refused")
+  func noSlices() throws {
+    try DistributedCheckpoint([], shapes: ["gone": [2]]).write(to: directory)
+    #expect(
+      refusal().contains("tensor 'gone' of the distributed checkpoint (DCP) has a gap: no slice of it is described"))
   }
 
   @Test("A checkpoint of objects without a tensor is refused; what it describes in an unknown way, too")

@@ -1,0 +1,78 @@
+internal import Safetensors
+
+/// The names that tensors of several items of a checkpoint share: a tensor saved as `a.b`, and `b` in the object `a`.
+///
+/// torch loads both: they have different places in its dictionaries. Each gets a name of its own: `NAME~1`, `NAME~2` in the
+/// order of `.metadata`, as in a file of torch.save.
+struct DistributedClashes {
+  private struct Place: Hashable {
+    var name: TensorName
+    var item: TensorName
+  }
+
+  /// The new names of tensors, by their names and items.
+  private var names: [Place: TensorName] = [:]
+  /// The shared names, in the order of their bytes.
+  private(set) var clashes: [NameClash] = []
+
+  /// The tensors of slices that a tensor in an object can share its name with: their names begin with an object's and a dot.
+  static func candidates(among items: [DistributedMetadata.Item]) -> Set<TensorName> {
+    let names = Set(items.lazy.filter { $0.slice != nil }.map(\.name)).sorted()
+    // For how many objects more, or fewer, than at the name before.
+    var changes = [Int](repeating: 0, count: names.count + 1)
+    for item in items where item.slice == nil {
+      // Such names follow each other, up to those with a slash in place of the dot.
+      for (end, change) in [(UInt8(ascii: "."), 1), (UInt8(ascii: "/"), -1)] {
+        let bound = TensorName(utf8: item.name.utf8 + [end])
+        changes[names.partitionPoint { $0 < bound }] += change
+      }
+    }
+    var objects = 0
+    var candidates: Set<TensorName> = []
+    for (name, change) in zip(names, changes) {
+      objects += change
+      if objects > 0 { candidates.insert(name) }
+    }
+    return candidates
+  }
+
+  /// Finds the shared names in files, of which `items` are all items in the order of `.metadata`.
+  init(_ files: [DistributedFile], _ items: [DistributedMetadata.Item]) {
+    var owners: [TensorName: TensorName] = [:]
+    var shared: [TensorName: Set<TensorName>] = [:]
+    for file in files {
+      for (position, entry) in file.entries.enumerated() {
+        let name = file.name(at: position)
+        guard let owner = owners.updateValue(entry.item, forKey: name), owner != entry.item else { continue }
+        shared[name, default: []].formUnion([owner, entry.item])
+      }
+    }
+    guard !shared.isEmpty else { return }
+    var ranks: [TensorName: Int] = [:]
+    for (rank, item) in items.enumerated() where ranks[item.name] == nil { ranks[item.name] = rank }
+    for (name, items) in shared.sorted(by: { $0.key < $1.key }) {
+      var number = 0
+      var first: [UInt8] = []
+      for item in items.sorted(by: { ranks[$0, default: 0] < ranks[$1, default: 0] }) {
+        var own: TensorName
+        repeat {
+          number += 1
+          own = TensorName(utf8: name.utf8 + "~\(number)".utf8)
+        } while owners[own] != nil
+        names[Place(name: name, item: item)] = own
+        if first.isEmpty { first = Array(own.utf8) }
+      }
+      clashes.append(NameClash(name: Array(name.utf8), count: items.count, first: first))
+    }
+  }
+
+  /// Renames the tensors of a file.
+  func rename(in file: inout DistributedFile) throws(ModelError) {
+    if names.isEmpty { return }
+    for (position, entry) in file.entries.enumerated() {
+      if let own = names[Place(name: file.name(at: position), item: entry.item)] {
+        try file.rename(at: position, to: own)
+      }
+    }
+  }
+}
