@@ -51,8 +51,12 @@ extension ModelDirectory {
   }
 
   func ambiguous(_ choices: [String]) -> ModelError {
+    // Layers can be files of their own, hundreds of them.
+    let named = 20
+    let others = choices.count > named ? " and \(choices.count - named) more" : ""
     var error = ModelError(
-      .malformed, path, "it holds more than one model; name one of \(choices.joined(separator: ", "))")
+      .malformed, path,
+      "it holds more than one model; name one of \(choices.prefix(named).joined(separator: ", "))\(others)")
     error.isAmbiguous = true
     return error
   }
@@ -69,7 +73,8 @@ extension ModelDirectory {
   /// The error for a directory without a model.
   var emptyProblem: String {
     var problem = "no .safetensors file and no PyTorch file in it"
-    let directories = names.filter { isDirectory($0) && holdsModel($0) }
+    var directories = names.filter { isDirectory($0) && holdsModel($0) }
+    if directories.isEmpty { directories = deeperModels }
     let foreign = names.filter {
       !directories.contains($0) && (ForeignFiles.isWeights($0) || isDirectory($0) && holdsForeignWeights($0))
     }
@@ -91,6 +96,16 @@ extension ModelDirectory {
     guard let directory = try? ModelDirectory(scanning: child(name)) else { return false }
     return directory.hasDistributedMetadata || directory.contains("model_index.json")
       || directory.names.contains(where: directory.isFamilyFile)
+  }
+
+  /// Directories with models in the first directories of this one, as Megatron and DeepSpeed nest them.
+  private var deeperModels: [[UInt8]] {
+    let limit = 8
+    return names.lazy.filter(isDirectory).prefix(limit).flatMap { name -> [[UInt8]] in
+      guard let directory = try? ModelDirectory(scanning: child(name)) else { return [] }
+      return directory.names.lazy.filter(directory.isDirectory).prefix(limit).filter(directory.holdsModel)
+        .map { name + "/".utf8 + $0 }
+    }
   }
 
   private func holdsForeignWeights(_ name: [UInt8]) -> Bool {

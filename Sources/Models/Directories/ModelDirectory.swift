@@ -43,6 +43,7 @@ struct ModelDirectory {
     if variant == nil, let ranks = try rankLayout(notes: &notes) { return ranks }
     if contains("model_index.json"), let pipeline = try pipelineLayout(notes: &notes) { return pipeline }
     if variant == nil, let distributed = distributedLayout(notes: &notes) { return distributed }
+    try rejectIncompleteMegatron()
     return try modelLayout(notes: &notes)
   }
 
@@ -190,5 +191,19 @@ struct ModelDirectory {
     else { return nil }
     note(parts, for: Array("*.distcp".utf8), in: &notes)
     return .distributed(path)
+  }
+
+  /// Throws for a checkpoint of Megatron without its tensors: `common.pt` has only what all ranks share.
+  private func rejectIncompleteMegatron() throws(ModelError) {
+    guard contains("common.pt"), contains("metadata.json"),
+      !names.contains(where: ModelFamily.safetensors.isFile)
+    else { return }
+    let description = try SmallFile.bytes(of: path.appending("metadata.json"), what: "a description")
+    guard description.firstRange(of: Array("\"sharded_backend\"".utf8)) != nil else { return }
+    throw ModelError(
+      .malformed, path,
+      "this is a checkpoint of Megatron without tensors in its format torch_dist ('.metadata', '*.distcp'): download them, "
+        + "or convert it to that format"
+    )
   }
 }

@@ -12,6 +12,8 @@ struct ModelFamily {
   let companions: [String]
   /// True if several files that are not parts of a split form one model.
   let joinsFiles: Bool
+  /// Endings of files that are not models: what DeepSpeed's ranks keep of an optimizer.
+  var companionEnds: [String] = []
 
   static let safetensors = ModelFamily(
     suffixes: [".safetensors", ".sft"],
@@ -26,7 +28,7 @@ struct ModelFamily {
       "training_args.", "optimizer.", "scheduler.", "scaler.", "sampler.", "rng_state", "random_states_",
       "openvino_",
     ],
-    joinsFiles: false)
+    joinsFiles: false, companionEnds: ["_optim_states.pt"])
 
   /// Programs with their weights, which many exporters put beside the model.
   static let programs = ModelFamily(
@@ -47,7 +49,8 @@ struct ModelFamily {
   /// True for a file that is not a model, by its name.
   func isCompanion(_ name: [UInt8]) -> Bool {
     suffixes.contains { name.hasSuffix(ignoringCase: $0) }
-      && companions.contains { name.starts(with: $0.utf8) }
+      && (companions.contains { name.starts(with: $0.utf8) }
+        || companionEnds.contains { name.hasSuffix(ignoringCase: $0) })
   }
 
   /// True if a file of this name is an index.

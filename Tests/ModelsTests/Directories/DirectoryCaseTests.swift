@@ -255,6 +255,41 @@ extension DirectoryCase {
       ],
       .model("a"), warnings: ["'optimizer.pt', 'rng_state.pth', 'scheduler.pt', 'training_args.bin'"]),
     DirectoryCase(
+      "a checkpoint of DeepSpeed, of one rank and of two",
+      [
+        "mp_rank_00_model_states.pt": "a", "zero_pp_rank_0_mp_rank_00_optim_states.pt": "o",
+        "bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt": "o", "zero_to_fp32.py": .text("x"),
+      ],
+      .model("a"),
+      warnings: [
+        "'bf16_zero_pp_rank_1_mp_rank_00_optim_states.pt', 'zero_pp_rank_0_mp_rank_00_optim_states.pt'"
+      ]),
+    DirectoryCase(
+      "a checkpoint of DeepSpeed whose model two ranks share",
+      ["mp_rank_00_model_states.pt": "a", "mp_rank_01_model_states.pt": "b", "latest": .text("x")],
+      .refusal(["more than one model", "'mp_rank_00_model_states.pt', 'mp_rank_01_model_states.pt'"])),
+    DirectoryCase(
+      "the root of a run of DeepSpeed",
+      [
+        "latest": .text("global_step9"), "global_step9/mp_rank_00_model_states.pt": "a",
+        "zero_to_fp32.py": .text("x"),
+      ],
+      .refusal(["name one of the directories in it: 'global_step9'"])),
+    DirectoryCase(
+      "a directory two levels above a model",
+      ["iter_9/mp_rank_00/model_optim_rng.pt": "a", "iter_9/mp_rank_01/x": .text(""), "b/c": .directory],
+      .refusal(["name one of the directories in it: 'iter_9/mp_rank_00'"])),
+    DirectoryCase(
+      "a checkpoint of Megatron without its tensors",
+      [
+        "common.pt": "args", "metadata.json": .text(#"{"sharded_backend": "zarr"}"#),
+        "model.w/.zarray": .text("{}"),
+      ],
+      .refusal(["this is a checkpoint of Megatron without tensors"])),
+    DirectoryCase(
+      "a file called common.pt beside any other description",
+      ["common.pt": "a", "metadata.json": .text(#"{"epoch": 3}"#)], .model("a")),
+    DirectoryCase(
       "checkpoints alone",
       ["checkpoint-500/model.safetensors": "a", "checkpoint-1000/model.safetensors": "b"],
       .refusal(["name one of the directories in it: 'checkpoint-1000', 'checkpoint-500'"])),
@@ -281,6 +316,14 @@ extension DirectoryCase {
     DirectoryCase(
       "two checkpoints", ["best.pt": "a", "last.pt": "b"],
       .refusal(["more than one model", "'best.pt', 'last.pt'"])),
+    DirectoryCase(
+      "a layer in each file", [
+        "l00.pt": "a", "l01.pt": "a", "l02.pt": "a", "l03.pt": "a", "l04.pt": "a", "l05.pt": "a", "l06.pt": "a",
+        "l07.pt": "a", "l08.pt": "a", "l09.pt": "a", "l10.pt": "a", "l11.pt": "a", "l12.pt": "a", "l13.pt": "a",
+        "l14.pt": "a", "l15.pt": "a", "l16.pt": "a", "l17.pt": "a", "l18.pt": "a", "l19.pt": "a", "l20.pt": "a",
+        "l21.pt": "a",
+      ],
+      .refusal(["name one of 'l00.pt', 'l01.pt'", "'l19.pt' and 2 more"])),
     DirectoryCase(
       "an adapter beside a model",
       ["model.safetensors": "a", "adapter_model.safetensors": "l", "adapter_model.bin": "l"],
