@@ -119,7 +119,7 @@ endef
 test-torch: build
 	@$(INSTALL_TORCH)
 	$(SUDO) $(TORCH)/bin/python3 Tests/Reference/torch_saves.py $(BUILD)/stmount $(BUILD)/stpack $(OBJECTS) $(SEED)
-	$(SUDO) $(TORCH)/bin/python3 Tests/Reference/torch_shapes.py $(BUILD)/stmount
+	$(SUDO) $(TORCH)/bin/python3 Tests/Reference/torch_kinds.py $(BUILD)/stmount
 	$(SUDO) $(TORCH)/bin/python3 Tests/Reference/distributed_saves.py $(BUILD)/stmount $(BUILD)/stpack $(CHECKPOINTS) $(SEED)
 	$(SUDO) $(TORCH)/bin/python3 Tests/Reference/transformers_loads.py $(BUILD)/stmount
 

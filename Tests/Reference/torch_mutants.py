@@ -18,7 +18,10 @@ GLOBALS = ["collections OrderedDict", "collections Counter", "collections deque"
            "torch._utils _rebuild_tensor", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_tensor_v3",
            "torch._utils _rebuild_parameter", "torch._tensor _rebuild_from_type_v2", "torch FloatTensor",
            "torch Tensor", "torch.nn.parameter Parameter", "argparse Namespace", "__builtin__ list", "__builtin__ set",
-           "__builtin__ dict", "__builtin__ tuple"]
+           "__builtin__ dict", "__builtin__ tuple", "collections defaultdict", "torch.autograd.variable Variable",
+           "torch.cuda FloatStorage", "torch._tensor _rebuild_from_type", "torch.tensor _rebuild_from_type_v2"]
+# Protocol 2 is what torch.save takes unless it is told another.
+PROTOCOLS = [2, 2, 2, 3, 4, 5]
 OPCODES = [b"N", b"\x88", b"\x89", b"(", b"t", b"]", b"}", b")", b"\x85", b"\x86", b"\x87", b"s", b"u", b"a", b"e", b"R",
            b"b", b"\x81", b"0", b"1", b"Q", b"K\0", b"K\1", b"K\2", b"J\xff\xff\xff\xff", b"M\0\1", b"h\0", b"h\1", b"h\2",
            b"X\1\0\0\0a", b"X\1\0\0\0" + b"0", b"X\3\0\0\0neg", b"X\4\0\0\0conj", b"\x94", b"I1\n", b"l", b"d", b"\x8f", b"\x90"]
@@ -106,9 +109,12 @@ def changed_pickle(chance, pickle):
             start = min(at, other)
             ops[at:at] = ops[start:start + chance.randrange(1, 8)]
         elif kind == 6:
-            names = [i for i, op in enumerate(ops) if op[:1] == b"c"]
+            names = [i for i, op in enumerate(ops) if op[:1] in (b"c", b"\x93")]
             if names:
-                ops[chance.choice(names)] = b"c" + chance.choice(GLOBALS).replace(" ", "\n").encode() + b"\n"
+                i = chance.choice(names)
+                # STACK_GLOBAL has its two texts on the stack.
+                start = b"c" if ops[i][:1] == b"c" else b"00c"
+                ops[i] = start + chance.choice(GLOBALS).replace(" ", "\n").encode() + b"\n"
         elif kind == 7:
             numbers = [i for i, op in enumerate(ops) if op[:1] in b"KMJhq"]
             if numbers:
@@ -169,7 +175,7 @@ def file(chance):
     value = tree(chance, [])
     saved = io.BytesIO()
     if chance.randrange(4) == 0:
-        torch.save(value, saved, _use_new_zipfile_serialization=False)
+        torch.save(value, saved, pickle_protocol=chance.choice(PROTOCOLS), _use_new_zipfile_serialization=False)
         data = saved.getvalue()
         if chance.randrange(3) == 0:
             return data
@@ -183,7 +189,7 @@ def file(chance):
         at = chance.choice([3, 3, 3, 3, 4])
         pickles[at] = changed_pickle(chance, pickles[at])
         return b"".join(pickles) + data[position:]
-    torch.save(value, saved)
+    torch.save(value, saved, pickle_protocol=chance.choice(PROTOCOLS))
     reader = torch._C.PyTorchFileReader(io.BytesIO(saved.getvalue()))
     entries = [(b"archive/" + name.encode(), reader.get_record(name), 0) for name in reader.get_all_records()]
     kind = chance.randrange(8)

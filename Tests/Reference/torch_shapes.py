@@ -3,7 +3,8 @@
 
 usage: torch_shapes.py STMOUNT
 
-Prints a table: the shape, how many tensors are the same, and what is left out or why the file is refused.
+Prints a table: the shape, how many tensors are the same, and what is left out or why the file is refused. Each is saved at
+protocols 2 to 5 and in both forms, too. torch_kinds.py has more shapes.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import datetime
 import enum
 import functools
 import io
+import itertools
 import json
 import os
 import pathlib
@@ -31,6 +33,8 @@ import torch
 import torch_saves
 
 SHAPES = {}
+# What torch.save is told besides, for all shapes that leave it a choice; and what has been saved so.
+OPTIONS, SAVED = {}, []
 
 
 def shape(title, refused=None, left=()):
@@ -42,7 +46,8 @@ def shape(title, refused=None, left=()):
 
 
 def saved(value, path, expected=None, **options):
-    torch.save(value, path, **options)
+    SAVED.append(path)
+    torch.save(value, path, **(OPTIONS | options))
     loaded = torch.load(path, weights_only=False)
     return torch_saves.collect(loaded, "", {}) if expected is None else expected(loaded)
 
@@ -299,7 +304,8 @@ def _(path):
     if not dist.is_initialized():
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     tensor = distribute_tensor(torch.ones(4), dist.init_device_mesh("cpu", (1,)), [Shard(0)])
-    return saved({"w": tensor, "b": torch.ones(1)}, path, lambda loaded: {"b": loaded["b"]})
+    return saved({"w": tensor, "b": torch.ones(1)}, path,
+                 lambda loaded: {"b": loaded["b"], "w._local_tensor": loaded["w"].to_local()})
 
 
 @shape("named tuples, slots, sets, ordered and counting dictionaries, deques")
@@ -393,17 +399,31 @@ def compare(stmount, title, directory):
         subprocess.run(["umount", mount], check=True)
 
 
+def compare_anew(stmount, title):
+    with tempfile.TemporaryDirectory() as directory:
+        os.mkdir(os.path.join(directory, "mount"))
+        return compare(stmount, title, directory)
+
+
 def main(stmount):
     warnings.simplefilter("ignore")
-    failed = 0
+    failed, siblings = 0, 0
     print("| shape | now |\n| --- | --- |")
     for title in SHAPES:
-        with tempfile.TemporaryDirectory() as directory:
-            os.mkdir(os.path.join(directory, "mount"))
-            text, wrong = compare(stmount, title, directory)
+        SAVED.clear()
+        text, wrong = compare_anew(stmount, title)
+        failed += wrong is not None
+        print(f"| {title} | {text if wrong is None else f'WRONG: {wrong}'} |", flush=True)
+        # The same at every protocol, in both forms.
+        for protocol, is_archive in itertools.product(range(2, 6), (True, False)) if SAVED else ():
+            OPTIONS.update(pickle_protocol=protocol, _use_new_zipfile_serialization=is_archive)
+            text, wrong = compare_anew(stmount, title)
+            siblings += 1
             failed += wrong is not None
-            print(f"| {title} | {text if wrong is None else f'WRONG: {wrong}'} |", flush=True)
-    print(f"\nPyTorch {torch.__version__}: {len(SHAPES)} shapes, {failed} wrong")
+            if wrong is not None:
+                print(f"WRONG: {title}, protocol {protocol}, {'an archive' if is_archive else 'the older form'}: {wrong}")
+        OPTIONS.clear()
+    print(f"\nPyTorch {torch.__version__}: {len(SHAPES)} shapes, {siblings} siblings, {failed} wrong")
     sys.exit(1 if failed else 0)
 
 
