@@ -14,7 +14,8 @@ export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat 
 # Root needs no sudo, and a container often has none. What sudo starts should find the same programs as before it.
 IS_ROOT := $(filter 0,$(shell id -u))
 SUDO := $(if $(IS_ROOT),,sudo)
-AS_ROOT := $(if $(IS_ROOT),,sudo env "PATH=$(PATH)")
+# Debian gives an ordinary user no /usr/sbin, which has mkfs.ext4 and mount helpers.
+AS_ROOT := $(if $(IS_ROOT),,sudo env "PATH=$(PATH):/usr/sbin:/sbin")
 # `sudo make` in a user's clone: sudo hides their Swift, and root's files in .build would be in the user's way.
 IN_ANOTHERS := $(and $(IS_ROOT),$(filter-out 0,$(filter $(SUDO_UID),$(shell stat -c %u .))))
 

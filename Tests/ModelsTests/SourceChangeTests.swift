@@ -132,6 +132,8 @@ import Testing
 
   @Test("One instance watches many sources, and distinguishes their changes")
   func many() throws {
+    // A user's shell allows 1,024 files.
+    OpenFileLimit.raise()
     let watch = try SourceWatch()
     let files = try (0..<1_500).map { try SourceFile(opening: directory.write("f\($0)", Array(0..<200))) }
     for file in files { #expect(try file.watch(by: watch)) }
