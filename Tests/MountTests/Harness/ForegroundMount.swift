@@ -58,8 +58,11 @@ func withForegroundMount(
 
   var command = ["\(try Machine.stmount)"]
   if !hasInotify {
+    // The namespace's root cannot enter a home directory that belongs to another user.
+    let copy = try directory.write("stmount", OpenFile(Machine.stmount).bytes(step: 1 << 24))
+    _ = unsafe chmod("\(copy)", 0o755)
     let script = #"echo 0 >/proc/sys/user/max_inotify_instances; exec "$0" "$@""#
-    command = ["/usr/bin/unshare", "--user", "--map-root-user", "--mount", "sh", "-euc", script] + command
+    command = ["/usr/bin/unshare", "--user", "--map-root-user", "--mount", "sh", "-euc", script, "\(copy)"]
   }
   command += ["--log-level", "warning"] + options + ["-f"] + sources.map { "\($0)" } + ["\(path)"]
   let result = try await Subprocess.run(
