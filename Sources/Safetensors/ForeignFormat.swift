@@ -100,7 +100,8 @@ package enum ForeignFormat: Error, Equatable, CaseIterable {
       name.suffix(suffix.utf8.count).map { 0x41...0x5A ~= $0 ? $0 | 0x20 : $0 }.elementsEqual(suffix.utf8)
     }
     let suffixes = [
-      ".safetensors", ".sft", ".pt", ".pth", ".th", ".tar", ".bin", ".ckpt", ".gguf", ".onnx", ".h5", ".msgpack",
+      ".safetensors", ".sft", ".pt", ".pth", ".th", ".tar", ".bin", ".ckpt", ".gguf", ".onnx", ".h5",
+      ".msgpack",
     ]
     let isModel = { (name: [UInt8]) in suffixes.contains { ends(name, $0) } }
     if !names.isEmpty, names.allSatisfy({ ends($0, ".npy") }) {

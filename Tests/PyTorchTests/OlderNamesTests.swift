@@ -60,7 +60,7 @@ import Testing
     #expect(read.names.isEmpty && read.omissions.map(\.reason) == [.kind(.device)])
   }
 
-  @Test("A tensor of such a device is shown if the file has a copy of its type, as torch.load gives it to a CPU")
+  @Test("A tensor of such a device is shown if the file has a copy of its type")
   func copies() throws {
     func copy(_ value: PickledValue, _ dtype: String) -> PickledValue {
       .call(

@@ -305,7 +305,8 @@ def _(path):
         dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
     tensor = distribute_tensor(torch.ones(4), dist.init_device_mesh("cpu", (1,)), [Shard(0)])
     return saved({"w": tensor, "b": torch.ones(1)}, path,
-                 lambda loaded: {"b": loaded["b"], "w._local_tensor": loaded["w"].to_local()})
+                 lambda loaded: {"b": loaded["b"], "w._local_tensor": loaded["w"].to_local(),
+                                 "w._spec.mesh._rank_map": loaded["w"].device_mesh._rank_map})
 
 
 @shape("named tuples, slots, sets, ordered and counting dictionaries, deques")

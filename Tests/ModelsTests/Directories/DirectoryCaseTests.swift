@@ -317,10 +317,14 @@ extension DirectoryCase {
       "two checkpoints", ["best.pt": "a", "last.pt": "b"],
       .refusal(["more than one model", "'best.pt', 'last.pt'"])),
     DirectoryCase(
-      "a layer in each file", [
-        "l00.pt": "a", "l01.pt": "a", "l02.pt": "a", "l03.pt": "a", "l04.pt": "a", "l05.pt": "a", "l06.pt": "a",
-        "l07.pt": "a", "l08.pt": "a", "l09.pt": "a", "l10.pt": "a", "l11.pt": "a", "l12.pt": "a", "l13.pt": "a",
-        "l14.pt": "a", "l15.pt": "a", "l16.pt": "a", "l17.pt": "a", "l18.pt": "a", "l19.pt": "a", "l20.pt": "a",
+      "a layer in each file",
+      [
+        "l00.pt": "a", "l01.pt": "a", "l02.pt": "a", "l03.pt": "a", "l04.pt": "a", "l05.pt": "a",
+        "l06.pt": "a",
+        "l07.pt": "a", "l08.pt": "a", "l09.pt": "a", "l10.pt": "a", "l11.pt": "a", "l12.pt": "a",
+        "l13.pt": "a",
+        "l14.pt": "a", "l15.pt": "a", "l16.pt": "a", "l17.pt": "a", "l18.pt": "a", "l19.pt": "a",
+        "l20.pt": "a",
         "l21.pt": "a",
       ],
       .refusal(["name one of 'l00.pt', 'l01.pt'", "'l19.pt' and 2 more"])),

@@ -190,7 +190,8 @@ import Safetensors
   func noSlices() throws {
     try DistributedCheckpoint([], shapes: ["gone": [2]]).write(to: directory)
     #expect(
-      refusal().contains("tensor 'gone' of the distributed checkpoint (DCP) has a gap: no slice of it is described"))
+      refusal().contains(
+        "tensor 'gone' of the distributed checkpoint (DCP) has a gap: no slice of it is described"))
   }
 
   @Test("A checkpoint of objects without a tensor is refused; what it describes in an unknown way, too")
