@@ -49,35 +49,39 @@ struct DistributedMetadata {
     var start: [UInt64]?
   }
 
+  /// What an item costs in a ``MeteredPickle``, since it takes about 400 bytes of memory.
+  private static let itemCost = 100
+
   /// Adds the contents of one file; with `use_collectives=False` each rank has its own.
   mutating func read(_ path: FilePath) throws(ModelError) {
-    let bytes = try SmallFile.bytes(of: path, what: "a checkpoint's metadata")
-    let pickle = try ModelError.translating("read", path) { try PickleMachine.read(bytes, at: 0) }
+    var pickle = try MeteredPickle(reading: path)
     // Every checkpoint names these classes.
     unknownGlobals += pickle.unknownGlobals.filter { name in
       !["torch.distributed.", "pathlib."].contains { name.starts(with: $0.utf8) }
     }
-    guard let entries = pickle.entries(pickle.attribute("state_dict_metadata", of: pickle.root)),
-      let storage = pickle.entries(pickle.attribute("storage_data", of: pickle.root))
+    guard let entries = try pickle.entries(pickle.attribute("state_dict_metadata", of: pickle.root)),
+      let storage = try pickle.entries(pickle.attribute("storage_data", of: pickle.root))
     else { throw unknown(path) }
     var places: [Key: Pickle.Value] = [:]
     for (key, value) in storage {
-      guard let name = pickle.string(pickle.attribute("fqn", of: key)) else { continue }
-      places[Key(name: name, start: Self.numbers(pickle.attribute("offset", of: key), pickle))] = value
+      guard let name = try pickle.string(pickle.attribute("fqn", of: key)) else { continue }
+      let start = try pickle.counts(pickle.attribute("offset", of: key))
+      places[Key(name: name, start: start)] = value
     }
     // Of one file's own, two of one place overlap.
     let earlier = known
     for (key, value) in entries {
-      guard let bytes = pickle.string(key) else { throw unknown(path) }
+      guard let bytes = try pickle.string(key) else { throw unknown(path) }
       let name = TensorName(utf8: Array(bytes)[...])
       guard firstInvalidUTF8(Array(bytes).span) == nil else {
         throw Self.refusal(name, "has a name that is not UTF-8", path)
       }
-      for slice in try slices(of: name, value, pickle, path) {
+      for slice in try slices(of: name, value, &pickle, path) {
+        try pickle.pay(for: Self.itemCost + bytes.count / 8)
         guard let place = places[Key(name: bytes, start: slice?.start)] else {
           throw Self.refusal(name, "has a slice that is in no file", path)
         }
-        let (file, range) = try Self.place(place, of: name, pickle, path)
+        let (file, range) = try Self.place(place, of: name, &pickle, path)
         let part = Part(name: name, slice: slice)
         let original = earlier[part]
         if original != nil, slice != nil { continue }
@@ -89,12 +93,12 @@ struct DistributedMetadata {
 
   /// The slices of a tensor, whose shape is recorded; nil, once, for an object.
   private mutating func slices(
-    of name: TensorName, _ description: Pickle.Value, _ pickle: Pickle, _ path: FilePath
+    of name: TensorName, _ description: Pickle.Value, _ pickle: inout MeteredPickle, _ path: FilePath
   ) throws(ModelError) -> [Slice?] {
-    guard let chunks = pickle.sequence(pickle.attribute("chunks", of: description)),
-      let size = Self.numbers(pickle.attribute("size", of: description), pickle)
+    guard let chunks = try pickle.sequence(pickle.attribute("chunks", of: description)),
+      let size = try pickle.counts(pickle.attribute("size", of: description))
     else {
-      let className = pickle.instance(description)?.className ?? []
+      let className = try pickle.className(of: description) ?? []
       guard className.reversed().starts(with: "BytesStorageMetadata".utf8.reversed()) else {
         throw Self.refusal(name, "is described in an unknown way", path)
       }
@@ -108,8 +112,8 @@ struct DistributedMetadata {
     }
     var slices: [Slice?] = []
     for chunk in chunks {
-      guard let start = Self.numbers(pickle.attribute("offsets", of: chunk), pickle),
-        let shape = Self.numbers(pickle.attribute("sizes", of: chunk), pickle)
+      guard let start = try pickle.counts(pickle.attribute("offsets", of: chunk)),
+        let shape = try pickle.counts(pickle.attribute("sizes", of: chunk))
       else { throw Self.refusal(name, "has a slice that is in no file", path) }
       slices.append(Slice(start: start, shape: shape))
     }
@@ -118,13 +122,15 @@ struct DistributedMetadata {
 
   /// The file of an item, and its bytes there.
   private static func place(
-    _ place: Pickle.Value, of name: TensorName, _ pickle: Pickle, _ path: FilePath
+    _ place: Pickle.Value, of name: TensorName, _ pickle: inout MeteredPickle, _ path: FilePath
   ) throws(ModelError) -> (file: [UInt8], range: Range<UInt64>) {
-    guard let file = pickle.string(pickle.attribute("relative_path", of: place)),
-      let offset = pickle.count(pickle.attribute("offset", of: place)),
-      let length = pickle.count(pickle.attribute("length", of: place))
+    guard let file = try pickle.string(pickle.attribute("relative_path", of: place)),
+      let offset = try pickle.count(pickle.attribute("offset", of: place)),
+      let length = try pickle.count(pickle.attribute("length", of: place))
     else { throw refusal(name, "has a slice that is in no file", path) }
-    if let transforms = pickle.sequence(pickle.attribute("transform_descriptors", of: place)),
+    // The copy of its name.
+    try pickle.pay(for: file.count)
+    if let transforms = try pickle.sequence(pickle.attribute("transform_descriptors", of: place)),
       !transforms.isEmpty
     {
       throw refusal(name, "is compressed: save it without extensions", path)
@@ -141,7 +147,7 @@ struct DistributedMetadata {
       .malformed, path, "this is not the .metadata of a distributed checkpoint (DCP) that is known here")
   }
 
-  /// Counts elements in the whole shape of a tensor of pairs, as ``Chunk/unpack()``.
+  /// Counts elements in the whole shape of a tensor of pairs, as ``Slice/unpack()``.
   mutating func unpackShape(of name: TensorName, _ path: FilePath) throws(ModelError) {
     guard unpacked.insert(name).inserted, var shape = shapes[name] else { return }
     guard Self.unpack(&shape) else {
@@ -159,11 +165,5 @@ struct DistributedMetadata {
     let (count, overflow) = numbers[last].multipliedReportingOverflow(by: 2)
     numbers[last] = count
     return !overflow
-  }
-
-  private static func numbers(_ value: Pickle.Value?, _ pickle: Pickle) -> [UInt64]? {
-    guard let items = pickle.sequence(value) else { return nil }
-    let numbers = items.compactMap { pickle.count($0) }
-    return numbers.count == items.count ? numbers : nil
   }
 }

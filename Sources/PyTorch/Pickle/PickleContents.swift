@@ -63,29 +63,22 @@ extension Pickle {
       .map { globalName(.global(UInt32($0))) ?? [] }
   }
 
-  /// An instance of an unknown class, or the result of an unknown function.
-  package struct Instance: Sendable {
-    /// The full name of the class or function; nil if it was itself the result of a call.
-    package let className: [UInt8]?
-    /// The arguments of the call.
-    package let arguments: [Value]
-    /// Its states, in order: dictionaries of attributes as a rule. Nearly always one or none.
-    package let states: [Value]
-    /// The items appended to it.
-    package let items: [Value]
-    /// The items set in it.
-    package let entries: [(key: Value, value: Value)]
+  /// The full name of an object's class or function; nil for another value, and if it was itself the result of a call.
+  package func className(of value: Value?) -> [UInt8]? {
+    guard case .object(let row)? = value else { return nil }
+    return globalName(objects[Int(row)].function)
   }
 
-  /// The parts of an object.
-  package func instance(_ value: Value?) -> Instance? {
-    guard case .object(let row)? = value else { return nil }
-    let object = objects[Int(row)]
-    return Instance(
-      className: globalName(object.function), arguments: arguments(of: object),
-      states: object.states < 0 ? [] : items(of: UInt32(object.states)),
-      items: object.items < 0 ? [] : items(of: UInt32(object.items)),
-      entries: object.entries < 0 ? [] : entries(of: UInt32(object.entries)))
+  /// The number of values that ``sequence(_:)``, ``entries(_:)`` or ``attribute(_:of:)`` goes through.
+  package func partCount(of value: Value?) -> Int {
+    switch value {
+    case .container(let row)?: return Int(containers[Int(row)].count)
+    case .object(let row)? where objects[Int(row)].states >= 0:
+      return items(of: UInt32(objects[Int(row)].states)).reduce(0) { count, state in
+        if case .container(let row) = state { count + 1 + Int(containers[Int(row)].count) } else { count + 1 }
+      }
+    default: return 0
+    }
   }
 
   /// An attribute of an object, from its last state that is a dictionary with that key.
