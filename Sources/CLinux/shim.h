@@ -184,7 +184,8 @@ static inline ssize_t stmount_read_cached(int file, void *buffer, size_t length,
 // Copies memory of this process that may not be readable: process_vm_readv(2), which needs _GNU_SOURCE. EFAULT if it is not.
 static inline ssize_t stmount_copy_own_memory(const void *source, void *target, size_t length) {
   const struct iovec from = {(void *)(uintptr_t)source, length}, to = {target, length};
-  return syscall(SYS_process_vm_readv, getpid(), &to, 1, &from, 1, 0);
+  // 64 bits each, since those that go by the stack would have anything in their upper half.
+  return syscall(SYS_process_vm_readv, getpid(), &to, 1UL, &from, 1UL, 0UL);
 }
 
 // Moves bytes of a file into a pipe, a socket or another file: sendfile(2). A pipe then holds the file's pages, not copies of
