@@ -33,7 +33,8 @@ struct MeteredPickle {
     guard budget >= 0 else {
       throw ModelError(
         .malformed, path,
-        "its pickle is broken: it describes far more than it holds, by naming the same things again and again")
+        "its pickle is broken: it describes far more than it holds, by naming the same things again and again"
+      )
     }
   }
 
