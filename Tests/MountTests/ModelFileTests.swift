@@ -92,7 +92,8 @@ extension MountTests {
       }
       let line = "__metadata__ has different values for 'k'; .model.safetensors lacks these"
       let status = try await withForegroundMount(one, two, options: ["--log-level", "info"]) { mount in
-        #expect(try mount.log.contains { $0.contains(line) })
+        let log = try mount.log
+        #expect(log.contains { $0.contains(line) }, "\(log)")
         mount.send(SIGTERM)
       }
       #expect(status == 0)
