@@ -51,7 +51,9 @@ import Testing
     for name in ["file", "file/m", "fifo", "link"] {
       let error = problem(directory.path.appending(name))
       #expect(error?.kind == .mountPoint)
-      #expect(error?.description == "mount point 'it' is not a directory")
+      #expect(
+        error?.description
+          == "mount point 'it' is not a directory; the last argument is the directory to mount on")
     }
   }
 

@@ -38,6 +38,21 @@ struct DistributedProportionTests {
     .pairs((0..<count).map { number -> (PickledValue, PickledValue) in (.string("t\(number)"), value) })
   }
 
+  /// Where the slices of ``names(_:_:)`` are, each at the tensor's beginning.
+  private static func places(_ count: Int, _ type: PickledValue, _ place: PickledValue) -> PickledValue {
+    .pairs(
+      (0..<count).map { number -> (PickledValue, PickledValue) in
+        let fields = PickledValue.dictionary(["fqn": .string("t\(number)"), "offset": .tuple([])])
+        return (.state(.instance(type), fields), place)
+      })
+  }
+
+  private static let index = PickledValue.global("torch.distributed.checkpoint.metadata", "MetadataIndex")
+
+  private static func place(in file: String) -> PickledValue {
+    object("_StorageInfo", ["relative_path": .string(file), "offset": .int(0), "length": .int(1)])
+  }
+
   static let samples = [
     Sample(testDescription: "slices that share a long list of numbers") { size in
       let numbers = remembered(PickledValue.tuple(Array(repeating: .int(1), count: size / 4)).opcodes, 0)
@@ -51,32 +66,26 @@ struct DistributedProportionTests {
       let chunks = remembered(list(recalled(0), count: size / 4).opcodes, 1)
       let tensor = object("TensorStorageMetadata", ["size": .tuple([]), "chunks": recalled(1)])
       return metadata(
-        remembered(chunk.opcodes, 0), chunks, remembered(tensor.opcodes, 2),
-        tensors: names(size / 24, recalled(2)))
+        remembered(chunk.opcodes, 0), chunks, remembered(tensor.opcodes, 2), remembered(index.opcodes, 3),
+        remembered(place(in: "f").opcodes, 4), tensors: names(size / 96, recalled(2)),
+        storage: places(size / 96, recalled(3), recalled(4)))
     },
     Sample(testDescription: "places that share a long dictionary of attributes") { size in
       let entries = (0..<size / 12).map { (PickledValue.int(1 << 20 + $0), PickledValue.none) }
       let attributes = PickledValue.pairs(entries)
-      let type = PickledValue.global("torch.distributed.checkpoint.metadata", "MetadataIndex")
-      let index = PickledValue.state(.instance(recalled(1)), recalled(0))
+      let key = PickledValue.state(.instance(recalled(1)), recalled(0))
       return metadata(
-        remembered(attributes.opcodes, 0), remembered(type.opcodes, 1),
-        storage: .pairs(Array(repeating: (index, PickledValue.none), count: size / 16)))
+        remembered(attributes.opcodes, 0), remembered(index.opcodes, 1),
+        storage: .pairs(Array(repeating: (key, PickledValue.none), count: size / 16)))
     },
     Sample(testDescription: "slices in a file with a long name") { size in
-      let path = PickledValue.string(String(repeating: "f", count: size / 2))
-      let place = object("_StorageInfo", ["relative_path": path, "offset": .int(0), "length": .int(1)])
+      let place = place(in: String(repeating: "f", count: size / 2))
       let empty = PickledValue.tuple([])
       let chunk = object("ChunkStorageMetadata", ["offsets": empty, "sizes": empty])
       let tensor = object("TensorStorageMetadata", ["size": empty, "chunks": .list([chunk])])
-      let type = PickledValue.global("torch.distributed.checkpoint.metadata", "MetadataIndex")
-      let storage = (0..<size / 96).map { number -> (PickledValue, PickledValue) in
-        let fields = PickledValue.dictionary(["fqn": .string("t\(number)"), "offset": empty])
-        return (.state(.instance(recalled(2)), fields), recalled(0))
-      }
       return metadata(
-        remembered(place.opcodes, 0), remembered(tensor.opcodes, 1), remembered(type.opcodes, 2),
-        tensors: names(size / 96, recalled(1)), storage: .pairs(storage))
+        remembered(place.opcodes, 0), remembered(tensor.opcodes, 1), remembered(index.opcodes, 2),
+        tensors: names(size / 96, recalled(1)), storage: places(size / 96, recalled(2), recalled(0)))
     },
   ]
 
