@@ -22,7 +22,7 @@ struct UnpackPlan: Sendable {
   /// complete.
   let files: [File]
   /// The directories below ``directory``, each after the one that it is in.
-  let directories: [[UInt8]]
+  let directories: [ArraySlice<UInt8>]
   /// True if files that exist are replaced.
   let replaces: Bool
 
@@ -35,13 +35,20 @@ struct UnpackPlan: Sendable {
     self.replaces = replaces
     var tensors: [File] = []
     var documents: [File] = []
-    var directories: [[UInt8]] = []
+    var directories: [ArraySlice<UInt8>] = []
     var seen: Set<ArraySlice<UInt8>> = []
     for (path, place) in tree.files(in: form.view) {
-      // A view has the directories of files that it lacks, too.
+      // PATH_MAX counts the NUL.
+      guard directory.length + 1 + path.count < PATH_MAX else {
+        throw Failure(
+          status: EX_CANTCREAT,
+          "\(PrintableText.quoted(path)): with the directory, this path is longer than the system allows, "
+            + "\(PATH_MAX - 1) bytes; leave the tensor out with --exclude")
+      }
+      // A view has the directories of files that it lacks, too. Slices, since there can be a thousand times as many bytes of them.
       for slash in path.indices where path[slash] == UInt8(ascii: "/") && seen.insert(path[..<slash]).inserted
       {
-        directories.append(Array(path[..<slash]))
+        directories.append(path[..<slash])
       }
       guard let layout = tree.layout(of: place) else { continue }
       let node = tree.tree.node(place)
@@ -59,7 +66,7 @@ struct UnpackPlan: Sendable {
   }
 
   /// The path of a file or a directory.
-  func path(_ path: [UInt8]) -> FilePath { directory.pushing(FilePath(bytes: path)) }
+  func path(_ path: some Collection<UInt8>) -> FilePath { directory.pushing(FilePath(bytes: path)) }
 
   /// Refuses, before anything is written, existing files and a file system without enough space.
   func check() throws(Failure) {

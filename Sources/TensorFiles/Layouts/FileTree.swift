@@ -62,17 +62,21 @@ package struct FileTree: Sendable {
   package func files(in view: View) -> [(path: [UInt8], entry: ViewedTree.Entry)] {
     guard let root = tree.root(of: view) else { return [] }
     var files: [(path: [UInt8], entry: ViewedTree.Entry)] = []
-    /// The entries to visit, the next one last. Not by recursion: a name can have thousands of slashes.
-    var open: [(path: [UInt8], entry: ViewedTree.Entry)] = [([], root)]
-    while let (path, entry) = open.popLast() {
+    /// The entries to visit, the next one last, with the length of their directory's path. One stack and one path serve all depths: a
+    /// name can have thousands of slashes.
+    var open: [(directory: Int, entry: ViewedTree.Entry)] = [(0, root)]
+    var path: [UInt8] = []
+    while let (directory, entry) = open.popLast() {
+      path.removeSubrange(directory...)
+      if directory > 0 { path.append(UInt8(ascii: "/")) }
+      path += tree.name(of: entry)
       let node = tree.node(entry)
       guard node.kind == .directory else {
         files.append((path, entry))
         continue
       }
       for position in (Int(node.first)..<Int(node.first) + Int(node.count)).reversed() {
-        let child = entry.at(position)
-        open.append((path + (path.isEmpty ? [] : [UInt8(ascii: "/")]) + tree.name(of: child), child))
+        open.append((path.count, entry.at(position)))
       }
     }
     return files

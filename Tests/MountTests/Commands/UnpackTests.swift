@@ -105,6 +105,20 @@ extension MountTests {
       #expect(outcome.status == 73 && outcome.error.contains("not a regular file"), "\(outcome)")
     }
 
+    @Test("A tensor whose path is longer than the system allows is refused before anything is written")
+    func deep() async throws {
+      let files = try TemporaryDirectory()
+      let deep = String(repeating: "d/", count: 2100) + "t"
+      let source = try files.write(
+        "m.safetensors", SafetensorsFile(.init(deep, "U8", [1]), .init("w", "U8", [1])))
+      let directory = files.path.appending("out")
+      let outcome = try await stunpack(["\(source)", "\(directory)"])
+      #expect(outcome.status == 73 && outcome.errorLines.count == 1, "\(outcome)")
+      #expect(outcome.error.contains("longer than the system allows, 4095 bytes"), "\(outcome)")
+      #expect((try? Stat(directory)) == nil)
+      try await unpack(source, to: directory, "--exclude", "d/*")
+    }
+
     @Test("A wrong command line is refused, and a path where no directory can be made")
     func usage() async throws {
       let files = try TemporaryDirectory()
