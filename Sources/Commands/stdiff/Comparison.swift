@@ -26,12 +26,6 @@ final class Comparison: Sendable {
     case howFar
   }
 
-  /// A part of a pair, counted in numbers of ``NumberReader``.
-  private struct Block {
-    let pair: Int
-    let numbers: Range<UInt64>
-  }
-
   /// How many numbers are in a block: of the narrowest type, whole bytes.
   private static let blockSize: UInt64 = 4 << 20
   /// The number of bytes read at a time; they fit into the processor's cache.
@@ -53,17 +47,11 @@ final class Comparison: Sendable {
 
   /// Compares, and returns for each pair whether it differs, and how far if requested. Throws ``Failure``.
   func run() throws -> (differing: [Bool], distances: [Distance]) {
-    var blocks: [Block] = []
-    for (index, pair) in pairs.enumerated() {
-      if question != .howFar, !pair.isSameType { continue }
-      let count = NumberReader(pair.first.tensor.dtype).count(in: pair.first.contents.byteCount)
-      var start: UInt64 = 0
-      while start < count {
-        let end = min(start + Self.blockSize, count)
-        blocks.append(Block(pair: index, numbers: start..<end))
-        start = end
-      }
+    let counts = pairs.map { pair in
+      question == .howFar || pair.isSameType
+        ? NumberReader(pair.first.tensor.dtype).count(in: pair.first.contents.byteCount) : 0
     }
+    let blocks = TensorBlock.all(of: counts, size: Self.blockSize)
     let results = try ParallelWork.map(blocks) { [self] block in
       if question == .howFar { return try measure(block) }
       try compare(block)
@@ -71,15 +59,15 @@ final class Comparison: Sendable {
     }
     var distances = [Distance](repeating: Distance(), count: pairs.count)
     // In the order of the blocks, so that sums are the same in each run.
-    for (block, distance) in zip(blocks, results) { distances[block.pair].add(distance) }
+    for (block, distance) in zip(blocks, results) { distances[block.tensor].add(distance) }
     return (differing.withLock { $0 }, distances)
   }
 
   /// Compares the bytes of a block, unless its pair is known to differ, up to the first difference.
-  private func compare(_ block: Block) throws {
-    let isKnown = differing.withLock { question == .any ? $0.contains(true) : $0[block.pair] }
+  private func compare(_ block: TensorBlock) throws {
+    let isKnown = differing.withLock { question == .any ? $0.contains(true) : $0[block.tensor] }
     if isKnown { return }
-    let pair = pairs[block.pair]
+    let pair = pairs[block.tensor]
     let reader = NumberReader(pair.first.tensor.dtype)
     var rest = reader.byteCount(of: block.numbers.lowerBound)..<reader.byteCount(of: block.numbers.upperBound)
     var first = [UInt8](repeating: 0, count: min(rest.count, Self.step))
@@ -89,7 +77,7 @@ final class Comparison: Sendable {
       try pair.first.contents.read(from: rest.lowerBound, count, into: &first, of: pair.first.tensor)
       try pair.second.contents.read(from: rest.lowerBound, count, into: &second, of: pair.second.tensor)
       guard isEqual(first, second, count) else {
-        differing.withLock { $0[block.pair] = true }
+        differing.withLock { $0[block.tensor] = true }
         return
       }
       rest = rest.lowerBound + UInt64(count)..<rest.upperBound
@@ -97,8 +85,8 @@ final class Comparison: Sendable {
   }
 
   /// Measures how far the numbers of a block differ.
-  private func measure(_ block: Block) throws -> Distance {
-    let pair = pairs[block.pair]
+  private func measure(_ block: TensorBlock) throws -> Distance {
+    let pair = pairs[block.tensor]
     let readers = (NumberReader(pair.first.tensor.dtype), NumberReader(pair.second.tensor.dtype))
     let isByBytes = pair.isSameType && pair.first.tensor.dtype.bitSize >= 8
     let width = Int(pair.first.tensor.dtype.bitSize / 8)
@@ -121,26 +109,32 @@ final class Comparison: Sendable {
       _ = unsafe readers.1.read(bytes.1.span.bytes.extracting(first: sizes.1), into: &others)
       distance.measure(numbers, others, Int(count))
       let isSame = pair.isSameType && isEqual(bytes.0, bytes.1, sizes.0)
-      if pair.isSameType, !isSame { differing.withLock { $0[block.pair] = true } }
+      if pair.isSameType, !isSame { differing.withLock { $0[block.tensor] = true } }
       if isByBytes {
         // Signs of zeros and large integers are differences too, which float64 does not show.
         distance.count += UInt64(sizes.0 / width)
-        if !isSame {
-          for start in stride(from: 0, to: sizes.0, by: width)
-          where bytes.0[start..<start + width] != bytes.1[start..<start + width] {
-            distance.differing += 1
-          }
-        }
+        if !isSame { distance.differing += differingElements(bytes.0, bytes.1, sizes.0, width: width) }
       } else {
         distance.count += count
-        for index in 0..<Int(count) {
-          let (left, right) = (numbers[index], others[index])
-          if left != right && !(left.isNaN && right.isNaN) { distance.differing += 1 }
-        }
+        distance.differing += differingNumbers(numbers, others, Int(count))
       }
       rest = rest.lowerBound + count..<rest.upperBound
     }
     return distance
+  }
+}
+
+/// How many elements of `width` bytes differ in the first `count` bytes of two arrays.
+private func differingElements(_ left: [UInt8], _ right: [UInt8], _ count: Int, width: Int) -> UInt64 {
+  stride(from: 0, to: count, by: width).reduce(0) { sum, start in
+    left[start..<start + width] == right[start..<start + width] ? sum : sum + 1
+  }
+}
+
+/// How many of the first `count` numbers of two arrays differ. A NaN is like any other.
+private func differingNumbers(_ left: [Double], _ right: [Double], _ count: Int) -> UInt64 {
+  (0..<count).reduce(0) { sum, index in
+    left[index] == right[index] || left[index].isNaN && right[index].isNaN ? sum : sum + 1
   }
 }
 

@@ -107,11 +107,9 @@ struct Stdiff: ParsableCommand {
     var pairs: [Comparison.Pair] = []
     var sameCount = 0
     var (left, right) = (first.entries[...], second.entries[...])
-    while let entry = left.first ?? right.first {
-      let order =
-        left.first.map { left in right.first.map { compareBytes(left.name.utf8, $0.name.utf8) } ?? -1 } ?? 1
-      let (old, new) = (order <= 0 ? left.popFirst() : nil, order >= 0 ? right.popFirst() : nil)
-      let name = old?.name ?? new?.name ?? entry.name
+    while let name = [left.first, right.first].compactMap({ $0?.name }).min() {
+      let old = left.first?.name == name ? left.popFirst() : nil
+      let new = right.first?.name == name ? right.popFirst() : nil
       guard let old, let new, old.isComparable(to: new) else {
         differences.append(Difference(name: name, first: old?.tensor, second: new?.tensor))
         continue

@@ -20,17 +20,12 @@ struct TensorValues: Sendable {
   /// Patterns are counted in tensors of at least this many bytes, for which the cost of the tables is small.
   private static let leastCounted: UInt64 = 1 << 20
 
-  /// A part of a tensor.
-  private struct Block {
-    let tensor: Int
-    let numbers: Range<UInt64>
-  }
-
   /// The statistics of a model's tensors, on all processors, in memory that does not depend on their sizes. Throws ``Failure``.
   static func all(of tensors: [(tensor: Tensor, contents: FileLayout)], withHistograms: Bool) throws
     -> [TensorValues]
   {
-    let blocks = Self.blocks(tensors)
+    let counts = tensors.map { NumberReader($0.tensor.dtype).count(in: $0.contents.byteCount) }
+    let blocks = TensorBlock.all(of: counts, size: Self.blockSize)
     let parts = try ParallelWork.map(blocks) { block in
       let (tensor, contents) = tensors[block.tensor]
       return try Self.statistics(of: tensor, contents, block.numbers)
@@ -54,20 +49,6 @@ struct TensorValues: Sendable {
     return values
   }
 
-  private static func blocks(_ tensors: [(tensor: Tensor, contents: FileLayout)]) -> [Block] {
-    var blocks: [Block] = []
-    for (index, (tensor, contents)) in tensors.enumerated() {
-      let count = NumberReader(tensor.dtype).count(in: contents.byteCount)
-      var start: UInt64 = 0
-      while start < count {
-        let end = min(start + blockSize, count)
-        blocks.append(Block(tensor: index, numbers: start..<end))
-        start = end
-      }
-    }
-    return blocks
-  }
-
   /// True if there are at least two different numbers, and all are finite.
   private var canBeDrawn: Bool {
     statistics.minimum.isFinite && statistics.maximum.isFinite && statistics.minimum < statistics.maximum
@@ -78,7 +59,7 @@ struct TensorValues: Sendable {
     of tensor: Tensor, _ contents: FileLayout, _ numbers: Range<UInt64>
   ) throws -> ValueStatistics {
     let reader = NumberReader(tensor.dtype)
-    if reader.byteCount(of: UInt64(numbers.count)) >= leastCounted,
+    if (leastCounted..<PatternCounts.limit).contains(reader.byteCount(of: UInt64(numbers.count))),
       var counts = PatternCounts(tensor.dtype)
     {
       var rest = reader.byteCount(of: numbers.lowerBound)..<reader.byteCount(of: numbers.upperBound)

@@ -10,6 +10,9 @@ package struct PatternCounts {
   private var counts: [UInt32]
   private static let turns = 4
 
+  /// The total of bytes must be below this, so that no counter overflows.
+  package static let limit: UInt64 = 1 << 32
+
   private var patternCount: Int { 1 << (8 * width) }
 
   /// Empty counts; nil for types whose elements are wider than two bytes, or do not fit such patterns.
@@ -22,7 +25,7 @@ package struct PatternCounts {
     counts = [UInt32](repeating: 0, count: Self.turns << (8 * width))
   }
 
-  /// Counts the patterns of some bytes; the total must be below 2^32.
+  /// Counts the patterns of some bytes; the total must be below ``limit``.
   package mutating func add(_ bytes: RawSpan) {
     let patternCount = patternCount
     let isWide = width == 2
