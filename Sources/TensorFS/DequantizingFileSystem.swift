@@ -48,10 +48,10 @@ package final class DequantizingFileSystem: FileSystem {
       "\(source) and others: __metadata__ has different values for \(names); .model.safetensors lacks these")
   }
 
-  /// Calls `drop` once for each changed source, with a function that lists the inodes whose contents come from it: their
-  /// cached pages must be dropped.
+  /// Calls `drop` for each changed source, with a function that lists the inodes whose contents come from it: their cached pages must
+  /// be dropped. Calls it again at the next read of the source if it returns false.
   package func whenSourceChanges(
-    _ drop: @escaping @Sendable (@escaping @Sendable ((InodeNumber) -> Void) -> Void) -> Void
+    _ drop: @escaping @Sendable (@escaping @Sendable ((InodeNumber) -> Void) -> Void) -> Bool
   ) {
     faults.whenSourceChanges(drop)
   }

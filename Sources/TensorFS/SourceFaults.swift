@@ -15,30 +15,36 @@ final class SourceFaults: Sendable {
   typealias Contents = @Sendable (SourceFile, (InodeNumber) -> Void) -> Void
 
   private let log: Logger
-  private let changed = Mutex<Set<ObjectIdentifier>>([])
+  /// The changed sources, and whether their pages are dropped.
+  private let changed = Mutex<[ObjectIdentifier: Bool]>([:])
   private let unreadable = Mutex<Set<ObjectIdentifier>>([])
   /// The tensors whose scales the log has complained about; the empty name for whole models.
   private let doubtful = Mutex<Set<TensorName>>([])
   private let contents = Mutex<[Contents]>([])
-  private let drop = Mutex<(@Sendable (@escaping Inodes) -> Void)?>(nil)
+  private let drop = Mutex<(@Sendable (@escaping Inodes) -> Bool)?>(nil)
 
   init(log: Logger) { self.log = log }
 
   /// Registers a file system, which lists its inodes for a changed source.
   func add(_ contents: @escaping Contents) { self.contents.withLock { $0.append(contents) } }
 
-  /// Calls `drop`, once for each source that changes, with the inodes whose contents come from it.
-  func whenSourceChanges(_ drop: @escaping @Sendable (@escaping Inodes) -> Void) {
+  /// Calls `drop`, for each source that changes, with the inodes whose contents come from it; at each read, until it returns true.
+  func whenSourceChanges(_ drop: @escaping @Sendable (@escaping Inodes) -> Bool) {
     self.drop.withLock { $0 = drop }
   }
 
   /// A source has changed.
   func notice(_ change: SourceFile.Change, of file: SourceFile) {
-    guard changed.withLock({ $0.insert(ObjectIdentifier(file)).inserted }) else { return }
+    // Marked as dropped at once, so that only one of several readers does it.
+    let isDropped = changed.withLock { $0.updateValue(true, forKey: ObjectIdentifier(file)) }
+    if isDropped == true { return }
     let contents = contents.withLock { $0 }
     // Pages of replies during the change must not stay, and it is unknown which ones these are. Drop them before logging,
     // which may have to wait for the log's reader: from here on another worker receives.
-    drop.withLock { $0 }?({ body in for inodes in contents { inodes(file, body) } })
+    if let drop = drop.withLock({ $0 }), !drop({ body in for inodes in contents { inodes(file, body) } }) {
+      changed.withLock { $0[ObjectIdentifier(file)] = false }
+    }
+    if isDropped != nil { return }
     let finding =
       switch change {
       case .contents: "has changed since it was mounted"

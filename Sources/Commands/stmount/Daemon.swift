@@ -58,7 +58,7 @@ struct Daemon: Sendable {
     Signals.block()
     let session = try mountedSession(fileSystem, at: place)
     if readiness != nil { ForkedProcess.leaveTerminal() }
-    fileSystem.whenSourceChanges { [weak session] inodes in session?.dropCache(of: inodes) }
+    fileSystem.whenSourceChanges { [weak session] inodes in session?.dropCache(of: inodes) ?? true }
     Housekeeping(session, idleLimit: invocation.idleLimit, log: log, manager: manager).start()
     do throws(MountError) {
       try session.run { announce(session, to: readiness, log: log) }

@@ -44,7 +44,7 @@ package final class Session: Sendable {
       throw MountError(.system, "libfuse refused the mount options: \(unsafe created.messages)")
     }
     handle = unsafe Handle(pointer: session)
-    context.whenWritten { [weak self] inode in self?.dropCache { drop in drop(inode) } }
+    context.whenWritten { [weak self] inode in _ = self?.dropCache { drop in drop(inode) } }
   }
 
   deinit {
@@ -164,14 +164,16 @@ package final class Session: Sendable {
   ///
   /// `each` calls its argument for every inode, on a thread of its own. The kernel waits there for reads in progress, which the
   /// workers have to answer. A worker that calls this may take its time from then on, as after
-  /// sending what is not in memory.
-  package func dropCache(of each: @escaping @Sendable ((InodeNumber) -> Void) -> Void) {
+  /// sending what is not in memory. False if no thread could be started, and nothing is dropped.
+  package func dropCache(of each: @escaping @Sendable ((InodeNumber) -> Void) -> Void) -> Bool {
     context.receiver.passOn()
-    WorkerThread(running: { [self] in
+    let thread = WorkerThread(stackSize: Crew.stackSize) { [self] in
       each { inode in
         _ = unsafe fuse_lowlevel_notify_inval_inode(handle.pointer, fuse_ino_t(inode.number), 0, 0)
       }
-    })?.detach()
+    }
+    thread?.detach()
+    return thread != nil
   }
 
   // MARK: - The end
