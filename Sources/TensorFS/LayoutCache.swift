@@ -6,37 +6,35 @@ final class LayoutCache: Sendable {
   /// The maximum number of layouts. More files are rarely read at one time, and a layout can have a long header.
   private static let most = 16
 
-  private struct State {
-    /// The most recently used layout is the last.
-    var recent: [(inode: UInt64, layout: FileLayout)] = []
-    /// Whole models, by inode; nil if readers would not accept one. They are kept, since making one takes time.
-    var models: [UInt64: FileLayout?] = [:]
-  }
-  private let state = Mutex(State())
+  /// The most recently used layout is the last.
+  private let recent = Mutex<[(inode: UInt64, layout: FileLayout)]>([])
+  /// Whole models, by inode; nil if readers would not accept one. They are kept, since making one takes time. A lock of their own is held
+  /// meanwhile, so that other files need not wait.
+  private let models = Mutex<[UInt64: FileLayout?]>([:])
 
   /// The layout of a file, made if it is not cached.
   func layout(of inode: UInt64, orMade make: () -> FileLayout?) -> FileLayout? {
-    let kept = state.withLock { state -> FileLayout? in
-      guard let index = state.recent.lastIndex(where: { $0.inode == inode }) else { return nil }
-      let entry = state.recent.remove(at: index)
-      state.recent.append(entry)
+    let kept = recent.withLock { recent -> FileLayout? in
+      guard let index = recent.lastIndex(where: { $0.inode == inode }) else { return nil }
+      let entry = recent.remove(at: index)
+      recent.append(entry)
       return entry.layout
     }
     if let kept { return kept }
     guard let layout = make() else { return nil }
-    state.withLock { state in
-      if state.recent.count == Self.most { state.recent.removeFirst() }
-      state.recent.append((inode, layout))
+    recent.withLock { recent in
+      if recent.count == Self.most { recent.removeFirst() }
+      recent.append((inode, layout))
     }
     return layout
   }
 
   /// The layout of a whole model, made once.
   func model(_ inode: UInt64, orMade make: () -> FileLayout?) -> FileLayout? {
-    state.withLock { state in
-      if let kept = state.models[inode] { return kept }
+    models.withLock { models in
+      if let kept = models[inode] { return kept }
       let layout = make()
-      state.models[inode] = .some(layout)
+      models[inode] = .some(layout)
       return layout
     }
   }
