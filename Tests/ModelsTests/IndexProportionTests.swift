@@ -18,6 +18,24 @@ import Safetensors
     #expect(costs.areProportional, "\(costs)")
   }
 
+  @Test("Twice and four times as many missing components of a pipeline take twice and four times as long")
+  func pipeline() throws {
+    let directories = try [1000, 2000, 4000].map { count in
+      let directory = try TemporaryDirectory()
+      try directory.write("unet/model.safetensors", SafetensorsFile(.init("w", "U8", [1])))
+      for number in 0..<count { try directory.write("file\(number)", []) }
+      let lists = (0..<count).map { #","list\#($0)":["diffusers","MultiControlNetModel"]"# }.joined()
+      try directory.write("model_index.json", text: #"{"unet":["diffusers","UNet2DModel"]\#(lists)}"#)
+      return (count: count, directory: directory)
+    }
+    let costs = try Costs(from: 1000) { count in
+      let directory = try #require(directories.first { $0.count == count }?.directory)
+      let collection = try ModelCollection(opening: [directory.path])
+      #expect(collection.warnings.contains { $0.contains("names \(count) components missing here") })
+    }
+    #expect(costs.areProportional, "\(costs)")
+  }
+
   /// An index whose `count` tensors all cannot be shown.
   private func index(_ count: Int) throws -> TemporaryDirectory {
     let directory = try TemporaryDirectory()

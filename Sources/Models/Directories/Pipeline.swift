@@ -8,11 +8,12 @@ extension ModelDirectory {
   func pipelineLayout(notes: inout [String]) throws(ModelError) -> Layout? {
     let index = try PipelineIndex(opening: path.appending("model_index.json"))
     var named = index.components
+    let existing = Set(names)
     for name in index.lists {
       // The first has the component's name, the others NAME_1, NAME_2, ….
       for number in 1...max(1, names.count) {
         let next = name + "_\(number)".utf8
-        guard names.contains(next), isDirectory(next) else { break }
+        guard existing.contains(next), isDirectory(next) else { break }
         named.insert(next)
       }
     }
@@ -60,7 +61,7 @@ extension ModelDirectory {
       return nil
     }
     left += names.filter { isLeftOut($0) && !isDirectory($0) }
-    let missing = named.filter { !names.contains($0) }.sorted { compareBytes($0[...], $1[...]) < 0 }
+    let missing = named.subtracting(existing).sorted { compareBytes($0[...], $1[...]) < 0 }
     if !missing.isEmpty {
       notes.append(
         "\(path.printable): 'model_index.json' names \(PrintableText.counted(missing.count, "component")) missing here: "
