@@ -24,18 +24,18 @@ package struct Shard: Sendable {
   /// Its header; of a file of PyTorch, what its pickle says in the same words.
   package internal(set) var header: Header
   /// The tensors that it names and that are not in ``header``.
-  package internal(set) var omitted: [OmittedTensor]
+  package internal(set) var omitted: [OmittedTensor] = []
   /// The full names of the classes and functions that a file of PyTorch names and that are not known, in the
   /// file's order. Nothing was made of them. Not necessarily UTF-8, nor safe to print.
-  package let unknownGlobals: [[UInt8]]
+  package private(set) var unknownGlobals: [[UInt8]] = []
   /// What a person should know of its names; safe to print.
   private(set) var notes: [String] = []
   /// What the tensors are computed from, where that is not the bytes of ``file``: those of ``header``, one for each.
-  package let computed: ComputedTensors?
+  package private(set) var computed: ComputedTensors? = nil
   /// What the tensors are put together from, where that is slices in several files: those of ``header``, one for each.
-  package let assembly: Assembly?
+  package private(set) var assembly: Assembly? = nil
   /// The file of each tensor of ``header``, where each has one of its own; ``file`` describes them then.
-  private let separate: [SourceFile]?
+  private var separate: [SourceFile]? = nil
   /// What it is called in metadata.json: its file name, or its path where two sources share that.
   package internal(set) var name: String
 
@@ -55,9 +55,6 @@ package struct Shard: Sendable {
   package init(opening path: FilePath, lenient: Bool = false) throws(ModelError) {
     let file = try SourceFile.opening(path)
     self.file = file
-    computed = nil
-    assembly = nil
-    separate = nil
     name = String(decoding: path.fileName, as: UTF8.self)
     let beginning = try ModelError.translating("read", path) {
       try file.read(from: 0, count: Int(min(file.size, Self.firstRead)))
@@ -68,8 +65,6 @@ package struct Shard: Sendable {
       (header, omitted, unknownGlobals, notes) = try Self.readPyTorch(file, form, path, lenient: lenient)
     } else {
       format = .safetensors
-      omitted = []
-      unknownGlobals = []
       header = try Self.readHeader(file, beginning, path, lenient: lenient)
     }
   }
@@ -84,8 +79,7 @@ package struct Shard: Sendable {
   {
     try ModelError.translating("read", path) {
       do {
-        let contents = try PyTorchFile(
-          FileSource(file: file), form: form, exportReader: ExportedProgram.tensors)
+        let contents = try PyTorchFile(FilePart(of: file), form: form, exportReader: ExportedProgram.tensors)
         guard contents.trailingBytes == 0 || lenient else {
           throw FormatError(trailing: contents.trailingBytes, fileSize: file.size)
         }
@@ -137,11 +131,7 @@ package struct Shard: Sendable {
     file = shard.file
     format = shard.format
     self.header = header
-    omitted = []
-    unknownGlobals = []
     self.computed = computed
-    assembly = nil
-    separate = nil
     name = shard.name
   }
 
@@ -150,10 +140,6 @@ package struct Shard: Sendable {
     file = document
     format = .directory
     self.header = header
-    omitted = []
-    unknownGlobals = []
-    computed = nil
-    assembly = nil
     separate = files
     name = String(decoding: document.path.fileName, as: UTF8.self)
   }
@@ -168,9 +154,6 @@ package struct Shard: Sendable {
     self.omitted = omitted
     self.unknownGlobals = unknownGlobals
     self.notes = notes
-    computed = nil
-    assembly = nil
-    separate = nil
     name = String(decoding: file.path.fileName, as: UTF8.self)
   }
 
@@ -179,11 +162,7 @@ package struct Shard: Sendable {
     file = assembly.shards[0].file
     format = assembly.shards[0].format
     self.header = header
-    omitted = []
-    unknownGlobals = []
-    computed = nil
     self.assembly = assembly
-    separate = nil
     name = assembly.shards[0].name
   }
 

@@ -150,7 +150,7 @@ struct DistributedFile {
     of item: DistributedMetadata.Item, _ form: PyTorchFile.Form, _ file: SourceFile, _ path: FilePath
   ) throws(ModelError) -> PyTorchFile {
     try check(item, file, path)
-    let part = FilePart(file: file, range: item.range)
+    let part = FilePart(item.range, of: file)
     return try ModelError.translating("read", path) {
       do throws(FormatError) {
         let name = item.slice == nil ? Array(item.name.utf8) : []
@@ -181,21 +181,5 @@ struct DistributedFile {
     let subject = item.slice == nil ? "object" : "a slice of tensor"
     return ModelError(
       .malformed, path, "\(subject) \(item.name) of the distributed checkpoint (DCP) \(clause)")
-  }
-}
-
-/// A part of an open file as a source of the PyTorch library.
-private struct FilePart: ByteSource {
-  let file: SourceFile
-  let range: Range<UInt64>
-
-  var size: UInt64 { range.upperBound - range.lowerBound }
-
-  func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
-    try file.read(from: range.lowerBound + offset, count: count)
-  }
-
-  func announce(_ ranges: [Range<UInt64>]) {
-    file.announce(ranges.map { range.lowerBound + $0.lowerBound..<range.lowerBound + $0.upperBound })
   }
 }

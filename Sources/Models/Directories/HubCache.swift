@@ -72,25 +72,20 @@ extension SourceFile {
   static func opening(_ path: FilePath) throws(ModelError) -> SourceFile {
     guard let blob = blob(ofTextLink: path) else { return try SourceFile(opening: path) }
     do throws(ModelError) {
-      return try SourceFile(adopting: descriptor(of: blob), openedBy: path)
+      return try SourceFile(adopting: FileDescriptor.openRegularFile(blob), openedBy: path)
     } catch {
       throw ModelError(error.kind, path, "it names the blob \(blob.printable) in its text: \(error.problem)")
     }
   }
 
-  private static func descriptor(of path: FilePath) throws(ModelError) -> FileDescriptor {
-    try ModelError.translating("open", path) {
-      guard try Stat(path).type == .regular else {
-        throw ModelError(.noSource, path, "it is not a regular file")
-      }
-      return try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .nonBlocking])
-    }
-  }
+  /// The maximum size of the text of a link, in bytes.
+  private static let longestTextLink = 256
 
   /// The blob that the text of the file names; nil for any other file, even a broken one.
   private static func blob(ofTextLink path: FilePath) -> FilePath? {
+    // The size is asked for again once the file is open: it may be another file by then.
     guard path.components.contains("snapshots"), let status = try? Stat(path), status.type == .regular,
-      (16...256).contains(status.size), let file = try? SourceFile(opening: path),
+      status.size <= longestTextLink, let file = try? SourceFile(opening: path), file.size <= longestTextLink,
       let text = try? file.read(from: 0, count: Int(file.size))
     else { return nil }
     var components = text.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)[...]

@@ -29,15 +29,24 @@ extension PyTorchFile {
   }
 }
 
-/// An open file as a source of the PyTorch library.
-struct FileSource: ByteSource {
-  let file: SourceFile
+/// A part of an open file as a source of the PyTorch library.
+struct FilePart: ByteSource {
+  private let file: SourceFile
+  private let range: Range<UInt64>
 
-  var size: UInt64 { file.size }
-
-  func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
-    try file.read(from: offset, count: count)
+  /// Bytes `range` of the file, which are inside it; all of them by default.
+  init(_ range: Range<UInt64>? = nil, of file: SourceFile) {
+    self.file = file
+    self.range = range ?? 0..<file.size
   }
 
-  func announce(_ ranges: [Range<UInt64>]) { file.announce(ranges) }
+  var size: UInt64 { range.upperBound - range.lowerBound }
+
+  func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
+    try file.read(from: range.lowerBound + offset, count: count)
+  }
+
+  func announce(_ ranges: [Range<UInt64>]) {
+    file.announce(ranges.map { range.lowerBound + $0.lowerBound..<range.lowerBound + $0.upperBound })
+  }
 }
