@@ -1,9 +1,8 @@
 package import FUSE
-package import Logging
-package import Models
+internal import Models
 internal import Safetensors
 package import SystemPackage
-package import TensorFiles
+internal import TensorFiles
 
 /// A collection of models as a file system: one file per tensor and view, and each model's metadata.json.
 package final class TensorFileSystem: FileSystem {
@@ -28,15 +27,9 @@ package final class TensorFileSystem: FileSystem {
   private let tag: UInt64
 
   /// Lays out the tree and writes each metadata.json. Takes time linear in the headers, whatever the data's size.
-  package convenience init(_ collection: ModelCollection, options: MountOptions, log: Logger)
-    throws(NamesError)
-  {
-    try self.init(collection, options: options, faults: SourceFaults(log: log), tag: 0)
-    SourceWatch.begin(models.flatMap(\.shards), log: log)
-  }
-
-  /// As ``init(_:options:log:)``, of a file system that shares a mount with others: `faults` are those of all, and `tag` bits
-  /// above 57 that are in no other one's inode numbers. `readAhead` is that of another one with the same files.
+  ///
+  /// A mount can have several file systems. They share `faults`, and `readAhead` if they have the same files. The bits of `tag`, which
+  /// are above bit 57, distinguish their inode numbers.
   init(
     _ collection: ModelCollection, options: MountOptions, faults: SourceFaults, tag: UInt64,
     readAhead: ReadAhead? = nil

@@ -6,7 +6,7 @@ import Linux
 @Suite("What -o can say") struct MountOptionsTests {
   private func options(_ lists: String...) throws -> MountOptions {
     var options = MountOptions()
-    for list in lists { try options.add(list) }
+    for option in lists.flatMap(MountOptions.split) { try options.add(option: option) }
     return options
   }
 
@@ -142,7 +142,7 @@ import Linux
     await #expect(processExitsWith: .success) {
       for list in ["", "noatime", "atime", "sync", "dirsync", "allow_root", #"fsname=a\,b\\"#] {
         var options = MountOptions()
-        try options.add(list)
+        for option in MountOptions.split(list) { try options.add(option: option) }
         _ = try Session(fileSystem: EmptyFileSystem(), options: options)
       }
     }

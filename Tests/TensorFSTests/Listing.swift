@@ -1,12 +1,3 @@
-import SystemPackage
-
-@testable import FUSE
-import Linux
-@testable import Models
-import Safetensors
-@testable import TensorFiles
-@testable import TensorFS
-
 /// A listing in the kernel's form, read back: struct fuse_dirent and fuse_direntplus of linux/fuse.h.
 struct Listing {
   struct Entry: Equatable {
@@ -39,17 +30,5 @@ struct Listing {
           type: number(at: position + 20, as: UInt32.self), size: size))
       position += (24 + count + 7) / 8 * 8
     }
-  }
-}
-
-extension TensorFileSystem {
-  /// The attributes at a path, a component at a time; nil if there is nothing.
-  func lookup(path: String) throws -> Attributes? {
-    var found: Attributes? = try attributes(of: .root)
-    for component in path.split(separator: "/") {
-      guard let directory = found else { return nil }
-      found = try lookup(Array(component.utf8).span, in: directory.inode)
-    }
-    return found
   }
 }

@@ -190,7 +190,7 @@ import Safetensors
   @Test("Owner, group and umask of the mount show on everything")
   func options() throws {
     var options = MountOptions()
-    try options.add("uid=5,gid=6,umask=077")
+    for option in ["uid=5", "gid=6", "umask=077"] { try options.add(option: option) }
     let fileSystem = try fileSystem(SampleModel(Self.file), options)
     let modes: KeyValuePairs<String, UInt32> = ["": 0o500, "a": 0o500, "a/b": 0o400, "metadata.json": 0o400]
     for (path, mode) in modes {

@@ -37,9 +37,10 @@ enum Advice {
 
   /// The end of the message about a mount option that is unknown: the one that was probably meant.
   static func nearestMountOption(to option: String) -> String {
-    let name = option.prefix { $0 != "=" }.replacing("-", with: "_").lowercased()
+    let given = MountOptions.parts(of: option).name
+    let name = given.replacing("-", with: "_").lowercased()
     let names = MountOptions.names + Invocation.ownOptions
-    if names.contains(where: { $0.name == option.prefix { $0 != "=" } }) { return "" }
+    if names.contains(where: { $0.name == given }) { return "" }
     let nearest = NearestNames.nearest(to: Array(name.utf8), among: names.map { Array($0.name.utf8)[...] })
     guard let nearest, nearest.distance <= min(2, name.count / 2) else { return "" }
     return "; did you mean '\(String(decoding: nearest.name, as: UTF8.self))'?"

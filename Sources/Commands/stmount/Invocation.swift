@@ -57,8 +57,7 @@ struct Invocation: Sendable {
 
   /// Parses an option of this command that fstab(5) can only pass through -o. False for a mount option.
   private mutating func take(_ option: String) throws(MountOptions.Problem) -> Bool {
-    let parts = option.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-    switch (parts[0], parts.count > 1 ? parts[1] : nil) {
+    switch MountOptions.parts(of: option) {
     case ("lenient", nil): opening.isLenient = true
     case ("all", nil): opening.showsAll = true
     case ("revision", let revision?): opening.revision = revision

@@ -68,18 +68,17 @@ package struct MountOptions: Sendable, Equatable {
     ("io", true), ("io_uring", false), ("noatime", false), ("subtype", true), ("uid", true), ("umask", true),
   ]
 
-  /// Adds the options of one `-o`, as ``split(_:)`` reads it. Later ones win.
-  package mutating func add(_ list: String) throws(Problem) {
-    for option in Self.split(list) { try add(option: option) }
-  }
-
-  /// Adds one option: a name or NAME=VALUE.
-  package mutating func add(option: String) throws(Problem) {
+  /// The name of an option, and the value after its first `=`.
+  package static func parts(of option: String) -> (name: String, value: String?) {
     // By scalars, since a combining character after the sign would become part of the Character.
     let scalars = option.unicodeScalars
-    let sign = scalars.firstIndex(of: "=")
-    let name = String(scalars[..<(sign ?? scalars.endIndex)])
-    let value = sign.map { String(scalars[scalars.index(after: $0)...]) }
+    guard let sign = scalars.firstIndex(of: "=") else { return (option, nil) }
+    return (String(scalars[..<sign]), String(scalars[scalars.index(after: sign)...]))
+  }
+
+  /// Adds one option: a name or NAME=VALUE. Later ones win.
+  package mutating func add(option: String) throws(Problem) {
+    let (name, value) = Self.parts(of: option)
     switch (name, value) {
     case ("allow_other", nil): allowOther = true
     case ("allow_root", nil): allowRoot = true

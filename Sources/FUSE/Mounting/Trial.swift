@@ -47,7 +47,7 @@ package struct Trial: Sendable {
 }
 
 /// An empty root directory.
-private struct EmptyFileSystem: FileSystem {
+struct EmptyFileSystem: FileSystem {
   func lookup(_ name: Span<UInt8>, in directory: InodeNumber) throws(Errno) -> Attributes? { nil }
 
   func attributes(of inode: InodeNumber) throws(Errno) -> Attributes {
