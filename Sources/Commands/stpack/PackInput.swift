@@ -74,14 +74,7 @@ struct PackInput {
           return isFile ? file?.fileName ?? [] : component.name ?? []
         })
     }
-    if let omitted = model.omitted.first {
-      let others = model.omitted.count - 1
-      throw ModelError(
-        .malformed, path,
-        "tensor \(omitted.name) \(omitted.reason)"
-          + (others > 0 ? "; the same holds for \(PrintableText.counted(others, "more tensor"))" : "")
-          + "; exclude it with --exclude, or pack another form of the model")
-    }
+    try Self.refuseOmitted(model.omitted, path)
     warnings += collection.warnings
     if options.dequantizes {
       let (dequantized, reasons) = collection.dequantized()
@@ -102,6 +95,17 @@ struct PackInput {
       tensors.append(PackedTensor(tensor, contents, path: shard.file.path))
     }
     for shard in model.storedShards { addMetadata(shard.header.metadata, of: shard.file.path) }
+  }
+
+  /// Throws if a model has tensors that are not shown: its safetensors file would lack them.
+  private static func refuseOmitted(_ omitted: [OmittedTensor], _ path: FilePath) throws(ModelError) {
+    guard let first = omitted.first else { return }
+    let others = omitted.count - 1
+    throw ModelError(
+      .malformed, path,
+      "tensor \(first.name) \(first.reason)"
+        + (others > 0 ? ", and \(PrintableText.counted(others, "more tensor")) cannot be packed either" : "")
+        + "; leave such tensors out with --exclude, or pack another form of the model")
   }
 
   private static func ambiguous(_ path: FilePath, _ names: [[UInt8]]) -> ModelError {

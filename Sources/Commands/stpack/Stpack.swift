@@ -146,7 +146,7 @@ struct Stpack: ParsableCommand {
     }
   }
 
-  /// The name of standard output.
+  /// The paths that mean standard output.
   private static let standardOutput: [FilePath] = ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"]
 
   private func plan(for path: FilePath) throws(Failure) -> PackPlan {
@@ -158,23 +158,7 @@ struct Stpack: ParsableCommand {
     var replacements: [Replacement] = []
     for text in replace { replacements.append(try Replacement(text)) }
 
-    let options = PackInput.Options(
-      selection: selection, opening: opening.options, allowsMissing: missingOk, dequantizes: dequant)
-    var opened: [PackInput] = []
-    for input in inputs {
-      do throws(ModelError) {
-        opened.append(try PackInput(opening: FilePath(argument: input), options))
-      } catch {
-        throw Failure(error)
-      }
-    }
-    try selection.checkUse()
-    if let name = selection.excludedTwice {
-      throw Failure(
-        status: EX_DATAERR,
-        "--exclude leaves tensor \(name) out of two inputs; take one of them with --replace, or pack each input by "
-          + "itself first")
-    }
+    let opened = try openInputs(selection)
     var tensors = opened.flatMap(\.tensors)
     var warnings = opened.flatMap(\.warnings)
     for replacement in replacements { warnings += try replacement.apply(to: &tensors) }
@@ -192,6 +176,28 @@ struct Stpack: ParsableCommand {
     return try PackPlan(
       tensors, metadata: try metadata.merged(opened), fileName: path.fileName, shardSize: maxShardSize?.bytes,
       arrangement: arrangement)
+  }
+
+  /// The inputs, with only the chosen tensors.
+  private func openInputs(_ selection: NameSelection) throws(Failure) -> [PackInput] {
+    let options = PackInput.Options(
+      selection: selection, opening: opening.options, allowsMissing: missingOk, dequantizes: dequant)
+    var opened: [PackInput] = []
+    for input in inputs {
+      do throws(ModelError) {
+        opened.append(try PackInput(opening: FilePath(argument: input), options))
+      } catch {
+        throw Failure(error)
+      }
+    }
+    try selection.checkUse()
+    if let name = selection.excludedTwice {
+      throw Failure(
+        status: EX_DATAERR,
+        "--exclude leaves tensor \(name) out of two inputs; take one of them with --replace, or pack each input by "
+          + "itself first")
+    }
+    return opened
   }
 
   private var arrangement: PackPlan.Arrangement {

@@ -47,39 +47,33 @@ struct Assembler {
         .malformed, file.path,
         "tensor \(name) is also in \(first); if these are two models, name one of them")
     }
+    guard let first = slices.first.map({ tensor(of: $0) }) else { return }
     var boxes: [AssembledTensor.Box] = []
-    var whole = shape ?? []
-    var dtype: DType?
+    var whole = shape ?? first.shape.map { _ in 0 }
     for slice in slices {
-      let shard = shards[Int(slice.place.shard)]
-      let tensor = shard.header[Int(slice.place.index)]
+      let tensor = tensor(of: slice)
       let start = slice.start ?? tensor.shape.map { _ in 0 }
-      guard start.count == tensor.shape.count, boxes.isEmpty && shape == nil || start.count == whole.count
-      else {
-        throw problem(
-          name, "has slices of different numbers of dimensions, one of them in \(shard.file.path.printable)")
+      guard start.count == tensor.shape.count, start.count == whole.count else {
+        throw problem(name, "has slices of different numbers of dimensions, one of them", slice)
       }
-      guard dtype == nil || dtype == tensor.dtype else {
-        throw problem(name, "has slices of different dtypes, one of them in \(shard.file.path.printable)")
+      guard tensor.dtype == first.dtype else {
+        throw problem(name, "has slices of different dtypes, one of them", slice)
       }
-      dtype = tensor.dtype
-      if boxes.isEmpty, shape == nil { whole = start.map { _ in 0 } }
       for (dimension, extent) in tensor.shape.enumerated() {
         let (end, overflow) = start[dimension].addingReportingOverflow(extent)
         guard !overflow, shape == nil || end <= whole[dimension] else {
-          throw problem(name, "has a slice that ends outside of its shape, in \(shard.file.path.printable)")
+          throw problem(name, "has a slice that ends outside of its shape,", slice)
         }
         whole[dimension] = max(whole[dimension], end)
       }
       boxes.append(AssembledTensor.Box(place: slice.place, start: start, shape: tensor.shape))
     }
-    guard let dtype else { return }
     if boxes.count == 1, boxes[0].start.allSatisfy({ $0 == 0 }), boxes[0].shape.elementsEqual(whole) {
       places.append(boxes[0].place)
       return
     }
     do throws(AssembledTensor.Problem) {
-      assembled.append(try AssembledTensor(name: name, dtype: dtype, shape: whole, boxes))
+      assembled.append(try AssembledTensor(name: name, dtype: first.dtype, shape: whole, boxes))
     } catch {
       throw problem(name, error.clause)
     }
@@ -101,7 +95,14 @@ struct Assembler {
       shards: all, places: places, warnings: shards.flatMap(\.warnings), omitted: shards.flatMap(\.omitted))
   }
 
-  private func problem(_ name: TensorName, _ clause: String) -> ModelError {
-    ModelError(.malformed, path, "tensor \(name) of the distributed checkpoint (DCP) \(clause)")
+  private func tensor(of slice: Slice) -> Tensor {
+    shards[Int(slice.place.shard)].header[Int(slice.place.index)]
+  }
+
+  /// The error for a tensor whose slices contradict each other; `slice` is one of them.
+  private func problem(_ name: TensorName, _ clause: String, _ slice: Slice? = nil) -> ModelError {
+    let place = slice.map { " in \(shards[Int($0.place.shard)].file.path.printable)" } ?? ""
+    return ModelError(
+      .malformed, path, "tensor \(name) of the distributed checkpoint (DCP) \(clause)\(place)")
   }
 }

@@ -49,11 +49,15 @@ enum BoxCover {
     guard let wrong = entries.min(by: { $0.key.lexicographicallyPrecedes($1.key) }) else { return }
     var index = shape.map { _ in UInt64(0) }
     for (dimension, corner) in zip(cut, wrong.key) { index[dimension] = corner }
+    throw problem(at: index, isGap: wrong.value < 0)
+  }
+
+  private static func problem(at index: [UInt64], isGap: Bool) -> AssembledTensor.Problem {
     // For a shape of thousands of dimensions, the message has only the first ones.
     let shown = index.prefix(cutDimensions).map(String.init).joined(separator: ", ")
     let element = "[\(shown)\(index.count > cutDimensions ? ", …" : "")]"
-    throw AssembledTensor.Problem(
-      clause: wrong.value < 0
+    return AssembledTensor.Problem(
+      clause: isGap
         ? "has a gap: no slice holds its element \(element); is a file missing?"
         : "has slices that overlap, at its element \(element)")
   }

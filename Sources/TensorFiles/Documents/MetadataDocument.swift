@@ -120,15 +120,7 @@ package enum MetadataDocument {
         return
       }
       if let assembled = shards[shard].assembled(tensor) {
-        // No file has all its bytes: the slices, each with the index of its first element.
-        json.list(", \"pieces\": [", assembled.pieces, separator: ", ", "]") { json, piece in
-          let shard = Int(piece.place.shard)
-          let slice = shards[shard].header[Int(piece.place.index)]
-          json.list("{\"start\": [", piece.start, "]") { json, index in json.number(index) }
-          json.list(", \"shape\": [", slice.shape, "]") { json, dimension in json.number(dimension) }
-          append(slice, of: shards[shard], named: sources[shard], to: &json)
-          json.raw("}")
-        }
+        append(assembled, of: shards, named: sources, to: &json)
       } else {
         var source = sources[shard]
         if shards[shard].format == .directory {
@@ -155,6 +147,20 @@ package enum MetadataDocument {
     }
     json.raw(tensor.isContiguous ? ", \"offset\": " : ", \"origin\": ")
     json.number(shard.fileRange(of: tensor).lowerBound)
+  }
+
+  /// The slices of a tensor whose bytes are in no one file, each with the index of its first element.
+  private static func append(
+    _ tensor: AssembledTensor, of shards: [Shard], named names: [[UInt8]], to json: inout JSONWriter
+  ) {
+    json.list(", \"pieces\": [", tensor.pieces, separator: ", ", "]") { json, piece in
+      let shard = Int(piece.place.shard)
+      let slice = shards[shard].header[Int(piece.place.index)]
+      json.list("{\"start\": [", piece.start, "]") { json, index in json.number(index) }
+      json.list(", \"shape\": [", slice.shape, "]") { json, dimension in json.number(dimension) }
+      append(slice, of: shards[shard], named: names[shard], to: &json)
+      json.raw("}")
+    }
   }
 
   /// The sources and the formula of a computed tensor; the end of its line.
