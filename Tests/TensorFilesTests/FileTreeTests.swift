@@ -14,8 +14,10 @@ import Testing
     let sample = try SampleModel(file)
     #expect(try paths(sample, .raw) == ["a/b/c", "a/d", "a.x", "metadata.json"])
     #expect(try paths(sample, .npy) == ["a/b/c.npy", "a/d.npy", "a.x.npy", "metadata.json.npy"])
-    let ranks = try SampleModel([("rank0.safetensors", file), ("rank1.safetensors", file)], asDirectory: true)
-    #expect(try paths(ranks, .f32).suffix(4) == ["rank1/a/b/c", "rank1/a/d", "rank1/a.x", "rank1/metadata.json"])
+    let ranks = try SampleModel(
+      [("rank0.safetensors", file), ("rank1.safetensors", file)], asDirectory: true)
+    #expect(
+      try paths(ranks, .f32).suffix(4) == ["rank1/a/b/c", "rank1/a/d", "rank1/a.x", "rank1/metadata.json"])
   }
 
   @Test("Listing a name of twice and four times as many directories takes twice and four times the time")
