@@ -39,30 +39,54 @@ struct Manifest {
     return digests.sorted { $0.0 < $1.0 }.map { Line(digest: $1, path: files[$0].path) }
   }
 
-  /// Reads a manifest; `-` is standard input.
+  /// Reads a manifest; `-` is standard input. A large file that is none is refused at its beginning.
   init(reading path: FilePath) throws(Failure) {
-    let text: [UInt8]
-    do throws(ModelError) {
-      text = try ModelError.translating("read", path) {
-        if path == "-" { return try FileDescriptor.standardInput.readToEnd() }
-        let file = try SourceFile(opening: path)
-        return try file.read(from: 0, count: Int(file.size))
-      }
-    } catch {
-      throw Failure(error)
-    }
+    let newline = UInt8(ascii: "\n")
     var lines: [Line] = []
-    for (number, line) in text.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-      .enumerated()
-    where !line.isEmpty {
-      guard let line = Self.parse(line) else {
-        throw Failure(
-          status: EX_DATAERR, "\(path.printable): line \(number + 1) is not a line of sha256sum: DIGEST  PATH"
-        )
+    var number = 0
+    var unfinished: [UInt8] = []
+    do {
+      let file = path == "-" ? nil : try SourceFile(opening: path)
+      var offset: UInt64 = 0
+      while true {
+        let piece = try ModelError.translating("read", path) { try Self.piece(of: file, at: offset) }
+        offset += UInt64(piece.count)
+        var parts = (unfinished + piece).split(separator: newline, omittingEmptySubsequences: false)
+        unfinished = piece.isEmpty ? [] : parts.popLast().map(Array.init) ?? []
+        for part in parts {
+          number += 1
+          guard !part.isEmpty else { continue }
+          guard let line = Self.parse(part) else { throw Self.refusal(path, number) }
+          lines.append(line)
+        }
+        guard unfinished.count <= Self.longestLine else { throw Self.refusal(path, number + 1) }
+        if piece.isEmpty { break }
       }
-      lines.append(line)
+    } catch let error as ModelError {
+      throw Failure(error)
+    } catch {
+      throw error as? Failure ?? .system("\(error)")
     }
     self.lines = lines
+  }
+
+  /// In bytes: a digest, and a path with as many bytes as open(2) takes, all of them escaped.
+  private static let longestLine = 67 + 2 * Int(PATH_MAX)
+
+  /// The next bytes of a manifest, or of standard input; none at the end.
+  private static func piece(of file: SourceFile?, at offset: UInt64) throws -> [UInt8] {
+    let size = 64 << 10
+    if let file { return try file.read(from: offset, count: Int(min(UInt64(size), file.size - offset))) }
+    var bytes = [UInt8](repeating: 0, count: size)
+    let count = try unsafe bytes.withUnsafeMutableBytes {
+      try unsafe FileDescriptor.standardInput.read(into: $0)
+    }
+    return Array(bytes.prefix(count))
+  }
+
+  private static func refusal(_ path: FilePath, _ line: Int) -> Failure {
+    Failure(
+      status: EX_DATAERR, "\(path.printable): line \(line) is not a line of sha256sum: DIGEST  PATH")
   }
 
   private static func parse(_ line: ArraySlice<UInt8>) -> Line? {

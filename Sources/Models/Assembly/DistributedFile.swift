@@ -41,10 +41,11 @@ struct DistributedFile {
     contents = PyTorchHeader(path)
     var omitted: [OmittedTensor] = []
     var unknown: [[UInt8]] = []
+    var known: Set<[UInt8]> = []
     for item in items where item.original == nil {
       if let slice = item.slice {
         let saved = try Self.contents(of: item, .archive, file, path)
-        unknown += saved.unknownGlobals.filter { !unknown.contains($0) }
+        unknown += saved.unknownGlobals.filter { known.insert($0).inserted }
         // A tensor that holds others, or of elements of another kind.
         if let reason = OmittedTensor.all(of: saved).first?.reason {
           omitted.append(OmittedTensor(name: item.name, reason: reason))
@@ -65,7 +66,7 @@ struct DistributedFile {
         omitted.append(OmittedTensor(name: item.name, reason: "is an object that torch.save has not written"))
         continue
       }
-      unknown += object.unknownGlobals.filter { !unknown.contains($0) }
+      unknown += object.unknownGlobals.filter { known.insert($0).inserted }
       try contents.add(object, at: item.range.lowerBound)
       entries += Array(repeating: Entry(item: item.name, start: nil), count: contents.count - entries.count)
     }

@@ -73,6 +73,12 @@ extension MountTests {
         let outcome = try await stls("--check", "\(manifest)", source)
         #expect(outcome.status == 65 && outcome.error.contains("line 2"), "\(text): \(outcome)")
       }
+      // A sparse file, far larger than the memory.
+      let large = try files.write("large", [])
+      let file = try FileDescriptor.open(large, .writeOnly)
+      try file.closeAfter { try file.resize(to: 1 << 42) }
+      let outcome = try await stls("--check", "\(large)", source)
+      #expect(outcome.status == 65 && outcome.error.contains("line 1"), "\(outcome)")
       #expect(try await stls("--check", "\(files.path)/none", source).status == 66)
       #expect(try await stls("--hash", "md5", source).status == 64)
     }
