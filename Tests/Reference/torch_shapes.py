@@ -45,10 +45,17 @@ def shape(title, refused=None, left=()):
     return register
 
 
+class Unloadable(Exception):
+    """torch.load cannot read what torch.save has written, as nested tensors in the older form."""
+
+
 def saved(value, path, expected=None, **options):
     SAVED.append(path)
     torch.save(value, path, **(OPTIONS | options))
-    loaded = torch.load(path, weights_only=False)
+    try:
+        loaded = torch.load(path, weights_only=False)
+    except Exception as error:
+        raise Unloadable from error
     return torch_saves.collect(loaded, "", {}) if expected is None else expected(loaded)
 
 
@@ -418,7 +425,10 @@ def main(stmount):
         # The same at every protocol, in both forms.
         for protocol, is_archive in itertools.product(range(2, 6), (True, False)) if SAVED else ():
             OPTIONS.update(pickle_protocol=protocol, _use_new_zipfile_serialization=is_archive)
-            text, wrong = compare_anew(stmount, title)
+            try:
+                text, wrong = compare_anew(stmount, title)
+            except Unloadable:
+                continue
             siblings += 1
             failed += wrong is not None
             if wrong is not None:
