@@ -9,9 +9,10 @@ import Testing
 
   /// Adds pieces of one MiB.
   private func add(
-    _ range: Range<UInt64>, to table: inout PieceTable, of file: CInt = 3, at time: Double = 0
+    _ range: Range<UInt64>, to table: inout PieceTable, of file: CInt = 3, at time: Double = 0,
+    unless isInMemory: (Range<UInt64>) -> Bool = { _ in false }
   ) -> [Piece] {
-    table.add(range, of: file, size: Self.size, length: Self.mib, at: time)
+    table.add(range, of: file, size: Self.size, length: Self.mib, at: time, unless: isInMemory)
   }
 
   private func begin(_ piece: Piece, in table: inout PieceTable) -> Bool { table.begin(piece) }
@@ -59,6 +60,14 @@ import Testing
     #expect(add(0..<page, to: &table, of: 4).map(\.range) == [0..<page], "of another file")
     #expect(add(Self.size - 1..<Self.size, to: &table).map(\.range) == [100 * Self.mib..<Self.size])
     #expect(table.bytes == 3 * Self.mib + page + 5)
+  }
+
+  @Test("What is in memory is left out, and what is around it is not")
+  func inMemory() {
+    var table = PieceTable(limit: 256 * Self.mib)
+    let middle = 3 * Self.mib..<4 * Self.mib
+    let pieces = add(100..<5 * Self.mib, to: &table, unless: { !$0.overlaps(middle) })
+    #expect(pieces.map(\.range) == [middle])
   }
 
   @Test(

@@ -30,12 +30,14 @@ struct PieceTable {
 
   // MARK: Fetching
 
-  /// Adds pieces for bytes `range` of a file of `size` bytes, as far as they are in none: each ends at a multiple of `length`.
+  /// Adds pieces for bytes `range` of a file of `size` bytes, as far as they are in none: each ends at a multiple of `length`. Those
+  /// of which `isInMemory` says that they are there are left out.
   ///
   /// Where that makes too many, pieces go that nobody has used for the longest time, or that nobody has begun to fetch; and those
   /// that are under way let fewer be added.
   mutating func add(
-    _ range: Range<UInt64>, of file: CInt, size: UInt64, length: UInt64, at time: Double
+    _ range: Range<UInt64>, of file: CInt, size: UInt64, length: UInt64, at time: Double,
+    unless isInMemory: (Range<UInt64>) -> Bool
   ) -> [Piece] {
     var added: [Piece] = []
     var start = range.lowerBound
@@ -47,6 +49,10 @@ struct PieceTable {
       }
       let next = others.map(\.lowerBound).filter { $0 > start }.min() ?? .max
       let end = min(range.upperBound, next, (start / length + 1) * length)
+      if isInMemory(start..<end) {
+        start = end
+        continue
+      }
       guard let piece = Piece(start..<end, size: size),
         makeRoom(for: UInt64(piece.range.count), sparing: added.count)
       else { break }

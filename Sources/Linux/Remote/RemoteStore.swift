@@ -29,12 +29,12 @@ package final class RemoteStore: Sendable {
   /// Has bytes of a file fetched that will be read soon, unless they are in memory or on their way. Little memory lets nothing be
   /// fetched.
   package func fetch(_ range: Range<UInt64>, of file: FileDescriptor) {
-    guard let remote = files[file.rawValue], !range.isEmpty, CachedPages.hold(range, of: file) != true,
-      UInt64(range.count) <= memory.bytes / 8
-    else { return }
+    guard let remote = files[file.rawValue], UInt64(range.count) <= memory.bytes / 8 else { return }
     let length = min(max(window / 16, Self.lengths.lowerBound), Self.lengths.upperBound)
     let new = pieces.withLock {
-      $0.add(range, of: file.rawValue, size: remote.size, length: length, at: Self.now)
+      $0.add(range, of: file.rawValue, size: remote.size, length: length, at: Self.now) { part in
+        CachedPages.hold(part, of: file) == true
+      }
     }
     for piece in new {
       threads.run { [self] in

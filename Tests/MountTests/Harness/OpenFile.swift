@@ -51,6 +51,10 @@ final class OpenFile: Sendable {
     return unsafe Array(UnsafeRawBufferPointer(start: address, count: count))
   }
 
+  /// Keeps bytes of the file in the page cache until the object goes: mlock(2). Elsewhere the kernel drops pages whenever it likes,
+  /// however much memory is free (DAMON_RECLAIM).
+  func pinned(_ range: Range<Int>) throws -> PinnedPages { try PinnedPages(descriptor, range) }
+
   /// The bytes as sendfile(2) hands them to a pipe.
   func sent(_ count: Int, from offset: Int) throws -> [UInt8] {
     try piped(count, from: offset) { pipe, position, count in

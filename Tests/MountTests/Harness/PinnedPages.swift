@@ -1,0 +1,19 @@
+import Glibc
+import SystemPackage
+
+/// Pages of a file that stay in the page cache; see ``OpenFile/pinned(_:)``.
+@safe final class PinnedPages {
+  private let address: UnsafeMutableRawPointer
+  private let count: Int
+
+  /// Of bytes `range`, which begins at a page.
+  init(_ file: FileDescriptor, _ range: Range<Int>) throws {
+    let start = unsafe mmap(nil, range.count, PROT_READ, MAP_SHARED, file.rawValue, off_t(range.lowerBound))
+    guard let start = unsafe start, unsafe start != MAP_FAILED else { throw Errno(rawValue: errno) }
+    unsafe address = start
+    count = range.count
+    guard unsafe mlock(address, count) == 0 else { throw Errno(rawValue: errno) }
+  }
+
+  deinit { unsafe munmap(address, count) }
+}
