@@ -34,6 +34,12 @@ extension TensorDirectory {
     return models
   }
 
+  /// The dequantised form of a model that ``all(at:)`` has found, if it is a mount's.
+  static func dequantized(_ name: [UInt8]?, at path: FilePath) -> TensorDirectory? {
+    let root = name.map { path.pushing(FilePath(bytes: $0)) } ?? path
+    return try? TensorDirectory(opening: root.pushing(FilePath(bytes: ViewedTree.dequantizedDirectory)))
+  }
+
   private static func isDescribed(_ path: FilePath) -> Bool {
     (try? Stat(path.appending(documentName)).type) == .regular
   }

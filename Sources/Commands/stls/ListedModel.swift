@@ -24,7 +24,8 @@ struct ListedModel {
     if sources.count == 1 {
       var models: [ListedModel] = []
       for (name, directory) in try TensorDirectory.all(at: sources[0]) {
-        models.append(try ListedModel(name, directory, order, selection))
+        let dequantized = TensorDirectory.dequantized(name, at: sources[0])
+        models.append(try ListedModel(name, directory, dequantized, order, selection))
       }
       if !models.isEmpty { return (models, []) }
     }
@@ -57,16 +58,23 @@ struct ListedModel {
     self.document = document
   }
 
-  /// A mount or a copy of one, each of whose files must have its size.
+  /// A mount or a copy of one, each of whose files must have its size; and its `.dequant/`, if the mount has one.
   private init(
-    _ name: [UInt8]?, _ directory: TensorDirectory, _ order: Order, _ selection: NameSelection
+    _ name: [UInt8]?, _ directory: TensorDirectory, _ dequantized: TensorDirectory?, _ order: Order,
+    _ selection: NameSelection
   ) throws(ModelError) {
     let entries = directory.entries.filter { selection.contains($0.tensor.name) }
     for entry in entries { _ = try directory.open(entry) }
     let tensors = entries.map(\.tensor)
     self.init(
       name: name, tensors: order.tensors(of: tensors), fileCount: tensors.count,
-      parameters: { ParameterCount(tensors) },
+      parameters: {
+        guard let dequantized else { return ParameterCount(tensors) }
+        // A part of a quantised weight stands for nothing.
+        return entries.count < directory.entries.count
+          ? ParameterCount(elementsOf: tensors)
+          : ParameterCount(tensors, standingFor: dequantized.entries.map(\.tensor))
+      },
       document: entries.count < directory.entries.count
         ? nil : { () throws(ModelError) in try directory.document() })
   }

@@ -128,7 +128,9 @@ struct Stpack: ParsableCommand {
     if dryRun {
       var table = TensorTable()
       table.isColoured = StandardOutput.isColoured
-      try table.write(plan.tensors, files: plan.files.count, ParameterCount(plan.tensors))
+      // Inputs may be quantised, and parts of models.
+      let count = dequant ? ParameterCount(plan.tensors) : ParameterCount(elementsOf: plan.tensors)
+      try table.write(plan.tensors, files: plan.files.count, count)
       return
     }
     do {

@@ -103,6 +103,14 @@ extension MountTests {
       // Without its scales, a weight is not known.
       let part = try await last("--include", "*qweight")
       #expect(part.contains(" elements: I32 ") && !part.contains("parameters"), "\(part)")
+      let packed = try await run("stpack", ["-n", "\(path)"]).text.split(separator: "\n").last ?? ""
+      #expect(packed.contains(" elements: I32 ") && !packed.contains("parameters"), "\(packed)")
+      try await withMount(path) { mount in
+        let listed = try await run("stls", ["\(mount.path)"]).text.split(separator: "\n").last ?? ""
+        #expect(listed == stored)
+        let chosen = try await run("stls", ["--include", "*qweight", "\(mount.path)"]).text
+        #expect(!chosen.contains("parameters"), "\(chosen)")
+      }
     }
 
     @Test("Every command refuses --dequant of a model that is not quantised")

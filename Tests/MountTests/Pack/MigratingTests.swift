@@ -86,7 +86,7 @@ extension MountTests {
       #expect(lines.first == "head/w   F32      [7]     28", "\(output)")
       #expect(
         lines.suffix(4) == [
-          "total 75 in 4 tensors, 1 file", "32 parameters: BF16 15, F8_E4M3 9, F32 7, I64 1",
+          "total 75 in 4 tensors, 1 file", "32 elements: BF16 15, F8_E4M3 9, F32 7, I64 1",
           "all tensors are the same", "4",
         ], "\(output)")
     }

@@ -12,23 +12,24 @@ struct ParameterCount {
   /// The sum of ``counts``.
   private let elements: UInt64
 
-  /// Counts the elements of tensors that are not quantised. Sums beyond 64 bits stop there.
-  init(_ tensors: [Tensor]) {
-    self.init(tensors, parameters: Self.elements(of: tensors))
+  /// Counts the elements of tensors that are not quantised, or that stand for `dequantized` ones. Sums beyond 64 bits stop there.
+  init(_ tensors: [Tensor], standingFor dequantized: [Tensor]? = nil) {
+    self.init(tensors, parameters: Self.elements(of: dequantized ?? tensors))
   }
+
+  /// Counts elements alone, of tensors that may be quantised.
+  init(elementsOf tensors: [Tensor]) { self.init(tensors, parameters: nil) }
 
   /// Counts the elements of a model's tensors as they are stored, and the parameters that they stand for: those of the dequantised
   /// model. They are not known if a part of it is in doubt, or is not here.
   init(_ tensors: [Tensor], of model: Model) {
     let quantization = Quantization(of: model)
     guard quantization.warnings.isEmpty else {
-      self.init(tensors, parameters: nil)
+      self.init(elementsOf: tensors)
       return
     }
     let dequantized = Model(dequantizing: model, quantization)
-    self.init(
-      tensors,
-      parameters: Self.elements(of: dequantized.map { model in model.places.map(model.tensor) } ?? tensors))
+    self.init(tensors, standingFor: dequantized.map { model in model.places.map(model.tensor) })
   }
 
   private init(_ tensors: [Tensor], parameters: UInt64?) {
