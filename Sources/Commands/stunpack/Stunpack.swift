@@ -25,7 +25,9 @@ struct Stunpack: ParsableCommand {
   var directory: String?
 
   @Option(
-    name: .customLong("as"), help: "Write raw bytes, NumPy files, float32, or one model per tensor.")
+    name: .customLong("as"),
+    help: ArgumentHelp(
+      "Write raw bytes, NumPy files, float32, or one model per tensor.", valueName: "FORM"))
   var form = ViewForm.raw
 
   @Option(
