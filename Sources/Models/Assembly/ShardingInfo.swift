@@ -28,8 +28,7 @@ struct ShardingInfo {
   init(json: [UInt8]) throws(JSONError) { try read(json.span) }
 
   private mutating func read(_ json: Span<UInt8>) throws(JSONError) {
-    if let offset = firstInvalidUTF8(json) { throw JSONError(offset: offset, problem: "not UTF-8") }
-    var cursor = JSONCursor(json)
+    var cursor = try JSONCursor(checking: json)
     var text: [UInt8] = []
     try cursor.beginObject()
     while let key = try cursor.nextKey(into: &text) {

@@ -45,8 +45,7 @@ indirect enum ConfigValue: Sendable {
 
   /// Reads a JSON text.
   init(reading bytes: [UInt8]) throws(JSONError) {
-    if let offset = firstInvalidUTF8(bytes.span) { throw JSONError(offset: offset, problem: "not UTF-8") }
-    var cursor = JSONCursor(bytes.span)
+    var cursor = try JSONCursor(checking: bytes.span)
     var text: [UInt8] = []
     self = try Self.value(&cursor, bytes, &text)
     try cursor.expectEnd()

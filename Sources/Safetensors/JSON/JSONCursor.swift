@@ -16,7 +16,7 @@ package struct JSONError: Error, Equatable {
 /// It reads only what the caller asks for, and builds no values: skipped values cost no memory, strings are appended to
 /// the caller's own buffer. It accepts exactly what the reference's JSON library (serde_json) accepts: no byte
 /// order mark, no trailing comma, no number that overflows a double, no lone surrogate escape, no nesting
-/// deeper than 127. The text must have been checked to be UTF-8.
+/// deeper than 127.
 package struct JSONCursor: ~Escapable {
   private let bytes: Span<UInt8>
   /// The next byte to read.
@@ -29,8 +29,16 @@ package struct JSONCursor: ~Escapable {
   /// serde_json refuses to enter the 128th container.
   private static let maximumDepth = 127
 
+  /// A cursor at the beginning of a text that was checked to be UTF-8.
   @_lifetime(copy bytes)
   package init(_ bytes: Span<UInt8>) { self.bytes = bytes }
+
+  /// A cursor at the beginning of a text, which is an error if it is not UTF-8.
+  @_lifetime(copy bytes)
+  package init(checking bytes: Span<UInt8>) throws(JSONError) {
+    if let offset = firstInvalidUTF8(bytes) { throw JSONError(offset: offset, problem: "not UTF-8") }
+    self.bytes = bytes
+  }
 
   // MARK: Tokens
 

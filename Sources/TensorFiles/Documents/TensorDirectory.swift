@@ -92,8 +92,7 @@ package struct TensorDocument {
   private var text: [UInt8] = []
 
   package init(reading json: Span<UInt8>) throws(JSONError) {
-    if let offset = firstInvalidUTF8(json) { throw JSONError(offset: offset, problem: "not UTF-8") }
-    var cursor = JSONCursor(json)
+    var cursor = try JSONCursor(checking: json)
     var seen: Set<[UInt8]> = []
     try cursor.beginObject("the document's '{'")
     while let (key, offset) = try nextKey(&cursor) {
