@@ -35,7 +35,8 @@ package struct Model: Sendable {
   /// Where the bytes of the tensor at `place` are, if they are in a file one after the other.
   package func storedRange(at place: Place) -> FileRange? {
     let shard = Int(place.shard)
-    guard shards[shard].isStored, let range = shards[shard].header.contiguousRange(at: Int(place.index))
+    guard case .file = shards[shard].contents,
+      let range = shards[shard].header.contiguousRange(at: Int(place.index))
     else {
       return nil
     }
@@ -56,16 +57,6 @@ package struct Model: Sendable {
   /// The sum of the tensors' sizes, in bytes; `UInt64.max` if it is larger, which is possible if tensors repeat
   /// the same bytes.
   package var totalSize: UInt64 { places.lazy.map { tensor(at: $0).byteCount }.clampedSum }
-}
-
-extension Sequence<UInt64> {
-  /// The sum, or `UInt64.max` if it is larger.
-  package var clampedSum: UInt64 {
-    reduce(0) { sum, number in
-      let (sum, overflow) = sum.addingReportingOverflow(number)
-      return overflow ? .max : sum
-    }
-  }
 }
 
 // MARK: - Opening
@@ -113,54 +104,5 @@ extension Model {
       places: (0..<shard.header.count).filter { isChosen(shard.header.name(at: $0)) }
         .map { Place(shard: 0, index: Int32($0)) },
       warnings: warnings, omitted: shard.omitted)
-  }
-}
-
-extension Shard {
-  /// The same shard for some tensors only: problems of other tensors do not matter.
-  func choosing(_ isChosen: (TensorName) -> Bool) -> Shard {
-    var shard = self
-    shard.omitted.removeAll { !isChosen($0.name) }
-    return shard
-  }
-
-  /// The maximum number of named tensors that are left out.
-  private static let namedOmissions = 10
-  /// The maximum number of named unknown classes and functions.
-  private static let namedGlobals = 40
-
-  /// A line about bytes that were accepted leniently, and some about names and about tensors that are not shown.
-  var warnings: [String] {
-    var lines = omitted.prefix(Self.namedOmissions).map {
-      "\(file.path.printable): tensor \($0.name) \($0.reason); left out"
-    }
-    let others = omitted.count - lines.count
-    if others > 0 {
-      lines.append("\(file.path.printable): \(PrintableText.counted(others, "more tensor")) left out")
-    }
-    lines += notes.map { "\(file.path.printable): \($0)" }
-    if !unknownGlobals.isEmpty {
-      let names = unknownGlobals.prefix(Self.namedGlobals).map { PrintableText.plain($0) }
-      let others = unknownGlobals.count - names.count
-      lines.append(
-        "\(file.path.printable): unknown classes and functions, not executed: "
-          + names.joined(separator: ", ")
-          + (others > 0 ? " and \(others) more" : ""))
-    }
-    if header.trailingBytes > 0 {
-      let count = PrintableText.counted(header.trailingBytes, "byte")
-      lines.append("\(file.path.printable): \(count) after the last tensor left out")
-    }
-    return lines
-  }
-}
-
-extension [Shard] {
-  /// Uses paths as the names of shards that share a file name.
-  mutating func makeNamesUnique() {
-    let uses = Dictionary(grouping: self, by: \.name)
-    for position in indices where uses[self[position].name, default: []].count > 1 {
-      self[position].name = String(decoding: self[position].file.path.bytes, as: UTF8.self)
-    }
   }
 }

@@ -1,3 +1,4 @@
+internal import Linux
 package import Safetensors
 package import SystemPackage
 

@@ -90,23 +90,3 @@ extension ModelError: CustomStringConvertible {
   /// One line for a message: the path and the problem. Safe to print.
   package var description: String { "\(path.printable): \(problem)" }
 }
-
-extension FilePath {
-  /// The path in quotes, safe to print. A URL has both of its slashes, which a path merges.
-  package var printable: String {
-    let bytes = bytes
-    guard let scheme = MissingSource.scheme(of: bytes) else { return PrintableText.quoted(bytes) }
-    let end = scheme.utf8.count + 1
-    return PrintableText.quoted(bytes[..<end] + [UInt8(ascii: "/")] + bytes[end...])
-  }
-
-  /// The path's bytes as the file system has them, not necessarily UTF-8.
-  package var bytes: [UInt8] {
-    unsafe withPlatformString { pointer in
-      unsafe Array(UnsafeRawBufferPointer(start: pointer, count: length))
-    }
-  }
-
-  /// The last component's bytes; empty if the path has none.
-  package var fileName: [UInt8] { lastComponent.map { FilePath(root: nil, [$0]).bytes } ?? [] }
-}

@@ -17,6 +17,18 @@ package struct Shard: Sendable {
     case directory
   }
 
+  /// Where the bytes of the tensors come from. Lists of tensors are in the order of ``header``.
+  package enum Contents: Sendable {
+    /// ``file`` holds them.
+    case file
+    /// Each tensor is a file of its own; ``file`` describes them.
+    case files([SourceFile])
+    /// The tensors are put together from slices in other shards; ``file`` is the first one's.
+    case assembled(Assembly)
+    /// The tensors are computed from others; ``file`` is that of one of the model's shards.
+    case computed(ComputedTensors)
+  }
+
   /// The file.
   package let file: SourceFile
   /// What it is.
@@ -30,22 +42,28 @@ package struct Shard: Sendable {
   package private(set) var unknownGlobals: [[UInt8]] = []
   /// What a person should know of its names; safe to print.
   private(set) var notes: [String] = []
-  /// What the tensors are computed from, where that is not the bytes of ``file``: those of ``header``, one for each.
-  package private(set) var computed: ComputedTensors? = nil
-  /// What the tensors are put together from, where that is slices in several files: those of ``header``, one for each.
-  package private(set) var assembly: Assembly? = nil
-  /// The file of each tensor of ``header``, where each has one of its own; ``file`` describes them then.
-  private var separate: [SourceFile]? = nil
+  /// Where the bytes of the tensors come from.
+  package let contents: Contents
   /// What it is called in metadata.json: its file name, or its path where two sources share that.
   package internal(set) var name: String
 
   /// The files that the tensors come from.
   package var files: [SourceFile] {
-    computed?.files ?? assembly?.shards.map(\.file) ?? separate ?? [file]
+    switch contents {
+    case .file: [file]
+    case .files(let files): files
+    case .assembled(let assembly): assembly.shards.map(\.file)
+    case .computed(let computed): computed.files
+    }
   }
 
-  /// True of a file: its tensors' bytes are there.
-  package var isStored: Bool { computed == nil && assembly == nil }
+  /// True if the tensors' bytes are parts of files.
+  package var isStored: Bool {
+    switch contents {
+    case .file, .files: true
+    case .assembled, .computed: false
+    }
+  }
 
   /// Opens a file and reads its header.
   ///
@@ -55,6 +73,7 @@ package struct Shard: Sendable {
   package init(opening path: FilePath, lenient: Bool = false) throws(ModelError) {
     let file = try SourceFile.opening(path)
     self.file = file
+    contents = .file
     name = String(decoding: path.fileName, as: UTF8.self)
     let beginning = try ModelError.translating("read", path) {
       try file.read(from: 0, count: Int(min(file.size, Self.firstRead)))
@@ -131,7 +150,7 @@ package struct Shard: Sendable {
     file = shard.file
     format = shard.format
     self.header = header
-    self.computed = computed
+    contents = .computed(computed)
     name = shard.name
   }
 
@@ -140,7 +159,7 @@ package struct Shard: Sendable {
     file = document
     format = .directory
     self.header = header
-    separate = files
+    contents = .files(files)
     name = String(decoding: document.path.fileName, as: UTF8.self)
   }
 
@@ -150,6 +169,7 @@ package struct Shard: Sendable {
   ) {
     self.file = file
     format = .distributed
+    contents = .file
     self.header = header
     self.omitted = omitted
     self.unknownGlobals = unknownGlobals
@@ -162,22 +182,8 @@ package struct Shard: Sendable {
     file = assembly.shards[0].file
     format = assembly.shards[0].format
     self.header = header
-    self.assembly = assembly
+    contents = .assembled(assembly)
     name = assembly.shards[0].name
-  }
-
-  /// The file that a tensor's bytes are in: ``file``, or one of the tensor's own. `tensor` is one of this shard's.
-  package func file(of tensor: Tensor) -> SourceFile {
-    guard let separate, let index = header.index(of: tensor.name) else { return file }
-    return separate[index]
-  }
-
-  /// Where a tensor's bytes are in its file; those that it reaches, where they are not contiguous. `tensor`
-  /// is one of this shard's.
-  package func fileRange(of tensor: Tensor) -> Range<UInt64> {
-    if separate != nil { return 0..<tensor.byteCount }
-    // Cannot overflow: the header was checked against the file's size.
-    return header.dataStart + tensor.dataRange.lowerBound..<header.dataStart + tensor.dataRange.upperBound
   }
 
   // MARK: - Contents
@@ -185,25 +191,29 @@ package struct Shard: Sendable {
   /// Bytes `range` of a tensor as it is shown, whatever its strides, in memory of their own: pread(2).
   /// `tensor` is one of this shard's, and the range is inside its ``Tensor/byteCount``.
   ///
-  /// Throws ESTALE where the file has become too short. Whoever must know that the bytes are those of the
-  /// file that was opened asks ``SourceFile/isUnchanged()`` afterwards.
+  /// Throws ESTALE where the file has become too short, and EOPNOTSUPP of a computed tensor. Whoever must know that the bytes are
+  /// those of the file that was opened asks ``SourceFile/isUnchanged()`` afterwards.
   package func read(_ tensor: Tensor, _ range: Range<UInt64>) throws(Errno) -> [UInt8] {
-    try [UInt8](filling: range.count) { target throws(Errno) in
-      try read(tensor, from: range.lowerBound, into: &target)
-    }
+    guard let view = TensorView(tensor, of: self) else { throw .notSupported }
+    return try view.read(range)
   }
+}
 
-  /// As many bytes as `target` has, from `offset` of a tensor: otherwise as ``read(_:_:)``.
-  package func read(_ tensor: Tensor, from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) {
-    if let assembled = assembled(tensor), let assembly {
-      try assembled.read(from: offset, of: assembly.shards, into: &target)
-      return
-    }
-    let start = fileRange(of: tensor).lowerBound
-    if tensor.isContiguous {
-      try file(of: tensor).read(from: start + offset, into: &target)
-    } else {
-      try StridedReader(tensor, at: start).read(from: offset, of: file, into: &target)
+extension Shard {
+  /// The same shard for some tensors only: problems of other tensors do not matter.
+  func choosing(_ isChosen: (TensorName) -> Bool) -> Shard {
+    var shard = self
+    shard.omitted.removeAll { !isChosen($0.name) }
+    return shard
+  }
+}
+
+extension [Shard] {
+  /// Uses paths as the names of shards that share a file name.
+  mutating func makeNamesUnique() {
+    let uses = Dictionary(grouping: self, by: \.name)
+    for position in indices where uses[self[position].name, default: []].count > 1 {
+      self[position].name = String(decoding: self[position].file.path.bytes, as: UTF8.self)
     }
   }
 }

@@ -13,7 +13,7 @@ extension TensorFileSystem {
       let start = min(offset, stored.byteCount)
       let part = stored.part(start..<start + min(UInt64(max(0, count)), stored.byteCount - start))
       if part.range.isEmpty { return .bytes([]) }
-      readAhead.noteRead(part.range, of: stored.range, in: part.file)
+      readAhead.noteRead(part)
       return .source(served(part.file), part.range)
     }
     guard let layout = layout(of: entry) else {
@@ -21,7 +21,9 @@ extension TensorFileSystem {
     }
     let range = layout.clamp(offset, count)
     let parts = layout.parts(of: range)
-    for part in parts { noteRead(part) }
+    let sources = layout.sources(of: range)
+    // An empty range stands for bytes that are scattered in the file.
+    for source in sources where !source.range.isEmpty { readAhead.noteRead(source) }
     if parts.isEmpty { return .bytes([]) }
     if parts.count == 1 {
       switch parts[0].segment {
@@ -32,9 +34,8 @@ extension TensorFileSystem {
       case .memory, .computed: break
       }
     }
-    let sources = layout.sources(of: range)
     // The header of a view must not be readable either, once the source has changed.
-    let files = sources.isEmpty ? files(of: layout, at: entry) : Self.files(of: sources)
+    let files = sources.isEmpty ? files(of: layout, at: entry) : sources.files
     let tensor = tree.node(entry).kind == .tensor ? source(tree.node(entry)).0.name : nil
     return .computed(
       count: range.count, from: files.map { ServedSource(file: $0, fileSystem: self, tensor: tensor) },
@@ -46,20 +47,12 @@ extension TensorFileSystem {
   private func files(of layout: FileLayout, at entry: ViewedTree.Entry) -> [SourceFile] {
     entry.isModelFile
       ? models[Int(tree.node(entry).model)].storedShards.map(\.file)
-      : Self.files(of: layout.sources(of: 0..<layout.byteCount))
-  }
-
-  private static func files(of sources: [FileRange]) -> [SourceFile] {
-    var files: [SourceFile] = []
-    for source in sources where !files.contains(where: { $0 === source.file }) { files.append(source.file) }
-    return files
+      : layout.sources(of: 0..<layout.byteCount).files
   }
 
   /// What a file holds; nil for directories, and where the view does not have the file.
   func layout(of entry: ViewedTree.Entry) -> FileLayout? {
     if entry.isModelFile { return layouts.model(entry.inode) { fileTree.layout(of: entry) } }
-    // Keeping a layout of one segment would gain nothing.
-    if entry.isRaw { return fileTree.layout(of: entry) }
     return layouts.layout(of: entry.inode) { fileTree.layout(of: entry) }
   }
 
@@ -74,27 +67,12 @@ extension TensorFileSystem {
     return size <= UInt64(Int64.max) ? size : nil
   }
 
-  /// Prefetches the bytes after a sequential read, as far as they come from files.
-  private func noteRead(_ part: FileLayout.Part) {
-    switch part.segment {
-    case .memory: break
-    case .file(let source):
-      readAhead.noteRead(source.part(part.range).range, of: source.range, in: source.file)
-    case .computed(let elements):
-      let whole = elements.sources(of: 0..<elements.byteCount)
-      for source in elements.sources(of: part.range) where !source.range.isEmpty {
-        guard let extent = whole.first(where: { $0.contains(source) }) else { continue }
-        readAhead.noteRead(source.range, of: extent.range, in: source.file)
-      }
-    }
-  }
-
   private func served(_ file: SourceFile) -> any ReplySource { ServedSource(file: file, fileSystem: self) }
 }
 
 extension ReadAhead {
-  /// As ``noteRead(_:of:in:size:)`` in a source's file.
-  fileprivate func noteRead(_ range: Range<UInt64>, of tensor: Range<UInt64>, in file: SourceFile) {
-    noteRead(range, of: tensor, in: file.descriptor, size: file.size)
+  /// As ``noteRead(_:of:in:size:)`` of a source's file.
+  fileprivate func noteRead(_ source: FileRange) {
+    noteRead(source.range, of: source.extent, in: source.file.descriptor, size: source.file.size)
   }
 }

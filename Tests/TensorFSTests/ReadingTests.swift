@@ -85,6 +85,36 @@ import Safetensors
     #expect(try range(".npy/t.npy", 127, 4000) == nil)
   }
 
+  @Test(
+    "A read of a tensor in slices costs as much however many slices there are",
+    arguments: ["w", ".npy/w.npy"], [false, true])
+  func slices(path: String, areColumns: Bool) throws {
+    let files = try [250, 500, 1000].map { count in
+      let directory = try TemporaryDirectory()
+      let chunks = (0..<count).map { number in
+        DistributedCheckpoint.Chunk(
+          start: areColumns ? [0, number] : [number, 0], shape: areColumns ? [4, 1] : [1, 4],
+          data: (0..<4).map { UInt8(truncatingIfNeeded: areColumns ? $0 * count + number : number * 4 + $0) })
+      }
+      try DistributedCheckpoint(chunks, shapes: ["w": areColumns ? [4, count] : [count, 4]])
+        .write(to: directory)
+      let fileSystem = try TensorFileSystem(
+        ModelCollection(opening: [directory.path]), options: MountOptions(), log: Logger(label: "test"))
+      return (directory, fileSystem, try inode(path, in: fileSystem))
+    }
+    // A read for each slice: in all as many times more as there are slices.
+    let costs = try Costs(from: 250) { count in
+      let (_, fileSystem, attributes) = files[count / 500]
+      let start = attributes.size - UInt64(4 * count)
+      for number in 0..<count {
+        let answer = try fileSystem.read(attributes.inode, at: start + UInt64(4 * number), count: 4)
+        let expected = (4 * number..<4 * number + 4).map { UInt8(truncatingIfNeeded: $0) }
+        #expect(try bytes(of: answer) == expected)
+      }
+    }
+    #expect(costs.areProportional, "\(costs)")
+  }
+
   @Test("A directory cannot be read")
   func directories() throws {
     let fileSystem = try fileSystem(SampleModel(SafetensorsFile(.init("a/b", "U8", [1]))))

@@ -51,6 +51,7 @@ import Testing
     let directory = try TemporaryDirectory()
     let path = try directory.write("m.safetensors", SafetensorsFile(.init("w", dtype.name, [1])))
     let model = try #require(try ModelCollection(opening: [path]).components.first).model
-    return TensorView(model.tensor(at: model.places[0]), of: model.shard(at: model.places[0]))
+    return try #require(
+      TensorView(model.tensor(at: model.places[0]), of: model.shard(at: model.places[0])))
   }
 }

@@ -1,5 +1,6 @@
 import FUSE
 import Glibc
+import Linux
 import Models
 import Safetensors
 import SystemPackage

@@ -38,16 +38,24 @@ package struct MountTable: Sendable {
   /// The mounts in the order in which they cover each other: later ones on top.
   package let entries: [Entry]
 
-  /// Reads `/proc/self/mountinfo`.
+  /// Reads `/proc/self/mountinfo`, whose size is not known in advance.
   package init() throws(Errno) {
-    let file: FileDescriptor
+    var text: [UInt8] = []
     do {
-      file = try FileDescriptor.open(FilePath("/proc/self/mountinfo"), .readOnly, options: .closeOnExec)
+      let file = try FileDescriptor.open(
+        FilePath("/proc/self/mountinfo"), .readOnly, options: .closeOnExec)
+      defer { try? file.close() }
+      while true {
+        let chunk = unsafe try [UInt8](unsafeUninitializedCapacity: 1 << 16) { buffer, count in
+          count = try unsafe file.read(into: UnsafeMutableRawBufferPointer(buffer))
+        }
+        if chunk.isEmpty { break }
+        text += chunk
+      }
     } catch {
       throw error as? Errno ?? .ioError
     }
-    defer { try? file.close() }
-    self.init(parsing: try file.readToEnd())
+    self.init(parsing: text)
   }
 
   /// Reads the text of a mountinfo file; malformed lines are left out.

@@ -11,6 +11,16 @@ extension FilePath {
     }
   }
 
+  /// The path's bytes as the file system has them, not necessarily UTF-8.
+  package var bytes: [UInt8] {
+    unsafe withPlatformString { pointer in
+      unsafe Array(UnsafeRawBufferPointer(start: pointer, count: length))
+    }
+  }
+
+  /// The last component's bytes; empty if the path has none.
+  package var fileName: [UInt8] { lastComponent.map { FilePath(root: nil, [$0]).bytes } ?? [] }
+
   /// The path of the directory that it is in; `.` for a lone name.
   package var parent: FilePath {
     let parent = removingLastComponent()

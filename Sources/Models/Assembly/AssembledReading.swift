@@ -7,14 +7,7 @@ extension AssembledTensor {
   /// A run of at least this length is read directly into the target.
   private static let longRun: UInt64 = 64 << 10
 
-  /// The boxes with bytes in a part of the whole.
-  package func pieces(in range: Range<UInt64>) -> [Piece] {
-    // Boxes that begin after the part have none.
-    let end = pieces.partitionPoint { $0.runs.first < range.upperBound }
-    return pieces[..<end].filter { !$0.bytes(in: range).isEmpty }
-  }
-
-  /// Fills `target` with bytes from `offset` of the whole. Throws the errors of ``Shard/read(_:from:into:)``.
+  /// Fills `target` with bytes from `offset` of the whole. Throws the errors of ``Shard/read(_:_:)``.
   package func read(from offset: UInt64, of shards: [Shard], into target: inout MutableRawSpan) throws(Errno)
   {
     let range = offset..<offset + UInt64(target.byteCount)
@@ -27,7 +20,7 @@ extension AssembledTensor {
   private static func read(
     _ piece: Piece, _ range: Range<UInt64>, of shard: Shard, into target: inout MutableRawSpan
   ) throws(Errno) {
-    let slice = shard.header[Int(piece.place.index)]
+    guard let slice = TensorView(shard.header[Int(piece.place.index)], of: shard) else { throw .notSupported }
     var bytes = piece.bytes(in: range)
     let length = piece.runs.length
     let isOneRun = bytes.lowerBound / length == (bytes.upperBound - 1) / length
@@ -38,10 +31,10 @@ extension AssembledTensor {
         part = bytes.lowerBound..<min(bytes.upperBound, bytes.lowerBound + count)
         let start = Int(place - range.lowerBound)
         var slot = target._mutatingExtracting(start..<start + part.count)
-        try shard.read(slice, from: part.lowerBound, into: &slot)
+        try slice.read(from: part.lowerBound, into: &slot)
       } else {
         part = bytes.lowerBound..<min(bytes.upperBound, bytes.lowerBound + UInt64(bufferSize))
-        let read = try shard.read(slice, part)
+        let read = try slice.read(part)
         distribute(read, part, of: piece, to: &target, at: range.lowerBound)
       }
       bytes = part.upperBound..<bytes.upperBound

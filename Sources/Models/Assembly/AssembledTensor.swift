@@ -23,6 +23,8 @@ package struct AssembledTensor: Sendable {
   /// True if each box is a contiguous run of the whole's bytes, in order.
   package let isSequence: Bool
 
+  private let tree: BoxTree
+
   /// An unchecked box.
   struct Box {
     var place: Model.Place
@@ -49,18 +51,27 @@ package struct AssembledTensor: Sendable {
     else { throw Problem(clause: "has a shape whose size does not fit in 64 bits") }
     tensor = Tensor(name: name, dtype: dtype, shape: shape[...], writtenTo: 0..<byteCount)
     try BoxCover.check(boxes, fill: shape)
-    var pieces: [Piece] = []
+    var cut: [(box: Box, runs: BoxRuns)] = []
     for box in boxes where !box.shape.contains(0) {
       guard let runs = BoxRuns(start: box.start, shape: box.shape, in: shape, bits: dtype.bitSize) else {
         throw Problem(clause: "is cut inside a byte: its elements are \(dtype.name)")
       }
-      pieces.append(Piece(place: box.place, start: box.start, runs: runs))
+      cut.append((box, runs))
     }
-    pieces.sort { $0.runs.first < $1.runs.first }
-    self.pieces = pieces
+    cut.sort { $0.runs.first < $1.runs.first }
+    pieces = cut.map { Piece(place: $0.box.place, start: $0.box.start, runs: $0.runs) }
     isSequence = pieces.allSatisfy { $0.runs.count == 1 }
+    tree = BoxTree(cut.map(\.box), in: shape, bits: dtype.bitSize)
   }
 
+  /// The boxes with bytes in a part of the whole. Takes time in proportion to their number, not to that of all boxes.
+  package func pieces(in range: Range<UInt64>) -> [Piece] {
+    var found: [Piece] = []
+    tree.search(range) { position in
+      if !pieces[position].bytes(in: range).isEmpty { found.append(pieces[position]) }
+    }
+    return found
+  }
 }
 
 extension AssembledTensor.Piece {
@@ -77,20 +88,12 @@ extension AssembledTensor.Piece {
 /// The slices of a shard's tensors.
 package struct Assembly: Sendable {
   /// In the order of the shard's header.
-  fileprivate let tensors: [AssembledTensor]
+  let tensors: [AssembledTensor]
   /// The shards of the slices, in the numbering of their places.
   package let shards: [Shard]
 
   init(tensors: [AssembledTensor], shards: [Shard]) {
     self.tensors = tensors
     self.shards = shards
-  }
-}
-
-extension Shard {
-  /// The slices of a tensor of this shard; nil if its bytes are in one file.
-  package func assembled(_ tensor: Tensor) -> AssembledTensor? {
-    guard let assembly, let index = header.index(of: tensor.name) else { return nil }
-    return assembly.tensors[index]
   }
 }

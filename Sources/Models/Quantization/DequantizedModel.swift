@@ -3,19 +3,11 @@ package import Safetensors
 /// What the tensors of a shard are computed from.
 package struct ComputedTensors: Sendable {
   /// In the order of the shard's header.
-  fileprivate let tensors: [QuantizedTensor]
+  let tensors: [QuantizedTensor]
   /// The files that any of them is computed from, each once.
   package let files: [SourceFile]
   /// What reads of them share.
   package let cache: StripeCache
-}
-
-extension Shard {
-  /// How a tensor of this shard is computed; nil if its bytes are those of the file.
-  package func quantized(_ tensor: Tensor) -> QuantizedTensor? {
-    guard let computed, let index = header.index(of: tensor.name) else { return nil }
-    return computed.tensors[index]
-  }
 }
 
 extension Model {
@@ -24,7 +16,11 @@ extension Model {
 
   /// The formats of the tensors that are computed, by name; empty if none is.
   package var quantizationFormats: [String] {
-    Set(shards.flatMap { $0.computed?.tensors.map(\.format.rawValue) ?? [] }).sorted()
+    var formats: Set<String> = []
+    for case .computed(let computed) in shards.map(\.contents) {
+      formats.formUnion(computed.tensors.map(\.format.rawValue))
+    }
+    return formats.sorted()
   }
 
   /// The names of the tensors that one is computed from.

@@ -59,8 +59,11 @@ struct TensorPart {
 
   /// The elements, for reading later. Refuses what is empty.
   func view() throws(Refusal) -> TensorView {
-    guard !shape.contains(0) else { throw Refusal("\(label) is empty") }
-    return TensorView(tensor, of: shard)
+    // No part of a module is itself computed.
+    guard !shape.contains(0), let view = TensorView(tensor, of: shard) else {
+      throw Refusal("\(label) is empty")
+    }
+    return view
   }
 
   /// As ``view()``, with the last two dimensions exchanged. Refuses slices, which are read row by row.

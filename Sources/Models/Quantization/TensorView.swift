@@ -7,9 +7,8 @@ package import SystemPackage
 /// Holds the files, so that it can be read without the model.
 package struct TensorView: Sendable {
   private enum Storage {
-    /// Bytes of a file, from `start` on. `strides` are how many elements lie between neighbours; nil where they follow
-    /// each other.
-    case file(SourceFile, start: UInt64, strides: [UInt64]?)
+    /// Bytes of a file. `strides` are how many elements lie between neighbours; nil where they follow each other.
+    case file(FileRange, strides: [UInt64]?)
     /// Slices in several files.
     case slices(AssembledTensor, of: [Shard])
   }
@@ -22,14 +21,12 @@ package struct TensorView: Sendable {
   /// The size in bytes.
   package let byteCount: UInt64
 
-  /// A tensor's elements as they are. `tensor` is one of the shard's, and not a computed one.
-  package init(_ tensor: Tensor, of shard: Shard) {
-    if let assembled = shard.assembled(tensor), let assembly = shard.assembly {
-      storage = .slices(assembled, of: assembly.shards)
-    } else {
-      storage = .file(
-        shard.file(of: tensor), start: shard.fileRange(of: tensor).lowerBound,
-        strides: tensor.strides.map { Array($0) })
+  /// A tensor's elements as they are. `tensor` is one of the shard's. Nil of a computed one.
+  package init?(_ tensor: Tensor, of shard: Shard) {
+    switch shard.source(of: tensor) {
+    case .stored(let part): storage = .file(part, strides: tensor.strides.map { Array($0) })
+    case .assembled(let tensor, let shards): storage = .slices(tensor, of: shards)
+    case .computed: return nil
     }
     dtype = tensor.dtype
     shape = Array(tensor.shape)
@@ -47,7 +44,7 @@ package struct TensorView: Sendable {
   /// row, and of less than two dimensions.
   package var transposed: TensorView? {
     let count = shape.count
-    guard count >= 2, case .file(let file, let start, let strides) = storage else { return nil }
+    guard count >= 2, case .file(let part, let strides) = storage else { return nil }
     var transposed = shape
     transposed.swapAt(count - 1, count - 2)
     var steps = strides ?? []
@@ -61,7 +58,7 @@ package struct TensorView: Sendable {
       steps.reverse()
     }
     steps.swapAt(count - 1, count - 2)
-    return TensorView(self, .file(file, start: start, strides: steps), dtype: dtype, shape: transposed)
+    return TensorView(self, .file(part, strides: steps), dtype: dtype, shape: transposed)
   }
 
   /// The same bytes with two inner dimensions made one; nil where they do not follow each other.
@@ -85,22 +82,21 @@ package struct TensorView: Sendable {
   package var columns: UInt64 { shape.last ?? 1 }
 
   /// True where the elements lie across those of the file, so that reading a part reads much else.
-  var isScattered: Bool { if case .file(_, _, .some) = storage { true } else { false } }
+  var isScattered: Bool { if case .file(_, .some) = storage { true } else { false } }
 
   /// The parts of files that bytes `range` of the view come from; of a file in which they are scattered, an empty part.
   package func sources(of range: Range<UInt64>) -> [FileRange] {
     switch storage {
-    case .file(let file, let start, nil):
-      return [FileRange(start + range.lowerBound..<start + range.upperBound, of: file)]
-    case .file(let file, _, _): return [FileRange(0..<0, of: file)]
+    case .file(let part, nil): return [part.part(range)]
+    case .file(let part, _): return [FileRange(0..<0, of: part.file)]
     case .slices(let tensor, let shards):
       return tensor.pieces(in: range).map { piece in
         let shard = shards[Int(piece.place.shard)]
         let slice = shard.header[Int(piece.place.index)]
-        guard slice.isContiguous else { return FileRange(0..<0, of: shard.file) }
-        let start = shard.fileRange(of: slice).lowerBound
-        let bytes = piece.bytes(in: range)
-        return FileRange(start + bytes.lowerBound..<start + bytes.upperBound, of: shard.file)
+        guard slice.isContiguous, let part = shard.storedRange(of: slice) else {
+          return FileRange(0..<0, of: shard.file)
+        }
+        return part.part(piece.bytes(in: range))
       }
     }
   }
@@ -110,12 +106,12 @@ package struct TensorView: Sendable {
   /// Throws ESTALE where a file has become too short.
   package func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) {
     switch storage {
-    case .file(let file, let start, nil): try file.read(from: start + offset, into: &target)
-    case .file(let file, let start, let strides?):
+    case .file(let part, nil): try part.file.read(from: part.range.lowerBound + offset, into: &target)
+    case .file(let part, let strides?):
       var tensor = Tensor(
         name: TensorName(utf8: []), dtype: dtype, shape: shape[...], writtenTo: 0..<byteCount)
       tensor.strides = strides[...]
-      try StridedReader(tensor, at: start).read(from: offset, of: file, into: &target)
+      try StridedReader(tensor, at: part.range.lowerBound).read(from: offset, of: part.file, into: &target)
     case .slices(let tensor, let shards): try tensor.read(from: offset, of: shards, into: &target)
     }
   }

@@ -11,19 +11,16 @@ package struct ExtendedAttributes {
     (name("dtype"), { tensor, _ in Array(tensor.dtype.name.utf8) }),
     (name("shape"), { tensor, _ in list(tensor.shape) }),
     (name("source"), { _, shard in shard.isStored ? Array(shard.name.utf8) : nil }),
-    (
-      name("offset"),
-      { tensor, shard in tensor.isContiguous && shard.isStored ? offset(tensor, shard) : nil }
-    ),
+    (name("offset"), { tensor, shard in tensor.isContiguous ? offset(tensor, shard) : nil }),
     // If its bytes are not contiguous in the file: the position of its first element, and the strides.
     (name("origin"), { tensor, shard in tensor.isContiguous ? nil : offset(tensor, shard) }),
     (name("strides"), { tensor, _ in tensor.strides.map(list) }),
     // If it is computed: its format and formula.
     (
       name("quantization"),
-      { tensor, shard in shard.quantized(tensor).map { Array($0.format.rawValue.utf8) } }
+      { tensor, shard in quantization(tensor, shard).map { Array($0.rawValue.utf8) } }
     ),
-    (name("formula"), { tensor, shard in shard.quantized(tensor).map { Array($0.format.formula.utf8) } }),
+    (name("formula"), { tensor, shard in quantization(tensor, shard).map { Array($0.formula.utf8) } }),
   ]
 
   /// XATTR_SIZE_MAX of limits.h. A longer value fails with E2BIG, so the rest of it is not written.
@@ -38,8 +35,12 @@ package struct ExtendedAttributes {
     return text + "]".utf8
   }
 
-  private static func offset(_ tensor: Tensor, _ shard: Shard) -> [UInt8] {
-    Array(String(shard.fileRange(of: tensor).lowerBound).utf8)
+  private static func offset(_ tensor: Tensor, _ shard: Shard) -> [UInt8]? {
+    shard.storedRange(of: tensor).map { Array(String($0.range.lowerBound).utf8) }
+  }
+
+  private static func quantization(_ tensor: Tensor, _ shard: Shard) -> QuantizationFormat? {
+    if case .computed(let quantized, _) = shard.source(of: tensor) { quantized.format } else { nil }
   }
 
   private static func name(_ name: String) -> [UInt8] { Array((prefix + name).utf8) }

@@ -115,29 +115,26 @@ package enum MetadataDocument {
       json.list("[", tensor.shape, "]") { json, dimension in json.number(dimension) }
       json.raw(", \"nbytes\": ")
       json.number(tensor.byteCount)
-      if let quantized = shards[shard].quantized(tensor) {
-        append(quantized, of: model, to: &json)
-        return
-      }
-      if let assembled = shards[shard].assembled(tensor) {
-        append(assembled, of: shards, named: sources, to: &json)
-      } else {
+      switch shards[shard].source(of: tensor) {
+      case .computed(let quantized, _): append(quantized, of: model, to: &json)
+      case .assembled(let assembled, _): append(assembled, of: shards, named: sources, to: &json)
+      case .stored(let part):
         var source = sources[shard]
-        if shards[shard].format == .directory {
+        if case .files = shards[shard].contents {
           // A file of its own, which has the same path.
           var text = JSONWriter()
           text.string(path[...])
           source = text.bytes
         }
-        append(tensor, of: shards[shard], named: source, to: &json)
+        append(tensor, at: part, named: source, to: &json)
       }
       json.raw("}")
     }
   }
 
-  /// The position of a tensor in a shard that is a file.
+  /// The position of a tensor in its file, which has this name.
   private static func append(
-    _ tensor: Tensor, of shard: Shard, named name: [UInt8], to json: inout JSONWriter
+    _ tensor: Tensor, at part: FileRange, named name: [UInt8], to json: inout JSONWriter
   ) {
     json.raw(", \"source\": ")
     json.raw(name)
@@ -146,7 +143,7 @@ package enum MetadataDocument {
       json.list("[", strides, "]") { json, stride in json.number(stride) }
     }
     json.raw(tensor.isContiguous ? ", \"offset\": " : ", \"origin\": ")
-    json.number(shard.fileRange(of: tensor).lowerBound)
+    json.number(part.range.lowerBound)
   }
 
   /// The slices of a tensor whose bytes are in no one file, each with the index of its first element.
@@ -158,18 +155,20 @@ package enum MetadataDocument {
       let slice = shards[shard].header[Int(piece.place.index)]
       json.list("{\"start\": [", piece.start, "]") { json, index in json.number(index) }
       json.list(", \"shape\": [", slice.shape, "]") { json, dimension in json.number(dimension) }
-      append(slice, of: shards[shard], named: names[shard], to: &json)
+      if let part = shards[shard].storedRange(of: slice) {
+        append(slice, at: part, named: names[shard], to: &json)
+      }
       json.raw("}")
     }
   }
 
-  /// The sources and the formula of a computed tensor; the end of its line.
+  /// The sources and the formula of a computed tensor.
   private static func append(_ tensor: QuantizedTensor, of model: Model, to json: inout JSONWriter) {
     json.raw(", \"quantization\": {\"format\": ")
     json.string(tensor.format.rawValue)
     json.raw(", \"formula\": ")
     json.string(tensor.format.formula)
-    json.list(", \"tensors\": [", model.sourceNames(of: tensor), "]}}") { json, name in json.string(name.utf8)
+    json.list(", \"tensors\": [", model.sourceNames(of: tensor), "]}") { json, name in json.string(name.utf8)
     }
   }
 }

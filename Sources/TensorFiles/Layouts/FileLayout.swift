@@ -133,24 +133,16 @@ extension FileLayout {
   /// A tensor without a view: its bytes in row-major order, or its numbers if it is dequantised. Nil if it is larger than
   /// a file can be.
   package init?(of tensor: Tensor, in shard: Shard) {
-    if let quantized = shard.quantized(tensor), let cache = shard.computed?.cache {
-      self.init(CollectionOfOne(.computed(DequantizedElements(of: quantized, cache: cache))))
-      return
-    }
-    if let assembled = shard.assembled(tensor), let assembly = shard.assembly {
-      guard let segments = AssembledElements(assembled, of: assembly.shards).segments else { return nil }
+    switch shard.source(of: tensor) {
+    case .stored(let part) where tensor.isContiguous: self.init(CollectionOfOne(.file(part)))
+    case .stored(let part):
+      self.init(
+        CollectionOfOne(.computed(StridedElements(tensor, at: part.range.lowerBound, of: part.file))))
+    case .assembled(let assembled, let shards):
+      guard let segments = AssembledElements(assembled, of: shards).segments else { return nil }
       self.init(segments)
-      return
+    case .computed(let quantized, let cache):
+      self.init(CollectionOfOne(.computed(DequantizedElements(of: quantized, cache: cache))))
     }
-    let part = FileRange(shard.fileRange(of: tensor), of: shard.file(of: tensor))
-    self.init(
-      CollectionOfOne(tensor.isContiguous ? .file(part) : .computed(StridedElements(tensor, in: shard))))
-  }
-}
-
-extension FileRange {
-  /// A part of these bytes; `range` counts from the first.
-  package func part(_ part: Range<UInt64>) -> FileRange {
-    FileRange(range.lowerBound + part.lowerBound..<range.lowerBound + part.upperBound, of: file)
   }
 }

@@ -8,11 +8,6 @@ struct StridedElements: ComputedElements {
   private let reader: StridedReader
   private let file: SourceFile
 
-  /// `tensor` is one of the shard's, and has strides.
-  init(_ tensor: Tensor, in shard: Shard) {
-    self.init(tensor, at: shard.fileRange(of: tensor).lowerBound, of: shard.file)
-  }
-
   /// A tensor with strides whose first element is at `start` of a file.
   init(_ tensor: Tensor, at start: UInt64, of file: SourceFile) {
     byteCount = tensor.byteCount

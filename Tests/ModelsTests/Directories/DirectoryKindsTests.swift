@@ -3,6 +3,7 @@ import Glibc
 import SystemPackage
 import Testing
 
+import Linux
 @testable import Models
 import Safetensors
 

@@ -76,7 +76,7 @@ import Testing
     #expect(model.contents == ["w"])
     let (tensor, shard) = (model.tensor(at: model.places[0]), model.shard(at: model.places[0]))
     #expect(tensor.shape.map { Int($0) } == shape)
-    #expect((shard.assembled(tensor) != nil) == (boxes.count > 1))
+    #expect((shard.storedRange(of: tensor) == nil) == (boxes.count > 1))
     for start in 0...data.count {
       let end = Int.random(in: start...data.count, using: &generator)
       #expect(try shard.read(tensor, UInt64(start)..<UInt64(end)) == Array(data[start..<end]))

@@ -1,0 +1,34 @@
+internal import Safetensors
+internal import SystemPackage
+
+extension Shard {
+  /// The maximum number of named tensors that are left out.
+  private static let namedOmissions = 10
+  /// The maximum number of named unknown classes and functions.
+  private static let namedGlobals = 40
+
+  /// A line about bytes that were accepted leniently, and some about names and about tensors that are not shown.
+  var warnings: [String] {
+    var lines = omitted.prefix(Self.namedOmissions).map {
+      "\(file.path.printable): tensor \($0.name) \($0.reason); left out"
+    }
+    let others = omitted.count - lines.count
+    if others > 0 {
+      lines.append("\(file.path.printable): \(PrintableText.counted(others, "more tensor")) left out")
+    }
+    lines += notes.map { "\(file.path.printable): \($0)" }
+    if !unknownGlobals.isEmpty {
+      let names = unknownGlobals.prefix(Self.namedGlobals).map { PrintableText.plain($0) }
+      let others = unknownGlobals.count - names.count
+      lines.append(
+        "\(file.path.printable): unknown classes and functions, not executed: "
+          + names.joined(separator: ", ")
+          + (others > 0 ? " and \(others) more" : ""))
+    }
+    if header.trailingBytes > 0 {
+      let count = PrintableText.counted(header.trailingBytes, "byte")
+      lines.append("\(file.path.printable): \(count) after the last tensor left out")
+    }
+    return lines
+  }
+}
