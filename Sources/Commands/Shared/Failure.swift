@@ -46,8 +46,10 @@ struct Failure: Error {
 
   /// A failure to read a source. `problem` is safe to print; the error follows. A bad scale makes the model a broken one.
   static func reading(_ error: Errno, _ problem: String) -> Failure {
-    let status = error == ScaleCheck.failure ? EX_DATAERR : EX_OSERR
-    return Failure(status: status, "\(problem): \(ScaleCheck.reason(of: error))")
+    guard error == ScaleCheck.failure else { return .system("\(problem): \(error)") }
+    return Failure(
+      status: EX_DATAERR,
+      "\(problem): \(ScaleCheck.reason(of: error)); leave it out, or do without --dequant")
   }
 
   /// A failure of the system.

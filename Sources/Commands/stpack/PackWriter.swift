@@ -45,9 +45,10 @@ struct PackWriter {
     }
     if let index = plan.index, let path = paths.last {
       let output = try OutputFile(for: path)
-      var copier = FileCopier(to: output)
-      try append(index.bytes, with: &copier, to: output)
-      try finish(&copier, output)
+      var writer = LayoutWriter(to: output, sends: false, heeding: signals)
+      try write(FileLayout(index.bytes), of: nil, with: &writer)
+      try writer.flush()
+      try output.synchronize()
       outputs.append(output)
     }
     try signals?.check()
@@ -64,30 +65,34 @@ struct PackWriter {
   }
 
   private mutating func write(_ file: PackPlan.File, to output: OutputFile) throws {
-    var copier = FileCopier(to: output)
-    for piece in file.model.header { try append(piece, with: &copier, to: output) }
-    /// Ranges that are contiguous both in one source and here are copied as one.
-    var run: FileRange?
+    var writer = LayoutWriter(to: output, sends: false, heeding: signals)
+    for piece in file.model.header { try write(FileLayout(piece), of: nil, with: &writer) }
+    /// What is to be written next. Parts that are contiguous both in one source and here are copied as one.
+    var run: FileLayout?
     for (_, tensor) in file.model.tensors where tensor.tensor.byteCount > 0 {
-      for segment in try contents(of: tensor).segments {
-        if case .file(let part) = segment, let open = run, open.file === part.file,
-          open.range.upperBound == part.range.lowerBound
-        {
-          run = FileRange(open.range.lowerBound..<part.range.upperBound, of: open.file)
-          continue
-        }
-        if let run { try append(run, with: &copier, to: output) }
-        run = nil
-        switch segment {
-        case .memory(let bytes): try append(Array(bytes), with: &copier, to: output)
-        case .file(let part): run = part
-        case .computed(let elements): try append(elements, of: tensor, with: &copier, to: output)
-        }
+      let contents = try contents(of: tensor)
+      if let joined = run?.joined(to: contents) {
+        run = joined
+        continue
       }
-      try checkRange(of: tensor)
+      if let run { try write(run, of: nil, with: &writer) }
+      run = nil
+      if tensor.isComputed {
+        try write(contents, of: tensor.originalName, with: &writer)
+        try checkRange(of: tensor)
+      } else {
+        run = contents
+      }
     }
-    if let run { try append(run, with: &copier, to: output) }
-    try finish(&copier, output)
+    if let run { try write(run, of: nil, with: &writer) }
+    try writer.flush()
+    try output.synchronize()
+  }
+
+  private mutating func write(_ layout: FileLayout, of tensor: TensorName?, with writer: inout LayoutWriter)
+    throws
+  {
+    try writer.write(layout, 0..<layout.byteCount, of: tensor) { progress.add($0) }
   }
 
   /// Refuses values that a conversion has made infinite.
@@ -108,97 +113,6 @@ struct PackWriter {
     }
   }
 
-  private func finish(_ copier: inout FileCopier, _ output: OutputFile) throws(Failure) {
-    do throws(FileCopier.Problem) {
-      try copier.flush()
-    } catch {
-      throw output.failure(error, copying: nil)
-    }
-    try output.synchronize()
-  }
-
-  private mutating func append(_ bytes: [UInt8], with copier: inout FileCopier, to output: OutputFile)
-    throws(Failure)
-  {
-    do throws(FileCopier.Problem) {
-      try copier.append(bytes)
-    } catch {
-      throw output.failure(error, copying: nil)
-    }
-    progress.add(UInt64(bytes.count))
-  }
-
-  /// How many bytes of scattered elements are read at a time: more than a buffer, since each read brings their neighbours.
-  private static let scatteredSize: UInt64 = 4 << 20
-
-  private mutating func append(
-    _ elements: any ComputedElements, of tensor: PackedTensor, with copier: inout FileCopier,
-    to output: OutputFile
-  ) throws {
-    let sources = elements.sources(of: 0..<elements.byteCount)
-    let isScattered = sources.contains { $0.range.isEmpty }
-    var files: [SourceFile] = []
-    for source in sources where !files.contains(where: { $0 === source.file }) { files.append(source.file) }
-    var rest = 0..<elements.byteCount
-    while !rest.isEmpty {
-      try signals?.check()
-      let count: UInt64
-      do throws(FileCopier.Problem) {
-        count =
-          try isScattered
-          ? append(scattered: rest, of: elements, with: &copier) : copier.append(rest, of: elements)
-      } catch {
-        for file in files where !file.isUnchanged() { throw Failure(file.changed) }
-        if case .source(let problem) = error, problem == ScaleCheck.failure {
-          throw Failure(
-            status: EX_DATAERR,
-            "\(tensor.path.printable): tensor \(tensor.originalName): \(ScaleCheck.reason(of: problem)); "
-              + "leave it out with --exclude, or pack the model without --dequant")
-        }
-        throw output.failure(error, copying: tensor.path)
-      }
-      progress.add(count)
-      rest = rest.lowerBound + count..<rest.upperBound
-    }
-    for file in files where !file.isUnchanged() { throw Failure(file.changed) }
-  }
-
-  /// Writes the beginning of a part of elements that are scattered in their file, and returns how many bytes that were.
-  private func append(
-    scattered range: Range<UInt64>, of elements: any ComputedElements, with copier: inout FileCopier
-  ) throws(FileCopier.Problem) -> UInt64 {
-    let count = min(Self.scatteredSize, range.upperBound - range.lowerBound)
-    let bytes: [UInt8]
-    do throws(Errno) {
-      bytes = try [UInt8](filling: Int(count)) { target throws(Errno) in
-        try elements.fill(&target, from: range.lowerBound)
-      }
-    } catch {
-      throw .source(error)
-    }
-    try copier.append(bytes)
-    return count
-  }
-
-  private mutating func append(_ part: FileRange, with copier: inout FileCopier, to output: OutputFile) throws
-  {
-    let file = part.file
-    var rest = part.range
-    while !rest.isEmpty {
-      try signals?.check()
-      do throws(FileCopier.Problem) {
-        let count = try copier.append(rest, of: file)
-        rest = rest.lowerBound + count..<rest.upperBound
-        progress.add(count)
-      } catch {
-        // If the source has changed, that explains the error best.
-        guard file.isUnchanged() else { throw Failure(file.changed) }
-        throw output.failure(error, copying: file.path)
-      }
-    }
-    guard file.isUnchanged() else { throw Failure(file.changed) }
-  }
-
   /// Gives the files their names, the index last, so that readers of the index find all its files. If one fails, the previous
   /// ones are removed, except those that replaced others.
   private func publish(_ outputs: [OutputFile], replaces: Bool) throws(Failure) {
@@ -210,5 +124,15 @@ struct PackWriter {
         throw error
       }
     }
+  }
+}
+
+extension FileLayout {
+  /// These bytes and others that follow them in the same file, as one range. Nil for any other layouts.
+  fileprivate func joined(to next: FileLayout) -> FileLayout? {
+    guard segments.count == 1, next.segments.count == 1, let both = FileLayout(segments + next.segments),
+      both.segments.count == 1
+    else { return nil }
+    return both
   }
 }

@@ -29,6 +29,8 @@ struct FileCopier {
   private static let pageSize = UInt64(getpagesize())
   /// Large enough that passing a buffer on costs nothing beside writing it, and small enough for the processor's cache.
   private static let largestBuffer = 1 << 20
+  /// How many bytes of scattered elements are read at a time.
+  private static let scatteredPiece = 4 << 20
 
   private let output: OutputFile
   private let bufferSize: Int
@@ -108,11 +110,26 @@ struct FileCopier {
     }
   }
 
-  /// Writes the beginning of a part of computed elements, and returns how many bytes that were; at least one.
-  mutating func append(_ range: Range<UInt64>, of elements: any ComputedElements) throws(Problem) -> UInt64 {
-    try append(upTo: range.count) { piece throws(Errno) in
-      try elements.fill(&piece, from: range.lowerBound)
+  /// Writes the beginning of a part of computed elements, and returns how many bytes that were; at least one. If they are scattered
+  /// in their source, more than a buffer is read at a time, since each read brings their neighbours.
+  mutating func append(
+    _ range: Range<UInt64>, of elements: any ComputedElements, areScattered: Bool
+  ) throws(Problem) -> UInt64 {
+    guard areScattered else {
+      return try append(upTo: range.count) { piece throws(Errno) in
+        try elements.fill(&piece, from: range.lowerBound)
+      }
     }
+    let bytes: [UInt8]
+    do throws(Errno) {
+      bytes = try [UInt8](filling: min(range.count, Self.scatteredPiece)) { piece throws(Errno) in
+        try elements.fill(&piece, from: range.lowerBound)
+      }
+    } catch {
+      throw .source(error)
+    }
+    try append(bytes)
+    return UInt64(bytes.count)
   }
 
   /// Calls `body` to fill some of `count` bytes in the buffer, and returns how many.

@@ -10,15 +10,21 @@ struct LayoutWriter {
   private var copier: FileCopier
   private let output: OutputFile
   private let signals: BlockedSignals?
-  /// The sources of what was written to standard output, without repetitions in a row.
+  /// True if a pipe may hold pages of a source until they are read.
+  private let lendsPages: Bool
+  /// The sources of which it may hold pages, without repetitions in a row.
   private var sources: [SourceFile] = []
 
-  /// A writer to a file that will have at most `capacity` bytes, or to standard output. Between two pieces, `signals` are
-  /// checked.
-  init(to output: OutputFile, capacity: UInt64 = .max, heeding signals: BlockedSignals? = nil) {
-    copier = FileCopier(to: output, capacity: capacity, sends: true)
+  /// A writer to a file that will have at most `capacity` bytes, or to standard output. With `sends`, the kernel sends long parts of
+  /// files; without it, what is written goes to the disk at once, for an fsync(2) that follows. Between two pieces, `signals`
+  /// are checked.
+  init(
+    to output: OutputFile, capacity: UInt64 = .max, sends: Bool = true, heeding signals: BlockedSignals? = nil
+  ) {
+    copier = FileCopier(to: output, capacity: capacity, sends: sends)
     self.output = output
     self.signals = signals
+    lendsPages = sends && output.isStream
   }
 
   /// Writes bytes `range` of a layout, and calls `note` with the size of each piece. A changed source is an error. `tensor` is for
@@ -27,16 +33,18 @@ struct LayoutWriter {
     _ layout: FileLayout, _ range: Range<UInt64>, of tensor: TensorName?, _ note: (UInt64) -> Void = { _ in }
   ) throws {
     for (segment, part) in layout.parts(of: range) {
-      try write(segment, part, of: tensor, note)
-      try Self.check(segment.sources)
-      if output.isStream {
-        for source in segment.sources where source.file !== sources.last { sources.append(source.file) }
-      }
+      let sources = segment.sources
+      let files = sources.files
+      let areScattered = sources.contains { $0.range.isEmpty }
+      try write(segment, part, of: tensor, files, areScattered: areScattered, note)
+      try Self.check(files)
+      if lendsPages { self.sources += files.filter { $0 !== self.sources.last } }
     }
   }
 
   private mutating func write(
-    _ segment: FileLayout.Segment, _ part: Range<UInt64>, of tensor: TensorName?, _ note: (UInt64) -> Void
+    _ segment: FileLayout.Segment, _ part: Range<UInt64>, of tensor: TensorName?, _ files: [SourceFile],
+    areScattered: Bool, _ note: (UInt64) -> Void
   ) throws {
     var rest = part
     while !rest.isEmpty {
@@ -48,15 +56,15 @@ struct LayoutWriter {
           try copier.append(bytes.dropFirst(Int(rest.lowerBound)).prefix(rest.count))
           count = UInt64(rest.count)
         case .file(let source): count = try copier.append(source.part(rest).range, of: source.file)
-        case .computed(let elements): count = try copier.append(rest, of: elements)
+        case .computed(let elements):
+          count = try copier.append(rest, of: elements, areScattered: areScattered)
         }
         rest = rest.lowerBound + count..<rest.upperBound
         note(count)
       } catch {
-        let sources = segment.sources
-        // If the source has changed, that explains the error best.
-        try Self.check(sources)
-        throw output.failure(error, copying: sources.first?.file.path, tensor: tensor)
+        // If a source has changed, that explains the error best.
+        try Self.check(files)
+        throw output.failure(error, copying: files.first?.path, tensor: tensor)
       }
     }
   }
@@ -71,15 +79,11 @@ struct LayoutWriter {
       throw output.failure(error, copying: nil)
     }
     if !isRead { raise(SIGPIPE) }
-    for source in sources where !source.isUnchanged() { throw Failure(source.changed) }
+    try Self.check(sources)
   }
 
-  private static func check(_ sources: [FileRange]) throws(Failure) {
-    var last: SourceFile?
-    for source in sources where source.file !== last {
-      guard source.file.isUnchanged() else { throw Failure(source.file.changed) }
-      last = source.file
-    }
+  private static func check(_ files: [SourceFile]) throws(Failure) {
+    for file in files where !file.isUnchanged() { throw Failure(file.changed) }
   }
 }
 
