@@ -8,76 +8,116 @@ extension Model {
   init(distributed path: FilePath, _ options: OpeningOptions, _ isChosen: (TensorName) -> Bool)
     throws(ModelError)
   {
-    var metadata = DistributedMetadata()
-    let names = try path.entries()
+    var set = DistributedShards(try DistributedMetadata(in: path), path, isChosen)
+    try set.open(isChosen)
+    try set.omitCopies(isChosen)
+    self = try set.model()
+  }
+}
+
+extension DistributedMetadata {
+  fileprivate init(in directory: FilePath) throws(ModelError) {
+    self.init()
+    let names = try directory.entries()
     let own = names.filter { $0.isNamed(".metadata") }
     let files = own.isEmpty ? names.filter { $0.hasSuffix(ignoringCase: ".metadata") } : own
     guard !files.isEmpty else {
       throw ModelError(
-        .malformed, path,
+        .malformed, directory,
         "this is a distributed checkpoint (DCP) of PyTorch without its .metadata, a hidden file: download that too"
       )
     }
-    for file in files { try metadata.read(path.pushing(FilePath(bytes: file))) }
+    for file in files { try read(directory.pushing(FilePath(bytes: file))) }
+  }
+}
 
+/// The files of a checkpoint as shards, from which a model is made.
+private struct DistributedShards {
+  private var metadata: DistributedMetadata
+  private let path: FilePath
+  /// The items in which chosen tensors are, or can be.
+  private let items: [DistributedMetadata.Item]
+  private var shards: [Shard] = []
+  /// The position of each file's shard.
+  private var positions: [[UInt8]: Int] = [:]
+  private var slices: [Assembler.Slice] = []
+  private var shapes: [TensorName: [UInt64]] = [:]
+  /// The tensors that were left out. All slices of one are left out for the same reason.
+  private var omitted: Set<TensorName> = []
+
+  init(_ metadata: DistributedMetadata, _ path: FilePath, _ isChosen: (TensorName) -> Bool) {
+    self.metadata = metadata
+    self.path = path
     // The tensors of an object are known only after it was read; they can have the names of others.
     let candidates = DistributedClashes.candidates(among: metadata.items)
-    let items = metadata.items.filter {
-      $0.slice == nil || isChosen($0.name) || candidates.contains($0.name)
-    }
-    var parts: [DistributedFile] = []
-    var positions: [[UInt8]: Int] = [:]
+    items = metadata.items.filter { $0.slice == nil || isChosen($0.name) || candidates.contains($0.name) }
+  }
+
+  /// Opens the files, and adds a shard for each.
+  mutating func open(_ isChosen: (TensorName) -> Bool) throws(ModelError) {
+    var files: [DistributedFile] = []
     let boundary = try SourceBoundary(path)
     for (file, items) in Dictionary(grouping: items, by: \.file).sorted(by: {
       compareBytes($0.key[...], $1.key[...]) < 0
     }) {
       let full = path.pushing(FilePath(bytes: file))
       try boundary.check(full)
-      positions[file] = parts.count
-      parts.append(try DistributedFile(opening: full, items, isChosen))
+      positions[file] = files.count
+      files.append(try DistributedFile(opening: full, items, isChosen))
     }
-    let clashes = DistributedClashes(parts, items)
-    var shards: [Shard] = []
-    var slices: [Assembler.Slice] = []
-    var shapes: [TensorName: [UInt64]] = [:]
-    var omitted: Set<TensorName> = []
-    for position in parts.indices {
-      try clashes.rename(in: &parts[position])
-      let file = parts[position]
-      let (header, order) = file.header()
-      for (index, entry) in order.map({ file.entries[$0] }).enumerated() {
-        let name = header.name(at: index)
-        guard isChosen(name) else { continue }
-        let place = Place(shard: Int32(position), index: Int32(index))
-        slices.append(Assembler.Slice(name: name, place: place, start: entry.start))
-        guard entry.start != nil else { continue }
-        if header[index].dtype == .f4 { try metadata.unpackShape(of: entry.item, path) }
-        shapes[name] = metadata.shapes[entry.item]
-      }
-      let isFirst = shards.isEmpty
-      shards.append(
-        Shard(
-          // All slices of a tensor are left out for the same reason.
-          file.file, header: header, omitted: file.omitted.filter { omitted.insert($0.name).inserted },
-          unknownGlobals: (isFirst ? metadata.unknownGlobals : []) + file.unknownGlobals,
-          notes: (isFirst ? NameClash.notes(of: clashes.clashes) : []) + file.notes))
+    let clashes = DistributedClashes(files, items)
+    for position in files.indices {
+      try clashes.rename(in: &files[position])
+      let isFirst = position == 0
+      try add(
+        files[position], unknownGlobals: isFirst ? metadata.unknownGlobals : [],
+        notes: isFirst ? NameClash.notes(of: clashes.clashes) : [], isChosen)
     }
-    // Each rank may have described its own objects: those of the first are shown.
+  }
+
+  /// Adds a file's shard and slices; `unknownGlobals` and `notes` are of the whole checkpoint.
+  private mutating func add(
+    _ file: DistributedFile, unknownGlobals: [[UInt8]], notes: [String], _ isChosen: (TensorName) -> Bool
+  ) throws(ModelError) {
+    let (header, order) = file.header()
+    for (index, entry) in order.map({ file.entries[$0] }).enumerated() {
+      let name = header.name(at: index)
+      guard isChosen(name) else { continue }
+      let place = Model.Place(shard: Int32(shards.count), index: Int32(index))
+      slices.append(Assembler.Slice(name: name, place: place, start: entry.start))
+      guard entry.start != nil else { continue }
+      if header[index].dtype == .f4 { try metadata.unpackShape(of: entry.item, path) }
+      shapes[name] = metadata.shapes[entry.item]
+    }
+    let left = file.omitted.filter { omitted.insert($0.name).inserted }
+    shards.append(
+      Shard(
+        file.file, header: header, omitted: left, unknownGlobals: unknownGlobals + file.unknownGlobals,
+        notes: notes + file.notes))
+  }
+
+  /// Each rank may have described its own objects: those of the first are shown, and the tensors of different ones left out by name.
+  mutating func omitCopies(_ isChosen: (TensorName) -> Bool) throws(ModelError) {
     for copy in items {
       guard let original = copy.original.map({ metadata.items[$0] }), let own = positions[copy.file],
         let other = positions[original.file],
         try !DistributedFile.areSame(copy, shards[own].file, original, shards[other].file)
       else { continue }
-      shards[own].omitted += try DistributedFile.omissions(ofCopy: copy, shards[own].file).filter {
+      let left = try DistributedFile.omissions(ofCopy: copy, shards[own].file).filter {
         isChosen($0.name) && omitted.insert($0.name).inserted
       }
+      shards[own].omitted += left
     }
+  }
+
+  /// The model of all shards.
+  mutating func model() throws(ModelError) -> Model {
     guard !slices.isEmpty || !metadata.shapes.isEmpty || !omitted.isEmpty else {
       throw ModelError(.malformed, path, "this distributed checkpoint (DCP) of PyTorch holds no tensor")
     }
     shards.makeNamesUnique()
     var assembler = Assembler(shards, path)
     try assembler.add(slices, shapes: shapes)
-    self = try assembler.model()
+    return try assembler.model()
   }
 }
