@@ -154,9 +154,8 @@ private struct IndexedShards {
   /// Warns about those directories in which the index names no shard.
   mutating func warn(about directories: [[UInt8]]) {
     let used = Set(index.shards.map { $0.prefix { $0 != UInt8(ascii: "/") } })
-    if let clause = ModelDirectory.clause(leavingOut: directories.filter { !used.contains($0[...]) }) {
-      warnings.append("\(path.printable): \(clause)")
-    }
+    let left = directories.filter { !used.contains($0[...]) }
+    if !left.isEmpty { warnings.append("\(path.printable): \(ModelDirectory.clause(leavingOut: left))") }
   }
 
   private func unnamedPlaces() -> [Model.Place] {

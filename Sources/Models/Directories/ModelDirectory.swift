@@ -57,7 +57,7 @@ struct ModelDirectory {
         if let layout = try layout(of: files, notes: &notes) { return layout }
       }
       if requiresVariant { throw noVariant(variant, among: variants) }
-      notes.append("\(path.printable): no variant \(PrintableText.quoted(variant)) in it")
+      notes.append(without(variant: variant))
     }
     let plain = ModelFamily.all.map { family in
       Files(self, family) { family.variant(of: $0) == nil && !ModelFamily.isAdapter($0) }
@@ -72,13 +72,13 @@ struct ModelDirectory {
     for files in variants where !files.isEmpty {
       let found = Set((files.names + files.indexes).compactMap(files.family.variant)).sorted()
       guard found.count == 1 else { throw ambiguous(files.choices) }
-      notes.append("\(path.printable): only the variant \(PrintableText.quoted(found[0])) is in it")
+      notes.append(onlyVariant(found[0]))
       if let layout = try layout(of: files, notes: &notes) { return layout }
     }
     for files in zip(plain, adapters).flatMap({ [$0, $1] }) {
       if let layout = try layout(of: files, notes: &notes) { return layout }
     }
-    throw ModelError(.noSource, path, emptyProblem)
+    throw noModel(nearbyWeights)
   }
 
   /// The model among files of one kind. The rules, of which the first match wins: a file with a model's usual name, an index,
@@ -94,7 +94,8 @@ struct ModelDirectory {
       note(files.names, for: index, all: false, in: &notes)
       return .index(child(index), beside: files.names.map(child), directoriesOfWeights)
     }
-    if let slices = SlicedFileName.complete(files.names, in: path, notes: &notes) {
+    if let slices = SlicedFileName.files(among: files.names) {
+      if let rank = SlicedFileName.missingRank(in: slices) { notes.append(withoutSlices(of: rank)) }
       note(slices, for: Array("shard-*".utf8), in: &notes)
       return .files(slices.map(child))
     }
@@ -132,10 +133,7 @@ struct ModelDirectory {
     }
     if files.splits.count == 1, let split = files.splits.keys.first, let missing = firstMissing(split) {
       let width = (files.splits[split] ?? []).compactMap { ShardName($0)?.numberWidth }.min() ?? 0
-      let name = PrintableText.quoted(split.name(of: missing, width: width))
-      throw ModelError(
-        .malformed, path,
-        "part \(missing) of \(split.total) is missing: \(name); download it, or name the files to mount")
+      throw self.missing(part: missing, of: split, width: width)
     }
     throw ambiguous(files.splits.keys.map(\.pattern).sorted())
   }
@@ -174,8 +172,7 @@ struct ModelDirectory {
     }.sorted { $0.number < $1.number }
     guard !ranks.isEmpty else { return nil }
     for (expected, rank) in ranks.enumerated() where rank.number != expected {
-      throw ModelError(
-        .malformed, path, "rank\(expected).safetensors is missing, though there are later ranks")
+      throw missing(rank: expected)
     }
     note(ranks.map(\.file), for: Array("rank*.safetensors".utf8), in: &notes)
     return .components(ranks.map { (Array("rank\($0.number)".utf8), .files([child($0.file)])) })
@@ -200,10 +197,6 @@ struct ModelDirectory {
     else { return }
     let description = try SmallFile.bytes(of: path.appending("metadata.json"), what: "a description")
     guard description.firstRange(of: Array("\"sharded_backend\"".utf8)) != nil else { return }
-    throw ModelError(
-      .malformed, path,
-      "this is a checkpoint of Megatron without tensors in its format torch_dist ('.metadata', '*.distcp'): download them, "
-        + "or convert it to that format"
-    )
+    throw megatronWithoutTensors
   }
 }

@@ -6,6 +6,32 @@ extension ModelDirectory {
   /// with weights. Components without weights (tokenizer, scheduler) are not shown, and `notes` names other directories
   /// with weights. Nil if no component has weights. A component without the variant is shown as it is, if another one has it.
   func pipelineLayout(notes: inout [String]) throws(ModelError) -> Layout? {
+    let named = try componentNames()
+    var pipeline = Pipeline(of: self)
+    for name in names where isDirectory(name) {
+      let directory = try ModelDirectory(scanning: child(name), variant: variant)
+      if named.contains(name) || named.isEmpty {
+        try pipeline.add(name, directory, notes: &notes)
+      } else {
+        pipeline.leaveOut(name, directory)
+      }
+    }
+    if let variant, !pipeline.variants.contains(variant), !pipeline.isEmpty {
+      throw noVariant(variant, among: pipeline.variants)
+    }
+    guard !pipeline.components.isEmpty else {
+      if let undecided = pipeline.undecided { throw undecided }
+      return nil
+    }
+    let missing = named.subtracting(names).sorted { compareBytes($0[...], $1[...]) < 0 }
+    if !missing.isEmpty { notes.append(self.missing(components: missing)) }
+    let left = pipeline.left + names.filter { isLeftOut($0) && !isDirectory($0) }
+    if !left.isEmpty { notes.append(leftOut(besideComponents: left)) }
+    return .components(pipeline.components)
+  }
+
+  /// The names of the components' directories in model_index.json, existing or not.
+  private func componentNames() throws(ModelError) -> Set<[UInt8]> {
     let index = try PipelineIndex(opening: path.appending("model_index.json"))
     var named = index.components
     let existing = Set(names)
@@ -17,117 +43,62 @@ extension ModelDirectory {
         named.insert(next)
       }
     }
-    var components: [(name: [UInt8], layout: Layout)] = []
-    var undecided: ModelError?
-    var left: [[UInt8]] = []
-    var variants: Set<String> = []
-    for name in names where isDirectory(name) {
-      let directory = try ModelDirectory(scanning: child(name), variant: variant)
-      let hasWeights = directory.names.contains { directory.isFamilyFile($0) || ModelIndex.isIndex($0) }
-      guard named.contains(name) || named.isEmpty else {
-        if hasWeights || ForeignFiles.isWeights(name)
-          || directory.names.contains(where: ForeignFiles.isWeights)
-        {
-          left.append(name)
-        }
-        continue
-      }
-      guard hasWeights else {
-        let foreign = directory.names.filter(ForeignFiles.isWeights)
-        if !foreign.isEmpty {
-          notes.append("\(child(name).printable): left out, \(list(foreign, limit: 3)) is of another format")
-        } else if directory.contains("config.json") {
-          // Components that never have weights describe themselves under other names, such as scheduler_config.json.
-          notes.append(
-            "\(child(name).printable): left out, no weights in it beside 'config.json'; download them")
-        }
-        continue
-      }
-      do throws(ModelError) {
-        variants.formUnion(directory.variants)
-        components.append((name, try directory.modelLayout(requiresVariant: false, notes: &notes)))
-      } catch {
-        // The other components are still decided; the note names the choices.
-        guard error.isAmbiguous || error.kind == .noSource else { throw error }
-        notes.append("\(error.description); the component is left out")
-        undecided = error
-      }
-    }
-    if let variant, !variants.contains(variant), !components.isEmpty || undecided != nil {
-      throw noVariant(variant, among: variants)
-    }
-    guard !components.isEmpty else {
-      if let undecided { throw undecided }
-      return nil
-    }
-    left += names.filter { isLeftOut($0) && !isDirectory($0) }
-    let missing = named.subtracting(existing).sorted { compareBytes($0[...], $1[...]) < 0 }
-    if !missing.isEmpty {
-      notes.append(
-        "\(path.printable): 'model_index.json' names \(PrintableText.counted(missing.count, "component")) missing here: "
-          + "\(list(missing)); download \(missing.count == 1 ? "it" : "them")")
-    }
-    if !left.isEmpty {
-      notes.append(
-        "\(path.printable): the models are what 'model_index.json' names; \(left.count) other "
-          + "\(left.count == 1 ? "entry is" : "entries are") left out: \(list(left))")
-    }
-    return .components(components)
+    return named
   }
 }
 
-/// The components in a pipeline's `model_index.json`.
-struct PipelineIndex {
-  /// The names of the existing components: `"unet": ["diffusers", "UNet2DConditionModel"]`, but not
-  /// `"safety_checker": [null, null]`.
-  private(set) var components: Set<[UInt8]> = []
-  /// Those that are lists of models, each in a directory of its own: `"controlnet": ["diffusers", "MultiControlNetModel"]`.
-  private(set) var lists: [[UInt8]] = []
+/// The components of a pipeline that were found so far.
+private struct Pipeline {
+  /// The pipeline's directory, for messages.
+  private let parent: ModelDirectory
+  /// Those with weights.
+  private(set) var components: [(name: [UInt8], layout: ModelDirectory.Layout)] = []
+  /// Why one of the others has no layout, though it has weights.
+  private(set) var undecided: ModelError?
+  /// Directories of weights that are no component.
+  private(set) var left: [[UInt8]] = []
+  /// The variants of the components' models.
+  private(set) var variants: Set<String> = []
 
-  init(opening path: FilePath) throws(ModelError) {
-    let bytes = try SmallFile.bytes(of: path, what: "a list of components")
-    do throws(JSONError) {
-      try read(bytes.span)
+  init(of parent: ModelDirectory) { self.parent = parent }
+
+  /// True if no component has weights.
+  var isEmpty: Bool { components.isEmpty && undecided == nil }
+
+  /// Adds a component, if it has weights.
+  mutating func add(_ name: [UInt8], _ directory: ModelDirectory, notes: inout [String]) throws(ModelError) {
+    guard directory.hasWeights else {
+      let foreign = directory.names.filter(ForeignFiles.isWeights)
+      if !foreign.isEmpty {
+        notes.append(parent.leftOut(component: name, foreign: foreign))
+      } else if directory.contains("config.json") {
+        // Components that never have weights describe themselves under other names, such as scheduler_config.json.
+        notes.append(parent.leftOut(componentWithoutWeights: name))
+      }
+      return
+    }
+    do throws(ModelError) {
+      variants.formUnion(directory.variants)
+      components.append((name, try directory.modelLayout(requiresVariant: false, notes: &notes)))
     } catch {
-      throw ModelError(
-        .malformed, path, "invalid list of components at byte \(error.offset): \(error.problem)")
+      // The other components are still decided; the note names the choices.
+      guard error.isAmbiguous || error.kind == .noSource else { throw error }
+      notes.append(parent.leftOut(undecided: error))
+      undecided = error
     }
   }
 
-  /// Reads the JSON alone; for fuzzing.
-  init(json: [UInt8]) throws(JSONError) { try read(json.span) }
-
-  private mutating func read(_ json: Span<UInt8>) throws(JSONError) {
-    if let offset = firstInvalidUTF8(json) { throw JSONError(offset: offset, problem: "not UTF-8") }
-    var cursor = JSONCursor(json)
-    var text: [UInt8] = []
-    try cursor.beginObject()
-    while let key = try cursor.nextKey(into: &text) {
-      let name = Array(text[key.range])
-      text.removeAll(keepingCapacity: true)
-      cursor.skipWhitespace()
-      guard cursor.byte == UInt8(ascii: "[") else {
-        try cursor.skipValue(scratch: &text)
-        continue
-      }
-      // The library, and the class in it.
-      var words: [[UInt8]] = []
-      try cursor.beginArray()
-      while try cursor.nextElement() {
-        cursor.skipWhitespace()
-        guard cursor.byte == UInt8(ascii: "\"") else {
-          try cursor.skipValue(scratch: &text)
-          continue
-        }
-        let range = try cursor.string(into: &text)
-        words.append(Array(text[range]))
-        text.removeAll(keepingCapacity: true)
-      }
-      // Names such as `_class_name` are the pipeline's own.
-      guard name.first != UInt8(ascii: "_"), let last = words.last else { continue }
-      components.insert(name)
-      if words.count == 2, String(decoding: last, as: UTF8.self).contains("Multi") { lists.append(name) }
+  /// Remembers a directory that model_index.json does not name, if it has weights.
+  mutating func leaveOut(_ name: [UInt8], _ directory: ModelDirectory) {
+    if directory.hasWeights || ForeignFiles.isWeights(name)
+      || directory.names.contains(where: ForeignFiles.isWeights)
+    {
+      left.append(name)
     }
-    try cursor.expectEnd()
   }
+}
+
+extension ModelDirectory {
+  /// True if it has files or indexes of weights that stmount reads.
+  fileprivate var hasWeights: Bool { names.contains { isFamilyFile($0) || ModelIndex.isIndex($0) } }
 }

@@ -210,6 +210,23 @@ import Safetensors
         == "no .safetensors file and no PyTorch file in it; 'model.gguf' is of another format")
   }
 
+  @Test("Without a model, a few directories are looked into, and the error counts the names that are not")
+  func manyDirectories() throws {
+    func problem() -> String {
+      let error = #expect(throws: ModelError.self) { try open() }
+      return error?.problem ?? ""
+    }
+    for number in 10..<50 { try directory.write("\(number)/config.json", text: "{}") }
+    // Not among the first.
+    try write("49/model.safetensors")
+    #expect(problem() == "no .safetensors file and no PyTorch file in it; 8 more names not looked up")
+    try write("12/model.safetensors")
+    #expect(problem().hasSuffix("; name one of the directories in it: '12'; 8 more names not looked up"))
+    // Names with an extension come after those without.
+    for number in 10..<50 { try directory.write("\(number).json", text: "{}") }
+    #expect(problem().hasSuffix("; name one of the directories in it: '12'; 8 more names not looked up"))
+  }
+
   // MARK: Caches
 
   @Test("The shards of a Hugging Face snapshot are found beside its links, not beside their targets")
