@@ -56,6 +56,15 @@ struct TensorReader {
     FormatError(at: pickle.offset + UInt64(pickle.tensors[row].position), .malformed(.tensor(name), text))
   }
 
+  /// What a call comes to.
+  private enum Call {
+    /// A tensor of a storage's elements: the function and its arguments.
+    case elements(Global.Rebuild, [Pickle.Value])
+    /// The tensor of another call, in this row.
+    case other(Int)
+    case result(Result)
+  }
+
   private mutating func read(_ first: Int, _ name: [UInt8], _ table: inout TensorTable) throws(FormatError)
     -> Result
   {
@@ -64,69 +73,84 @@ struct TensorReader {
     var wanted: ElementType?
     // A call can give another call's tensor. No writer makes a chain of them.
     for _ in 0..<16 {
-      let call = pickle.tensors[row]
-      guard pickle.containers[Int(call.arguments)].count <= Self.maximumArguments else {
-        throw error(row, name, "is made in an unusual way")
+      switch try call(row, name, &wanted, &table) {
+      case .other(let other): row = other
+      case .result(let result): return result
+      case .elements(let rebuild, let arguments):
+        let result = try elements(rebuild, arguments, row, name, &table)
+        guard let wanted, case .tensor(let description) = result,
+          table.descriptions[Int(description)].type != wanted
+        else { return result }
+        return .omission(wanted, .kind(.device))
       }
-      var rebuild = call.rebuild
-      var arguments = pickle.items(of: call.arguments)
-      if rebuild == .fromType {
-        // (function, class, arguments, state), for any class.
-        guard arguments.count >= 3, case .container(let tuple) = arguments[2],
-          pickle.containers[Int(tuple)].count <= Self.maximumArguments,
-          let own = pickle.sequence(arguments[2])
-        else {
-          throw error(row, name, "is made in an unusual way")
-        }
-        switch pickle.meaning(arguments[0]) {
-        case .rebuild(let inner)? where inner != .fromType: (rebuild, arguments) = (inner, own)
-        case .parameter?:
-          guard case .tensor(let data)? = own.first else {
-            throw error(row, name, "is made in an unusual way")
-          }
-          row = Int(data)
-          continue
-        default: return .omission(nil, .kind(.custom))
-        }
-      }
-      if rebuild == .copied {
-        // torch.load would convert a copy of another type.
-        guard arguments.count >= 2, case .tensor(let copy) = arguments[0],
-          case .dtype(let type)? = pickle.meaning(arguments[1]), wanted == nil || wanted == type
-        else { return .omission(type(of: arguments), .kind(.device)) }
-        (wanted, row) = (type, Int(copy))
-        continue
-      }
-      if case .unsupported(let kind) = rebuild { return .omission(type(of: arguments), .kind(kind)) }
-      if call.state >= 0 {
-        let state = pickle.items(of: UInt32(call.state))
-        if state.count == 4 {
-          // (storage, offset, size, stride)
-          if case .empty(let type) = rebuild, case .storage(let storage) = state[0],
-            pickle.storages[Int(storage)].type != type
-          {
-            throw error(row, name, "has elements of two types")
-          }
-          (rebuild, arguments) = (.tensor, state)
-        } else if case .tensor(let data) = state[0] {
-          row = Int(data)
-          continue
-        } else if case .external(let data) = state[0] {
-          return try external(Int(data), name: name, into: &table)
-        } else {
-          throw error(row, name, "has a state that PyTorch does not know")
-        }
-      }
-      if case .empty(let type) = rebuild {
-        return add(type, 0..<0, emptyLayout(&table), &table)
-      }
-      let result = try elements(rebuild, arguments, row, name, &table)
-      guard let wanted, case .tensor(let description) = result,
-        table.descriptions[Int(description)].type != wanted
-      else { return result }
-      return .omission(wanted, .kind(.device))
     }
     throw error(first, name, "is made in an unusual way")
+  }
+
+  private mutating func call(
+    _ row: Int, _ name: [UInt8], _ wanted: inout ElementType?, _ table: inout TensorTable
+  ) throws(FormatError) -> Call {
+    let call = pickle.tensors[row]
+    guard pickle.containers[Int(call.arguments)].count <= Self.maximumArguments else {
+      throw error(row, name, "is made in an unusual way")
+    }
+    var rebuild = call.rebuild
+    var arguments = pickle.items(of: call.arguments)
+    if rebuild == .fromType {
+      let inner = try callOfType(arguments, row, name)
+      guard case .elements(let function, let own) = inner else { return inner }
+      (rebuild, arguments) = (function, own)
+    }
+    if rebuild == .copied {
+      // torch.load would convert a copy of another type.
+      guard arguments.count >= 2, case .tensor(let copy) = arguments[0],
+        case .dtype(let type)? = pickle.meaning(arguments[1]), wanted == nil || wanted == type
+      else { return .result(.omission(type(of: arguments), .kind(.device))) }
+      wanted = type
+      return .other(Int(copy))
+    }
+    if case .unsupported(let kind) = rebuild { return .result(.omission(type(of: arguments), .kind(kind))) }
+    if call.state >= 0 {
+      let state = pickle.items(of: UInt32(call.state))
+      if state.count == 4 {
+        // (storage, offset, size, stride)
+        if case .empty(let type) = rebuild, case .storage(let storage) = state[0],
+          pickle.storages[Int(storage)].type != type
+        {
+          throw error(row, name, "has elements of two types")
+        }
+        (rebuild, arguments) = (.tensor, state)
+      } else if case .tensor(let data) = state[0] {
+        return .other(Int(data))
+      } else if case .external(let data) = state[0] {
+        return .result(try external(Int(data), name: name, into: &table))
+      } else {
+        throw error(row, name, "has a state that PyTorch does not know")
+      }
+    }
+    if case .empty(let type) = rebuild { return .result(add(type, 0..<0, emptyLayout(&table), &table)) }
+    return .elements(rebuild, arguments)
+  }
+
+  /// A call that another function makes: (function, class, arguments, state), for any class.
+  private func callOfType(_ arguments: [Pickle.Value], _ row: Int, _ name: [UInt8]) throws(FormatError)
+    -> Call
+  {
+    guard arguments.count >= 3, case .container(let tuple) = arguments[2],
+      pickle.containers[Int(tuple)].count <= Self.maximumArguments,
+      let own = pickle.sequence(arguments[2])
+    else {
+      throw error(row, name, "is made in an unusual way")
+    }
+    switch pickle.meaning(arguments[0]) {
+    case .rebuild(let inner)? where inner != .fromType: return .elements(inner, own)
+    case .parameter?:
+      guard case .tensor(let data)? = own.first else {
+        throw error(row, name, "is made in an unusual way")
+      }
+      return .other(Int(data))
+    default: return .result(.omission(nil, .kind(.custom)))
+    }
   }
 
   /// (storage, offset, size, stride, requires_grad, hooks, metadata), with a dtype before the metadata in
