@@ -37,6 +37,11 @@ package struct ModelCollection: Sendable {
       components = try Self.open(Self.layout(of: source, options, notes: &notes), options, isChosen)
     } else {
       if let source = sources.first { try Self.rejectRevision(options, source) }
+      if let index = sources.first(where: { ModelIndex.isIndex($0.fileName) }) {
+        throw ModelError(
+          .malformed, index,
+          "an index is a whole model: name it alone, or name its shards beside the other files")
+      }
       components = try Self.open(.files(sources), options, isChosen)
     }
     self.notes = notes

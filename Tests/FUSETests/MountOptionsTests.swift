@@ -79,18 +79,22 @@ import Linux
   @Test(
     "An invalid value is refused, and named",
     arguments: [
-      ("uid=", "uid= is not a decimal number"),
-      ("uid=-1", "uid=-1 is not a decimal number"),
-      ("uid=+1", "uid=+1 is not a decimal number"),
-      ("uid=4294967296", "uid=4294967296 is not a decimal number"),
-      ("uid=root", "uid=root is not a decimal number"),
-      ("uid=0x10", "uid=0x10 is not a decimal number"),
-      ("gid= 5", "gid= 5 is not a decimal number"),
-      ("umask=08", "umask=08 is not an octal number"),
+      ("uid=", "uid= is not a decimal number up to 4294967295"),
+      ("uid=-1", "uid=-1 is not a decimal number up to 4294967295"),
+      ("uid=+1", "uid=+1 is not a decimal number up to 4294967295"),
+      ("uid=4294967296", "uid=4294967296 is not a decimal number up to 4294967295"),
+      ("uid=root", "uid=root is not a decimal number up to 4294967295"),
+      ("uid=0x10", "uid=0x10 is not a decimal number up to 4294967295"),
+      ("gid= 5", "gid= 5 is not a decimal number up to 4294967295"),
+      ("umask=08", "umask=08 is not an octal number up to 37777777777"),
       ("umask=1000", "umask=1000 is more than 0777"),
       ("io=", "io= is not io=auto, io=mmap or io=copy"),
       ("io=splice", "io=splice is not io=auto, io=mmap or io=copy"),
-      ("umask=u+r", "umask=u+r is not an octal number"),
+      ("umask=u+r", "umask=u+r is not an octal number up to 37777777777"),
+      ("umask", "mount option 'umask' needs a value: umask=…"),
+      ("fsname", "mount option 'fsname' needs a value: fsname=…"),
+      ("fsname=", "mount option 'fsname' needs a value: fsname=…"),
+      ("subtype=", "mount option 'subtype' needs a value: subtype=…"),
       ("exec", "option 'exec' is not supported: mounts are always noexec"),
     ])
   func badValues(list: String, problem: String) {
@@ -100,8 +104,8 @@ import Linux
   @Test(
     "An unknown option is refused, and named",
     arguments: [
-      "bogus", "bogus=1", "uid", "fsname", "allow_other=1", "ro=1", "noatime=1", "=", "=x", " ro", "RO", "x",
-      "max_read=4096", "auto_unmount", "direct_io=1", "io",
+      "bogus", "bogus=1", "bogus=", "allow_other=1", "ro=1", "noatime=1", "=", "=x", " ro", "RO", "x",
+      "max_read=4096", "auto_unmount", "direct_io=1",
     ])
   func unknown(option: String) {
     #expect(throws: MountOptions.Problem(description: "unknown mount option '\(option)'")) {

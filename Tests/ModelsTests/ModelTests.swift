@@ -110,6 +110,16 @@ import Safetensors
     #expect(emptyError?.headerError == .headerTooSmall(fileSize: 0))
   }
 
+  @Test("An index among other sources is refused, and the error says why")
+  func indexAmongOthers() throws {
+    let file = try directory.write("other.safetensors", SafetensorsFile(.init("a", "U8", [1])))
+    let index = directory.path.appending("model.safetensors.index.json")
+    for sources in [[index, file], [file, index]] {
+      let error = #expect(throws: ModelError.self) { try ModelCollection(opening: sources) }
+      #expect(error?.path == index && error?.problem.contains("name it alone") == true, "\(sources)")
+    }
+  }
+
   @Test("A missing file is refused as a source")
   func missing() throws {
     let file = try directory.write("m.safetensors", SafetensorsFile(.init("a", "U8", [1])))

@@ -31,7 +31,8 @@ extension ParsableCommand {
         Glibc.exit(EX_OK)
       }
       // The parser's sentences end in a full stop, and a remedy follows.
-      var problem = message(for: error)
+      // Of alternatives (`-o` and `--output`), each has a line.
+      var problem = String(message(for: error).prefix { !$0.isNewline })
       if problem.hasSuffix(".") { problem.removeLast() }
       problem = ownOption(meantBy: arguments, problem) ?? problem
       Failure.usage(problem, command: name).end(name, trouble)

@@ -15,6 +15,8 @@ struct Daemon: Sendable {
   let dequantized: ModelCollection?
   let invocation: Invocation
   let manager: ServiceManager
+  /// What a process in the background closes.
+  let inherited: InheritedFiles
 
   /// How long the command waits for the mount to answer, in seconds.
   private static let readySeconds: Int32 = 30
@@ -36,6 +38,7 @@ struct Daemon: Sendable {
     let readiness = try makeReadiness()
     // Fork before mounting, so that nothing has to be undone if fork(2) fails.
     let child = try start {
+      inherited.close(except: invocation.ready?.descriptor)
       do throws(Failure) {
         try serve(fileSystem, at: place, readiness, log: log)
         return EX_OK
@@ -114,10 +117,10 @@ struct Daemon: Sendable {
 
   private var description: String {
     let models = collection.components.map(\.model)
-    let tensors = models.reduce(0) { $0 + $1.places.count }
+    let tensors = PrintableText.counted(models.reduce(0) { $0 + $1.places.count }, "tensor")
     let bytes = models.map(\.totalSize).clampedSum
     return
-      "\(PrintableText.quoted(invocation.options.source.argumentBytes)): \(tensors) tensors, \(bytes) bytes"
+      "\(PrintableText.quoted(invocation.options.source.argumentBytes)): \(tensors), \(PrintableText.counted(bytes, "byte"))"
   }
 
   private var mountedLine: String {

@@ -3,6 +3,7 @@ import Glibc
 import Linux
 import Logging
 import Models
+import Safetensors
 import SystemPackage
 import TensorFiles
 
@@ -83,6 +84,7 @@ struct Invocation: Sendable {
 
   /// Opens the sources, and mounts them. Returns as ``Daemon/run()`` does.
   func run() throws(Failure) {
+    let inherited = InheritedFiles()
     (isForeground ? LogDestination.standardError : .syslog).bootstrap(level: logLevel)
     LeastPrivilege.keepMounting()
     let manager = ServiceManager()
@@ -90,7 +92,10 @@ struct Invocation: Sendable {
       let collection = try openSources()
       let (dequantized, warnings) = collection.dequantized()
       for warning in warnings { warn(warning) }
-      try Daemon(collection: collection, dequantized: dequantized, invocation: self, manager: manager).run()
+      try Daemon(
+        collection: collection, dequantized: dequantized, invocation: self, manager: manager,
+        inherited: inherited
+      ).run()
     } catch {
       manager.status(error.message)
       throw error
@@ -142,10 +147,10 @@ struct Invocation: Sendable {
     let files = collection.components.flatMap(\.model.storedShards).map(\.file)
     let closed = files.filter { !$0.status.permissions.contains(.otherRead) }
     guard let first = closed.first else { return }
-    let others = closed.count == 1 ? "" : " and \(closed.count - 1) more"
+    let others = closed.count == 1 ? "" : " and \(PrintableText.counted(closed.count - 1, "more file"))"
     warn(
-      "other users cannot read \(first.path.printable)\(others) despite allow_other, since only the owner may: 'chmod o+r' the "
-        + "source, or give -o umask=022")
+      "other users cannot use the mount despite allow_other, since only its owner may read \(first.path.printable)\(others): "
+        + "'chmod o+r' the source, or give -o umask=022")
   }
 
   private static func usage(_ problem: String) -> Failure { .usage(problem, command: "stmount") }

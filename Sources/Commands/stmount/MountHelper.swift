@@ -28,7 +28,7 @@ struct MountHelper: ParsableCommand {
   @Flag(name: .customShort("s"), help: "Ignore unknown options.")
   var isSloppy = false
 
-  @Flag(name: .customShort("f"), help: "Check everything, but mount nothing.")
+  @Flag(name: .customShort("f"), help: "Check the source and the options, but mount nothing.")
   var isFake = false
 
   @Flag(name: .customShort("v"), help: "Log more.")

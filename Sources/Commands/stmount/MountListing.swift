@@ -25,8 +25,22 @@ enum MountListing {
     try StandardOutput.write(Array(Columns().text(rows).utf8))
   }
 
+  /// Unmounts each of several, whatever becomes of the others. Throws the last failure; those before it are printed.
+  static func unmount(_ arguments: [String]) throws(Failure) {
+    var failure: Failure?
+    for argument in arguments {
+      do throws(Failure) {
+        try unmount(argument)
+      } catch {
+        if let failure { printError(failure.message, command: "stmount") }
+        failure = error
+      }
+    }
+    if let failure { throw failure }
+  }
+
   /// Unmounts, as umount(8) or fusermount3(1) would.
-  static func unmount(_ argument: String) throws(Failure) {
+  private static func unmount(_ argument: String) throws(Failure) {
     guard !argument.isEmpty else { throw .usage("the mount point is empty", command: "stmount") }
     let path = FilePath(argument: argument)
     let name = path.printable

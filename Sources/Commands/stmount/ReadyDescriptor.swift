@@ -4,7 +4,7 @@ import SystemPackage
 
 /// A file descriptor on which this process reports that the mount answers.
 struct ReadyDescriptor: ExpressibleByArgument, Sendable {
-  private let descriptor: FileDescriptor
+  let descriptor: FileDescriptor
 
   /// A descriptor by its number; nil if that is invalid, or not open.
   init?(argument: String) {

@@ -121,8 +121,7 @@ struct Stmount: ParsableCommand {
       throw .usage("give one of --list, --unmount and --doctor at a time", command: "stmount")
     }
     if let unmounted {
-      for mountPoint in [unmounted] + paths { try MountListing.unmount(mountPoint) }
-      return
+      return try MountListing.unmount([unmounted] + paths)
     }
     guard modes == 0 || paths.isEmpty else {
       throw .usage("--list and --doctor take no paths", command: "stmount")

@@ -25,10 +25,17 @@ struct Replacement {
     path = FilePath(bytes: bytes[(sign + 1)...])
   }
 
-  /// Replaces the tensors of its name: with the array of a NumPy file, or with the tensor of that name in any other
-  /// input. Returns warnings; safe to print.
-  func apply(to tensors: inout [PackedTensor]) throws(Failure) -> [String] {
-    guard let former = tensors.first(where: { $0.originalName == name })?.tensor else {
+  /// Replaces the tensors of its name, which `selection` has chosen: with the array of a NumPy file, or with the tensor of that
+  /// name in any other input. Returns the former tensor, and warnings that are safe to print.
+  func apply(
+    to tensors: inout [PackedTensor], chosenBy selection: NameSelection
+  ) throws(Failure) -> (former: PackedTensor, warnings: [String]) {
+    guard selection.contains(name) else {
+      throw Failure(
+        status: EX_USAGE,
+        "--replace: --include or --exclude leaves tensor \(name) out; give only one of the two")
+    }
+    guard let former = tensors.first(where: { $0.originalName == name }) else {
       let suggestion = NearestNames.suggestion(
         for: Array(name.utf8), among: tensors.lazy.map(\.originalName.utf8))
       throw Failure(status: EX_NOINPUT, "--replace: no input has a tensor \(name)\(suggestion)")
@@ -47,10 +54,14 @@ struct Replacement {
     }
     tensors.removeAll { $0.originalName == name }
     tensors.append(replacement.called(name))
-    let new = replacement.tensor
-    guard former.dtype != new.dtype || former.shape != new.shape else { return input.warnings }
-    return input.warnings + [
-      "tensor \(name) was \(former.form) and is \(new.form) now"
-    ]
+    return (former, input.warnings)
+  }
+
+  /// A warning, safe to print, if the tensor has another dtype or shape than before in what will be written.
+  func warning(of former: Tensor, in tensors: [PackedTensor]) -> String? {
+    guard let new = tensors.first(where: { $0.originalName == name })?.tensor,
+      former.dtype != new.dtype || former.shape != new.shape
+    else { return nil }
+    return "tensor \(name) was \(former.form) and is \(new.form) now"
   }
 }

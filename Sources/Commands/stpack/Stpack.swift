@@ -22,7 +22,7 @@ struct Stpack: ParsableCommand {
   var inputs: [String] = []
 
   @Option(
-    name: .shortAndLong,
+    name: [.customShort("o", allowingJoined: true), .long],
     help: ArgumentHelp("Write this file; - is standard output.", valueName: "OUT.safetensors"),
     completion: .file())
   var output: String?
@@ -48,7 +48,7 @@ struct Stpack: ParsableCommand {
     help: ArgumentHelp("Start the data at a multiple of this, such as 4096.", valueName: "BYTES"),
     transform: { text in
       guard let bytes = UInt64(text), bytes > 0, bytes % HeaderWriter.alignment == 0, bytes <= 1 << 24 else {
-        throw ValidationError("'\(text)' is not a multiple of 8 up to 16777216")
+        throw ValidationError("'\(text)' is not a multiple of 8 from 8 to 16777216")
       }
       return bytes
     })
@@ -119,6 +119,11 @@ struct Stpack: ParsableCommand {
     guard let name = path.lastComponent, name.kind == .regular else {
       throw .usage("give an output file: -o OUT.safetensors", command: "stpack")
     }
+    if let output, output.utf8.last == UInt8(ascii: "/") {
+      throw .usage(
+        "-o \(PrintableText.quoted(output.argumentBytes)) is a directory: add the file's name, such as model.safetensors",
+        command: "stpack")
+    }
     let plan = try plan(for: path)
     if let unit = arrangement.unit {
       printError(
@@ -163,13 +168,22 @@ struct Stpack: ParsableCommand {
     let opened = try openInputs(selection)
     var tensors = opened.flatMap(\.tensors)
     var warnings = opened.flatMap(\.warnings)
-    for replacement in replacements { warnings += try replacement.apply(to: &tensors) }
-    for warning in warnings { printError("warning: \(warning)", command: "stpack") }
+    var replaced: [(by: Replacement, former: PackedTensor)] = []
+    for replacement in replacements {
+      let (former, more) = try replacement.apply(to: &tensors, chosenBy: selection)
+      replaced.append((replacement, former))
+      warnings += more
+    }
     guard !tensors.isEmpty || include.isEmpty && exclude.isEmpty else {
       throw Failure(status: EX_NOINPUT, "--include and --exclude leave no tensor")
     }
     try conversion.checkUse(by: tensors)
     for position in tensors.indices { tensors[position] = try conversion.apply(to: tensors[position]) }
+    for (replacement, former) in replaced {
+      let converted = try conversion.apply(to: former).tensor
+      if let warning = replacement.warning(of: converted, in: tensors) { warnings.append(warning) }
+    }
+    for warning in warnings { printError("warning: \(warning)", command: "stpack") }
     if !renamings.isEmpty {
       for position in tensors.indices {
         try tensors[position].set(name: Renaming.rename(tensors[position].originalName, by: renamings))

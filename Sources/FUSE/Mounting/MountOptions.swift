@@ -99,13 +99,18 @@ package struct MountOptions: Sendable, Equatable {
         throw Problem(description: "io=\(value) is not io=auto, io=mmap or io=copy")
       }
       readSource = source
-    case ("fsname", let value?): source = value
-    case ("subtype", let value?): subtype = value
+    case ("fsname", let value?) where !value.isEmpty: source = value
+    case ("subtype", let value?) where !value.isEmpty: subtype = value
     case (_, nil) where Self.kernels.contains(name): passedOn.append(name)
     case (_, nil) where Self.ignored.contains(name): break
     case _ where name.hasPrefix("x-") || name == "comment": break
     case ("exec", nil) where !isSloppy:
       throw Problem(description: "option 'exec' is not supported: mounts are always noexec")
+    case (_, nil), (_, ""):
+      if Self.names.contains(where: { $0.name == name && $0.hasValue }) {
+        throw Problem(description: "mount option '\(name)' needs a value: \(name)=…")
+      }
+      fallthrough
     default:
       if isSloppy { return }
       throw Problem(description: "unknown mount option '\(option)'")
@@ -118,7 +123,9 @@ package struct MountOptions: Sendable, Equatable {
   private static func number(_ text: String, radix: Int, of name: String) throws(Problem) -> UInt32 {
     guard let number = UInt32(text, radix: radix), text.first != "+" else {
       throw Problem(
-        description: "\(name)=\(text) is not \(radix == 8 ? "an octal" : "a decimal") number")
+        description:
+          "\(name)=\(text) is not \(radix == 8 ? "an octal" : "a decimal") number up to \(String(UInt32.max, radix: radix))"
+      )
     }
     return number
   }

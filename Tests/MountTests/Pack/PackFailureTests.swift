@@ -11,7 +11,8 @@ extension MountTests {
       "A wrong command line is refused",
       arguments: [
         ([], "at least one input"), (["m"], "-o OUT"), (["-o", "out"], "at least one input"),
-        (["m", "-o", "/"], "-o OUT"),
+        (["m", "-o", "/"], "-o OUT"), (["m", "-o", "missing/"], "add the file's name"),
+        (["m", "-o"], "Missing value for '-o'; see"),
         (["m", "-o", "out", "--max-shard-size", "5"], "must end in .safetensors"),
         (["m", "-o", "out", "--max-shard-size", "0"], "is not a size"),
         (["m", "-o", "out", "--max-shard-size", "5 elephants"], "is not a size"),

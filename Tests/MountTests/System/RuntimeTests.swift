@@ -24,6 +24,24 @@ extension MountTests {
       #expect(output == "ready: 0a")
     }
 
+    @Test(
+      "A mount in the background holds no lock and no pipe of whoever started it, and its source may be one of its files"
+    )
+    func inheritedFiles() async throws {
+      let space = try PrivateNamespace(model: Self.model)
+      let output = try await space.run(
+        """
+        exec 8>"$directory/lock" 9<"$model"
+        flock 8
+        # The pipe would have no end.
+        (exec 7>&1; "$stmount" /dev/fd/9 "$mnt") | cat
+        exec 8>&- 9<&-
+        flock -n "$directory/lock" echo free
+        cmp "$mnt/w" "$directory/w" && umount "$mnt"
+        """)
+      #expect(output == "free")
+    }
+
     @Test("If the mount fails, the descriptor is closed without a newline")
     func neverReady() async throws {
       let space = try PrivateNamespace(model: Self.model)

@@ -29,7 +29,7 @@ extension MountTests {
       let ready = try #require(manager.next())
       #expect(ready["READY"] == "1")
       #expect(ready["MAINPID"] == "\(daemon.id)")
-      #expect(ready["STATUS"]?.contains("m.safetensors': 1 tensors, 5000 bytes") == true)
+      #expect(ready["STATUS"]?.contains("m.safetensors': 1 tensor, 5000 bytes") == true)
       #expect(manager.next() == nil)
 
       try await Command.output(of: "umount", "\(mountPoint)")
