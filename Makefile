@@ -11,11 +11,13 @@ VERSION := $(shell sed -n 's/.*stmountVersion = "\(.*\)"/\1/p' Sources/Commands/
 # The date of every file in packages, so that a commit always gives the same bytes.
 export SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || stat -c %Y CHANGELOG.md)
 
-# Root needs no sudo, and a container often has none. What sudo starts should find the same programs as before it.
+# Root needs no sudo, and a container often has none. What sudo starts should find the same programs as before it. It leaves no
+# compiled Python in the clone, where a user could not delete root's directory.
+export PYTHONDONTWRITEBYTECODE = 1
 IS_ROOT := $(filter 0,$(shell id -u))
-SUDO := $(if $(IS_ROOT),,sudo)
+SUDO := $(if $(IS_ROOT),,sudo env PYTHONDONTWRITEBYTECODE=1)
 # Debian gives an ordinary user no /usr/sbin, which has mkfs.ext4 and mount helpers.
-AS_ROOT := $(if $(IS_ROOT),,sudo env "PATH=$(PATH):/usr/sbin:/sbin")
+AS_ROOT := $(if $(IS_ROOT),,$(SUDO) "PATH=$(PATH):/usr/sbin:/sbin")
 # `sudo make` in a user's clone: sudo hides their Swift, and root's files in .build would be in the user's way.
 IN_ANOTHERS := $(and $(IS_ROOT),$(filter-out 0,$(filter $(SUDO_UID),$(shell stat -c %u .))))
 

@@ -142,6 +142,21 @@ extension MountTests {
       #expect(packages.status == 64 && packages.error.contains("STATIC_FUSE=no is for"), "\(packages)")
     }
 
+    @Test("Python that make starts as root leaves nothing in a user's clone", arguments: ["SUDO", "AS_ROOT"])
+    func compiledPython(variable: String) async throws {
+      let prefix = try await Command.output(
+        of: "make", "-s", "-C", "\(Machine.repository)", "IS_ROOT=",
+        "--eval=print: ; @echo '$(\(variable))'", "print")
+      let clone = try TemporaryDirectory()
+      _ = try clone.write("module.py", text: "")
+      let outcome = try await Command.run(
+        "env",
+        ["-u", "PYTHONDONTWRITEBYTECODE", "sh", "-c"]
+          + ["\(prefix.dropFirst("sudo ".count)) python3 -c 'import module' && ls"],
+        directory: clone.path)
+      #expect(prefix.hasPrefix("sudo env ") && outcome.text == "module.py", "\(prefix): \(outcome)")
+    }
+
     @Test("A user who may not install packages is told which ones to ask for")
     func packagesToAskFor() async throws {
       let copy = try TemporaryDirectory()
