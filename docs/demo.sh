@@ -4,7 +4,9 @@
 set -eu
 if [ "$1" = --write ]; then target=$(realpath "$2"); else stmount=$(realpath "$1"); fi
 work=$(mktemp -d)
-trap 'umount "$work/m" 2>/dev/null || fusermount3 -u "$work/m" 2>/dev/null || true; rm -rf "$work"' EXIT
+# Of a path that is no mount, umount(8) asks every mount of the machine, and one of them may not answer.
+unmount() { ! mountpoint -q "$work/m" || umount "$work/m" 2>/dev/null || fusermount3 -u "$work/m"; }
+trap 'unmount || true; rm -rf "$work"' EXIT
 cd "$work"
 
 # A safetensors file is 8 bytes of length, that much JSON, and the data: here a bias of three float32 (1, -2,
