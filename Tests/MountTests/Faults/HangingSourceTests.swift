@@ -125,6 +125,27 @@ extension MountTests {
       #expect(output == "gone")
     }
 
+    @Test("The demonstration writes its model while the source of another mount does not answer")
+    func demonstration() async throws {
+      let space = try PrivateNamespace(model: SafetensorsFile(Self.tensor))
+      let output = try await space.run(
+        """
+        mkdir "$directory/below" "$directory/disk"
+        mv "$model" "$directory/below"
+        bindfs -f "$directory/below" "$directory/disk" & server=$!
+        trap 'kill -9 $server; umount -l "$mnt" "$directory/disk" 2>/dev/null || :' EXIT
+        until [ -e "$directory/disk/m.safetensors" ]; do sleep 0.01; done
+        "$stmount" "$directory/disk/m.safetensors" "$mnt"
+        kill -STOP $server
+        # Until the kernel asks for the source's name again.
+        sleep 1.2
+        "$1" --write "$directory/demo.safetensors" & demo=$!
+        ends $demo
+        [ ! -s "$directory/demo.safetensors" ] || echo written
+        """, "\(Machine.repository)/docs/demo.sh")
+      #expect(output == "written")
+    }
+
     @Test(
       "A read that takes longer than the kernel's timeout for requests is answered, and the mount goes on")
     func requestTimeout() async throws {
