@@ -1,27 +1,24 @@
 package import SystemPackage
 
-/// The bytes of a file: on a disk, or in memory for tests and fuzzing.
+/// The bytes of a file, on disk or in memory (tests, fuzzers).
 package protocol ByteSource {
   /// The number of bytes.
   var size: UInt64 { get }
 
-  /// A copy of bytes `offset..<offset + count`, which must be inside ``size``.
+  /// A copy of bytes `offset..<offset + count`. The range must lie within ``size``.
   func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8]
 
-  /// A hint: these ranges, inside ``size``, will be read soon. The source may prefetch them.
+  /// Announces ranges within ``size`` that will be read soon. The source may prefetch them.
   func announce(_ ranges: [Range<UInt64>])
 }
 
 extension ByteSource {
-  /// Does nothing.
   package func announce(_ ranges: [Range<UInt64>]) {}
 }
 
 extension [UInt8]: ByteSource {
-  /// The number of elements.
   package var size: UInt64 { UInt64(count) }
 
-  /// A part of the array.
   package func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
     guard let start = Int(exactly: offset), start <= self.count, count <= self.count - start else {
       throw .invalidArgument
@@ -31,7 +28,7 @@ extension [UInt8]: ByteSource {
 }
 
 extension ByteSource {
-  /// As ``read(from:count:)``, with the errors of this library.
+  /// Like ``read(from:count:)``, but throws this library's error.
   func bytes(from offset: UInt64, count: Int) throws(FormatError) -> [UInt8] {
     do {
       return try read(from: offset, count: count)
@@ -41,7 +38,7 @@ extension ByteSource {
   }
 }
 
-/// The number at `offset` of `bytes`, unsigned, little-endian. The bytes must exist.
+/// The unsigned little-endian number at `offset` of `bytes`. The bytes must exist.
 func littleEndian(_ bytes: [UInt8], at offset: Int, count: Int) -> UInt64 {
   bytes[offset..<offset + count].reversed().reduce(0) { $0 << 8 | UInt64($1) }
 }

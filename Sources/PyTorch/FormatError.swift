@@ -1,20 +1,20 @@
 package import SystemPackage
 
-/// Why a file of PyTorch is refused. Names in it are the file's own bytes, not safe to print.
+/// Why a PyTorch file is refused. Names in the error are raw bytes of the file: escape them before printing.
 package struct FormatError: Error, Equatable {
   /// What is wrong.
   package enum Problem: Equatable, Sendable {
     /// A zip archive without a top-level directory that contains `data.pkl`.
     case noPickle
-    /// An archive of PyTorch's of another kind.
+    /// Another kind of PyTorch archive.
     case foreign(ForeignArchive)
-    /// The pickle has a name that only attacks use, or calls it.
+    /// The pickle names or calls a class or function that only attacks use.
     case global(name: [UInt8], isCalled: Bool)
-    /// An entry of the archive is compressed.
+    /// An archive entry is compressed.
     case compressed(entry: [UInt8])
     /// The pickle has an opcode that PyTorch does not write.
     case opcode(UInt8)
-    /// The file violates its format; a clause about the subject.
+    /// The file violates its format. The text is a clause about the subject.
     case malformed(Subject, String)
     /// The file ends too early.
     case truncated
@@ -22,15 +22,15 @@ package struct FormatError: Error, Equatable {
     case trailing(count: UInt64)
     /// The numbers were written on a big-endian machine.
     case bigEndian
-    /// The system failed.
+    /// A read failed.
     case unreadable(Errno)
   }
 
-  /// Archives of PyTorch's that hold no pickled tensors.
+  /// PyTorch archives without pickled tensors.
   package enum ForeignArchive: Equatable, Sendable {
-    /// Code and data of torch.package.
+    /// torch.package: code and data.
     case package
-    /// A program of torch.export.
+    /// A torch.export program.
     case exported
     /// TorchScript of PyTorch 1.0 to 1.2, with a `model.json`.
     case oldTorchScript
@@ -38,7 +38,7 @@ package struct FormatError: Error, Equatable {
 
   /// The subject of a problem.
   package enum Subject: Equatable, Sendable {
-    /// The file, or the archive that it is.
+    /// The file, which may be an archive.
     case file
     /// An entry of the archive.
     case entry([UInt8])
@@ -50,9 +50,8 @@ package struct FormatError: Error, Equatable {
     case storage([UInt8])
   }
 
-  /// The byte of the file at which it was found, or nil.
+  /// The offset in the file, if known.
   package let offset: UInt64?
-  /// What is wrong.
   package let problem: Problem
 
   init(at offset: UInt64?, _ problem: Problem) {
@@ -60,14 +59,14 @@ package struct FormatError: Error, Equatable {
     self.problem = problem
   }
 
-  /// The same error in a file of which the source is the part from `start` on.
+  /// The same error, if the source was the part of a file that begins at `start`.
   package func moved(by start: UInt64) -> FormatError {
     guard let offset else { return self }
     let (sum, overflow) = offset.addingReportingOverflow(start)
     return FormatError(at: overflow ? nil : sum, problem)
   }
 
-  /// For a file with trailing bytes, if the caller does not accept ``PyTorchFile/trailingBytes``.
+  /// The error for trailing bytes, for callers that do not accept ``PyTorchFile/trailingBytes``.
   package init(trailing count: UInt64, fileSize: UInt64) {
     self.init(at: fileSize - count, .trailing(count: count))
   }

@@ -1,38 +1,37 @@
-/// The tensors of a file that torch.save or torch.jit.save has written.
+/// The tensors of a file written by torch.save or torch.jit.save.
 package struct PyTorchFile: Sendable {
   private let table: TensorTable
-  /// The full names of the unknown classes and functions that the file names, in the file's order, each
-  /// once. They were not executed; torch.load might import and call them. Not necessarily UTF-8.
+  /// The full names of unknown classes and functions, in file order, without duplicates; not necessarily
+  /// UTF-8. Nothing executed them; torch.load might import and call them.
   package let unknownGlobals: [[UInt8]]
-  /// The number of bytes after the file's contents; 0 for archives, which would be refused.
+  /// The number of bytes after the file's contents. Archives with such bytes are refused, so 0 for them.
   package let trailingBytes: UInt64
 
-  /// The tensors, in the order in which they are named.
+  /// The tensors, in file order.
   package var tensors: StoredTensors { StoredTensors(table: table) }
-  /// The tensors that are named and cannot be shown.
+  /// The named tensors that cannot be shown.
   package var omissions: Omissions { Omissions(table: table) }
 
-  /// The form of a file, by its first bytes.
+  /// The format of a file, as its first bytes tell.
   package enum Form: Sendable {
-    /// A zip archive, since PyTorch 1.6.
+    /// A zip archive: PyTorch 1.6 and later.
     case archive
-    /// Five pickles and then the storages, before that.
+    /// Five pickles and then the storages: before PyTorch 1.6.
     case legacy
-    /// A tar archive, before 0.1.10.
+    /// A tar archive: before PyTorch 0.1.10.
     case tar
   }
 
-  /// The form of a file that begins with these bytes, about thirty, or nil. The archive may be another
-  /// program's.
+  /// The form of a file with this prefix of about 30 bytes, or nil. An archive may also be another program's.
   package static func form(of prefix: [UInt8]) -> Form? {
     if prefix.starts(with: "PK\u{3}\u{4}".utf8) { return .archive }
     if LegacyTar.isStart(prefix) { return .tar }
     return LegacyFile.magicEnd(of: prefix) == nil ? nil : .legacy
   }
 
-  /// Reads the descriptions of a file's tensors, and not their contents. Takes time and memory in
-  /// proportion to the descriptions. The tensors' names are below `name`, unless it is empty. Without `exportReader` a
-  /// program of torch.export is refused.
+  /// Reads the descriptions of a file's tensors, but not their elements. Takes time and memory in proportion
+  /// to the descriptions. If `name` is not empty, it becomes the first part of every tensor's name. Without
+  /// `exportReader`, programs of torch.export are refused.
   package init(
     _ source: some ByteSource, form: Form, below name: [UInt8] = [], exportReader: ExportReader? = nil
   ) throws(FormatError) {
@@ -73,7 +72,7 @@ package struct PyTorchFile: Sendable {
       trailingBytes = 0
       return
     }
-    // An archive of TorchScript has its modules in one pickle, and the CONSTANTS of its code in another.
+    // TorchScript has its modules in one pickle, and the CONSTANTS of its code in another.
     let constants = try archive.entry("constants.pkl".utf8)
     var table = TensorTable()
     var unknown: [[UInt8]] = []

@@ -80,7 +80,7 @@ import Testing
     for problem in problems { Self.expectRow(FormatError(at: 1, problem).clause, rows) }
     // What a problem is about comes before it.
     let subjects: KeyValuePairs<String, String> = [
-      ".malformed(.file, ": "the file is broken: ", ".malformed(.entry(": "entry … of the archive ",
+      ".malformed(.file, ": "invalid PyTorch file: ", ".malformed(.entry(": "entry … of the archive ",
       ".malformed(.storage(": "storage … ", ".malformed(.tensor(": "tensor … ",
       "throw error(row, ": "tensor … ",
     ]

@@ -38,7 +38,7 @@ import Testing
     file.object = .dictionary(["s": .persistent(.int(5000))])
     #expect(try read(file.bytes).omissions.map(\.reason) == [.bareStorage])
     file.object = .dictionary(["x": .persistent(.int(1))])
-    #expect(refusal(of: file.bytes)?.text == "is not in the archive")
+    #expect(refusal(of: file.bytes)?.text == "is missing from the archive")
   }
 
   @Test("Big-endian archives, and tensors and views that exceed their storage, are refused")
@@ -48,10 +48,10 @@ import Testing
     #expect(refusal(of: big.bytes)?.problem == .bigEndian)
     var views = Self.sound
     views.views = [[7000, 5000, 4, 9]]
-    #expect(refusal(of: views.bytes)?.text == "describes a part of a storage that leaves it")
+    #expect(refusal(of: views.bytes)?.text == "has a storage view that exceeds its storage")
     var far = Self.sound
     far.object = .list([far.tensor(1, of: 5000, [13], strides: [1])])
-    #expect(refusal(of: far.bytes)?.text?.hasPrefix("reaches beyond its storage") == true)
+    #expect(refusal(of: far.bytes)?.text?.hasPrefix("exceeds its storage") == true)
   }
 
   @Test("An archive with a missing or duplicate file, or truncated anywhere, is refused")

@@ -20,7 +20,10 @@ import Testing
       .persistent(.string("x")), .persistent(.tuple([])),
     ]
     for object in cases {
-      #expect(refusal(of: .list([object])).error?.text?.hasPrefix("it ") == true, "\(object)")
+      guard case .malformed(.pickle, _)? = refusal(of: .list([object])).error?.problem else {
+        Issue.record("\(object) is not refused")
+        continue
+      }
     }
   }
 
@@ -52,7 +55,7 @@ import Testing
     ] {
       #expect(refusal(of: .raw(opcodes)).error?.text != nil, "\(opcodes)")
     }
-    #expect(refusal(of: .raw([])).error?.text == "it takes a value where there is none")
+    #expect(refusal(of: .raw([])).error?.text == "an opcode needs more values than the stack has")
   }
 
   @Test("Two hundred thousand levels of nesting take no stack; levels beyond 500 are left out and named")
@@ -67,7 +70,7 @@ import Testing
     }
     let marks = [UInt8](repeating: 0x28, count: 5_000_000)
     let error = #expect(throws: FormatError.self) { try PickleMachine.read(marks, at: 0) }
-    #expect(error?.text == "it holds more than 4000000 values")
+    #expect(error?.text == "more than 4000000 values")
   }
 
   @Test("A list that contains itself is visited once")
@@ -91,7 +94,8 @@ import Testing
       return [0x28] + opcodes + [0x74]
     }
     file.object = .raw(bomb(tensor.opcodes))
-    #expect(refusal(of: file.bytes)?.text?.hasPrefix("it describes far more than it holds") == true)
+    #expect(
+      refusal(of: file.bytes)?.text?.hasPrefix("it expands to far more data than its size allows") == true)
     // Without a tensor each list is looked into once.
     file.object = .list([.raw(bomb([0x4E])), tensor])
     #expect(try read(file.bytes).names == ["1"])
@@ -104,7 +108,8 @@ import Testing
     let tensor = file.tensor("Float", [1])
     let many = PickledValue.list(Array(repeating: tensor, count: 1000))
     file.object = .dictionary([long: many])
-    #expect(refusal(of: file.bytes)?.text?.hasPrefix("it describes far more than it holds") == true)
+    #expect(
+      refusal(of: file.bytes)?.text?.hasPrefix("it expands to far more data than its size allows") == true)
   }
 
   @Test("Names that are not UTF-8 are left out")
@@ -112,7 +117,7 @@ import Testing
     var file = TorchFile()
     let tensor = file.tensor("Float", [1])
     file.object = .pairs([(.raw([0x55, 1, 0xFF]), tensor)])
-    #expect(refusal(of: file.bytes)?.text == "a name is not UTF-8")
+    #expect(refusal(of: file.bytes)?.text == "a tensor's name is not UTF-8")
   }
 
   // MARK: - Tensors
@@ -151,8 +156,8 @@ import Testing
     file.object = .dictionary(["t": tensor])
     var archive = file.archive
     archive.entries.removeAll { $0.name == Array("archive/data/0".utf8) }
-    #expect(refusal(of: archive.bytes)?.text == "has a storage that is not there")
+    #expect(refusal(of: archive.bytes)?.text == "refers to a missing storage")
     archive.entries.append(.init("archive/data/0", [0, 0, 0]))
-    #expect(refusal(of: archive.bytes)?.text == "has 3 bytes, but 4 elements")
+    #expect(refusal(of: archive.bytes)?.text == "has 3 bytes, but the pickle declares 4 elements")
   }
 }

@@ -1,27 +1,28 @@
 internal import Safetensors
 
-/// The names that tensors of several items of a checkpoint share: a tensor saved as `a.b`, and `b` in the object `a`.
+/// Finds tensors of a checkpoint that have the same name: one saved as `a.b`, and `b` in the object `a`.
 ///
-/// torch loads both: they have different places in its dictionaries. Each gets a name of its own: `NAME~1`, `NAME~2` in the
-/// order of `.metadata`, as in a file of torch.save.
+/// torch loads both, at different places in its dictionaries. Each gets a name of its own: `NAME~1`,
+/// `NAME~2`, in the order of `.metadata`, as in a torch.save file.
 struct DistributedClashes {
   private struct Place: Hashable {
     var name: TensorName
     var item: TensorName
   }
 
-  /// The new names of tensors, by their names and items.
+  /// The new names of tensors, by old name and item.
   private var names: [Place: TensorName] = [:]
-  /// The shared names, in the order of their bytes.
+  /// The shared names, sorted by bytes.
   private(set) var clashes: [NameClash] = []
 
-  /// The tensors of slices that a tensor in an object can share its name with: their names begin with an object's and a dot.
+  /// The sliced tensors that may share their name with a tensor in an object: those whose name begins with an
+  /// object's name and a dot.
   static func candidates(among items: [DistributedMetadata.Item]) -> Set<TensorName> {
     let names = Set(items.lazy.filter { $0.slice != nil }.map(\.name)).sorted()
-    // For how many objects more, or fewer, than at the name before.
+    // The change in the number of matching objects from one name to the next.
     var changes = [Int](repeating: 0, count: names.count + 1)
     for item in items where item.slice == nil {
-      // Such names follow each other, up to those with a slash in place of the dot.
+      // Such names are consecutive when sorted: from NAME. up to NAME/, the next byte.
       for (end, change) in [(UInt8(ascii: "."), 1), (UInt8(ascii: "/"), -1)] {
         let bound = TensorName(utf8: item.name.utf8 + [end])
         changes[names.partitionPoint { $0 < bound }] += change
@@ -36,7 +37,7 @@ struct DistributedClashes {
     return candidates
   }
 
-  /// Finds the shared names in files, of which `items` are all items in the order of `.metadata`.
+  /// Finds the shared names in files. `items` has all items, in the order of `.metadata`.
   init(_ files: [DistributedFile], _ items: [DistributedMetadata.Item]) {
     var owners: [TensorName: TensorName] = [:]
     var shared: [TensorName: Set<TensorName>] = [:]

@@ -2,18 +2,18 @@ internal import PyTorch
 internal import Safetensors
 internal import SystemPackage
 
-/// One file of a checkpoint: a sequence of torch.save files, each with a tensor or an object.
+/// One file of a distributed checkpoint: a sequence of torch.save files, each with a tensor or an object.
 struct DistributedFile {
-  /// A tensor in an item, or the slice that the item is.
+  /// A tensor in an object, or a slice of a tensor.
   struct Entry {
     /// The name of the item.
     let item: TensorName
-    /// The start of a slice in the whole; nil for a tensor that is not a slice.
+    /// The start of a slice in the whole tensor; nil if the tensor is not a slice.
     let start: [UInt64]?
   }
 
   let file: SourceFile
-  /// The tensors in the order in which they are in ``contents``.
+  /// The tensors, in the order of ``contents``.
   private(set) var entries: [Entry] = []
   private var contents: PyTorchHeader
   let omitted: [OmittedTensor]
@@ -30,13 +30,15 @@ struct DistributedFile {
       guard error.kind == .noSource else { throw error }
       throw ModelError(
         .malformed, path,
-        "the file is missing, and the distributed checkpoint (DCP) has \(PrintableText.counted(items.count, "item")) in it"
+        "missing file of the distributed checkpoint (DCP), with \(PrintableText.counted(items.count, "item")); download it"
       )
     }
-    // So what is read is no more than the file.
+    // Without overlaps, the amount to read is at most the file's size.
     let ordered = items.sorted { $0.range.lowerBound < $1.range.lowerBound }
     for (item, next) in zip(ordered, ordered.dropFirst()) where item.range.overlaps(next.range) {
-      throw Self.problem(next, path, "overlaps another one in its file")
+      throw Self.problem(
+        next, path,
+        "overlaps the item before it (byte \(next.range.lowerBound)); download the checkpoint again")
     }
     contents = PyTorchHeader(path)
     var omitted: [OmittedTensor] = []
@@ -46,24 +48,24 @@ struct DistributedFile {
       if let slice = item.slice {
         let saved = try Self.contents(of: item, .archive, file, path)
         unknown += saved.unknownGlobals.filter { known.insert($0).inserted }
-        // A tensor that holds others, or of elements of another kind.
+        // A tensor that wraps others, or that has elements of an unsupported kind.
         if let reason = OmittedTensor.all(of: saved).first?.reason {
           omitted.append(OmittedTensor(name: item.name, reason: reason))
           continue
         }
         let tensor = try Self.tensor(in: saved, item, slice, path)
         var whole = slice
-        // Of pairs, elements are counted.
+        // PyTorch counts pairs of F4 elements; safetensors counts elements.
         if DType(tensor.type) == .f4, !whole.unpack() {
           omitted.append(
-            OmittedTensor(name: item.name, reason: "holds pairs of elements that do not follow each other"))
+            OmittedTensor(name: item.name, reason: "has packed F4 elements that are not contiguous"))
         } else if try contents.add(tensor, named: item.name.utf8, at: item.range.lowerBound) {
           entries.append(Entry(item: item.name, start: whole.start))
         }
         continue
       }
       guard let object = try Self.object(item, file, path) else {
-        omitted.append(OmittedTensor(name: item.name, reason: "is an object that torch.save has not written"))
+        omitted.append(OmittedTensor(name: item.name, reason: "is an object that torch.save did not write"))
         continue
       }
       unknown += object.unknownGlobals.filter { known.insert($0).inserted }
@@ -82,7 +84,7 @@ struct DistributedFile {
     try contents.rename(at: position, to: name.utf8)
   }
 
-  /// The header of the tensors, in the order of their names, and the position in ``entries`` of each.
+  /// The header of the tensors, sorted by name, and the position of each in ``entries``.
   func header() -> (header: Header, positions: [Int]) {
     var sorted = contents
     let positions = sorted.sort()
@@ -91,10 +93,10 @@ struct DistributedFile {
 
   // MARK: - Copies
 
-  /// The size of the largest object of which a copy is compared, in bytes.
+  /// The maximum size of an object that is compared with its copy, in bytes.
   private static let comparedSize = 16 << 20
 
-  /// True if two objects have the same bytes; a large one is never the same.
+  /// True if two objects have the same bytes. Objects above the size limit count as different.
   static func areSame(
     _ item: DistributedMetadata.Item, _ file: SourceFile, _ other: DistributedMetadata.Item,
     _ otherFile: SourceFile
@@ -108,33 +110,34 @@ struct DistributedFile {
     }
   }
 
-  /// The tensors in a rank's own copy of an object.
+  /// The omissions for a rank's own copy of an object: one for each tensor in it.
   static func omissions(ofCopy item: DistributedMetadata.Item, _ file: SourceFile) throws(ModelError)
     -> [OmittedTensor]
   {
     let tensors = try object(item, file, file.path)?.tensors.map(\.name) ?? [item.name.utf8]
     return tensors.map {
-      OmittedTensor(name: TensorName(utf8: $0), reason: "is in another rank's own object")
+      OmittedTensor(
+        name: TensorName(utf8: $0), reason: "is in another rank's copy of an object, which differs")
     }
   }
 
   // MARK: - Items
 
-  /// The tensor that an item is, which has these contents.
+  /// The tensor that an item's contents hold.
   private static func tensor(
     in contents: PyTorchFile, _ item: DistributedMetadata.Item, _ slice: DistributedMetadata.Slice,
     _ path: FilePath
   ) throws(ModelError) -> StoredTensor {
     guard contents.tensors.count == 1, let tensor = contents.tensors.first else {
-      throw problem(item, path, "is not one tensor")
+      throw problem(item, path, "has contents that are not one tensor")
     }
     guard tensor.shape.elementsEqual(slice.shape) else {
-      throw problem(item, path, "has another shape than .metadata says")
+      throw problem(item, path, "has a shape that differs from .metadata")
     }
     return tensor
   }
 
-  /// The tensors in an object, named below it; nil if it is not a torch.save file.
+  /// The tensors in an object, with names below the object's; nil if the object is not a torch.save file.
   private static func object(_ item: DistributedMetadata.Item, _ file: SourceFile, _ path: FilePath)
     throws(ModelError) -> PyTorchFile?
   {
@@ -172,7 +175,8 @@ struct DistributedFile {
     guard item.range.upperBound <= file.size else {
       throw problem(
         item, path,
-        "should end at byte \(item.range.upperBound), the file at byte \(file.size); download it again")
+        "should end at byte \(item.range.upperBound), but the file ends at byte \(file.size); download it again"
+      )
     }
   }
 

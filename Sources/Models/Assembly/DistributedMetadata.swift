@@ -2,40 +2,41 @@ internal import PyTorch
 internal import Safetensors
 internal import SystemPackage
 
-/// The contents of `.metadata` of a torch.distributed checkpoint: torch/distributed/checkpoint/metadata.py. It is a pickle,
-/// which is never executed.
+/// The contents of a distributed checkpoint's `.metadata`: torch/distributed/checkpoint/metadata.py. It is a
+/// pickle, which is never executed.
 struct DistributedMetadata {
-  /// What was saved under a name, or a slice of it: a file of torch.save inside another file.
+  /// A saved object, or a slice of a saved tensor: a torch.save file inside another file.
   struct Item {
     let name: TensorName
-    /// Nil for an object that is not a tensor. There may be tensors in it.
+    /// Nil for an object. An object may contain tensors.
     let slice: Slice?
-    /// The file below the checkpoint's directory.
+    /// The file's path relative to the checkpoint's directory.
     let file: [UInt8]
     let range: Range<UInt64>
-    /// The place in ``items`` of the object of this name that an earlier rank has.
+    /// The index in ``items`` of an earlier rank's object with the same name.
     let original: Int?
   }
 
-  /// The part of a tensor that an item is.
+  /// The part of a tensor that an item holds.
   struct Slice: Hashable {
-    /// The index of its first element in the whole.
+    /// The index of its first element in the whole tensor.
     private(set) var start: [UInt64]
     let shape: [UInt64]
 
-    /// Counts elements along the last dimension in place of PyTorch's float4_e2m1fn_x2, which are pairs; false where there is
-    /// no such dimension or number.
+    /// Converts the last index from pairs (PyTorch's float4_e2m1fn_x2) to elements. False if there is no
+    /// dimension, or on overflow.
     mutating func unpack() -> Bool { DistributedMetadata.unpack(&start) }
   }
 
   private(set) var items: [Item] = []
-  /// The tensors' whole shapes.
+  /// The shapes of whole tensors.
   private(set) var shapes: [TensorName: [UInt64]] = [:]
   private(set) var unknownGlobals: [[UInt8]] = []
-  /// The tensors whose shapes count elements and no longer pairs.
+  /// The tensors whose shapes count elements, no longer pairs.
   private var unpacked: Set<TensorName> = []
 
-  /// The items of the files that have been read: each rank's own metadata lists replicated tensors and objects, too.
+  /// The items read so far, with their index in ``items``: each rank's own metadata repeats replicated
+  /// tensors and objects.
   private var known: [Part: Int] = [:]
 
   private struct Part: Hashable {
@@ -49,13 +50,13 @@ struct DistributedMetadata {
     var start: [UInt64]?
   }
 
-  /// What an item costs in a ``MeteredPickle``, since it takes about 400 bytes of memory.
+  /// The cost of an item in ``MeteredPickle``'s budget: an item takes about 400 bytes of memory.
   private static let itemCost = 100
 
-  /// Adds the contents of one file; with `use_collectives=False` each rank has its own.
+  /// Adds the contents of one metadata file. With `use_collectives=False`, each rank has its own.
   mutating func read(_ path: FilePath) throws(ModelError) {
     var pickle = try MeteredPickle(reading: path)
-    // Every checkpoint names these classes.
+    // Classes that every checkpoint names are not worth a warning.
     unknownGlobals += pickle.unknownGlobals.filter { name in
       !["torch.distributed.", "pathlib."].contains { name.starts(with: $0.utf8) }
     }
@@ -68,7 +69,7 @@ struct DistributedMetadata {
       let start = try pickle.counts(pickle.attribute("offset", of: key))
       places[Key(name: name, start: start)] = value
     }
-    // Of one file's own, two of one place overlap.
+    // Only items of other files count as repeated. Two items of one file at one place are an overlap.
     let earlier = known
     for (key, value) in entries {
       guard let bytes = try pickle.string(key) else { throw unknown(path) }
@@ -79,7 +80,7 @@ struct DistributedMetadata {
       for slice in try slices(of: name, value, &pickle, path) {
         try pickle.pay(for: Self.itemCost + bytes.count / 8)
         guard let place = places[Key(name: bytes, start: slice?.start)] else {
-          throw Self.refusal(name, "has a slice that is in no file", path)
+          throw Self.refusal(name, "has a slice that .metadata assigns to no file", path)
         }
         let (file, range) = try Self.place(place, of: name, &pickle, path)
         let part = Part(name: name, slice: slice)
@@ -91,7 +92,7 @@ struct DistributedMetadata {
     }
   }
 
-  /// The slices of a tensor, whose shape is recorded; nil, once, for an object.
+  /// Records a tensor's shape and returns its slices. Returns one nil for an object.
   private mutating func slices(
     of name: TensorName, _ description: Pickle.Value, _ pickle: inout MeteredPickle, _ path: FilePath
   ) throws(ModelError) -> [Slice?] {
@@ -100,54 +101,55 @@ struct DistributedMetadata {
     else {
       let className = try pickle.className(of: description) ?? []
       guard className.reversed().starts(with: "BytesStorageMetadata".utf8.reversed()) else {
-        throw Self.refusal(name, "is described in an unknown way", path)
+        throw Self.refusal(name, "is described in an unsupported form", path)
       }
       return [nil]
     }
     guard shapes.updateValue(size, forKey: name).map({ $0 == size }) ?? true else {
-      throw Self.refusal(name, "has different shapes in the ranks' metadata", path)
+      throw Self.refusal(name, "has different shapes in the metadata of two ranks", path)
     }
     guard !chunks.isEmpty || size.contains(0) else {
-      throw Self.refusal(name, "has a gap: no slice of it is described", path)
+      throw Self.refusal(name, "has a gap: .metadata lists no slice of it", path)
     }
     var slices: [Slice?] = []
     for chunk in chunks {
       guard let start = try pickle.counts(pickle.attribute("offsets", of: chunk)),
         let shape = try pickle.counts(pickle.attribute("sizes", of: chunk))
-      else { throw Self.refusal(name, "has a slice that is in no file", path) }
+      else { throw Self.refusal(name, "has a slice that .metadata assigns to no file", path) }
       slices.append(Slice(start: start, shape: shape))
     }
     return slices
   }
 
-  /// The file of an item, and its bytes there.
+  /// The file of an item, and its range there.
   private static func place(
     _ place: Pickle.Value, of name: TensorName, _ pickle: inout MeteredPickle, _ path: FilePath
   ) throws(ModelError) -> (file: [UInt8], range: Range<UInt64>) {
     guard let file = try pickle.string(pickle.attribute("relative_path", of: place)),
       let offset = try pickle.count(pickle.attribute("offset", of: place)),
       let length = try pickle.count(pickle.attribute("length", of: place))
-    else { throw refusal(name, "has a slice that is in no file", path) }
-    // The copy of its name.
+    else { throw refusal(name, "has a slice that .metadata assigns to no file", path) }
+    // The name is copied.
     try pickle.pay(for: file.count)
     if let transforms = try pickle.sequence(pickle.attribute("transform_descriptors", of: place)),
       !transforms.isEmpty
     {
-      throw refusal(name, "is compressed: save it without extensions", path)
+      throw refusal(name, "is compressed; save the checkpoint without extensions", path)
     }
     let (end, overflow) = offset.addingReportingOverflow(length)
     guard !overflow, RootDirectory.contains(file) else {
-      throw refusal(name, "has a slice outside of the checkpoint", path)
+      throw refusal(name, "has a slice in a file outside the checkpoint's directory", path)
     }
     return (Array(file), offset..<end)
   }
 
   private func unknown(_ path: FilePath) -> ModelError {
     ModelError(
-      .malformed, path, "this is not the .metadata of a distributed checkpoint (DCP) that is known here")
+      .malformed, path,
+      "not the .metadata of a distributed checkpoint (DCP), or one of an unsupported version")
   }
 
-  /// Counts elements in the whole shape of a tensor of pairs, as ``Slice/unpack()``.
+  /// Converts the whole shape of a tensor from pairs to elements; see ``Slice/unpack()``.
   mutating func unpackShape(of name: TensorName, _ path: FilePath) throws(ModelError) {
     guard unpacked.insert(name).inserted, var shape = shapes[name] else { return }
     guard Self.unpack(&shape) else {

@@ -3,8 +3,8 @@ internal import Safetensors
 internal import SystemPackage
 
 extension Model {
-  /// The model of a checkpoint of torch.distributed in its own files: `.metadata`, or one `__RANK.metadata` for each rank, and
-  /// the files that it names.
+  /// Opens a distributed checkpoint in PyTorch's own format: `.metadata`, or one `__RANK.metadata` for each
+  /// rank, and the files that these name.
   init(distributed path: FilePath, _ options: OpeningOptions, _ isChosen: (TensorName) -> Bool)
     throws(ModelError)
   {
@@ -24,31 +24,31 @@ extension DistributedMetadata {
     guard !files.isEmpty else {
       throw ModelError(
         .malformed, directory,
-        "this is a distributed checkpoint (DCP) of PyTorch without its .metadata, a hidden file: download that too"
+        "this distributed checkpoint (DCP) of PyTorch lacks .metadata, a hidden file; download it too"
       )
     }
     for file in files { try read(directory.pushing(FilePath(bytes: file))) }
   }
 }
 
-/// The files of a checkpoint as shards, from which a model is made.
+/// Turns the files of a checkpoint into shards, and these into a model.
 private struct DistributedShards {
   private var metadata: DistributedMetadata
   private let path: FilePath
-  /// The items in which chosen tensors are, or can be.
+  /// The items that contain chosen tensors, or may contain some.
   private let items: [DistributedMetadata.Item]
   private var shards: [Shard] = []
   /// The position of each file's shard.
   private var positions: [[UInt8]: Int] = [:]
   private var slices: [Assembler.Slice] = []
   private var shapes: [TensorName: [UInt64]] = [:]
-  /// The tensors that were left out. All slices of one are left out for the same reason.
+  /// The omitted tensors. All slices of a tensor are omitted for the same reason, so one omission is enough.
   private var omitted: Set<TensorName> = []
 
   init(_ metadata: DistributedMetadata, _ path: FilePath, _ isChosen: (TensorName) -> Bool) {
     self.metadata = metadata
     self.path = path
-    // The tensors of an object are known only after it was read; they can have the names of others.
+    // An object has to be read to know its tensors, and these can share names with others.
     let candidates = DistributedClashes.candidates(among: metadata.items)
     items = metadata.items.filter { $0.slice == nil || isChosen($0.name) || candidates.contains($0.name) }
   }
@@ -75,7 +75,7 @@ private struct DistributedShards {
     }
   }
 
-  /// Adds a file's shard and slices; `unknownGlobals` and `notes` are of the whole checkpoint.
+  /// Adds a file's shard and slices. `unknownGlobals` and `notes` are those of the whole checkpoint.
   private mutating func add(
     _ file: DistributedFile, unknownGlobals: [[UInt8]], notes: [String], _ isChosen: (TensorName) -> Bool
   ) throws(ModelError) {
@@ -96,7 +96,8 @@ private struct DistributedShards {
         notes: notes + file.notes))
   }
 
-  /// Each rank may have described its own objects: those of the first are shown, and the tensors of different ones left out by name.
+  /// Omits the tensors of objects that differ between ranks: each rank may have its own version, and only the
+  /// first rank's is shown.
   mutating func omitCopies(_ isChosen: (TensorName) -> Bool) throws(ModelError) {
     for copy in items {
       guard let original = copy.original.map({ metadata.items[$0] }), let own = positions[copy.file],
@@ -110,10 +111,10 @@ private struct DistributedShards {
     }
   }
 
-  /// The model of all shards.
+  /// The model of all shards that were added.
   mutating func model() throws(ModelError) -> Model {
     guard !slices.isEmpty || !metadata.shapes.isEmpty || !omitted.isEmpty else {
-      throw ModelError(.malformed, path, "this distributed checkpoint (DCP) of PyTorch holds no tensor")
+      throw ModelError(.malformed, path, "no tensor in this distributed checkpoint (DCP) of PyTorch")
     }
     shards.makeNamesUnique()
     var assembler = Assembler(shards, path)

@@ -2,43 +2,44 @@ internal import PyTorch
 internal import Safetensors
 internal import SystemPackage
 
-/// A pickle whose values can be read only as often as its size justifies.
+/// A pickle with a limit on how many of its values can be read.
 ///
-/// A pickle can refer to one long list a million times, in two bytes each. So every access is paid from a budget in proportion to
-/// the pickle's size, and reading all that it describes takes time and memory in that proportion.
+/// A pickle can refer to one long list a million times, in two bytes each. So each access is charged to a
+/// budget in proportion to the pickle's size. The time and memory to read everything it describes are then in
+/// that proportion too.
 struct MeteredPickle {
   private let pickle: Pickle
   private let path: FilePath
-  /// How many more values may be read.
+  /// The number of values that may still be read.
   private var budget: Int
 
-  /// Reads a file that holds a pickle. Nothing in it is executed.
+  /// Reads a file that holds a pickle. Executes nothing.
   init(reading path: FilePath) throws(ModelError) {
     let bytes = try SmallFile.bytes(of: path, what: "a checkpoint's metadata")
     pickle = try ModelError.translating("read", path) { try PickleMachine.read(bytes, at: 0) }
     self.path = path
-    // What torch writes needs a quarter of that.
+    // Checkpoints written by torch need a quarter of that.
     budget = 1 << 16 + 4 * bytes.count
   }
 
-  /// The value that the pickle describes.
+  /// The object that the pickle describes.
   var root: Pickle.Value { pickle.root }
 
-  /// The full names of unknown classes and functions, each once.
+  /// The full names of unknown classes and functions, without duplicates.
   var unknownGlobals: [[UInt8]] { pickle.unknownGlobals }
 
-  /// Pays for that many values, or for as much work.
+  /// Charges `count` values, or equal work, to the budget. Throws if the budget is used up.
   mutating func pay(for count: Int) throws(ModelError) {
     budget -= count
     guard budget >= 0 else {
       throw ModelError(
         .malformed, path,
-        "its pickle is broken: it describes far more than it holds, by naming the same things again and again"
+        "invalid pickle: it expands to far more data than its size allows: repeated references; get another copy of it"
       )
     }
   }
 
-  /// An attribute of an object; nil if it has none of this name.
+  /// An attribute of an object, or nil.
   mutating func attribute(_ name: StaticString, of value: Pickle.Value?) throws(ModelError) -> Pickle.Value? {
     try pay(for: pickle.partCount(of: value))
     return pickle.attribute(name, of: value)
@@ -61,7 +62,7 @@ struct MeteredPickle {
   /// The bytes of a string; nil for another value.
   mutating func string(_ value: Pickle.Value?) throws(ModelError) -> ArraySlice<UInt8>? {
     guard let string = pickle.string(value) else { return nil }
-    // Comparing it takes less than reading as many values.
+    // Comparing a string takes less time than reading as many values.
     try pay(for: 1 + string.count / 8)
     return string
   }

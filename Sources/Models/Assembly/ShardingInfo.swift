@@ -1,16 +1,17 @@
 internal import Safetensors
 internal import SystemPackage
 
-/// The slices of a file of a distributed checkpoint in the Hugging Face layout: `DCP_SHARDING_INFO` in its
-/// `__metadata__`, JSON such as `{"weight": {"saved_offsets": [4, 0]}}`, in elements of the whole tensor.
+/// The slices in a file of a distributed checkpoint in the Hugging Face layout: `DCP_SHARDING_INFO` in
+/// `__metadata__`. It is JSON such as `{"weight": {"saved_offsets": [4, 0]}}`, in elements of the whole
+/// tensor.
 struct ShardingInfo {
-  /// The entries of `__metadata__` about slices.
+  /// The keys of `__metadata__` about slices.
   static let keys = ["DCP_SHARDING_INFO", "DCP_VERSION"]
 
-  /// The start of each of the file's tensors in the whole, by name.
+  /// The start of each of the file's tensors in the whole tensor, by name.
   private(set) var starts: [TensorName: [UInt64]] = [:]
 
-  /// Nil for a file without such an entry.
+  /// Nil if the file has no such key.
   init?(of shard: Shard) throws(ModelError) {
     guard let entry = shard.header.metadata.first(where: { $0.key.elementsEqual(Self.keys[0].utf8) }) else {
       return nil
@@ -24,7 +25,7 @@ struct ShardingInfo {
     }
   }
 
-  /// Reads the JSON alone; for fuzzing.
+  /// Reads the JSON. Separate from the file for fuzzing.
   init(json: [UInt8]) throws(JSONError) { try read(json.span) }
 
   private mutating func read(_ json: Span<UInt8>) throws(JSONError) {

@@ -4,7 +4,6 @@ enum CRC32 {
     (0..<8).reduce(UInt32(byte)) { value, _ in value & 1 == 1 ? value >> 1 ^ 0xEDB8_8320 : value >> 1 }
   }
 
-  /// The checksum of all of `bytes`.
   static func checksum(_ bytes: [UInt8]) -> UInt32 {
     let table = table
     var value = UInt32.max

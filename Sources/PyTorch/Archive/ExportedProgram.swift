@@ -1,15 +1,15 @@
-/// A tensor of a program of torch.export, as the JSON in its archive describes it.
+/// A tensor of a torch.export program, as described by the JSON in the archive.
 package struct ExportedTensor: Sendable {
   package var name: [UInt8]
-  /// The entry with its storage, beside the description.
+  /// The archive entry of its storage, relative to the directory of the weights or constants.
   package var path: [UInt8]
-  /// The number of its element type: torch._export.serde.schema.ScalarType.
+  /// The element type's number in torch._export.serde.schema.ScalarType.
   package var type: UInt64
   package var shape: [UInt64]
   package var strides: [UInt64]
-  /// The first element in its storage.
+  /// The index of the tensor's first element in its storage.
   package var offset: UInt64
-  /// The entry is a pickle, not a storage.
+  /// True if the entry is a pickle and not a raw storage.
   package var isPickled: Bool
 
   package init(
@@ -21,12 +21,12 @@ package struct ExportedTensor: Sendable {
   }
 }
 
-/// Reads the JSON that describes an exported program's tensors; nil if it is not such JSON. The caller provides
-/// it, since this library has no JSON reader.
+/// Reads the JSON that describes an exported program's tensors; nil if it is not such JSON. The caller
+/// provides the reader, since this library has no JSON parser.
 package typealias ExportReader = ([UInt8]) -> [ExportedTensor]?
 
 extension ElementType {
-  /// The element types by their numbers in torch.export.
+  /// Element types by their numbers in torch.export.
   private static let exported: [UInt64: ElementType] = [
     1: .uint8, 2: .int8, 3: .int16, 4: .int32, 5: .int64, 6: .float16, 7: .float32, 8: .float64,
     9: .complex32,
@@ -42,26 +42,29 @@ extension ElementType {
 }
 
 extension TensorTable {
-  /// The weights and constants of programs of torch.export: raw storages, and JSON that describes them. Names have the
-  /// program's before them if the archive has several programs; `torch.export.save` writes one, called "model".
+  /// Reads the weights and constants of torch.export programs: raw storages, and JSON that describes them. If
+  /// the archive has several programs, each name starts with its program's name. `torch.export.save` writes
+  /// one program, called "model".
   init(exported archive: TorchArchive<some ByteSource>, reader: ExportReader) throws(FormatError) {
     self.init()
     let parts = [("data/weights/", "_weights_config.json"), ("data/constants/", "_constants_config.json")]
     let documents = parts.flatMap { directory, suffix in
       archive.entries(in: directory, suffix).map { (directory, entry: $0.entry, program: $0.stem) }
     }
-    // Before PyTorch 2.9 each program's weights were one pickle, and code with its weights has no such JSON.
+    // Before PyTorch 2.9, a program's weights were one pickle. Packages with compiled code have no such JSON.
     guard !documents.isEmpty, archive.entries(in: "data/weights/", ".pt").isEmpty else {
       throw FormatError(at: nil, .foreign(.exported))
     }
     let hasSeveral = documents.contains { $0.program != documents[0].program }
     for (directory, entry, program) in documents {
-      // It is before each name, and a path of the archive, so it can be long and need not be UTF-8.
+      // The program's name becomes part of every tensor name. It is an archive path: it can be long, or not
+      // UTF-8.
       let isName = program.count < 256 && (try? UTF8Span(validating: program.span)) != nil
       guard isName, let tensors = reader(try archive.contents(of: entry)) else {
-        throw FormatError(at: entry.dataOffset, .malformed(.entry(entry.name), "does not describe tensors"))
+        throw FormatError(
+          at: entry.dataOffset, .malformed(.entry(entry.name), "is not a valid list of tensors"))
       }
-      // Each has a description, so their number is proportional to the JSON; so are the names.
+      // Each tensor has a description, so tensors and names are proportional to the JSON.
       for var tensor in tensors {
         if hasSeveral { tensor.name = program + [UInt8(ascii: ".")] + tensor.name }
         try add(tensor, in: archive, directory)
@@ -78,13 +81,13 @@ extension TensorTable {
       return
     }
     guard let entry = try archive.entry(Array(directory.utf8) + tensor.path), !entry.isDirectory else {
-      throw error("has a storage that is not there")
+      throw error("refers to a missing storage")
     }
     try archive.checkStored(entry)
     guard tensor.shape.count == tensor.strides.count, tensor.shape.count <= TensorReader.maximumRank,
       let layout = Layout(tensor.shape, tensor.strides, start: dimensions.count),
       let range = TensorReader.range(tensor.offset, layout, type.byteCount, in: entry.dataRange)
-    else { throw error("reaches beyond its storage, or has more bytes than a file can") }
+    else { throw error("exceeds its storage, or the maximum size of a file") }
     dimensions += tensor.shape
     dimensions += tensor.strides
     layouts.append(layout)

@@ -1,8 +1,8 @@
-/// An archive of torch.save or torch.jit.save, whose entries are all in one directory.
+/// An archive of torch.save or torch.jit.save. All its entries are in one directory.
 struct TorchArchive<Source: ByteSource> {
   let archive: ZipArchive
   private let source: Source
-  /// The directory, with a slash at its end.
+  /// The directory's name, with a trailing slash.
   let root: [UInt8]
 
   init(_ source: Source) throws(FormatError) {
@@ -11,12 +11,12 @@ struct TorchArchive<Source: ByteSource> {
     root = try Self.root(of: archive)
   }
 
-  /// The entry of this name in the directory, or nil.
+  /// The entry with this name in the directory, or nil.
   func entry(_ name: some Collection<UInt8>) throws(FormatError) -> ZipEntry? {
     try archive.entry(root + name)
   }
 
-  /// The entries of a directory whose names end in `suffix`, with the rest of their names.
+  /// The entries of a directory whose names end in `suffix`, each with its name between directory and suffix.
   func entries(in directory: String, _ suffix: String) -> [(entry: ZipEntry, stem: [UInt8])] {
     let start = root + directory.utf8
     return archive.entries.compactMap { entry in
@@ -31,7 +31,7 @@ struct TorchArchive<Source: ByteSource> {
     func directory(of name: String) -> ArraySlice<UInt8>? {
       archive.entries.first { $0.isCalled(name) }?.directory
     }
-    // A program of torch.export has this entry in place of a pickle.
+    // A torch.export program has this entry instead of a pickle.
     guard let root = directory(of: "data.pkl") ?? directory(of: "archive_format") else {
       for (name, kind) in foreignNames where directory(of: name) != nil {
         throw FormatError(at: nil, .foreign(kind))
@@ -40,12 +40,13 @@ struct TorchArchive<Source: ByteSource> {
     }
     for entry in archive.entries where entry.directory != root && !entry.isLitter {
       throw FormatError(
-        at: entry.headerOffset, .malformed(.entry(entry.name), "is not in the directory of the others"))
+        at: entry.headerOffset, .malformed(.entry(entry.name), "is outside the archive's top-level directory")
+      )
     }
     return Array(root)
   }
 
-  /// The entries that identify an archive without a pickle.
+  /// Entries that identify an archive without a pickle.
   private static var foreignNames: KeyValuePairs<String, FormatError.ForeignArchive> {
     [
       ".data/extern_modules": .package,
@@ -54,32 +55,34 @@ struct TorchArchive<Source: ByteSource> {
     ]
   }
 
-  /// Refuses an archive that was written on a big-endian machine.
+  /// Throws if the archive was written on a big-endian machine.
   func checkByteOrder() throws(FormatError) {
     guard let entry = try entry("byteorder".utf8) else { return }
     let text = try contents(of: entry)
     if text.elementsEqual("big".utf8) { throw FormatError(at: entry.dataOffset, .bigEndian) }
     guard text.elementsEqual("little".utf8) else {
-      throw FormatError(at: entry.dataOffset, .malformed(.entry(entry.name), "is neither 'little' nor 'big'"))
+      throw FormatError(
+        at: entry.dataOffset, .malformed(.entry(entry.name), "must contain 'little' or 'big'"))
     }
   }
 
-  /// The pickle in an entry, which must contain nothing else.
+  /// Reads the pickle in an entry. Throws if the entry has bytes after the pickle.
   func pickle(_ entry: ZipEntry, references: PickleMachine.References) throws(FormatError) -> Pickle {
     let bytes = try contents(of: entry)
     let pickle = try PickleMachine.read(bytes, at: entry.dataOffset, references: references)
     guard pickle.end == bytes.count else {
       throw FormatError(
         at: entry.dataOffset + UInt64(pickle.end),
-        .malformed(.entry(entry.name), "goes on after its pickle's end"))
+        .malformed(.entry(entry.name), "has bytes after the end of its pickle"))
     }
     return pickle
   }
 
-  /// The range of each storage of a pickle. Storages are entries below `directory`, named by their keys.
+  /// The range of each storage of a pickle; nil if the archive lacks it. Storages are entries below
+  /// `directory`, named by their keys.
   func storages(of pickle: Pickle, in directory: String) throws(FormatError) -> [Range<UInt64>?] {
     var ranges: [Range<UInt64>?] = []
-    // A pickle can refer to a long key a million times.
+    // A pickle can refer to one long key a million times.
     var entries: [Pickle.Text: ZipEntry?] = [:]
     for storage in pickle.storages {
       if entries[storage.key] == nil {
@@ -96,7 +99,8 @@ struct TorchArchive<Source: ByteSource> {
         throw FormatError(
           at: data.headerOffset,
           .malformed(
-            .storage(Array(pickle[storage.key])), "has \(data.count) bytes, but \(storage.count) elements"))
+            .storage(Array(pickle[storage.key])),
+            "has \(data.count) bytes, but the pickle declares \(storage.count) elements"))
       }
       ranges.append(data.dataRange)
     }
@@ -107,17 +111,20 @@ struct TorchArchive<Source: ByteSource> {
     if entry.method != 0 { throw FormatError(at: entry.headerOffset, .compressed(entry: entry.name)) }
   }
 
-  /// The contents of an entry that is read completely. Its checksum must be correct, or 0, which the writer
-  /// sets without checksums: torch.serialization.set_crc32_options.
+  /// Reads a whole entry. Its checksum must be correct, or 0: torch.serialization.set_crc32_options turns
+  /// checksums off, and the writer then stores 0.
   func contents(of entry: ZipEntry) throws(FormatError) -> [UInt8] {
     try checkStored(entry)
     guard entry.count <= UInt64(PickleMachine.maximumSize) else {
-      throw FormatError(at: entry.headerOffset, .malformed(.entry(entry.name), "is larger than any pickle"))
+      throw FormatError(
+        at: entry.headerOffset, .malformed(.entry(entry.name), "is larger than 100 MB, the limit for pickles")
+      )
     }
     let bytes = try source.bytes(from: entry.dataOffset, count: Int(entry.count))
     guard entry.checksum == 0 || UInt64(CRC32.checksum(bytes)) == entry.checksum else {
       throw FormatError(
-        at: entry.headerOffset, .malformed(.entry(entry.name), "has another checksum than its contents"))
+        at: entry.headerOffset,
+        .malformed(.entry(entry.name), "has a checksum that does not match its contents"))
     }
     return bytes
   }
@@ -129,13 +136,13 @@ extension ZipEntry {
     name.firstIndex(of: UInt8(ascii: "/")).map { name[...$0] } ?? []
   }
 
-  /// True if the entry has this name in a directory.
+  /// True if the entry has this name in any directory.
   fileprivate func isCalled(_ name: String) -> Bool {
     let directory = directory
     return !directory.isEmpty && self.name[directory.endIndex...].elementsEqual(name.utf8)
   }
 
-  /// Entries that macOS adds to archives and no reader uses.
+  /// Entries that macOS adds to archives. No reader uses them.
   fileprivate var isLitter: Bool {
     name.starts(with: "__MACOSX/".utf8) || name.elementsEqual(".DS_Store".utf8)
   }

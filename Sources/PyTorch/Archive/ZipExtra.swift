@@ -1,12 +1,12 @@
-/// The extra field of a header. Only one block matters: the 64-bit sizes, APPNOTE 4.5.3.
+/// The extra field of a zip header. Only the block with 64-bit sizes matters: APPNOTE 4.5.3.
 struct ZipExtra {
   private static let zip64: UInt64 = 0x0001
-  /// A second name, which some readers prefer: Info-ZIP's Unicode path.
+  /// Info-ZIP's Unicode path: a second name, which some readers prefer.
   private static let unicodePath: UInt64 = 0x7075
 
   private var values: [UInt64] = []
 
-  /// Nil if it does not consist of blocks, or contains a block that some readers interpret differently.
+  /// Nil if the field is not a sequence of blocks, or has a block that some readers interpret differently.
   init?(_ bytes: ArraySlice<UInt8>) {
     let bytes = Array(bytes)
     var position = 0
@@ -26,17 +26,17 @@ struct ZipExtra {
     }
   }
 
-  /// The value of a 32-bit field; if it is all ones, the value is the next 64-bit one, or nil if there is
-  /// none.
+  /// The value of a 32-bit header field. If the field is all ones, takes the next 64-bit value; nil if none
+  /// is left.
   mutating func value(for field: UInt64) -> UInt64? {
     field == UInt64(UInt32.max) ? values.popLast() : field
   }
 
-  /// True once every value has been asked for.
+  /// True if every 64-bit value has been taken.
   var isUsedUp: Bool { values.isEmpty }
 
-  /// True if the values are those of `numbers` that do not fit into 32 bits, or 0 in place of the one at
-  /// `zeroed`.
+  /// True if the 64-bit values are exactly those of `numbers` that do not fit into 32 bits. The value at
+  /// index `zeroed` must be 0 instead.
   func isEqual(to numbers: [UInt64], zeroed: Int? = nil) -> Bool {
     let large = numbers.enumerated().filter { $0.element >= UInt64(UInt32.max) }
     return values.reversed().elementsEqual(large.map { $0.offset == zeroed ? 0 : $0.element })

@@ -1,16 +1,18 @@
-/// A file of the form before PyTorch 1.6: a magic number, a version, a description of the machine, the
-/// object, the keys of its storages, all pickles, and then each storage's size and bytes.
+/// A file in the format before PyTorch 1.6.
+///
+/// It consists of five pickles (a magic number, a version, system information, the object, and the keys of
+/// the object's storages), followed by the size and bytes of each storage.
 struct LegacyFile {
-  /// The number in the first pickle, with its opcode: LONG1 0x1950A86A20F9469CFC6C, and STOP.
+  /// The first pickle's opcodes: LONG1 0x1950A86A20F9469CFC6C, STOP.
   private static let magic: [UInt8] = [
     0x8A, 10, 0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19, 0x2E,
   ]
 
-  /// The same number at protocol 1, in decimal digits: LONG, and STOP.
+  /// The same at protocol 1, in decimal digits: LONG, STOP.
   private static let textMagic = Array("L119547037146038801333356L\n.".utf8)
 
-  /// Where the first pickle ends; nil if it is not that number. PROTO comes before it from protocol 2 on, and FRAME
-  /// from protocol 4 on.
+  /// The end of the first pickle; nil if it is not the magic number. PROTO precedes the number at protocol 2
+  /// and later, and FRAME at protocol 4 and later.
   static func magicEnd(of prefix: [UInt8]) -> Int? {
     if prefix.starts(with: textMagic) { return textMagic.count }
     guard prefix.count >= 2, prefix[0] == PickleOpcode.proto.rawValue, (2...5).contains(prefix[1]) else {
@@ -20,15 +22,16 @@ struct LegacyFile {
     return prefix.dropFirst(start).starts(with: magic) ? start + magic.count : nil
   }
 
-  /// The object.
+  /// The fourth pickle.
   let pickle: Pickle
-  /// The range of each storage of the pickle.
+  /// The range of each storage of the pickle; nil if the file lacks it.
   let storages: [Range<UInt64>?]
-  /// The end of the last storage, or of the last pickle.
+  /// The end of the last storage, or of the last pickle if there are no storages.
   let end: UInt64
 
   init(_ source: some ByteSource) throws(FormatError) {
-    // The lengths of the pickles are not stored, and the storages behind them are long.
+    // The file does not store the pickles' lengths, and the storages after them are long. So read a prefix,
+    // and a longer one if it turns out too short.
     var count = 1 << 16
     while true {
       let limit = min(source.size, UInt64(PickleMachine.maximumSize))
@@ -49,24 +52,27 @@ struct LegacyFile {
   /// Reads a file that begins with `start`.
   private init(_ start: [UInt8], _ source: some ByteSource) throws(FormatError) {
     let magicEnd = Self.magicEnd(of: start) ?? 0
-    // torch.load tries tar first.
+    // torch.load tries the tar format first.
     if TarArchive.isHeader(start) {
       throw FormatError(
-        at: 0, .malformed(.file, "it can be read as a tar archive as well, which would be another model"))
+        at: 0, .malformed(.file, "it is also a valid tar archive, which would be another model"))
     }
     let version = try PickleMachine.read(start, from: magicEnd, at: 0)
     guard version.count(version.root) == 1001 else {
-      throw FormatError(at: UInt64(magicEnd), .malformed(.file, "its version is not 1001"))
+      throw FormatError(
+        at: UInt64(magicEnd), .malformed(.file, "unsupported version of the legacy format (expected 1001)"))
     }
     let system = try PickleMachine.read(start, from: version.end, at: 0)
     guard case .bool(let isLittle)? = system.value(of: "little_endian", in: system.root) else {
-      throw FormatError(at: UInt64(version.end), .malformed(.file, "it does not say the order of its bytes"))
+      throw FormatError(
+        at: UInt64(version.end),
+        .malformed(.file, "no byte order ('little_endian') in its system information"))
     }
     guard isLittle else { throw FormatError(at: UInt64(version.end), .bigEndian) }
     pickle = try PickleMachine.read(start, from: system.end, at: 0)
     let keys = try PickleMachine.read(start, from: pickle.end, at: 0)
     guard let list = keys.sequence(keys.root) else {
-      throw FormatError(at: UInt64(pickle.end), .malformed(.file, "its storages are no list"))
+      throw FormatError(at: UInt64(pickle.end), .malformed(.file, "the storage keys are not a list"))
     }
 
     var rows: [[UInt8]: Int] = [:]
@@ -77,11 +83,11 @@ struct LegacyFile {
     var storages: [Range<UInt64>?] = Array(repeating: nil, count: pickle.storages.count)
     for item in list {
       guard let key = keys.string(item).map({ Array($0) }) else {
-        throw FormatError(at: UInt64(pickle.end), .malformed(.file, "its storages are no list of names"))
+        throw FormatError(at: UInt64(pickle.end), .malformed(.file, "a storage key is not a string"))
       }
       guard let row = rows[key] else {
         throw FormatError(
-          at: position, .malformed(.storage(key), "is not used, so that its size is not known"))
+          at: position, .malformed(.storage(key), "is not used by the pickle, so its size is unknown"))
       }
       guard source.size - position >= 8 else { throw FormatError(at: source.size, .truncated) }
       let count = littleEndian(try source.bytes(from: position, count: 8), at: 0, count: 8)
@@ -92,10 +98,10 @@ struct LegacyFile {
         throw FormatError(
           at: position - 8,
           .malformed(
-            .storage(key), "has \(count) elements, and the pickle says \(pickle.storages[row].count)"))
+            .storage(key), "has \(count) elements, but the pickle declares \(pickle.storages[row].count)"))
       }
       guard storages[row] == nil else {
-        throw FormatError(at: position, .malformed(.storage(key), "is there twice"))
+        throw FormatError(at: position, .malformed(.storage(key), "is a duplicate"))
       }
       storages[row] = position..<position + size
       position += size

@@ -1,11 +1,11 @@
-/// The files in a tar archive, as Python's tarfile wrote them: POSIX.1-1988 (ustar), and GNU tar's.
+/// The files in a tar archive as Python's tarfile writes it: POSIX.1-1988 (ustar) and GNU tar.
 struct TarArchive {
   /// The range of each file's contents, by name.
   let files: [[UInt8]: Range<UInt64>]
 
   private static let blockCount: UInt64 = 512
 
-  /// True if these bytes are a header: its checksum is right.
+  /// True if these bytes are a tar header with a correct checksum.
   static func isHeader(_ block: [UInt8]) -> Bool {
     guard block.count >= Int(blockCount), let expected = octal(block[148..<156]) else { return false }
     let sum =
@@ -18,10 +18,10 @@ struct TarArchive {
     var position: UInt64 = 0
     while source.size - position >= Self.blockCount {
       let block = try source.bytes(from: position, count: Int(Self.blockCount))
-      // Two blocks of zeros are the end; one is enough here.
+      // Two blocks of zeros mark the end; one is enough here.
       if block.allSatisfy({ $0 == 0 }) { break }
       guard Self.isHeader(block), let size = Self.octal(block[124..<136]) else {
-        throw FormatError(at: position, .malformed(.file, "a header of the tar archive is not one"))
+        throw FormatError(at: position, .malformed(.file, "invalid header in the tar archive"))
       }
       let start = position + Self.blockCount
       let (padded, isLarge) = size.addingReportingOverflow(Self.blockCount - 1)
@@ -31,12 +31,14 @@ struct TarArchive {
       case 0, UInt8(ascii: "0"):
         let name = Array(block[..<100].prefix { $0 != 0 })
         guard files.updateValue(start..<start + size, forKey: name) == nil else {
-          throw FormatError(at: position, .malformed(.entry(name), "is in the archive twice"))
+          throw FormatError(at: position, .malformed(.entry(name), "is a duplicate"))
         }
-      // Directories, and attributes: only times, of files of these names and sizes.
+      // Directories, and extended attributes: these hold only times, not names or sizes.
       case UInt8(ascii: "5"), UInt8(ascii: "x"): break
       default:
-        throw FormatError(at: position, .malformed(.file, "the tar archive holds more than PyTorch writes"))
+        throw FormatError(
+          at: position,
+          .malformed(.file, "the tar archive has an entry that is neither a file nor a directory"))
       }
       position = start + min(count, source.size - start)
     }

@@ -1,24 +1,24 @@
-/// The names that are known.
+/// The table of known names.
 extension Global {
-  /// By bytes, because Swift's strings treat some different letters as equal.
+  /// Keyed by bytes, because Swift strings treat some different letters as equal.
   static let table: [[UInt8]: Global] = {
     var table: [[UInt8]: Global] = [:]
     func add(_ global: Global, _ names: [String]) { for name in names { table[Array(name.utf8)] = global } }
     for (name, type) in ElementType.storageClasses {
-      // torch.load goes by the name of the class alone; files of a GPU once had its module.
+      // torch.load ignores the module of a storage class. Files saved from a GPU once had torch.cuda.
       add(.storage(type), ["torch.\(name)", "torch.cuda.\(name)"])
     }
     add(.storage(.uint8), ["torch.storage.UntypedStorage", "torch.storage._UntypedStorage"])
     for type in ElementType.allCases { add(.dtype(type), ["torch.\(type.rawValue)"]) }
     for (name, rebuild) in rebuilds { add(.rebuild(rebuild), ["torch._utils.\(name)"]) }
-    // PyTorch 1.7 and 1.8 had this module under another name; torch.load knows both.
+    // PyTorch 1.7 and 1.8 called this module torch.tensor; torch.load knows both names.
     for module in ["torch._tensor", "torch.tensor"] {
       add(.rebuild(.fromType), ["_rebuild_from_type_v2", "_rebuild_from_type"].map { "\(module).\($0)" })
     }
     add(.tensorClass(.float32), ["torch.Tensor", "torch._tensor.Tensor"])
     add(.parameter, ["torch.nn.parameter.Parameter", "torch.nn.parameter.Buffer"])
     add(.parameter, ["torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state"])
-    // What tensors with gradients were before PyTorch 0.4; parameters are of a subclass.
+    // The class of tensors with gradients before PyTorch 0.4. Parameters are a subclass.
     add(.parameter, ["torch.autograd.variable.Variable"])
     for (name, type) in ElementType.storageClasses where name != "UntypedStorage" {
       add(.tensorClass(type), ["torch." + name.replacing("Storage", with: "Tensor")])
@@ -62,7 +62,7 @@ extension Global {
     "_rebuild_xla_tensor": .unsupported(.device), "_rebuild_mlc_tensor": .unsupported(.device),
   ]
 
-  /// Names in training checkpoints besides the tensors.
+  /// Harmless names in training checkpoints.
   private static let silentNames = [
     "torch.device", "torch.per_tensor_affine", "torch.per_channel_affine", "torch.per_tensor_symmetric",
     "torch.per_channel_symmetric", "torch.per_channel_affine_float_qparams", "torch.strided",

@@ -1,23 +1,23 @@
-/// The values of a pickle, which are inert: nothing in it is imported, looked up or called.
+/// The values of a pickle. They are inert: nothing is imported, looked up or called.
 ///
-/// Containers, objects, storages and tensors are rows of tables, and a value is a row number. So nesting causes no
-/// recursion, cycles leak no memory, and a value takes 8 bytes. Use
-/// ``PickleMachine/read(_:from:at:references:)`` to read one; `PickleContents.swift` has the accessors.
+/// Containers, objects, storages and tensors are rows of tables, and a value is a row number. So nesting
+/// causes no recursion, cycles leak no memory, and a value takes 8 bytes.
+/// ``PickleMachine/read(_:from:at:references:)`` reads a pickle; PickleContents.swift has the accessors.
 package struct Pickle: Sendable {
-  /// A value. The numbers are rows of the tables below.
+  /// A value. Its numbers are rows of the tables below.
   package enum Value: Hashable, Sendable {
     case none
     case bool(Bool)
-    /// An integer of 32 bits; larger ones are ``large(_:)``.
+    /// An integer of 32 bits; ``large(_:)`` has the others.
     case small(Int32)
     case large(UInt32)
-    /// A number that cannot be a size: a float, or an integer beyond 64 bits.
+    /// A number that cannot be a size: a float, or an integer of more than 64 bits.
     case number
     case text(UInt32)
     case bytes(UInt32)
-    /// A class or function, by its name.
+    /// A class or function, identified by its name.
     case global(UInt32)
-    /// A tuple, list (a set is one) or dictionary.
+    /// A tuple, list, set or dictionary. Sets are stored as lists.
     case container(UInt32)
     /// The result of calling an unknown class or function.
     case object(UInt32)
@@ -27,23 +27,23 @@ package struct Pickle: Sendable {
     case external(UInt32)
   }
 
-  /// A range of the pickle's bytes; positions beyond the end of ``Pickle/bytes`` are in ``Pickle/decoded``.
+  /// A range of the pickle's bytes. Positions beyond the end of ``Pickle/bytes`` are in ``Pickle/decoded``.
   package struct Text: Hashable, Sendable {
     package var start: UInt32
     package var count: UInt32
   }
 
-  /// Several values.
+  /// A tuple, list or dictionary.
   struct Container: Sendable {
     enum Kind: UInt8, Sendable {
       case tuple
       case list
-      /// Keys and values, one after the other.
+      /// Keys and values alternate.
       case dictionary
     }
 
     var kind: Kind
-    /// The first and the last of its segments; -1 where it has none.
+    /// The first and the last of its segments; -1 if it has none.
     var first: Int32 = -1
     var last: Int32 = -1
     /// The number of items.
@@ -57,49 +57,49 @@ package struct Pickle: Sendable {
     var next: Int32
   }
 
-  /// A call of a class or function, with its arguments. Rows of ``Pickle/containers``, or -1.
+  /// A call of a class or function. Numbers are rows of ``Pickle/containers``, or -1.
   struct Object: Sendable {
     /// The class or function: a global, or an object.
     var function: Value
-    /// A tuple.
+    /// The tuple of positional arguments.
     var arguments: UInt32
-    /// A dictionary of arguments by name.
+    /// The dictionary of keyword arguments.
     var keywords: Int32 = -1
-    /// A list of its states, usually at most one: BUILD.
+    /// The list of its states (BUILD), usually at most one.
     var states: Int32 = -1
-    /// A list: APPEND.
+    /// The list of items added with APPEND.
     var items: Int32 = -1
-    /// A dictionary: SETITEM.
+    /// The dictionary of items added with SETITEM.
     var entries: Int32 = -1
   }
 
-  /// A storage as its persistent id describes it.
+  /// A storage, as described by its persistent id.
   struct Storage: Sendable {
-    /// The element type in the first reference to the key, which counts, as in torch.load.
+    /// The element type. As in torch.load, the first reference to the key decides it.
     var type: ElementType
     var key: Text
     /// The number of elements.
     var count: UInt64
-    /// The first element in the storage of that key, and that storage: the views of old files.
+    /// For a view in a file of the legacy format: its first element in the storage `root`. -1 is no view.
     var start: UInt64 = 0
     var root: Int32 = -1
   }
 
-  /// A call that would make a tensor.
+  /// A call that creates a tensor.
   struct Call: Sendable {
     var rebuild: Global.Rebuild
     /// The tuple of its arguments.
     var arguments: UInt32
-    /// The tuple that is its state, a row of ``Pickle/containers``: BUILD. -1 without one.
+    /// The tuple of its state (BUILD), a row of ``Pickle/containers``; -1 without one.
     var state: Int32 = -1
-    /// Its offset in the pickle.
+    /// The offset of the call in the pickle.
     var position: UInt32
   }
 
   package let bytes: [UInt8]
-  /// The offset of ``bytes`` in their file.
+  /// The offset of ``bytes`` in the file.
   package let offset: UInt64
-  /// Texts that are spelled with escapes in the pickle, one after the other.
+  /// Texts that are written with escapes in the pickle, decoded, one after the other.
   var decoded: [UInt8] = []
   var integers: [Int64] = []
   var texts: [Text] = []
@@ -111,13 +111,13 @@ package struct Pickle: Sendable {
   var storages: [Storage] = []
   var tensors: [Call] = []
   var externals: [Value] = []
-  /// The states of containers, which are attributes of their instances: rows of ``containers``, lists.
+  /// The states of containers: attributes of instances of list or dict subclasses. Rows of ``containers``.
   var attributes: [UInt32: UInt32] = [:]
-  /// How many of its items a deque keeps, the last ones: `maxlen`, by rows of ``containers``.
+  /// The maximum length of each deque (`maxlen`), by rows of ``containers``. A deque keeps its last items.
   var limits: [UInt32: Int] = [:]
-  /// What the pickle describes.
+  /// The object that the pickle describes.
   package var root = Value.none
-  /// The end of the pickle in ``bytes``, after STOP; bytes after it are ignored.
+  /// The end of the pickle in ``bytes``, after STOP. Later bytes are ignored.
   package var end = 0
   /// The number of bytes that were read.
   var size = 0
@@ -137,7 +137,7 @@ extension Pickle {
     return UInt32(containers.count - 1)
   }
 
-  /// Adds values to a container, in time proportional to their number.
+  /// Appends values to a container, in time proportional to their number.
   mutating func append(_ values: ArraySlice<Value>, to row: UInt32) {
     guard !values.isEmpty else { return }
     let start = UInt32(items.count)
@@ -155,7 +155,7 @@ extension Pickle {
     containers[Int(row)].last = added
   }
 
-  /// The items of a container; of a dictionary keys and values in turn.
+  /// The items of a container. For a dictionary, keys and values alternate.
   func items(of row: UInt32) -> [Value] {
     var found: [Value] = []
     found.reserveCapacity(Int(containers[Int(row)].count))

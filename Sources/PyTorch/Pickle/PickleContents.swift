@@ -1,13 +1,12 @@
-/// Accessors for the values of a pickle; nil means a value of another kind.
+/// Accessors for a pickle's values. They return nil for a value of another kind.
 extension Pickle {
-  /// The bytes of a text.
   package subscript(text: Text) -> ArraySlice<UInt8> {
     let start = Int(text.start)
     if start < bytes.count { return bytes[start..<start + Int(text.count)] }
     return decoded[start - bytes.count..<start - bytes.count + Int(text.count)]
   }
 
-  /// The bytes of a string, or of a byte string of Python 2; not necessarily UTF-8.
+  /// The bytes of a string, or of a Python 2 byte string; not necessarily UTF-8.
   package func string(_ value: Value?) -> ArraySlice<UInt8>? {
     guard case .text(let row)? = value else { return nil }
     return self[texts[Int(row)]]
@@ -20,7 +19,7 @@ extension Pickle {
       UnsafeBufferPointer(start: expected.utf8Start, count: expected.utf8CodeUnitCount))
   }
 
-  /// An integer of at most 64 bits. True and False do not count.
+  /// An integer of at most 64 bits; nil for True and False.
   package func integer(_ value: Value?) -> Int64? {
     switch value {
     case .small(let number)?: Int64(number)
@@ -38,14 +37,14 @@ extension Pickle {
     return items(of: row)
   }
 
-  /// The keys and values of a dictionary, in the order of each key's first occurrence; a key that was set
-  /// twice has its last value. Each call takes time proportional to the dictionary.
+  /// The entries of a dictionary, ordered by each key's first occurrence. The last value of a duplicate key
+  /// wins. Each call takes time proportional to the dictionary.
   package func entries(_ value: Value?) -> [(key: Value, value: Value)]? {
     guard case .container(let row)? = value, containers[Int(row)].kind == .dictionary else { return nil }
     return entries(of: row)
   }
 
-  /// The value of a key of a dictionary; as ``entries(_:)``.
+  /// The value of a key in a dictionary; see ``entries(_:)``.
   package func value(of key: StaticString, in dictionary: Value?) -> Value? {
     entries(dictionary)?.first { isString($0.key, key) }?.value
   }
@@ -63,13 +62,14 @@ extension Pickle {
       .map { globalName(.global(UInt32($0))) ?? [] }
   }
 
-  /// The full name of an object's class or function; nil for another value, and if it was itself the result of a call.
+  /// The full name of an object's class or function; nil for another value, and for an object whose class is
+  /// itself the result of a call.
   package func className(of value: Value?) -> [UInt8]? {
     guard case .object(let row)? = value else { return nil }
     return globalName(objects[Int(row)].function)
   }
 
-  /// The number of values that ``sequence(_:)``, ``entries(_:)`` or ``attribute(_:of:)`` goes through.
+  /// The number of values that ``sequence(_:)``, ``entries(_:)`` or ``attribute(_:of:)`` visits.
   package func partCount(of value: Value?) -> Int {
     switch value {
     case .container(let row)?: return Int(containers[Int(row)].count)
@@ -81,7 +81,7 @@ extension Pickle {
     }
   }
 
-  /// An attribute of an object, from its last state that is a dictionary with that key.
+  /// An attribute of an object. The last state that is a dictionary with that key decides.
   package func attribute(_ name: StaticString, of value: Value?) -> Value? {
     guard case .object(let row)? = value, objects[Int(row)].states >= 0 else { return nil }
     return items(of: UInt32(objects[Int(row)].states)).reversed().lazy
@@ -90,13 +90,13 @@ extension Pickle {
 
   // MARK: - For this module
 
-  /// An object's arguments by position, followed by those by name.
+  /// An object's positional arguments, followed by its keyword arguments.
   func arguments(of object: Object) -> [Value] {
     let keywords = object.keywords < 0 ? [] : entries(of: UInt32(object.keywords)).map(\.value)
     return items(of: object.arguments) + keywords
   }
 
-  /// The meaning of a value that is a global.
+  /// The meaning of a global; nil for any other value.
   func meaning(_ value: Value?) -> Global? {
     guard case .global(let row)? = value else { return nil }
     return globals[Int(row)].meaning
@@ -122,13 +122,13 @@ extension Pickle {
     return entries
   }
 
-  /// A key as Python compares it: True is 1. Equal texts have the same row.
+  /// A key in Python's equality: True equals 1. Equal texts have the same row.
   private enum Key: Hashable {
     case value(Value)
     case integer(Int64)
   }
 
-  /// Nil for a number that is not kept.
+  /// Nil for a number whose value is not kept.
   private func identity(of key: Value) -> Key? {
     switch key {
     case .number: nil

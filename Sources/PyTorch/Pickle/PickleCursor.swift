@@ -1,4 +1,4 @@
-/// Reads the argument of an opcode from a pickle's bytes. Missing bytes are `truncated`.
+/// Reads opcode arguments from a pickle's bytes. Throws `truncated` if bytes are missing.
 struct PickleCursor {
   private let bytes: [UInt8]
   private let offset: UInt64
@@ -32,7 +32,7 @@ struct PickleCursor {
     return Int(littleEndian(bytes, at: position - count, count: count))
   }
 
-  /// Bytes preceded by their number.
+  /// The range of bytes that follow their own length.
   mutating func text(lengthBytes: Int) throws(FormatError) -> Pickle.Text {
     try skip(lengthBytes)
     let count = Int(clamping: littleEndian(bytes, at: position - lengthBytes, count: lengthBytes))
@@ -41,14 +41,14 @@ struct PickleCursor {
     return Pickle.Text(start: UInt32(position - count), count: UInt32(count))
   }
 
-  /// Bytes up to a newline, which is consumed too.
+  /// The range of bytes up to a newline. Consumes the newline.
   mutating func line() throws(FormatError) -> Pickle.Text {
     let start = position
     while try byte() != UInt8(ascii: "\n") {}
     return Pickle.Text(start: UInt32(start), count: UInt32(position - 1 - start))
   }
 
-  /// A number in two's complement, preceded by its size; nil beyond 64 bits.
+  /// A two's complement number that follows its own length; nil if it has more than 64 bits.
   mutating func long(lengthBytes: Int) throws(FormatError) -> Int64? {
     let count = try number(lengthBytes)
     try skip(count)

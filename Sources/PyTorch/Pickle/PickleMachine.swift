@@ -1,22 +1,22 @@
 /// Reads a pickle as a description, and executes nothing.
 ///
-/// Python's own reader is a machine whose programs can import and call anything. This one has the same
-/// stack, but a name stays a name, and a call becomes a row of a table: ``Pickle/Call``. It does not recurse,
-/// and its time and memory are proportional to the pickle's size.
+/// Python's own reader is a machine whose programs can import and call anything. This one has the same stack,
+/// but a name stays a name, and a call becomes a table row: ``Pickle/Call``. It does not recurse. Its time
+/// and memory are proportional to the pickle's size.
 package struct PickleMachine {
   /// The maximum size of a pickle, in bytes.
   package static let maximumSize = 100_000_000
-  /// The maximum numbers of values on the stack, of memo entries, and of containers. Real files stay below
-  /// a tenth.
+  /// The maximum number of values on the stack, of memo entries, and of containers. Real files stay below a
+  /// tenth of it.
   static let limit = 4_000_000
 
-  /// The form of a pickle's persistent ids.
+  /// The expected form of persistent ids.
   package enum References: Sendable {
     /// Storages, and classes of modules.
     case storages
-    /// As ``storages``, in a pickle of TorchScript, whose classes are the file's own.
+    /// Like ``storages``, for TorchScript, where the file defines its own classes.
     case torchScript
-    /// Any form; they are kept as they are: tar files.
+    /// Any form, kept as it is: tar files.
     case kept
   }
 
@@ -26,27 +26,27 @@ package struct PickleMachine {
   private var stack: [Pickle.Value] = []
   private var marks: [Int32] = []
   private var memo: [Pickle.Value?] = []
-  /// The number of memo entries, which is the key of the next MEMOIZE.
+  /// The number of memo entries: the key that the next MEMOIZE uses.
   private var memoCount = 0
-  /// The rows of globals by module and name, and which of them are refused.
+  /// Rows of globals, by module and name. ``refusedRows`` has those that are refused.
   private var globalRows: [[UInt8]: UInt32] = [:]
   private var globalRowsOfTexts: [UInt64: UInt32] = [:]
   private var globalBytes = 0
   var refusedRows: Set<UInt32> = []
   private var refusal: FormatError?
-  /// The rows of storages by key, and by the key's row among the texts.
+  /// Rows of storages by key, and by the row of the key's text.
   var storageRows: [[UInt8]: Int32] = [:]
   var storageRowsOfTexts: [UInt32: Int32] = [:]
-  /// The first row of each text that is a key of a dictionary, by its bytes and by its rows.
+  /// The first text row of each dictionary key: by the key's bytes, and by other rows of the same text.
   private var keys: [[UInt8]: UInt32] = [:]
   private var keysOfTexts: [UInt32: UInt32] = [:]
-  /// The number of values copied from one container to another.
+  /// The number of values copied from one container to another so far.
   var copied = 0
   /// The offset of the current opcode.
   private(set) var position = 0
 
-  /// Reads the pickle that begins at `start` of `bytes`, which are the file's from `offset` on. Throws
-  /// `truncated` if it has no end.
+  /// Reads the pickle that begins at `start` of `bytes`. `offset` is the position of `bytes` in the file.
+  /// Throws `truncated` if there is no STOP.
   package static func read(
     _ bytes: [UInt8], from start: Int = 0, at offset: UInt64, references: References = .storages
   ) throws(FormatError) -> Pickle {
@@ -65,7 +65,7 @@ package struct PickleMachine {
       try run()
     } catch {
       if case .global = error.problem { throw error }
-      // A refused name is more important than any other problem.
+      // A refused name matters more than any other error.
       throw refusal ?? error
     }
     if let refusal { throw refusal }
@@ -84,18 +84,18 @@ package struct PickleMachine {
       if opcode == .stop { break }
       try step(opcode)
       guard max(stack.count, marks.count, pickle.containers.count, pickle.objects.count) <= Self.limit else {
-        throw error("it holds more than \(Self.limit) values")
+        throw error("more than \(Self.limit) values")
       }
     }
     pickle.root = try pop()
-    guard stack.isEmpty, marks.isEmpty else { throw error("values are left over at its end") }
+    guard stack.isEmpty, marks.isEmpty else { throw error("values are left on the stack at its end") }
   }
 
   func error(_ text: String) -> FormatError {
     FormatError(at: pickle.offset + UInt64(position), .malformed(.pickle, text))
   }
 
-  /// Why a name is refused.
+  /// The error about a refused name.
   func refusal(of row: UInt32, isCalled: Bool) -> FormatError {
     FormatError(
       at: pickle.offset + UInt64(position),
@@ -104,30 +104,31 @@ package struct PickleMachine {
 
   // MARK: - The stack
 
-  /// Values below a mark are inaccessible until the mark is removed.
+  /// The lowest stack position that opcodes can access: values below the last mark are hidden until the mark
+  /// is removed.
   private var bottom: Int { Int(marks.last ?? 0) }
 
   private mutating func pop() throws(FormatError) -> Pickle.Value {
     guard stack.count > bottom, let value = stack.popLast() else {
-      throw error("it takes a value where there is none")
+      throw error("an opcode needs more values than the stack has")
     }
     return value
   }
 
-  /// The value on the top, which stays there.
+  /// The top of the stack, without removing it.
   private func top() throws(FormatError) -> Pickle.Value {
     guard stack.count > bottom, let value = stack.last else {
-      throw error("it takes a value where there is none")
+      throw error("an opcode needs more values than the stack has")
     }
     return value
   }
 
   private mutating func popMark() throws(FormatError) -> Int {
-    guard let mark = marks.popLast() else { throw error("it goes back to a mark that it has not set") }
+    guard let mark = marks.popLast() else { throw error("an opcode needs a mark, and the stack has none") }
     return Int(mark)
   }
 
-  /// Replaces the last values by a container of them; `start` is the first one's place.
+  /// Replaces the values from position `start` on with a container of them.
   private mutating func collect(_ kind: Pickle.Container.Kind, from start: Int) {
     let row = pickle.add(kind)
     pickle.append(stack[start...], to: row)
@@ -136,15 +137,15 @@ package struct PickleMachine {
   }
 
   private mutating func collect(_ kind: Pickle.Container.Kind, last count: Int) throws(FormatError) {
-    guard stack.count - bottom >= count else { throw error("it takes a value where there is none") }
+    guard stack.count - bottom >= count else { throw error("an opcode needs more values than the stack has") }
     collect(kind, from: stack.count - count)
   }
 
   private mutating func remember(at index: Int) throws(FormatError) {
     let value = try top()
-    // Writers count upwards. An arbitrary number would only make the table large.
+    // Writers count upwards. A larger index would only make the table large.
     guard index < Self.limit, index < 1 << 16 + pickle.bytes.count else {
-      throw error("too many memo entries")
+      throw error("a memo index is too large")
     }
     if index >= memo.count { memo += repeatElement(nil, count: index - memo.count + 1) }
     if memo[index] == nil { memoCount += 1 }
@@ -153,7 +154,7 @@ package struct PickleMachine {
 
   private mutating func recall(_ index: Int) throws(FormatError) {
     guard index < memo.count, let value = memo[index] else {
-      throw error("it recalls a value that is not there")
+      throw error("a memo entry does not exist")
     }
     stack.append(value)
   }
@@ -164,7 +165,7 @@ package struct PickleMachine {
     switch opcode {
     case .proto:
       let version = try cursor.number(1)
-      guard version <= 5 else { throw error("its protocol is \(version), and the latest that is known is 5") }
+      guard version <= 5 else { throw error("unsupported protocol \(version) (the latest is 5)") }
     case .frame: try cursor.skip(8)
     case .stop: break
     case .mark: marks.append(Int32(stack.count))
@@ -173,9 +174,9 @@ package struct PickleMachine {
     case .global: stack.append(.global(try global(try cursor.line(), try cursor.line())))
     case .stackGlobal:
       guard case .text(let name) = try pop(), case .text(let module) = try pop() else {
-        throw error("it makes a global from something that is not a name")
+        throw error("a module or class name is not a string")
       }
-      // A pickle can refer to both a million times.
+      // A pickle can name the same two texts a million times.
       let texts = UInt64(module) << 32 | UInt64(name)
       var row = globalRowsOfTexts[texts]
       if row == nil { row = try global(pickle.texts[Int(module)], pickle.texts[Int(name)]) }
@@ -195,7 +196,7 @@ package struct PickleMachine {
       stack.append(try call(function, try pop()))
     case .obj:
       let mark = try popMark()
-      guard stack.count > mark else { throw error("it takes a value where there is none") }
+      guard stack.count > mark else { throw error("an opcode needs more values than the stack has") }
       collect(.tuple, from: mark + 1)
       let arguments = try pop()
       stack.append(try call(try pop(), arguments))
@@ -271,7 +272,7 @@ package struct PickleMachine {
   }
 
   private mutating func decoded(_ bytes: [UInt8]?) throws(FormatError) -> UInt32 {
-    guard let bytes else { throw error("a text is not spelled as Python does it") }
+    guard let bytes else { throw error("invalid string literal") }
     let start = pickle.bytes.count + pickle.decoded.count
     pickle.decoded += bytes
     return add(Pickle.Text(start: UInt32(start), count: UInt32(bytes.count)))
@@ -284,7 +285,7 @@ package struct PickleMachine {
     return .large(UInt32(pickle.integers.count - 1))
   }
 
-  /// A number in decimal digits; Python 2 adds an L at the end.
+  /// An integer in decimal digits. Python 2 adds an L at the end.
   private mutating func decimal(_ line: Pickle.Text) -> Pickle.Value {
     let digits = pickle[line].prefix(30).prefix { $0 != UInt8(ascii: "L") }
     return integer(String(validating: digits, as: UTF8.self).flatMap { Int64($0) })
@@ -300,10 +301,10 @@ package struct PickleMachine {
   private mutating func global(_ module: Pickle.Text, _ name: Pickle.Text) throws(FormatError) -> UInt32 {
     let key = Array(pickle[module]) + [0] + Array(pickle[name])
     if let row = globalRows[key] { return row }
-    // A thousand modules and a thousand names are a million globals.
+    // 1,000 modules and 1,000 names can form 1,000,000 globals.
     globalBytes += key.count
     guard globalBytes <= 1 << 16 + 2 * pickle.bytes.count else {
-      throw error("it names far more classes than it holds names")
+      throw error("it expands to far more data than its size allows: names of classes")
     }
     let row = UInt32(pickle.globals.count)
     let full = Array(pickle[module]) + [UInt8(ascii: ".")] + Array(pickle[name])
@@ -312,7 +313,7 @@ package struct PickleMachine {
     globalRows[key] = row
     if meaning == .unknown, RefusedGlobals.contains(module: pickle[module], name: pickle[name], full: full) {
       refusedRows.insert(row)
-      // A later call gives a more precise error.
+      // A later call would give a more precise error.
       if refusal == nil { refusal = refusal(of: row, isCalled: false) }
     }
     return row
@@ -320,9 +321,9 @@ package struct PickleMachine {
 
   // MARK: - Contents
 
-  /// Adds the last values to the list, or the object, before them; `start` is the first one's place.
+  /// Adds the values from position `start` on to the list or object before them.
   private mutating func add(from start: Int) throws(FormatError) {
-    guard start > bottom, start <= stack.count else { throw error("it adds to what is not there") }
+    guard start > bottom, start <= stack.count else { throw error("values are appended to nothing") }
     switch stack[start - 1] {
     case .container(let row) where pickle.containers[Int(row)].kind == .list:
       pickle.append(stack[start...], to: row)
@@ -331,15 +332,15 @@ package struct PickleMachine {
         pickle.objects[Int(row)].items < 0 ? pickle.add(.list) : UInt32(pickle.objects[Int(row)].items)
       pickle.objects[Int(row)].items = Int32(list)
       pickle.append(stack[start...], to: list)
-    default: throw error("it appends to something that is not a list")
+    default: throw error("values are appended to something other than a list or object")
     }
     stack.removeSubrange(start...)
   }
 
-  /// Sets items of the dictionary, or the object, before the last values: keys and values in turn.
+  /// Adds the alternating keys and values from position `start` on to the dictionary or object before them.
   private mutating func set(from start: Int) throws(FormatError) {
     guard start > bottom, (stack.count - start).isMultiple(of: 2) else {
-      throw error("it sets items of what is not there")
+      throw error("items are set on nothing")
     }
     internKeys(from: start)
     switch stack[start - 1] {
@@ -351,7 +352,7 @@ package struct PickleMachine {
         ? pickle.add(.dictionary) : UInt32(pickle.objects[Int(row)].entries)
       pickle.objects[Int(row)].entries = Int32(entries)
       pickle.append(stack[start...], to: entries)
-    default: throw error("it sets items of something that is not a dictionary")
+    default: throw error("items are set on something other than a dictionary or object")
     }
     stack.removeSubrange(start...)
   }
@@ -362,7 +363,7 @@ package struct PickleMachine {
     }
   }
 
-  /// The canonical form of a dictionary's key, so that equal texts have one row.
+  /// A dictionary key with a canonical row: equal texts get the same one.
   mutating func interned(_ key: Pickle.Value) -> Pickle.Value {
     guard case .text(let row) = key else { return key }
     if let first = keysOfTexts[row] { return .text(first) }
@@ -373,7 +374,7 @@ package struct PickleMachine {
     return .text(first)
   }
 
-  /// Gives a state to the value on the top of the stack.
+  /// Sets the state of the value on top of the stack.
   private mutating func build(_ state: Pickle.Value) throws(FormatError) {
     switch try top() {
     case .container(let row):
@@ -387,7 +388,7 @@ package struct PickleMachine {
       pickle.append([state], to: states)
     case .tensor(let row): try build(tensor: Int(row), state)
     case .external where references == .kept: break
-    default: throw error("it gives a state to what has none")
+    default: throw error("a state is set on a value that cannot have one")
     }
   }
 }

@@ -1,5 +1,5 @@
-/// The opcodes of protocols 0 to 5 by their bytes, with their names in pickletools, except those that no writer of
-/// models uses: EXT1, EXT2 and EXT4 (a registry outside of the file), PERSID, DUP, NEXT_BUFFER and
+/// The opcodes of protocols 0 to 5, with the names of pickletools. Opcodes that no writer of models uses are
+/// refused: EXT1, EXT2 and EXT4 (which use a registry outside the file), PERSID, DUP, NEXT_BUFFER and
 /// READONLY_BUFFER.
 enum PickleOpcode: UInt8 {
   case proto = 0x80

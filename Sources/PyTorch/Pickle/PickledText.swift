@@ -1,6 +1,6 @@
-/// Text in protocol 0: with escapes, up to a newline.
+/// Decodes the text of protocol 0: escapes, up to a newline.
 enum PickledText {
-  /// The bytes of Python 2's STRING, a literal in quotes; nil for anything else.
+  /// Decodes the argument of STRING, a Python 2 literal in quotes; nil for anything else.
   static func literal(_ line: ArraySlice<UInt8>) -> [UInt8]? {
     guard line.count >= 2, let quote = line.first, quote == line.last,
       quote == UInt8(ascii: "'") || quote == UInt8(ascii: "\"")
@@ -33,14 +33,14 @@ enum PickledText {
     return text
   }
 
-  /// The UTF-8 of UNICODE, whose bytes are Latin-1 with escapes of four and eight digits; nil if an escape
-  /// is incomplete or not a character.
+  /// Decodes the argument of UNICODE to UTF-8. It is Latin-1 with escapes of four and eight digits. Nil if an
+  /// escape is incomplete or not a character.
   static func unicode(_ line: ArraySlice<UInt8>) -> [UInt8]? {
     var text: [UInt8] = []
     var rest = line
     while let byte = rest.popFirst() {
       var value = UInt32(byte)
-      // Two backslashes are two backslashes, not an escape.
+      // UNICODE does not escape backslashes: two stay two.
       if byte == UInt8(ascii: "\\"), rest.first == byte {
         rest = rest.dropFirst()
         text += [byte, byte]

@@ -1,12 +1,12 @@
-/// Names that attacks use and no honest checkpoint does. A pickle with one of them is refused.
+/// Names that attacks use and honest checkpoints do not. A pickle with such a name is refused.
 ///
-/// This reader executes nothing, whatever a pickle names, so it does not need the list. The list protects the next
-/// program: users take a successful mount for a verdict and then load the file with torch.load, which executes it.
-/// The list cannot be complete; docs/SECURITY.md says so.
+/// This reader executes nothing and does not need the list. The list protects the next program: users take a
+/// successful mount for a verdict, and load the file with torch.load, which executes it. No such list can be
+/// complete; docs/SECURITY.md says so.
 enum RefusedGlobals {
-  /// True if a pickle with this name is refused. A module is matched only by its first component:
-  /// `mylib.code.Model` is honest. A name is matched by each of its components, since the module `torch.serialization`
-  /// with the name `os.system` is os.system.
+  /// True if a pickle with this name is refused. Of a module, only the first component is compared:
+  /// `mylib.code.Model` is honest. Of a name, every component is: the module `torch.serialization` with the
+  /// name `os.system` is os.system.
   static func contains(module: ArraySlice<UInt8>, name: ArraySlice<UInt8>, full: [UInt8]) -> Bool {
     let dot = UInt8(ascii: ".")
     let components = name.split(separator: dot, omittingEmptySubsequences: false)

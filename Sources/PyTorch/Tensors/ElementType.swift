@@ -1,4 +1,4 @@
-/// An element type of PyTorch, by its name there: `torch.float32` is ``float32``.
+/// A PyTorch element type, named as there: `torch.float32` is ``float32``.
 package enum ElementType: String, CaseIterable, Sendable {
   case uint8, int8, bool, uint16, int16, uint32, int32, uint64, int64
   case float16, bfloat16, float32, float64
@@ -9,8 +9,8 @@ package enum ElementType: String, CaseIterable, Sendable {
   case int1, int2, int3, int4, int5, int6, int7
   case uint1, uint2, uint3, uint4, uint5, uint6, uint7
 
-  /// The size of one element, in bytes: torch.dtype.itemsize. Several values packed into a byte count as
-  /// one element.
+  /// The size of one element, in bytes: torch.dtype.itemsize. Values packed into one byte count as one
+  /// element.
   package var byteCount: UInt64 {
     switch self {
     case .uint16, .int16, .float16, .bfloat16, .bits16: 2
@@ -28,7 +28,7 @@ package enum ElementType: String, CaseIterable, Sendable {
     "FloatStorage": .float32, "DoubleStorage": .float64, "ComplexFloatStorage": .complex64,
     "ComplexDoubleStorage": .complex128, "QInt8Storage": .qint8, "QUInt8Storage": .quint8,
     "QInt32Storage": .qint32, "QUInt4x2Storage": .quint4x2, "QUInt2x4Storage": .quint2x4,
-    // A storage without an element type, counted in bytes.
+    // A storage without an element type; its size is in bytes.
     "UntypedStorage": .uint8,
   ]
 }

@@ -1,39 +1,36 @@
-/// A tensor of a file: elements of a storage, at strides. All its numbers have been checked.
+/// A tensor of a file: elements of a storage, at strides. All its numbers are checked.
 package struct StoredTensor: Sendable {
   /// The dotted name, valid UTF-8.
   package let name: ArraySlice<UInt8>
-  /// The element type.
   package let type: ElementType
   /// The dimensions, outermost first; empty for a scalar.
   package let shape: ArraySlice<UInt64>
-  /// The distance between neighbours in elements, for each dimension.
+  /// The distance between neighbouring elements in each dimension, counted in elements.
   package let strides: ArraySlice<UInt64>
-  /// The bytes of the file from the first element to the end of the last one that any index reaches; empty
-  /// if there are no elements.
+  /// The range of the file from the first element to the end of the last one; empty without elements.
   package let range: Range<UInt64>
   /// True if the elements are contiguous in row-major order, as in torch.Tensor.is_contiguous.
   package let isContiguous: Bool
-  /// Tensors with the same number have the same shape and strides.
+  /// Tensors with the same number have equal shapes and strides.
   package let layout: Int
 }
 
-/// A tensor that a file names and that is left out of its ``StoredTensor``s.
+/// A tensor that a file names but ``StoredTensors`` lacks.
 package struct Omission: Sendable {
-  /// Why.
   package enum Reason: Hashable, Sendable {
-    /// Its elements are not a storage's elements.
+    /// Its elements are not the elements of a storage.
     case kind(Kind)
-    /// Its elements represent their conjugates or negatives.
+    /// Its elements have to be conjugated or negated.
     case lazy
     /// A storage, not a tensor.
     case bareStorage
-    /// Its key cannot become a name.
+    /// Its dictionary key cannot be part of a name.
     case unnamed
-    /// It is nested too deeply; deeper values are not searched for tensors.
+    /// It is nested too deeply. The search for tensors stops there.
     case deep
   }
 
-  /// The kind of a tensor whose elements are not a storage's elements.
+  /// Kinds of tensors whose elements are not the elements of a storage.
   package enum Kind: Hashable, Sendable {
     case quantized, sparse, nested, meta
     /// A subclass that contains other tensors.
@@ -50,6 +47,5 @@ package struct Omission: Sendable {
   package let name: ArraySlice<UInt8>
   /// The element type, if known.
   package let type: ElementType?
-  /// Why.
   package let reason: Reason
 }

@@ -1,7 +1,7 @@
-/// Shapes, strides and the elements that they reach.
+/// Checks of shapes and strides.
 extension TensorReader {
-  /// True if a tensor's metadata says that its elements represent their conjugates or negatives. The presence of
-  /// the keys counts, whatever their values: torch.load takes False for True here.
+  /// True if a tensor's metadata says that its elements have to be conjugated or negated. Only the presence
+  /// of the keys counts, not their values: torch.load treats False as True here.
   mutating func isLazy(_ value: Pickle.Value) -> Bool {
     switch value {
     case .container(let row):
@@ -16,7 +16,7 @@ extension TensorReader {
     }
   }
 
-  /// The element type in the arguments of an unsupported call: their storage's, or the first one named.
+  /// The element type in an unsupported call's arguments: that of its storage, or the first dtype.
   func type(of arguments: [Pickle.Value]) -> ElementType? {
     for argument in arguments {
       if case .storage(let row) = argument { return pickle.storages[Int(row)].type }
@@ -25,36 +25,36 @@ extension TensorReader {
     return nil
   }
 
-  /// The bytes of a storage in the file.
+  /// The range of a storage in the file.
   func range(of storage: Pickle.Storage, _ storageRow: UInt32, _ row: Int, _ name: [UInt8])
     throws(FormatError) -> Range<UInt64>
   {
     let root = storage.root < 0 ? Int(storageRow) : Int(storage.root)
-    guard let whole = storages[root] else { throw error(row, name, "has a storage that is not there") }
+    guard let whole = storages[root] else { throw error(row, name, "refers to a missing storage") }
     let width = storage.type.byteCount
     let (start, isFar) = storage.start.multipliedReportingOverflow(by: width)
     let (size, isLarge) = storage.count.multipliedReportingOverflow(by: width)
     let available = whole.upperBound - whole.lowerBound
     guard !isFar, !isLarge, start <= available, size <= available - start else {
-      throw error(row, name, "has a storage of fewer bytes than it counts")
+      throw error(row, name, "has a storage with fewer bytes than declared")
     }
     return whole.lowerBound + start..<whole.lowerBound + start + size
   }
 
-  /// Adds the layout of two tuples of numbers.
+  /// Adds the layout given by two tuples of numbers.
   mutating func layout(_ tuples: Tuples, _ row: Int, _ name: [UInt8], _ table: inout TensorTable)
     throws(FormatError) -> UInt32
   {
     guard let shape = counts(tuples.shape), let strides = counts(tuples.strides), shape.count == strides.count
     else {
-      throw error(row, name, "has a shape or strides that cannot be")
+      throw error(row, name, "has an invalid offset, shape or strides")
     }
     room -= 2 * shape.count
     guard room >= 0 else {
-      throw error(row, name, "is described with far more dimensions than the file holds")
+      throw error(row, name, "has far more dimensions than the file's size allows")
     }
     guard let layout = TensorTable.Layout(shape, strides, start: table.dimensions.count) else {
-      throw error(row, name, "reaches beyond its storage, or has more bytes than a file can")
+      throw error(row, name, "exceeds its storage, or the maximum size of a file")
     }
     table.dimensions += shape
     table.dimensions += strides
@@ -62,7 +62,7 @@ extension TensorReader {
     return UInt32(table.layouts.count - 1)
   }
 
-  /// The numbers of a tuple, none negative; nil for anything else.
+  /// The numbers of a tuple; nil for a negative number or anything else.
   private func counts(_ row: UInt32) -> [UInt64]? {
     let container = pickle.containers[Int(row)]
     guard container.kind != .dictionary, container.count <= Self.maximumRank else { return nil }
@@ -74,8 +74,8 @@ extension TensorReader {
     return counts
   }
 
-  /// The bytes of the file that a tensor reaches; nil if they are not all in `storage`, or if its own
-  /// size does not fit into 63 bits.
+  /// The range of the file that a tensor covers. Nil if it exceeds `storage`, or if the tensor's size does
+  /// not fit into 63 bits.
   static func range(
     _ offset: UInt64, _ layout: TensorTable.Layout, _ width: UInt64, in storage: Range<UInt64>
   )
@@ -91,7 +91,7 @@ extension TensorReader {
 }
 
 extension TensorTable.Layout {
-  /// Nil if the product of the non-zero dimensions overflows, or the last element that they reach does.
+  /// Nil if the number of elements, or the index of the last one, overflows.
   init?(_ shape: [UInt64], _ strides: [UInt64], start: Int) {
     var product: UInt64 = 1
     for count in shape where count > 0 {
@@ -111,7 +111,7 @@ extension TensorTable.Layout {
       if isFar || isFarther { return nil }
       reach = sum
       if stride != expected { isContiguous = false }
-      // At most the product, which does not overflow.
+      // Cannot overflow: it is at most the product.
       expected *= count
     }
   }

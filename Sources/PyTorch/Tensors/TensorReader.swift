@@ -1,25 +1,25 @@
-/// Makes tensors from the calls in a pickle, and checks each number against the file. Each call is examined
-/// once, however often its tensor is named.
+/// Makes tensors from a pickle's calls, and checks each number against the file. Examines each call once,
+/// however often its tensor is named.
 struct TensorReader {
   let pickle: Pickle
-  /// The range in the file of each storage of the pickle, by row.
+  /// The range in the file of each of the pickle's storages, by row.
   let storages: [Range<UInt64>?]
-  /// The meaning of the persistent ids: tar files.
+  /// What each persistent id of a tar file refers to.
   private let externals: [External]
-  /// The results of the calls examined so far.
+  /// The results of the calls that were examined so far.
   private var found: [Result?]
   private var foundExternals: [Int: Result] = [:]
-  /// The layouts by the tuples of shape and strides.
+  /// The layouts so far, by the tuples of shape and strides.
   private var layouts: [Tuples: UInt32] = [:]
-  /// Whether a dictionary of tensors' metadata changes the elements, for those examined so far.
+  /// Whether a dictionary of tensor metadata changes the elements, for those examined so far.
   var metadata: [UInt32: Bool] = [:]
-  /// The budget of dimensions that may still be stored.
+  /// The number of dimensions that may still be stored.
   var room: Int
 
-  /// More dimensions than any tensor has: PyTorch's own loops end at 64.
+  /// The maximum rank. Real tensors have less: PyTorch's own loops end at 64.
   static let maximumRank = 1024
 
-  /// More arguments than any function of tensors has.
+  /// The maximum number of arguments. Real functions have less.
   private static let maximumArguments = 64
 
   /// The result of a call.
@@ -34,7 +34,7 @@ struct TensorReader {
     var strides: UInt32
   }
 
-  /// `storages` has a place for each of the pickle's.
+  /// `storages` has one item for each of the pickle's storages.
   init(_ pickle: Pickle, storages: [Range<UInt64>?], externals: [External]) {
     self.pickle = pickle
     self.storages = storages
@@ -43,7 +43,7 @@ struct TensorReader {
     room = 1 << 16 + pickle.size
   }
 
-  /// The result of the call in a row; `name` is for errors.
+  /// The tensor that the call in a row creates; `name` is for errors.
   mutating func tensor(_ row: Int, name: [UInt8], into table: inout TensorTable) throws(FormatError) -> Result
   {
     if let result = found[row] { return result }
@@ -56,11 +56,11 @@ struct TensorReader {
     FormatError(at: pickle.offset + UInt64(pickle.tensors[row].position), .malformed(.tensor(name), text))
   }
 
-  /// What a call comes to.
+  /// How a call creates a tensor.
   private enum Call {
-    /// A tensor of a storage's elements: the function and its arguments.
+    /// From a storage's elements: by this function with these arguments.
     case elements(Global.Rebuild, [Pickle.Value])
-    /// The tensor of another call, in this row.
+    /// By the call in another row.
     case other(Int)
     case result(Result)
   }
@@ -69,9 +69,9 @@ struct TensorReader {
     -> Result
   {
     var row = first
-    // The type of the whole, where a call says so.
+    // The dtype that a device copy must have.
     var wanted: ElementType?
-    // A call can give another call's tensor. No writer makes a chain of them.
+    // One call can refer to the tensor of another. No writer makes long chains of them.
     for _ in 0..<16 {
       switch try call(row, name, &wanted, &table) {
       case .other(let other): row = other
@@ -84,7 +84,7 @@ struct TensorReader {
         return .omission(wanted, .kind(.device))
       }
     }
-    throw error(first, name, "is made in an unusual way")
+    throw error(first, name, "is created in an unsupported way")
   }
 
   private mutating func call(
@@ -92,7 +92,7 @@ struct TensorReader {
   ) throws(FormatError) -> Call {
     let call = pickle.tensors[row]
     guard pickle.containers[Int(call.arguments)].count <= Self.maximumArguments else {
-      throw error(row, name, "is made in an unusual way")
+      throw error(row, name, "is created in an unsupported way")
     }
     var rebuild = call.rebuild
     var arguments = pickle.items(of: call.arguments)
@@ -102,7 +102,7 @@ struct TensorReader {
       (rebuild, arguments) = (function, own)
     }
     if rebuild == .copied {
-      // torch.load would convert a copy of another type.
+      // torch.load would convert a copy of another dtype.
       guard arguments.count >= 2, case .tensor(let copy) = arguments[0],
         case .dtype(let type)? = pickle.meaning(arguments[1]), wanted == nil || wanted == type
       else { return .result(.omission(type(of: arguments), .kind(.device))) }
@@ -117,7 +117,7 @@ struct TensorReader {
         if case .empty(let type) = rebuild, case .storage(let storage) = state[0],
           pickle.storages[Int(storage)].type != type
         {
-          throw error(row, name, "has elements of two types")
+          throw error(row, name, "has two dtypes")
         }
         (rebuild, arguments) = (.tensor, state)
       } else if case .tensor(let data) = state[0] {
@@ -125,14 +125,14 @@ struct TensorReader {
       } else if case .external(let data) = state[0] {
         return .result(try external(Int(data), name: name, into: &table))
       } else {
-        throw error(row, name, "has a state that PyTorch does not know")
+        throw error(row, name, "has a state of an unknown form")
       }
     }
     if case .empty(let type) = rebuild { return .result(add(type, 0..<0, emptyLayout(&table), &table)) }
     return .elements(rebuild, arguments)
   }
 
-  /// A call that another function makes: (function, class, arguments, state), for any class.
+  /// Reads a call through `_rebuild_from_type`: (function, class, arguments, state), for any class.
   private func callOfType(_ arguments: [Pickle.Value], _ row: Int, _ name: [UInt8]) throws(FormatError)
     -> Call
   {
@@ -140,38 +140,38 @@ struct TensorReader {
       pickle.containers[Int(tuple)].count <= Self.maximumArguments,
       let own = pickle.sequence(arguments[2])
     else {
-      throw error(row, name, "is made in an unusual way")
+      throw error(row, name, "is created in an unsupported way")
     }
     switch pickle.meaning(arguments[0]) {
     case .rebuild(let inner)? where inner != .fromType: return .elements(inner, own)
     case .parameter?:
       guard case .tensor(let data)? = own.first else {
-        throw error(row, name, "is made in an unusual way")
+        throw error(row, name, "is created in an unsupported way")
       }
       return .other(Int(data))
     default: return .result(.omission(nil, .kind(.custom)))
     }
   }
 
-  /// (storage, offset, size, stride, requires_grad, hooks, metadata), with a dtype before the metadata in
-  /// version 3.
+  /// Reads the arguments (storage, offset, size, stride, requires_grad, hooks, metadata). Version 3 has a
+  /// dtype before the metadata.
   private mutating func elements(
     _ rebuild: Global.Rebuild, _ arguments: [Pickle.Value], _ row: Int, _ name: [UInt8],
     _ table: inout TensorTable
   ) throws(FormatError) -> Result {
     guard arguments.count >= 4, case .storage(let storageRow) = arguments[0] else {
-      throw error(row, name, "has no storage of its own")
+      throw error(row, name, "has no storage")
     }
     let storage = pickle.storages[Int(storageRow)]
     guard let offset = pickle.count(arguments[1]), case .container(let shapeRow) = arguments[2],
       case .container(let stridesRow) = arguments[3]
-    else { throw error(row, name, "has a shape or strides that cannot be") }
+    else { throw error(row, name, "has an invalid offset, shape or strides") }
 
     var type = storage.type
     var place = 6
     if rebuild == .tensorV3 {
       guard arguments.count >= 7, case .dtype(let own)? = pickle.meaning(arguments[6]) else {
-        throw error(row, name, "has no element type")
+        throw error(row, name, "has no dtype")
       }
       type = own
       place = 7
@@ -185,12 +185,12 @@ struct TensorReader {
     guard let layout = layouts[tuples],
       let range = Self.range(offset, table.layouts[Int(layout)], type.byteCount, in: bytes)
     else {
-      throw error(row, name, "reaches beyond its storage, or has more bytes than a file can")
+      throw error(row, name, "exceeds its storage, or the maximum size of a file")
     }
     return add(type, range, layout, &table)
   }
 
-  /// The meaning of a persistent id.
+  /// The tensor behind a persistent id.
   mutating func external(_ row: Int, name: [UInt8], into table: inout TensorTable) throws(FormatError)
     -> Result
   {
@@ -207,12 +207,12 @@ struct TensorReader {
       FormatError(at: position, .malformed(.tensor(name), text))
     }
     switch externals.indices.contains(row) ? externals[row] : .missing {
-    case .missing: throw error(nil, "is not in the archive")
+    case .missing: throw error(nil, "is missing from the archive")
     case .storage(let type, _): return .omission(type, .bareStorage)
     case .tensor(let type, let bytes, let offset, let shape, let strides, let position):
       guard let layout = TensorTable.Layout(shape, strides, start: table.dimensions.count),
         let range = Self.range(offset, layout, type.byteCount, in: bytes)
-      else { throw error(position, "reaches beyond its storage, or has more bytes than a file can") }
+      else { throw error(position, "exceeds its storage, or the maximum size of a file") }
       table.dimensions += shape
       table.dimensions += strides
       table.layouts.append(layout)

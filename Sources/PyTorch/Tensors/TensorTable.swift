@@ -1,6 +1,5 @@
-/// The tensors of a file, in the order in which they are named, and those that cannot be shown. Each takes its
-/// name and a few bytes: tensors that are named again share their description, and descriptions share
-/// their shapes.
+/// The tensors of a file, in file order, and those that cannot be shown. Each takes its name and a few bytes:
+/// tensors with several names share a description, and descriptions share shapes.
 struct TensorTable: Sendable {
   struct Row: Sendable {
     var nameStart: UInt32
@@ -25,7 +24,7 @@ struct TensorTable: Sendable {
     var isContiguous: Bool
     /// The number of elements.
     var elements: UInt64
-    /// The offset of the last element that an index reaches, from the first one.
+    /// The index of the last element, counted from the first.
     var reach: UInt64
   }
 
@@ -72,16 +71,14 @@ struct TensorTable: Sendable {
   }
 }
 
-/// The tensors of a file, in the order in which they are named.
+/// The tensors of a file, in file order.
 package struct StoredTensors: RandomAccessCollection, Sendable {
   let table: TensorTable
 
-  /// 0.
   package var startIndex: Int { 0 }
-  /// The number of tensors.
   package var endIndex: Int { table.rows.count }
 
-  /// A tensor, assembled at each call.
+  /// The tensor, assembled at each call.
   package subscript(position: Int) -> StoredTensor {
     let row = table.rows[position]
     let description = table.descriptions[Int(row.description)]
@@ -100,12 +97,10 @@ package struct StoredTensors: RandomAccessCollection, Sendable {
 package struct Omissions: RandomAccessCollection, Sendable {
   let table: TensorTable
 
-  /// 0.
   package var startIndex: Int { 0 }
-  /// Their number.
   package var endIndex: Int { table.omissions.count }
 
-  /// One of them, assembled at each call.
+  /// The omission, assembled at each call.
   package subscript(position: Int) -> Omission {
     let row = table.omissions[position]
     return Omission(name: table.name(row.nameStart, row.nameCount), type: row.type, reason: row.reason)

@@ -1,41 +1,41 @@
-/// Finds the tensors in the objects of a pickle, and gives them dotted names: keys of dictionaries,
-/// attributes, and positions in lists.
+/// Finds the tensors in a pickle's objects. Their dotted names consist of dictionary keys, attribute names
+/// and list positions.
 struct TensorWalk {
   private let pickle: Pickle
   private var reader: TensorReader
   private var table: TensorTable
   /// The name of the current position.
   private var name: [UInt8] = []
-  /// The states of the containers and of the objects.
+  /// Which containers and objects have been visited, by row.
   private var containers: [Mark]
   private var objects: [Mark]
-  /// The budgets of values to visit, and of bytes of names. One list can be in a thousand places of a list that
-  /// is itself in a thousand places, so a small pickle can describe more than fits into memory.
+  /// Budgets: the values that may be visited, and the bytes of names that may be stored. A list can occur
+  /// 1,000 times in a list that occurs 1,000 times, so a small pickle can describe more than memory can hold.
   private var steps: Int
   private var room: Int
-  /// The budget of dimensions of all names together. A shape is stored once for many tensors, but metadata.json and listings
-  /// show it for each.
+  /// The budget of dimensions over all names. Tensors share stored shapes, but metadata.json and listings
+  /// print the shape of each name.
   private var dimensions: Int
 
-  /// The maximum nesting depth; real files stay below 200. Deeper values are left out.
+  /// The maximum nesting depth. Deeper values are omitted; real files stay below 200.
   private static let maximumDepth = 500
 
   private enum Mark: UInt8 {
     case new
-    /// It contains the current position: objects often refer to their owners.
+    /// The current position is inside it: objects often refer to their owners.
     case open
-    /// It contains no tensor, or is an object that was visited.
+    /// It contains no tensor, or it is an object that needs no second visit.
     case done
   }
 
-  /// Adds the tensors of a pickle to `table`, all below `name`, which is UTF-8.
+  /// Adds the tensors of a pickle to `table`. Their names start with `name`, which is UTF-8.
   static func walk(
     _ pickle: Pickle, storages: [Range<UInt64>?], externals: [External] = [], name: [UInt8] = [],
     into table: inout TensorTable
   ) throws(FormatError) {
     let reader = TensorReader(pickle, storages: storages, externals: externals)
     var walk = TensorWalk(reader, name, table)
-    // So that no second copy of the table exists while it grows.
+    // Avoids a second copy of the growing table.
     table = TensorTable()
     _ = try walk.visit(pickle.root, depth: 0)
     table = walk.table
@@ -64,23 +64,23 @@ struct TensorWalk {
 
   private mutating func step(_ count: Int) throws(FormatError) {
     guard Self.spend(count, from: &steps) else {
-      throw error("it describes far more than it holds, by naming the same things again and again")
+      throw error("it expands to far more data than its size allows: repeated references")
     }
   }
 
-  /// The name of the current position, to be stored. A tensor that was saved by itself has no name of its own.
+  /// The name under which the current position is stored. A tensor that was saved alone is named "tensor".
   private mutating func writtenName() throws(FormatError) -> [UInt8] {
     let name = name.isEmpty ? Array("tensor".utf8) : name
-    guard (try? UTF8Span(validating: name.span)) != nil else { throw error("a name is not UTF-8") }
+    guard (try? UTF8Span(validating: name.span)) != nil else { throw error("a tensor's name is not UTF-8") }
     guard Self.spend(name.count, from: &room) else {
-      throw error("it describes far more than it holds, by names that are long and many")
+      throw error("it expands to far more data than its size allows: long names")
     }
     return name
   }
 
   // MARK: - Values
 
-  /// Visits a value. False if a second visit would certainly find nothing.
+  /// Visits a value. Returns false if a second visit cannot find anything.
   private mutating func visit(_ value: Pickle.Value, depth: Int) throws(FormatError) -> Bool {
     switch value {
     case .tensor(let row):
@@ -108,7 +108,7 @@ struct TensorWalk {
       let object = pickle.objects[Int(row)]
       objects[Int(row)] = .open
       let holds = try visit(object, depth: depth)
-      // Eleven objects that refer to each other make 11! paths, so objects other than modules are visited once.
+      // Eleven objects that refer to each other form 11! paths. So only modules are visited more than once.
       objects[Int(row)] = holds && isModule(object) ? .new : .done
       return holds
     default: return false
@@ -121,7 +121,7 @@ struct TensorWalk {
     case .tensor(let description):
       let layout = table.layouts[Int(table.descriptions[Int(description)].layout)]
       guard Self.spend(Int(layout.rank), from: &dimensions) else {
-        throw error("it describes far more than it holds, by tensors of many dimensions with many names")
+        throw error("it expands to far more data than its size allows: dimensions of tensors")
       }
       table.add(name, description)
     case .omission(let type, let reason): table.omit(name, type, reason)
@@ -156,7 +156,7 @@ struct TensorWalk {
   private mutating func visit(dictionary row: UInt32, depth: Int) throws(FormatError) -> Bool {
     try step(Int(pickle.containers[Int(row)].count) + 1)
     let entries = pickle.entries(of: row)
-    // The parts that state_dict() leaves out of the names of a module's tensors.
+    // state_dict() leaves these parts out of the names of a module's tensors.
     let parts: [StaticString] = ["_parameters", "_buffers", "_modules"]
     let isModule = parts.allSatisfy { part in
       entries.contains { pickle.isString($0.key, part) && isDictionary($0.value) }
@@ -169,8 +169,8 @@ struct TensorWalk {
     return holds
   }
 
-  /// Shows the tensors in a tensor that holds others, a DTensor, a ShardedTensor or a quantized one, below its name: they are in
-  /// its state.
+  /// Visits the state of a tensor that wraps others (a DTensor, a ShardedTensor, a quantised one): they are
+  /// shown below its name.
   private mutating func visit(stateOfWrapper row: UInt32, depth: Int) throws(FormatError) {
     let call = pickle.tensors[Int(row)]
     guard call.rebuild == .fromType, pickle.containers[Int(call.arguments)].count == 4 else { return }
@@ -194,7 +194,7 @@ struct TensorWalk {
       }
   }
 
-  /// The arguments by position, the states, the items by position and by key.
+  /// Visits the positional arguments, the states, and the items added by position and by key.
   private mutating func visit(_ object: Pickle.Object, depth: Int) throws(FormatError) -> Bool {
     var holds = try visit(items: pickle.arguments(of: object), depth: depth)
     if object.states >= 0, try visit(states: UInt32(object.states), depth: depth) { holds = true }
@@ -204,8 +204,8 @@ struct TensorWalk {
     return holds
   }
 
-  /// States have no name of their own: a dictionary contributes attributes, and a tensor has the object's name.
-  /// Two dictionaries, or one and None, are attributes and slots.
+  /// Visits an object's states, which add no part to names: the entries of a dictionary are attributes, and a
+  /// tensor gets the object's name. Two dictionaries, or one and None, are attributes and slots.
   private mutating func visit(states row: UInt32, depth: Int) throws(FormatError) -> Bool {
     var holds = false
     for state in pickle.items(of: row) where try visit(state: state, depth: depth) { holds = true }
@@ -249,7 +249,7 @@ struct TensorWalk {
   private mutating func visit(_ value: Pickle.Value, below part: some Collection<UInt8>, depth: Int)
     throws(FormatError) -> Bool
   {
-    // A pickle can refer to a long key a million times.
+    // A pickle can refer to one long key a million times.
     try step(part.count / 32)
     let count = name.count
     if count > 0 { name.append(UInt8(ascii: ".")) }

@@ -71,7 +71,7 @@ import Safetensors
     #expect(model.contents == ["state.t", "w"])
     #expect(model.omitted.map { "\($0.name)" } == ["'raw'", "'none'", "'state.wide'"])
     #expect(
-      model.warnings.contains { $0.contains("'raw' is an object that torch.save has not written; left out") })
+      model.warnings.contains { $0.contains("'raw' is an object that torch.save did not write; left out") })
   }
 
   @Test("Tensors of one name in an object get names of their own, which a warning tells")
@@ -139,7 +139,7 @@ import Safetensors
     let model = try open()
     #expect(model.contents == ["mean", "rng.t"])
     #expect(try model.shard(at: model.places[1]).read(model.tensor(at: model.places[1]), 0..<1) == [0])
-    #expect(model.omitted.map { "\($0.name) \($0.reason)" } == ["'rng.t' is in another rank's own object"])
+    #expect(model.omitted.map { "\($0.name) \($0.reason)" } == ["'rng.t' is in another rank's copy of an object, which differs"])
     #expect(model.warnings.contains { $0.contains("__1_0.distcp': tensor 'rng.t'") })
   }
 
@@ -151,9 +151,9 @@ import Safetensors
     try write([Object("first", plain), Object("evil", hostile.bytes)])
     // REDUCE, which STOP follows.
     let byte = plain.count + hostile.archive.offset(of: "archive/data.pkl") + hostile.object.pickle.count - 2
-    #expect(refusal().contains("__0_0.distcp': this file wants to run 'posix.system' (byte \(byte))"))
+    #expect(refusal().contains("__0_0.distcp': refused: its pickle calls 'posix.system' (byte \(byte))"))
     try write([Object("cut", Array(plain.dropLast(3)), file: "__1_0.distcp")])
-    #expect(refusal().contains("__1_0.distcp': the file is broken: truncated zip archive"))
+    #expect(refusal().contains("__1_0.distcp': invalid PyTorch file: no zip end record"))
     try directory.write("__1_0.distcp", Array(plain.dropLast(4)))
     #expect(refusal().contains("object 'cut' of the distributed checkpoint (DCP) should end at byte"))
   }
@@ -168,7 +168,7 @@ import Safetensors
     let position = try #require(description.indices.last { description[$0...].starts(with: offset) })
     description[position + 1] -= 1
     try directory.write(".metadata", description)
-    #expect(refusal().contains("overlaps another one in its file"))
+    #expect(refusal().contains("overlaps the item before it (byte "))
   }
 
   @Test("A tensor whose slices hold other tensors is left out by name, and the others are shown")
@@ -191,13 +191,13 @@ import Safetensors
     try DistributedCheckpoint([], shapes: ["gone": [2]]).write(to: directory)
     #expect(
       refusal().contains(
-        "tensor 'gone' of the distributed checkpoint (DCP) has a gap: no slice of it is described"))
+        "tensor 'gone' of the distributed checkpoint (DCP) has a gap: .metadata lists no slice of it"))
   }
 
   @Test("A checkpoint of objects without a tensor is refused; what it describes in an unknown way, too")
   func nothing() throws {
     try DistributedCheckpoint([], shapes: [:]).write(to: directory)
-    #expect(refusal().contains("this distributed checkpoint (DCP) of PyTorch holds no tensor"))
+    #expect(refusal().contains("no tensor in this distributed checkpoint (DCP) of PyTorch"))
     let strange = PickledValue.state(
       .instance(.global("torch.distributed._shard.checkpoint.metadata", "ShardedTensorStorageMetadata")),
       .dictionary(["shards": .list([])]))
@@ -208,6 +208,6 @@ import Safetensors
       ]))
     try directory.write(".metadata", description.pickle)
     #expect(
-      refusal().contains("tensor 'w' of the distributed checkpoint (DCP) is described in an unknown way"))
+      refusal().contains("tensor 'w' of the distributed checkpoint (DCP) is described in an unsupported form"))
   }
 }

@@ -101,7 +101,7 @@ struct DistributedProportionTests {
       do throws(ModelError) {
         try metadata.read(path)
       } catch {
-        #expect(error.problem.contains("it describes far more than it holds"))
+        #expect(error.problem.contains("it expands to far more data than its size allows"))
       }
       let memory = metadata.items.reduce(0) { sum, item in
         sum + 400 + item.file.count + 8 * (item.slice.map { $0.start.count + $0.shape.count } ?? 0)

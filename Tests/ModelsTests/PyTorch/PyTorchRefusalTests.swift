@@ -15,15 +15,16 @@ import Safetensors
     let byte = evil.archive.offset(of: "archive/data.pkl") + 4
     #expect(
       try problem(evil.bytes)
-        == "this file wants to run 'posix.system' (byte \(byte + 28)), which no model needs: refused, nothing was executed; "
-        + "do not load it with torch.load")
+        == "refused: its pickle calls 'posix.system' (byte \(byte + 28)), which no model needs; nothing was executed; "
+        + "do not load this file with torch.load")
     #expect(
       try problem(TorchFile(.list([.global("posix", "system")])).bytes)?.hasPrefix(
-        "this file names 'posix.system' (byte \(byte)), which no model needs: refused") == true)
+        "refused: its pickle names 'posix.system' (byte \(byte)), which no model needs") == true)
     let escaping = TorchFile(.global("\u{1B}[2J", "os.x"))
-    #expect(try problem(escaping.bytes)?.hasPrefix(#"this file names '\u{1b}[2J.os.x'"#) == true)
+    #expect(try problem(escaping.bytes)?.hasPrefix(#"refused: its pickle names '\u{1b}[2J.os.x'"#) == true)
     #expect(
-      try problem(TorchFile(.raw([0x82, 1])).bytes)?.hasPrefix("its pickle has the opcode EXT1 (byte ")
+      try problem(TorchFile(.raw([0x82, 1])).bytes)?.hasPrefix(
+        "refused: its pickle has the opcode EXT1 (byte ")
         == true)
     var big = file("w")
     big.byteOrder = "big"
@@ -41,7 +42,7 @@ import Safetensors
     }
     #expect(
       try problem(Array(file("w", isLegacy: true).bytes.dropLast()))?.hasPrefix("truncated at byte ") == true)
-    #expect(try problem(Array(file("w").bytes.dropLast()))?.contains("no end record") == true)
+    #expect(try problem(Array(file("w").bytes.dropLast()))?.contains("no zip end record") == true)
   }
 
   @Test("Another zip archive, and a bare pickle, are identified")

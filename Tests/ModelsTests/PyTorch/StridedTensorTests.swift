@@ -66,6 +66,6 @@ import Safetensors
       "t": file.view(of: storage, offset: 1, [1 << 30, 1 << 30, 2], strides: [0, 0, 1])
     ])
     #expect(
-      try problem(file.bytes)?.hasPrefix("tensor 't' reaches beyond its storage, or has more bytes") == true)
+      try problem(file.bytes)?.hasPrefix("tensor 't' exceeds its storage, or the maximum size") == true)
   }
 }
