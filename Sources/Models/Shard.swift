@@ -3,51 +3,49 @@ internal import PyTorch
 package import Safetensors
 package import SystemPackage
 
-/// A checked header and the place of its tensors' bytes: one file, a file per tensor, slices of other shards, or computed values.
+/// A checked header, and where the tensors' bytes are: in one file, in a file for each tensor, in slices of
+/// other shards, or computed.
 package struct Shard: Sendable {
-  /// What a file is, under its name in metadata.json.
+  /// What kind of source a shard is; the raw value is its name in metadata.json.
   package enum Format: String, Sendable {
     /// A safetensors file.
     case safetensors
-    /// A file of torch.save: an archive, or the older form.
+    /// A torch.save file of any age.
     case pyTorch = "pytorch"
-    /// A file of a distributed checkpoint of PyTorch, of which each slice is a file of torch.save.
+    /// A file of PyTorch's distributed checkpoints. Each slice in it is a torch.save file.
     case distributed = "dcp"
-    /// A mount or a copy of one: a file for each tensor.
+    /// A mount or a copy of one, with a file for each tensor.
     case directory
   }
 
-  /// Where the bytes of the tensors come from. Lists of tensors are in the order of ``header``.
+  /// Where the tensors' bytes come from. Lists are in the order of ``header``.
   package enum Contents: Sendable {
-    /// ``file`` holds them.
+    /// From ``file``.
     case file
-    /// Each tensor is a file of its own; ``file`` describes them.
+    /// From a file for each tensor; ``file`` describes the tensors.
     case files([SourceFile])
-    /// The tensors are put together from slices in other shards; ``file`` is the first one's.
+    /// From slices in other shards; ``file`` is the first one's file.
     case assembled(Assembly)
-    /// The tensors are computed from others; ``file`` is that of one of the model's shards.
+    /// Computed from other tensors; ``file`` is the file of one of the model's shards.
     case computed(ComputedTensors)
   }
 
-  /// The file.
   package let file: SourceFile
-  /// What it is.
   package let format: Format
-  /// Its header; of a file of PyTorch, what its pickle says in the same words.
+  /// The header; for a PyTorch file, the pickle's description of tensors in the same form.
   package internal(set) var header: Header
-  /// The tensors that it names and that are not in ``header``.
+  /// Tensors that the file names, but ``header`` lacks.
   package internal(set) var omitted: [OmittedTensor] = []
-  /// The full names of the classes and functions that a file of PyTorch names and that are not known, in the
-  /// file's order. Nothing was made of them. Not necessarily UTF-8, nor safe to print.
+  /// The full names of unknown classes and functions in a PyTorch file, in file order. Nothing executed them.
+  /// They need not be UTF-8, and are not safe to print.
   package private(set) var unknownGlobals: [[UInt8]] = []
-  /// What a person should know of its names; safe to print.
+  /// Warnings about names; safe to print.
   private(set) var notes: [String] = []
-  /// Where the bytes of the tensors come from.
   package let contents: Contents
-  /// What it is called in metadata.json: its file name, or its path where two sources share that.
+  /// The name in metadata.json: the file name, or the path if another source has the same file name.
   package internal(set) var name: String
 
-  /// The files that the tensors come from.
+  /// The files that contain the tensors' bytes.
   package var files: [SourceFile] {
     switch contents {
     case .file: [file]
@@ -67,9 +65,8 @@ package struct Shard: Sendable {
 
   /// Opens a file and reads its header.
   ///
-  /// The header is read into memory of its own, not through the mapping: a file that is truncated while it is
-  /// read must be an error and not SIGBUS. The pickle of a file of PyTorch is read as a description, and
-  /// nothing in it is run.
+  /// Reads the header into memory, not through the mapping: if the file is truncated meanwhile, that must be
+  /// an error and not SIGBUS. A PyTorch file's pickle is read as a description, and never executed.
   package init(opening path: FilePath, lenient: Bool = false) throws(ModelError) {
     let file = try SourceFile.opening(path)
     self.file = file
@@ -88,7 +85,7 @@ package struct Shard: Sendable {
     }
   }
 
-  /// How much is read at first, in bytes: most headers are shorter, and a request takes long on a network.
+  /// The size of the first read, in bytes. Most headers are shorter, and requests over a network are slow.
   private static let firstRead: UInt64 = 64 << 10
 
   private static func readPyTorch(
@@ -109,7 +106,7 @@ package struct Shard: Sendable {
           header.notes
         )
       } catch let error as FormatError {
-        // Whose archive it is says more than what PyTorch's reader stumbled over.
+        // If another program wrote the archive, saying so is more useful than this reader's error.
         guard form == .archive else { throw error }
         if case .foreign = error.problem { throw error }
         let names = try zipEntryNames(in: file)
@@ -138,14 +135,14 @@ package struct Shard: Sendable {
           : try file.read(from: HeaderPrefix.size, count: length)
         return try Header(json: json.span, fileSize: file.size, allowsTrailingBytes: lenient)
       } catch let error as HeaderError {
-        // Only once it is no safetensors file: a header's length may look like anything.
+        // Only after the header was refused: its length can look like another format's first bytes.
         guard let foreign = ForeignFormat(prefix: start) else { throw error }
         throw ModelError(header: error, path, problem: foreign.description(of: start, in: path.fileName))
       }
     }
   }
 
-  /// Tensors that are computed: no file, but in a model's list of them. `file` is one of those that they come from.
+  /// Makes a shard of computed tensors. It has no file of its own; `shard` is one that the tensors come from.
   init(_ computed: ComputedTensors, described header: Header, beside shard: Shard) {
     file = shard.file
     format = shard.format
@@ -154,7 +151,8 @@ package struct Shard: Sendable {
     name = shard.name
   }
 
-  /// Tensors that are whole files, one for each of the header's, which `document` describes.
+  /// Makes a shard of tensors that each have a file. `document` describes them, `files` has them in the
+  /// header's order.
   init(_ files: [SourceFile], described header: Header, by document: SourceFile) {
     file = document
     format = .directory
@@ -163,7 +161,7 @@ package struct Shard: Sendable {
     name = String(decoding: document.path.fileName, as: UTF8.self)
   }
 
-  /// A file of a distributed checkpoint, as its checkpoint describes it. `notes` are safe to print.
+  /// Makes a shard of one file of a distributed checkpoint. `notes` are safe to print.
   init(
     _ file: SourceFile, header: Header, omitted: [OmittedTensor], unknownGlobals: [[UInt8]], notes: [String]
   ) {
@@ -177,7 +175,7 @@ package struct Shard: Sendable {
     name = String(decoding: file.path.fileName, as: UTF8.self)
   }
 
-  /// Tensors that are put together from slices in other shards, of which there is at least one.
+  /// Makes a shard of tensors that are assembled from slices in other shards. There is at least one of those.
   init(_ assembly: Assembly, described header: Header) {
     file = assembly.shards[0].file
     format = assembly.shards[0].format
@@ -188,11 +186,11 @@ package struct Shard: Sendable {
 
   // MARK: - Contents
 
-  /// Bytes `range` of a tensor as it is shown, whatever its strides, in memory of their own: pread(2).
-  /// `tensor` is one of this shard's, and the range is inside its ``Tensor/byteCount``.
+  /// Reads bytes `range` of a tensor's contents, whatever its strides: pread(2). `tensor` must be one of this
+  /// shard's, and the range within its ``Tensor/byteCount``.
   ///
-  /// Throws ESTALE where the file has become too short, and EOPNOTSUPP of a computed tensor. Whoever must know that the bytes are
-  /// those of the file that was opened asks ``SourceFile/isUnchanged()`` afterwards.
+  /// Throws ESTALE if the file was truncated, and EOPNOTSUPP for a computed tensor. To know that the bytes
+  /// are those of the file that was opened, call ``SourceFile/isUnchanged()`` afterwards.
   package func read(_ tensor: Tensor, _ range: Range<UInt64>) throws(Errno) -> [UInt8] {
     guard let view = TensorView(tensor, of: self) else { throw .notSupported }
     return try view.read(range)
@@ -200,7 +198,7 @@ package struct Shard: Sendable {
 }
 
 extension Shard {
-  /// The same shard for some tensors only: problems of other tensors do not matter.
+  /// The shard without omissions of tensors that were not chosen.
   func choosing(_ isChosen: (TensorName) -> Bool) -> Shard {
     var shard = self
     shard.omitted.removeAll { !isChosen($0.name) }

@@ -2,13 +2,14 @@ internal import Linux
 internal import SystemPackage
 
 extension Shard {
-  /// How many are opened at a time where each request takes long. Each takes a few requests, one after the other.
+  /// The number of files that are opened in parallel over a network. Opening one takes a few requests in a
+  /// row.
   private static let width = 32
 
-  /// Opens files as ``init(opening:lenient:)`` does, in their order; once one has failed, no more need be opened, and the list may
-  /// end there. `check` is called before each, and may throw.
+  /// Opens files with ``init(opening:lenient:)``, and returns the results in order. After a failure, the list
+  /// may end. Calls `check` before opening each; it may throw.
   ///
-  /// On a network, all but the first are opened in parallel.
+  /// On a network file system, opens all but the first in parallel.
   static func opening(
     _ paths: [FilePath], lenient: Bool,
     ifSafe check: @escaping @Sendable (FilePath) throws(ModelError) -> Void = { _ throws(ModelError) in }
@@ -22,7 +23,7 @@ extension Shard {
     var results: [Result<Shard, ModelError>] = []
     for path in paths {
       if case .success(let first)? = results.first, first.file.requestSize != nil {
-        // A failure is a result, so nothing is thrown.
+        // The closure returns failures as results, so nothing is thrown.
         let rest = try? ParallelWork.map(Array(paths.dropFirst(results.count)), width: width, open)
         return results + (rest ?? [])
       }

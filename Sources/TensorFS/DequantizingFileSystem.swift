@@ -5,18 +5,18 @@ internal import Safetensors
 package import SystemPackage
 package import TensorFiles
 
-/// Models as they are stored. Each quantised model has a hidden directory with the same model dequantised.
+/// Shows models as they are stored. Each quantised model has a hidden directory with the dequantised model.
 ///
-/// Both are separate file systems; a bit distinguishes their inode numbers.
+/// Stored and dequantised models are separate file systems; a bit of the inode number tells them apart.
 package final class DequantizingFileSystem: FileSystem {
   private let stored: TensorFileSystem
-  /// The quantised models dequantised; nil if there are none.
+  /// The dequantised models; nil if no model is quantised.
   private let dequantized: TensorFileSystem?
   private let faults: SourceFaults
 
   private static let tag: UInt64 = 1 << 58
 
-  /// `dequantized` has the models of `collection` that are quantised, under the same names.
+  /// `dequantized` has the quantised models of `collection`, under the same names.
   package init(
     _ collection: ModelCollection, dequantized: ModelCollection?, options: MountOptions, log: Logger
   ) throws(NamesError) {
@@ -33,30 +33,31 @@ package final class DequantizingFileSystem: FileSystem {
           models, options: options, faults: faults, tag: Self.tag, readAhead: stored.readAhead)
       }
     } catch {
-      log.warning("there is no .dequant/: \(error)")
+      log.warning("cannot make .dequant/: \(error)")
     }
     self.dequantized = other
   }
 
-  /// Logs which entries of `__metadata__` the whole model as one file lacks.
+  /// Logs which entries of `__metadata__` are missing from the whole model as one file.
   private static func noteMetadata(of model: Model, _ log: Logger) {
     guard model.storedShards.count > 1, let source = model.shards.first?.file.path.printable else { return }
     let keys = model.mergedMetadata.leftOut
     if keys.isEmpty { return }
     let names = keys.prefix(10).map { PrintableText.quoted($0) }.joined(separator: ", ")
     log.info(
-      "\(source) and others: __metadata__ has different values for \(names); .model.safetensors lacks these")
+      "\(source) and others: __metadata__ has different values for \(names); .model.safetensors omits them")
   }
 
-  /// Calls `drop` for each changed source, with a function that lists the inodes whose contents come from it: their cached pages must
-  /// be dropped. Calls it again at the next read of the source if it returns false.
+  /// Sets the function that drops cached pages of changed sources. `drop` gets a function that lists the
+  /// inodes with contents of the changed source. If it returns false, it is called again at the next read of
+  /// that source.
   package func whenSourceChanges(
     _ drop: @escaping @Sendable (@escaping @Sendable ((InodeNumber) -> Void) -> Void) -> Bool
   ) {
     faults.whenSourceChanges(drop)
   }
 
-  /// The file system that has an inode.
+  /// The file system that an inode belongs to.
   private func owner(of inode: InodeNumber) throws(Errno) -> TensorFileSystem {
     guard inode.number & Self.tag != 0 else { return stored }
     guard let dequantized else { throw .staleNFSFileHandle }
@@ -97,6 +98,6 @@ package final class DequantizingFileSystem: FileSystem {
     try owner(of: inode).extendedAttributeNames(of: inode)
   }
 
-  /// The totals of the models as they are stored.
+  /// The totals of the stored models.
   package func statistics() -> Statistics { stored.statistics() }
 }

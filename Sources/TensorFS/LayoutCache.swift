@@ -1,18 +1,19 @@
 internal import Synchronization
 internal import TensorFiles
 
-/// The layouts of recently read files, so that a header is not made again for each request.
+/// Caches the layouts of recently read files, so that a header is not made again for each request.
 final class LayoutCache: Sendable {
-  /// The maximum number of layouts. More files are rarely read at one time, and a layout can have a long header.
+  /// The maximum number of layouts. Programs rarely read more files at a time, and a layout can have a long
+  /// header.
   private static let most = 16
 
-  /// The most recently used layout is the last.
+  /// The most recently used layout is last.
   private let recent = Mutex<[(inode: UInt64, layout: FileLayout)]>([])
-  /// Whole models, by inode; nil if readers would not accept one. They are kept, since making one takes time. A lock of their own is held
-  /// meanwhile, so that other files need not wait.
+  /// Whole models, by inode; nil for a model that readers would not accept. They are kept, since making one
+  /// takes time. They have their own lock, which is held meanwhile, so that reads of other files do not wait.
   private let models = Mutex<[UInt64: FileLayout?]>([:])
 
-  /// The layout of a file, made if it is not cached.
+  /// The cached layout of a file; calls `make` if there is none.
   func layout(of inode: UInt64, orMade make: () -> FileLayout?) -> FileLayout? {
     let kept = recent.withLock { recent -> FileLayout? in
       guard let index = recent.lastIndex(where: { $0.inode == inode }) else { return nil }
@@ -29,7 +30,7 @@ final class LayoutCache: Sendable {
     return layout
   }
 
-  /// The layout of a whole model, made once.
+  /// The layout of a whole model; calls `make` only once.
   func model(_ inode: UInt64, orMade make: () -> FileLayout?) -> FileLayout? {
     models.withLock { models in
       if let kept = models[inode] { return kept }

@@ -5,10 +5,10 @@ package import SystemPackage
 internal import TensorFiles
 
 extension TensorFileSystem {
-  /// Finds the file's layout, and answers with the requested part of it.
+  /// Returns the answer to a read: a part of the file's layout.
   package func read(_ file: InodeNumber, at offset: UInt64, count: Int) throws(Errno) -> ReadAnswer {
     let entry = try entry(file)
-    // Nearly every read is for a raw tensor, which needs no layout.
+    // Nearly all reads are of raw tensors, which need no layout.
     if let stored = fileTree.storedRange(of: entry) {
       let start = min(offset, stored.byteCount)
       let part = stored.part(start..<start + min(UInt64(max(0, count)), stored.byteCount - start))
@@ -22,7 +22,7 @@ extension TensorFileSystem {
     let range = layout.clamp(offset, count)
     let parts = layout.parts(of: range)
     let sources = layout.sources(of: range)
-    // An empty range stands for bytes that are scattered in the file.
+    // An empty range means that the bytes are scattered in the file.
     for source in sources where !source.range.isEmpty { readAhead.noteRead(source) }
     if parts.isEmpty { return .bytes([]) }
     if parts.count == 1 {
@@ -34,7 +34,7 @@ extension TensorFileSystem {
       case .memory, .computed: break
       }
     }
-    // The header of a view must not be readable either, once the source has changed.
+    // A view's header comes from memory, but must become unreadable too when the source changes.
     let files = sources.isEmpty ? files(of: layout, at: entry) : sources.files
     let tensor = tree.node(entry).kind == .tensor ? source(tree.node(entry)).0.name : nil
     return .computed(
@@ -50,19 +50,19 @@ extension TensorFileSystem {
       : layout.sources(of: 0..<layout.byteCount).files
   }
 
-  /// What a file holds; nil for directories, and where the view does not have the file.
+  /// The contents of a file; nil for directories, and for files that the view does not have.
   func layout(of entry: ViewedTree.Entry) -> FileLayout? {
     if entry.isModelFile { return layouts.model(entry.inode) { fileTree.layout(of: entry) } }
     return layouts.layout(of: entry.inode) { fileTree.layout(of: entry) }
   }
 
-  /// The size of a file; nil for directories, and where the view does not have the file.
+  /// The size of a file; nil for directories, and for files that the view does not have.
   func size(of entry: ViewedTree.Entry) -> UInt64? {
     let node = tree.node(entry)
     guard node.kind == .tensor, entry.isRaw else {
       return layout(of: entry)?.byteCount
     }
-    // Listings need it for each file, so no layout is made.
+    // Listings need the size of each file, so avoid making a layout.
     let size = source(node).0.byteCount
     return size <= UInt64(Int64.max) ? size : nil
   }
@@ -71,7 +71,7 @@ extension TensorFileSystem {
 }
 
 extension ReadAhead {
-  /// As ``noteRead(_:of:in:size:)`` of a source's file.
+  /// Like ``noteRead(_:of:in:size:)``, for a source file.
   fileprivate func noteRead(_ source: FileRange) {
     noteRead(source.range, of: source.extent, in: source.file.descriptor, size: source.file.size)
   }

@@ -5,14 +5,14 @@ internal import Safetensors
 internal import SystemPackage
 internal import TensorFiles
 
-/// A source's file for the session, with the handling of changes and failures.
+/// A source file as the session sees it. Handles changes and failures.
 struct ServedSource: ReplySource {
   let file: SourceFile
   let fileSystem: TensorFileSystem
-  /// The tensor that is computed of it, for messages; nil for others.
+  /// The tensor that is computed from the file, for messages; nil if none.
   var tensor: TensorName? = nil
 
-  /// A read of fewer bytes that are not in memory would make the kernel fetch more from a disk than was asked for.
+  /// Shorter reads from a disk would make the kernel read ahead more than was asked for.
   private static let shortRead = 128 << 10
 
   var descriptor: FileDescriptor { file.descriptor }
@@ -20,7 +20,7 @@ struct ServedSource: ReplySource {
 
   @_lifetime(borrow self)
   func mappedBytes(_ range: Range<UInt64>) -> RawSpan? {
-    // A fault would have the kernel fetch a page alone.
+    // A page fault on a remote file would fetch a single page.
     let bytes = file.isInMemory(range) ? file.mappedBytes(range) : nil
     return unsafe _overrideLifetime(bytes, borrowing: self)
   }
@@ -39,7 +39,7 @@ struct ServedSource: ReplySource {
     switch file.verdict() {
     case .unchanged: return true
     case .changed(let change): fileSystem.faults.notice(change, of: file)
-    // It may be unchanged nevertheless, so the next read asks again.
+    // The file may still be unchanged, so the next read asks again.
     case .unknown(let error): fileSystem.faults.noticeFailure(error, of: file)
     }
     return false
@@ -55,7 +55,7 @@ struct ServedSource: ReplySource {
 }
 
 extension TensorFileSystem {
-  /// Calls `body` with each inode whose contents come from a source.
+  /// Calls `body` with each inode whose contents come from a source file.
   func forEachInode(of file: SourceFile, _ body: (InodeNumber) -> Void) {
     for (model, contents) in models.enumerated() {
       let shards = contents.shards.map { shard in shard.files.contains { $0 === file } }

@@ -3,7 +3,7 @@ internal import Models
 internal import SystemPackage
 
 extension SourceWatch {
-  /// Watches the files of some shards, as long as they are open. If that is impossible, the log says once which rule holds
+  /// Watches the shards' files while they are open. If a file cannot be watched, logs once which rule applies
   /// instead.
   static func begin(_ shards: [Shard], log: Logger) {
     var problem: Errno?
@@ -48,7 +48,7 @@ extension SourceWatch {
 }
 
 extension Errno {
-  /// Why inotify(7) is not available, and the remedy.
+  /// Why inotify(7) is unavailable, and what to do.
   fileprivate var inotifyClause: String {
     switch self {
     case .tooManyOpenFiles: "this user has no inotify instance left; raise fs.inotify.max_user_instances"

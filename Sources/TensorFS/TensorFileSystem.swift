@@ -4,7 +4,8 @@ internal import Safetensors
 package import SystemPackage
 internal import TensorFiles
 
-/// A collection of models as a file system: one file per tensor and view, and each model's metadata.json.
+/// A collection of models as a file system: a file for each tensor and view, and a metadata.json for each
+/// model.
 package final class TensorFileSystem: FileSystem {
   let fileTree: FileTree
   // Copies of the tree's properties, for fast access.
@@ -12,24 +13,24 @@ package final class TensorFileSystem: FileSystem {
   let tree: ViewedTree
   private let totals: Statistics
 
-  /// Attributes by model and shard, with inode and size still to be set.
+  /// Attributes of tensors' files, by model and shard, without inode and size.
   private let fileAttributes: [[Attributes]]
-  /// Attributes of each model's metadata.json.
+  /// Attributes of metadata.json, by model.
   private let documentAttributes: [Attributes]
-  /// Attributes of directories by model; those of a root above several models last.
+  /// Attributes of directories, by model. The last item is for a root above several models.
   private let directoryAttributes: [Attributes]
 
   private let isDirect: Bool
   let readAhead: ReadAhead
   let layouts = LayoutCache()
   let faults: SourceFaults
-  /// Bits that all inode numbers have, so that two file systems can be one mount.
+  /// Bits that are set in all inode numbers, so that one mount can have two file systems.
   private let tag: UInt64
 
-  /// Lays out the tree and writes each metadata.json. Takes time linear in the headers, whatever the data's size.
+  /// Makes the tree and each metadata.json. Takes time linear in the headers' size.
   ///
-  /// A mount can have several file systems. They share `faults`, and `readAhead` if they have the same files. The bits of `tag`, which
-  /// are above bit 57, distinguish their inode numbers.
+  /// File systems of one mount share `faults`, and `readAhead` if they have the same files. Their inode
+  /// numbers differ in the bits of `tag`, all above bit 57.
   init(
     _ collection: ModelCollection, options: MountOptions, faults: SourceFaults, tag: UInt64,
     readAhead: ReadAhead? = nil
@@ -56,8 +57,9 @@ package final class TensorFileSystem: FileSystem {
 
   // MARK: - Names
 
-  /// Finds a name by binary search. "." is the inode itself, even of a file, and ".." its directory. No file has these names;
-  /// the kernel looks them up for an NFS server that has kept a file's number for longer than the kernel has.
+  /// Finds a name by binary search. "." means the inode itself, even for a file, and ".." its directory. The
+  /// kernel looks these up for an NFS server that kept an inode number for longer than the kernel did; no
+  /// file has such a name.
   package func lookup(_ name: Span<UInt8>, in directory: InodeNumber) throws(Errno) -> Attributes? {
     if name.count <= 2, name.indices.allSatisfy({ name[$0] == UInt8(ascii: ".") }) {
       let entry = try entry(directory)
@@ -67,19 +69,19 @@ package final class TensorFileSystem: FileSystem {
     return tree.child(name, of: parent).flatMap(attributes)
   }
 
-  /// The source's attributes, with the size of what is in the file.
+  /// The source's attributes, with the file's own size.
   package func attributes(of inode: InodeNumber) throws(Errno) -> Attributes {
     guard let attributes = attributes(try entry(inode)) else { throw .staleNFSFileHandle }
     return attributes
   }
 
-  /// Lists a directory in the order of its names' bytes in the tree. The directories of views are not listed.
+  /// Lists a directory, in byte order of the names. Directories of views are hidden.
   package func list(_ directory: InodeNumber, from position: UInt64, into buffer: inout DirectoryBuffer)
     throws(Errno)
   {
     let entry = try directoryEntry(directory)
     let node = tree.node(entry)
-    // "." and ".." at positions 0 and 1, then the children; what follows an entry is one further.
+    // "." and ".." are at positions 0 and 1, children follow. An entry's `next` is its position plus one.
     for position in position..<max(position, UInt64(node.count) + 2) {
       let (entry, name) =
         switch position {
@@ -87,7 +89,7 @@ package final class TensorFileSystem: FileSystem {
         case 1: (tree.parent(of: entry), Self.dotDot)
         default: child(entry.at(Int(node.first) + Int(position - 2)))
         }
-      // Not every file is in every view.
+      // Some views lack some files.
       guard let attributes = attributes(entry) else { continue }
       guard buffer.append(name.span, attributes, next: position + 1) else { return }
     }
@@ -100,7 +102,7 @@ package final class TensorFileSystem: FileSystem {
     (entry, tree.name(of: entry))
   }
 
-  /// The sum of all files, without views.
+  /// The size of all files without views, and the number of nodes.
   package func statistics() -> Statistics { totals }
 
   func entry(_ inode: InodeNumber) throws(Errno) -> ViewedTree.Entry {
@@ -108,13 +110,11 @@ package final class TensorFileSystem: FileSystem {
     return entry
   }
 
-  /// The number of an entry.
   func number(of entry: ViewedTree.Entry) -> InodeNumber { InodeNumber(number: entry.inode | tag) }
 
-  /// The root directory.
   var root: InodeNumber { InodeNumber(number: InodeNumber.root.number | tag) }
 
-  /// The name of a model's root directory, empty if the mount has one model; nil of any other inode.
+  /// The name of a model's root directory, empty if the mount has one model; nil for any other inode.
   func modelName(root inode: InodeNumber) -> ArraySlice<UInt8>? {
     guard let entry = tree.entry(inode: inode.number ^ tag), entry.isModelRoot, tree.isModel(entry.position)
     else { return nil }
@@ -127,7 +127,7 @@ package final class TensorFileSystem: FileSystem {
     return entry
   }
 
-  /// The attributes of an entry; nil where the view does not have the file.
+  /// The attributes of an entry; nil if the view does not have the file.
   private func attributes(_ entry: ViewedTree.Entry) -> Attributes? {
     let node = tree.node(entry)
     var attributes: Attributes
@@ -144,18 +144,18 @@ package final class TensorFileSystem: FileSystem {
       }
       attributes.size = size
     }
-    // Without the page cache every read is a request, and few large ones are best.
+    // Without the page cache, each read is a request, and few large ones are fastest.
     if isDirect { attributes.ioSize = 1 << 20 }
     attributes.inode = number(of: entry)
     return attributes
   }
 
-  /// A tensor's description, and where its shard is.
+  /// A tensor's description, and the position of its shard.
   func source(_ node: Tree.Node) -> (Tensor, (model: Int, shard: Int)) { fileTree.source(of: node) }
 
   // MARK: - Extended attributes
 
-  /// A tensor's entry in metadata.json.
+  /// The value of a tensor's extended attribute, from the same data as metadata.json.
   package func extendedAttribute(_ name: [UInt8], of inode: InodeNumber) throws(Errno) -> [UInt8] {
     let node = tree.node(try entry(inode))
     guard node.kind == .tensor else { throw .noData }
@@ -165,7 +165,7 @@ package final class TensorFileSystem: FileSystem {
     return value
   }
 
-  /// A tensor's attributes; directories and metadata.json have none.
+  /// The names of a tensor's extended attributes; empty for directories and metadata.json.
   package func extendedAttributeNames(of inode: InodeNumber) throws(Errno) -> [[UInt8]] {
     let node = tree.node(try entry(inode))
     guard node.kind == .tensor else { return [] }

@@ -90,7 +90,7 @@ extension MountTests {
       try await withMount(one, two) { mount in
         expectSame(try mount.bytes(".model.safetensors"), whole.bytes, "the model")
       }
-      let line = "__metadata__ has different values for 'k'; .model.safetensors lacks these"
+      let line = "__metadata__ has different values for 'k'; .model.safetensors omits them"
       let status = try await withForegroundMount(one, two, options: ["--log-level", "info"]) { mount in
         let log = try mount.log
         #expect(log.contains { $0.contains(line) }, "\(log)")

@@ -3,16 +3,16 @@ internal import Linux
 internal import SystemPackage
 
 extension SessionContext {
-  /// Replies of this size or more are sent from the source's mapping, uncopied. Shorter ones are copied and checked before sending,
-  /// which is as fast. docs/internals/read-path.md has the measurements.
+  /// Replies of at least this size are sent from the source's mapping, without a copy. Shorter ones are
+  /// copied and checked first, which is as fast; docs/internals/read-path.md has the measurements.
   private static let longAnswer = 64 << 10
 
-  /// Sends what a handler has returned. Before anything touches a source that may not be in memory, another worker receives.
+  /// Sends what a handler returned. Hands over receiving to another worker before it may wait for a disk.
   func send(_ answer: ReadAnswer, _ reply: consuming Reply) throws(Errno) {
     counters.countRead(answer.count)
     switch answer {
     case .bytes(let bytes):
-      // Unsafe only of elements with padding, which a byte has not.
+      // Unsafe only for elements with padding; bytes have none.
       unsafe reply.bytes(bytes.span.bytes)
     case .source(let source, let range):
       try send(source, range, reply)
@@ -24,7 +24,7 @@ extension SessionContext {
         var target = buffer.mutableBytes
         try fill(&target)
       } catch {
-        // Which of them has failed is not known; one that has changed says so itself.
+        // It is unknown which source failed. A changed one reports itself.
         if sources.allSatisfy({ $0.isUnchanged() }) { sources.first?.failed(error) }
         throw .ioError
       }
@@ -33,17 +33,17 @@ extension SessionContext {
     }
   }
 
-  /// Sends bytes of a source as they are.
+  /// Sends a range of a source, unmodified.
   private func send(
     _ source: some ReplySource, _ range: Range<UInt64>, _ reply: consuming Reply
   ) throws(Errno) {
     if maps(range), let mapped = source.mappedBytes(range), isReady(range, of: source) {
       guard source.isUnchanged() else { throw .ioError }
       let problem = reply.bytes(mapped)
-      // The kernel has copied from the file's own pages after they were checked. Should they have changed meanwhile, what
-      // it got must not stay in its cache.
+      // The kernel has copied from the page cache after the check. If the source changed in between,
+      // isUnchanged() drops what the kernel cached.
       if source.isUnchanged(), problem != nil {
-        // A page that could not be read, as a rule, and reading it again tells why. libfuse does not.
+        // Usually a page could not be read. libfuse hides the reason, but another read finds it.
         _ = try? copy(range, of: source)
       }
       return
@@ -52,7 +52,7 @@ extension SessionContext {
     reply.bytes(buffer.bytes)
   }
 
-  /// Bytes in memory of their own, of a source that was unchanged afterwards.
+  /// Copies a range of a source. The source was unchanged after the copy.
   private func copy(_ range: Range<UInt64>, of source: some ReplySource) throws(Errno) -> ReplyBuffer {
     var buffer = buffers.take(range.count)
     var target = buffer.mutableBytes
@@ -78,8 +78,8 @@ extension SessionContext {
     }
   }
 
-  /// True if bytes may be sent from the mapping. What is not in memory is better read: the kernel then fetches it in large
-  /// requests, and from the mapping a page at each fault.
+  /// True if a range may be sent from the mapping. Bytes that are not in memory are better read with
+  /// pread(2): the kernel then fetches them in large requests, and not page by page.
   private func isReady(_ range: Range<UInt64>, of source: some ReplySource) -> Bool {
     if !source.isRemote, CachedPages.areResident(range, of: source.descriptor) { return true }
     prepareToWait()

@@ -2,11 +2,11 @@ internal import CLinux
 internal import Glibc
 package import SystemPackage
 
-/// Which bytes of a file are in the page cache, if its file system can tell: RWF_NOWAIT of preadv2(2). ext4, XFS, Btrfs
-/// and tmpfs can. Network file systems cannot as a rule; there even fstat(2) may have to wait.
+/// Finds which bytes of a file are in the page cache: RWF_NOWAIT of preadv2(2). ext4, XFS, Btrfs and tmpfs
+/// support it; most network file systems do not, and there even fstat(2) may block.
 package enum CachedPages {
-  /// Reads as many bytes as `target` has if all of them are in memory. False if they are not; what `target` holds then is not
-  /// known.
+  /// Fills `target` if all its bytes are in the page cache. If not, returns false and leaves `target`
+  /// undefined.
   package static func read(
     from offset: UInt64, of file: FileDescriptor, into target: inout MutableRawSpan
   ) -> Bool {
@@ -16,16 +16,16 @@ package enum CachedPages {
     }
   }
 
-  /// Copies mapped bytes of a file that are in memory: process_vm_readv(2), which sends no request to the file system, as pread(2)
-  /// of FUSE can, and raises no SIGBUS. False if they are not to be had.
+  /// Copies bytes of a mapped file: process_vm_readv(2). Unlike pread(2) on FUSE, it sends no request to the
+  /// file system, and unlike a memory access, it raises no SIGBUS. False if a byte is not available.
   package static func copy(_ mapped: RawSpan, to target: UnsafeMutableRawBufferPointer) -> Bool {
     unsafe mapped.withUnsafeBytes { source in
       unsafe stmount_copy_own_memory(source.baseAddress, target.baseAddress, target.count) == target.count
     }
   }
 
-  /// True if bytes `range` of the file are in memory, as far as that can be told at little cost: all pages are there, or are
-  /// expected, and the last has arrived.
+  /// A cheap estimate of whether a range is in the page cache: all its pages are there or being read, and the
+  /// last one has arrived.
   package static func areResident(_ range: Range<UInt64>, of file: FileDescriptor) -> Bool {
     guard let last = range.last else { return true }
     if hold(range, of: file) == false { return false }
@@ -33,8 +33,8 @@ package enum CachedPages {
     return unsafe stmount_read_cached(file.rawValue, &byte, 1, off_t(clamping: last)) == 1
   }
 
-  /// Whether all pages of a range are in memory or being read: cachestat(2). Nil if the kernel lacks the call, or refuses it
-  /// to this user.
+  /// Whether all pages of a range are in the page cache or being read: cachestat(2). Nil if the kernel lacks
+  /// the call, or denies it to this user.
   package static func hold(_ range: Range<UInt64>, of file: FileDescriptor) -> Bool? {
     let pageSize = UInt64(getpagesize())
     let pages = (range.upperBound + pageSize - 1) / pageSize - range.lowerBound / pageSize
@@ -42,14 +42,14 @@ package enum CachedPages {
     return cached < 0 ? nil : UInt64(cached) >= pages
   }
 
-  /// Makes the kernel fetch bytes of a file in the background, in large requests, unless they are in memory: posix_fadvise(2)
-  /// with POSIX_FADV_WILLNEED.
+  /// Makes the kernel prefetch a range in the background, in large requests: posix_fadvise(2) with
+  /// POSIX_FADV_WILLNEED. Does nothing if the range is in the page cache.
   ///
-  /// An answer that is copied from the file's mapping would fetch them by page faults, one page each, or megabytes around
-  /// each. The call takes 20 µs for a MiB that is in memory already; cachestat(2) finds that out in less than one.
+  /// Without it, a reply from the file's mapping would read by page faults: one page, or megabytes, at a
+  /// time. The call takes 20 µs for a MiB that is in memory; cachestat(2) detects that in less than 1 µs.
   ///
-  /// `piece` is what the kernel fetches for one call, in bytes: of a longer one it fetches the beginning alone. Pieces end at
-  /// multiples of their size, so that none touches a page more and becomes two requests.
+  /// `piece` is the number of bytes that the kernel fetches for one call; it ignores the rest of a longer
+  /// range. Pieces end at multiples of their size, so that no piece is split into two requests.
   package static func announce(
     _ range: Range<UInt64>, of file: FileDescriptor, inPiecesOf piece: UInt64 = 128 << 10
   ) {

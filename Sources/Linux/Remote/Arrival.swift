@@ -1,10 +1,10 @@
 internal import Glibc
 
-/// Something that happens once, with an outcome, and that threads wait for: pthread_cond_wait(3).
+/// An event that happens once and has an outcome; threads can wait for it: pthread_cond_wait(3).
 @safe final class Arrival: @unchecked Sendable {
   private let lock = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
   private let change = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
-  /// Under the lock; nil until it has happened.
+  /// Nil until the event happens. Guarded by the lock.
   private var outcome: Bool?
 
   init() {
@@ -21,7 +21,7 @@ internal import Glibc
     unsafe lock.deallocate()
   }
 
-  /// It has happened.
+  /// Records the outcome and wakes all waiting threads.
   func happen(_ outcome: Bool) {
     unsafe pthread_mutex_lock(lock)
     self.outcome = outcome
@@ -29,7 +29,7 @@ internal import Glibc
     unsafe pthread_mutex_unlock(lock)
   }
 
-  /// Waits until it has happened, and returns the outcome.
+  /// Waits for the event, and returns its outcome.
   func wait() -> Bool {
     unsafe pthread_mutex_lock(lock)
     defer { unsafe pthread_mutex_unlock(lock) }

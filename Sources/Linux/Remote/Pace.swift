@@ -1,29 +1,30 @@
-/// How much to have on its way from a store, which is what it brings in a second times how long a request takes: found out by having
-/// twice as much on the way, for as long as that brings more.
+/// Finds how many bytes to request from a store ahead of readers: its bandwidth times its latency. Doubles
+/// the window for as long as that increases throughput.
 struct Pace {
-  /// In bytes: more than FUSE has under way as a rule, twelve requests of at most a MiB, so that it never waits for readers; and as
-  /// much again, of which the bytes have come and the attributes are asked for.
+  /// The minimum window, in bytes. 16 MiB exceed what FUSE has in flight (normally 12 requests of at most 1
+  /// MiB), so that FUSE never idles. Another 16 MiB have arrived and wait for a check of the file's
+  /// attributes.
   static let least: UInt64 = 32 << 20
-  /// In bytes.
+  /// The maximum window, in bytes.
   static let most: UInt64 = 256 << 20
 
-  /// In bytes.
+  /// The current window, in bytes.
   private(set) var window = least
-  /// Bytes that have come, and the seconds at which the last measurement began.
+  /// The bytes that have arrived since the current measurement began, and when it began, in seconds.
   private var delivered: UInt64 = 0
   private var start = 0.0
   private var inFlight = 0
-  /// In bytes a second.
+  /// Bytes per second.
   private var rate = 0.0
   private var hasGrown = false
 
-  /// A piece is asked for, at a time in seconds.
+  /// Records that a piece is requested, at a time in seconds.
   mutating func begin(at time: Double) {
     if inFlight == 0 { (delivered, start) = (0, time) }
     inFlight += 1
   }
 
-  /// A piece of so many bytes has come, or none of it.
+  /// Records that a request ended, with `bytes` received; 0 for a failed one.
   mutating func end(_ bytes: UInt64, at time: Double) {
     inFlight -= 1
     delivered += bytes
@@ -35,7 +36,7 @@ struct Pace {
       window = min(2 * window, Self.most)
     } else {
       if hasGrown { window = max(window / 2, Self.least) }
-      // A rate of better times would let nothing grow any more.
+      // Averages, since a peak rate would prevent all later growth.
       (rate, hasGrown) = ((rate + new) / 2, false)
     }
   }

@@ -1,19 +1,22 @@
 internal import Glibc
 
-/// A part of a file in memory of this process, or on its way there. It begins at a page, and ends at one or at the file's end.
+/// A part of a file in this process's memory, or on its way there. It begins at a page boundary, and ends at
+/// one or at the end of the file.
 @safe final class Piece: @unchecked Sendable {
-  /// In bytes. Direct reads begin and end at its multiples on every file system.
+  /// In bytes. Every file system accepts direct reads that begin and end at multiples of it.
   static let pageSize = UInt64(getpagesize())
 
-  /// Bytes of the file.
+  /// The range in the file.
   let range: Range<UInt64>
-  /// Room for them and for what a page has after the file's end. One thread writes to it until ``arrival`` has happened, and nobody
-  /// afterwards. The system gives pages of it only as they are written to.
+  /// Memory for all pages of the range, including what the last one has after the file's end. Before
+  /// ``arrival``, one thread writes to it; afterwards, nobody does. The kernel allocates a page when it is
+  /// first written.
   let memory: UnsafeMutableRawBufferPointer
-  /// Whether all bytes have come.
+  /// Happens when the read ends; the outcome is true if all bytes arrived.
   let arrival = Arrival()
 
-  /// The pages of a file of `size` bytes that hold some bytes, of which there is one at least. Nil without memory for them.
+  /// Makes a piece of all pages that contain bytes of `range`, which is not empty. `size` is the file's size.
+  /// Nil if there is no memory.
   init?(_ range: Range<UInt64>, size: UInt64) {
     let pages = Self.pages(range)
     self.range = pages.lowerBound..<max(range.upperBound, min(pages.upperBound, size))
@@ -24,12 +27,12 @@ internal import Glibc
 
   deinit { unsafe free(memory.baseAddress) }
 
-  /// A range rounded out to pages. No file has bytes in the last page of what 64 bits can count.
+  /// The range, extended to whole pages. Cannot overflow: no file reaches the last page of 64-bit offsets.
   static func pages(_ range: Range<UInt64>) -> Range<UInt64> {
     range.lowerBound / pageSize * pageSize..<(range.upperBound + pageSize - 1) / pageSize * pageSize
   }
 
-  /// Copies bytes `part` of the file, which have come, to the beginning of `target`.
+  /// Copies bytes `part` of the file to the beginning of `target`. They must have arrived.
   func copy(_ part: Range<UInt64>, to target: UnsafeMutableRawBufferPointer) {
     let start = Int(part.lowerBound - range.lowerBound)
     unsafe target.copyMemory(

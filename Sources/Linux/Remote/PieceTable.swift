@@ -1,27 +1,27 @@
-/// The pieces of a store's files that have been asked for and not been used up: at most ``limit`` bytes of them.
+/// The pieces of a store's files that were requested and not yet consumed: at most ``limit`` bytes.
 struct PieceTable {
   private enum State {
     case queued, underWay, arrived
   }
 
   private struct Entry {
-    /// The descriptor that the file is known by.
+    /// The descriptor that identifies the file.
     let file: CInt
     let piece: Piece
     var state = State.queued
-    /// Where those end that were asked for.
+    /// The end of the requested range, which may be before the end of the piece.
     let end: UInt64
-    /// How many bytes before that nobody has had yet.
+    /// The number of requested bytes that no reader has taken yet.
     var left: Int
-    /// Seconds.
+    /// In seconds.
     var lastUse: Double
   }
 
   /// In bytes.
   let limit: UInt64
-  /// The least recently asked for first.
+  /// Ordered by the time of the request, oldest first.
   private var entries: [Entry] = []
-  /// Of all pieces.
+  /// The size of all pieces.
   private(set) var bytes: UInt64 = 0
 
   init(limit: UInt64) { self.limit = limit }
@@ -30,11 +30,11 @@ struct PieceTable {
 
   // MARK: Fetching
 
-  /// Adds pieces for bytes `range` of a file of `size` bytes, as far as they are in none: each ends at a multiple of `length`. Those
-  /// of which `isInMemory` says that they are there are left out.
+  /// Adds pieces for those bytes of `range` that no piece has, and returns them. Pieces end at multiples of
+  /// `length`. `size` is the file's size. Ranges for which `isInMemory` is true get no piece.
   ///
-  /// Where that makes too many, pieces go that nobody has used for the longest time, or that nobody has begun to fetch; and those
-  /// that are under way let fewer be added.
+  /// To stay below the limit, the table evicts pieces that have been unused for longest, unless a fetch of
+  /// them is in progress. If that is not enough, it adds fewer pieces.
   mutating func add(
     _ range: Range<UInt64>, of file: CInt, size: UInt64, length: UInt64, at time: Double,
     unless isInMemory: (Range<UInt64>) -> Bool
@@ -66,7 +66,7 @@ struct PieceTable {
     return added
   }
 
-  /// False where too much is under way, or was added last.
+  /// Evicts old pieces. False if there is no room: what is left is being fetched, or was added just now.
   private mutating func makeRoom(for count: UInt64, sparing added: Int) -> Bool {
     while bytes + count > limit {
       let old = entries.indices.dropLast(added).filter { entries[$0].state != .underWay }
@@ -82,20 +82,20 @@ struct PieceTable {
 
   private func index(of piece: Piece) -> Int? { entries.firstIndex { $0.piece === piece } }
 
-  /// True if a piece is the caller's to fetch, since nobody has begun to.
+  /// Marks a piece as being fetched. False if somebody else has begun to fetch it.
   mutating func begin(_ piece: Piece) -> Bool {
     guard let index = index(of: piece), entries[index].state == .queued else { return false }
     entries[index].state = .underWay
     return true
   }
 
-  /// A piece has come, or will not.
+  /// Records that the fetch of a piece ended.
   mutating func end(_ piece: Piece, hasArrived: Bool) {
     guard let index = index(of: piece) else { return }
     if hasArrived { entries[index].state = .arrived } else { remove(index) }
   }
 
-  /// Removes what nobody has used since a time, except for what is under way.
+  /// Removes pieces that nobody has used since a time, unless they are being fetched.
   mutating func removeUnused(since time: Double) {
     let unused = entries.indices.filter { entries[$0].lastUse < time && entries[$0].state != .underWay }
     for index in unused.reversed() { remove(index) }
@@ -103,15 +103,15 @@ struct PieceTable {
 
   // MARK: Reading
 
-  /// How a reader gets the first of some bytes.
+  /// How a reader gets the first bytes of a range.
   enum Part {
-    /// They are in no piece.
+    /// No piece has them.
     case missing(Range<UInt64>)
-    /// They are in one, which the reader has to fetch if `isMine`, and to wait for otherwise.
+    /// A piece has them. If `isMine`, the caller must fetch it; otherwise, somebody else does.
     case piece(Piece, Range<UInt64>, isMine: Bool)
   }
 
-  /// How a reader of a file gets the first bytes of `range`, which is not empty, and how many of them.
+  /// Finds the first bytes of a non-empty range, and how many bytes that part has.
   mutating func first(of range: Range<UInt64>, in file: CInt, at time: Double) -> Part {
     guard
       let index = entries.firstIndex(where: { $0.file == file && $0.piece.range.contains(range.lowerBound) })
@@ -126,8 +126,8 @@ struct PieceTable {
     return .piece(piece, range.lowerBound..<min(range.upperBound, piece.range.upperBound), isMine: isMine)
   }
 
-  /// A reader has had bytes of a piece: it goes once all of them were had, but for what its first page has before those that were
-  /// asked for.
+  /// Records that a reader took bytes of a piece. Removes the piece after its last requested byte. Bytes of
+  /// its first page before the requested ones do not count.
   mutating func use(_ part: Range<UInt64>, of piece: Piece) {
     guard let index = index(of: piece) else { return }
     entries[index].left -= part.count

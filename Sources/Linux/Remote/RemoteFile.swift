@@ -3,27 +3,29 @@ internal import Glibc
 internal import Synchronization
 internal import SystemPackage
 
-/// A file on a slow store, read past the page cache by open file descriptions of its own.
+/// A file on a slow store. Reads bypass the page cache and use separate open file descriptions.
 ///
-/// The kernel cuts reads through the page cache into requests of the read-ahead, 128 KiB as a rule, and FUSE leaves out
-/// what is read ahead where it has enough under way. A direct read is as few requests as the file system takes.
+/// Through the page cache, the kernel limits requests to the read-ahead size, normally 128 KiB, and FUSE
+/// skips read-ahead if enough requests are in flight. A direct read takes the fewest requests that the file
+/// system allows.
 ///
-/// File systems such as Mountpoint for Amazon S3, gcsfuse and rclone take each open file description for a stream, so that there are
-/// several, and each reads on where it has read last.
+/// File systems such as Mountpoint for Amazon S3, gcsfuse and rclone treat each open file description as a
+/// stream. So there are several, and each continues where its last read ended.
 package final class RemoteFile: Sendable {
   private struct Handle {
     let file: OwnedFile
-    /// How many threads read by it.
+    /// The number of threads that are reading with it.
     var users = 0
-    /// Where the last read ended, or will.
+    /// The end of its latest read, finished or in progress.
     var end: UInt64 = 0
   }
   private let handles: Mutex<[Handle]>
   /// In bytes.
   let size: UInt64
 
-  /// A file of `size` bytes, by open file descriptions that nobody else reads by: at least one of them, or nil. Unless `isDirect`, reads
-  /// go through the page cache nevertheless; and where the file system cannot do otherwise.
+  /// Takes over open file descriptions that nobody else reads with. Nil if there are none. Reads go through
+  /// the page cache if `isDirect` is false, or if the file system does not support direct reads. `size` is in
+  /// bytes.
   package init?(_ descriptions: [OwnedFile], size: UInt64, isDirect: Bool = true) {
     if descriptions.isEmpty { return nil }
     for description in descriptions {
@@ -34,16 +36,16 @@ package final class RemoteFile: Sendable {
     self.size = size
   }
 
-  /// Reads all bytes of a piece, and waits for them. Throws ESTALE where the file ends before that.
+  /// Reads all bytes of a piece, and waits for them. Throws ESTALE if the file ends before the piece does.
   ///
-  /// Then asks the file system below for the file's attributes and returns them, since the kernel may have kept older ones: whoever
-  /// compares them sees every change from before the bytes were read.
+  /// Then asks the file system for the file's current attributes and returns them: the kernel may have cached
+  /// older ones. A caller that compares them detects every change made before the read ended.
   func read(_ piece: Piece) throws(Errno) -> Stat {
     let file = try readBytes(of: piece)
     return try RemoteFiles.status(of: file.descriptor, isFresh: true)
   }
 
-  /// Returns the open file description that has read them.
+  /// Reads all bytes of a piece, and returns the open file description that was used.
   private func readBytes(of piece: Piece) throws(Errno) -> OwnedFile {
     let (index, file) = take(piece.range)
     defer { handles.withLock { $0[index].users -= 1 } }
@@ -55,7 +57,7 @@ package final class RemoteFile: Sendable {
       do throws(Errno) {
         got = try unsafe RemoteFiles.read(file.descriptor, from: offset, into: rest)
       } catch .invalidArgument {
-        // The file system refuses this read, or all that are direct.
+        // The file system refuses this direct read, or all of them.
         _ = stmount_set_direct(file.descriptor.rawValue, 0)
         got = try unsafe RemoteFiles.read(file.descriptor, from: offset, into: rest)
       }
@@ -65,7 +67,7 @@ package final class RemoteFile: Sendable {
     return file
   }
 
-  /// The descriptor that has read up to the beginning of a range, unless another one has less to do.
+  /// Picks the least busy description; among equals, the one whose last read ended where the range begins.
   private func take(_ range: Range<UInt64>) -> (index: Int, OwnedFile) {
     handles.withLock { handles in
       var best = 0

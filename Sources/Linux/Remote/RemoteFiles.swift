@@ -2,25 +2,25 @@ internal import CLinux
 internal import Glibc
 package import SystemPackage
 
-/// A file on a network, or on a file system in a program: every request takes long, and many can be under way.
+/// Files on network file systems or FUSE, where requests are slow, but many can be in flight.
 package enum RemoteFiles {
-  /// The largest request, in bytes, that the kernel makes of the file system that holds a file unless told otherwise. Nil where
-  /// that is a disk or memory: fstatfs(2), which asks the file system.
+  /// The largest request, in bytes, that the kernel sends to the file system by default. Nil on a disk or in
+  /// memory. Calls fstatfs(2), which is a request to the file system.
   package static func requestSize(of file: FileDescriptor, on device: DeviceID) -> UInt64? {
     let number = UInt64(device.rawValue)
-    // gnu_dev_major(3) and gnu_dev_minor(3). What is on a block device has its major number, and everything else has 0.
+    // gnu_dev_major(3) and gnu_dev_minor(3). Files on a block device have its major number, others have 0.
     let major = number >> 8 & 0xFFF | number >> 32 & ~0xFFF
     let minor = number & 0xFF | number >> 12 & ~0xFF
     guard major == 0, FileSystemKind(of: file, nanoseconds: 0).reports == .some else { return nil }
     let kibibytes = TextFile.lines(FilePath("/sys/class/bdi/\(major):\(minor)/read_ahead_kb")).first.flatMap {
       UInt64($0)
     }
-    // At most 16 MiB, since a request may be as large as what is fetched at a time.
+    // The size of a request is also the size of a prefetch, so it is limited to 16 MiB.
     return min(max(kibibytes ?? 0, 128), 16 << 10) << 10
   }
 
-  /// Reads at most as many bytes as `target` has, and returns how many: pread(2), but so that a thread that waits for a file system
-  /// in a program can be killed.
+  /// Reads at most as many bytes as `target` has, and returns their number. Unlike pread(2), a thread that
+  /// waits for FUSE can be killed.
   static func read(
     _ file: FileDescriptor, from offset: UInt64, into target: UnsafeMutableRawBufferPointer
   ) throws(Errno) -> Int {
@@ -30,10 +30,11 @@ package enum RemoteFiles {
     return got
   }
 
-  /// What fstat(2) says of a file, as the kernel knows it; if that has expired, or `isFresh`, as the file system below says now. The
-  /// waiting thread can be killed, too.
+  /// Returns a file's attributes, as fstat(2) does: cached ones while they are valid, or, with `isFresh`,
+  /// those of the file system below. A waiting thread can be killed.
   ///
-  /// Without the time of the last access, for which FUSE would ask after each read. The number of blocks and their size are 0.
+  /// Omits the access time, which FUSE would have to request after each read. The number of blocks and their
+  /// size are 0.
   package static func status(of file: FileDescriptor, isFresh: Bool = false) throws(Errno) -> Stat {
     var contents = stmount_contents()
     let result = unsafe stmount_get_contents(file.rawValue, isFresh ? 1 : 0, &contents)
@@ -51,16 +52,16 @@ package enum RemoteFiles {
     return Stat(rawValue: status)
   }
 
-  /// Opens a file once more, by its entry in /proc/self/fd, so that reads by the new descriptor are a sequence of their own for
-  /// the file system below. Nil where that cannot be done.
+  /// Opens a file again through /proc/self/fd, so that the file system sees reads of the new descriptor as a
+  /// separate sequence. Nil if that fails.
   ///
-  /// Not to be done later: threads may open nothing then, and as a rule FUSE drops what is in memory of a file when somebody opens it
-  /// (without FOPEN_KEEP_CACHE).
+  /// Must be called early: worker threads cannot open files later, and FUSE normally drops a file's cached
+  /// pages when it is opened (without FOPEN_KEEP_CACHE).
   package static func reopen(_ file: FileDescriptor) -> OwnedFile? {
     (try? FileDescriptor.open(file.entry, .readOnly, options: .closeOnExec)).map { OwnedFile($0) }
   }
 
-  /// Has the kernel read nothing but what it is asked for: posix_fadvise(2) with POSIX_FADV_RANDOM.
+  /// Disables the kernel's read-ahead for a file: posix_fadvise(2) with POSIX_FADV_RANDOM.
   package static func stopReadAhead(of file: FileDescriptor) {
     posix_fadvise(file.rawValue, 0, 0, Int32(POSIX_FADV_RANDOM))
   }

@@ -3,16 +3,16 @@ internal import Glibc
 internal import Synchronization
 package import SystemPackage
 
-/// A store of which every request takes long, such as a server. Files are read past the page cache, into pieces in memory of this
-/// process, many at a time.
+/// A store where every request is slow, such as a server. Reads files past the page cache into this process's
+/// memory, with many requests in flight.
 package final class RemoteStore: Sendable {
   private static let mostThreads = 32
-  /// How many bytes one thread fetches at a time. FUSE makes requests of at most one MiB.
+  /// The number of bytes that one thread fetches at a time. FUSE sends requests of at most 1 MiB.
   private static let lengths: ClosedRange<UInt64> = 1 << 20...8 << 20
-  /// For how long pieces stay that nobody uses, in seconds.
+  /// How long unused pieces are kept, in seconds.
   private static let patience = 10.0
 
-  /// By the descriptor that each is known by.
+  /// By the descriptor that identifies each file.
   private let files: [CInt: RemoteFile]
   private let pieces = Mutex(PieceTable(limit: Pace.most))
   private let pace = Mutex(Pace())
@@ -20,14 +20,14 @@ package final class RemoteStore: Sendable {
   private let cleaner = TransientThreads(most: 1, mostWaiting: 1)
   private let memory = AvailableMemory()
 
-  /// A store with some files, each by the descriptor that it is known by.
+  /// A store with some files, keyed by the descriptors that identify them.
   package init(_ files: [CInt: RemoteFile]) { self.files = files }
 
-  /// How many bytes should be on their way to all readers together.
+  /// The number of bytes that should be in flight or prefetched, for all readers together.
   package var window: UInt64 { pace.withLock { $0.window } }
 
-  /// Has bytes of a file fetched that will be read soon, unless they are in memory or on their way. Little memory lets nothing be
-  /// fetched.
+  /// Fetches bytes of a file in the background, unless they are in memory or on their way. Does nothing if
+  /// little memory is available.
   package func fetch(_ range: Range<UInt64>, of file: FileDescriptor) {
     guard let remote = files[file.rawValue], UInt64(range.count) <= memory.bytes / 8 else { return }
     let length = min(max(window / 16, Self.lengths.lowerBound), Self.lengths.upperBound)
@@ -44,10 +44,10 @@ package final class RemoteStore: Sendable {
     if !new.isEmpty { cleaner.run { [self] in removeUnused() } }
   }
 
-  /// Fills `target` with bytes of a file: from pieces, for which it waits, and otherwise by one request for nothing but the pages
-  /// that hold the bytes. Throws ESTALE where the file ends before that.
+  /// Fills `target` with bytes of a file. Waits for pieces that have them, and reads the rest with a request
+  /// for exactly the pages that are needed. Throws ESTALE if the file ends too early.
   ///
-  /// Returns the file's attributes if they were asked for after the last of the bytes had come.
+  /// Returns the file's attributes if they were read after the last byte arrived.
   package func read(
     from offset: UInt64, of file: FileDescriptor, into target: UnsafeMutableRawBufferPointer
   ) throws(Errno) -> Stat? {
@@ -68,7 +68,7 @@ package final class RemoteStore: Sendable {
           unsafe piece.copy(part, to: rest)
           pieces.withLock { $0.use(part, of: piece) }
         } else {
-          // What has failed may be other bytes of the piece. If not, this reader gets an error of its own.
+          // Perhaps other bytes of the piece failed. If not, this reader gets an error of its own.
           status = try unsafe readAlone(part, of: remote, into: rest)
         }
         position = part.upperBound
@@ -86,11 +86,12 @@ package final class RemoteStore: Sendable {
     return status
   }
 
-  /// Fetches a piece, for which others may wait. Returns the attributes that the file had then, or nil if it has failed.
+  /// Fetches a piece; others may be waiting for it. Returns the file's attributes afterwards, or nil on
+  /// failure.
   @discardableResult
   private func fetch(_ piece: Piece, of file: RemoteFile) -> Stat? {
     pace.withLock { $0.begin(at: Self.now) }
-    // A reader, if there will be one, gets an error of its own.
+    // A later reader of these bytes gets an error of its own.
     let status = try? file.read(piece)
     let hasArrived = status != nil
     pace.withLock { $0.end(hasArrived ? UInt64(piece.range.count) : 0, at: Self.now) }
@@ -99,7 +100,8 @@ package final class RemoteStore: Sendable {
     return status
   }
 
-  /// On a thread of its own, which ends once there are no pieces. Whoever stops reading must not leave any behind.
+  /// Removes unused pieces, on a thread that ends when no pieces are left. Otherwise, pieces of readers that
+  /// stopped would stay.
   private func removeUnused() {
     while !pieces.withLock({ pieces in
       pieces.removeUnused(since: Self.now - Self.patience)
@@ -107,7 +109,7 @@ package final class RemoteStore: Sendable {
     }) { sleep(1) }
   }
 
-  /// Seconds of a clock that does not jump.
+  /// The monotonic clock, in seconds.
   private static var now: Double {
     var time = timespec()
     unsafe clock_gettime(CLOCK_MONOTONIC, &time)

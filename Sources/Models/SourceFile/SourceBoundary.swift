@@ -2,12 +2,12 @@ internal import Linux
 internal import Safetensors
 internal import SystemPackage
 
-/// Confines files named by an untrusted list, such as an index, to its directory: a symbolic link beside the list could lead
-/// anywhere.
+/// Confines files that an untrusted list names, such as an index, to the list's directory. A symbolic link
+/// there could lead anywhere.
 struct SourceBoundary {
   private let directory: FilePath
-  /// It without symbolic links; and of a snapshot in the Hub's cache the `blobs` of its repository, to which its files are
-  /// links.
+  /// The directory's real path. For a snapshot in the Hub's cache, also `blobs` of its repository, to which
+  /// the snapshot's files are links.
   private let roots: [FilePath]
 
   init(_ directory: FilePath) throws(ModelError) {
@@ -20,22 +20,21 @@ struct SourceBoundary {
     roots = [root] + [repository].compactMap { try? $0?.appending("blobs").withoutLinks() }
   }
 
-  /// Throws where symbolic links lead a file, or a directory on the way to it, out of the directory: realpath(3). Links to
-  /// blobs of the Hub's cache are followed, since `hf download --local-dir` has made such links. What is not there is for
-  /// open(2) to tell.
+  /// Throws if symbolic links lead a file out of the directory: realpath(3). Follows links to blobs of the
+  /// Hub's cache, which `hf download --local-dir` makes. Leaves missing files to open(2).
   func check(_ file: FilePath) throws(ModelError) {
     guard let target = try? file.withoutLinks(), !target.isBlob,
       !roots.contains(where: { target.starts(with: $0) })
     else { return }
     throw ModelError(
       .malformed, file,
-      "a symbolic link leads to \(target.printable), out of the directory \(directory.printable): refused; copy the file "
-        + "there, or name the files and not the list of them")
+      "refused: a symbolic link leads to \(target.printable), out of the directory \(directory.printable); copy the file "
+        + "there, or name the files instead of their list")
   }
 }
 
 extension FilePath {
-  /// True of `models--ORG--NAME/blobs/HASH`.
+  /// True for `models--ORG--NAME/blobs/HASH`.
   fileprivate var isBlob: Bool {
     let parent = removingLastComponent()
     return parent.fileName.isNamed("blobs")

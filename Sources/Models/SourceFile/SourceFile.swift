@@ -3,37 +3,37 @@ package import Linux
 internal import Synchronization
 package import SystemPackage
 
-/// A regular file, opened and mapped once, that detects changes since opening.
+/// A regular file that is opened and mapped once, and that detects later changes.
 ///
-/// The object holds the descriptor, so renaming or deleting the file has no effect. ``isUnchanged()`` detects that it was
-/// truncated or rewritten.
+/// It holds a descriptor, so renaming or deleting the file has no effect. ``isUnchanged()`` detects
+/// truncation and rewriting.
 package final class SourceFile: Sendable {
-  /// The path it was opened by.
+  /// The path that was opened.
   package let path: FilePath
-  /// Its status when it was opened: stat(2).
+  /// The attributes at opening: fstat(2).
   package let status: Stat
-  /// The descriptor it is held by, open for reading.
+  /// Open for reading, until the object is released.
   package let descriptor: FileDescriptor
 
-  /// Where each request to the file's store takes long, the largest that the kernel makes of it, in bytes; nil on a disk.
+  /// The kernel's largest request to the file's store, in bytes, if requests there are slow; nil on a disk.
   package let requestSize: UInt64?
 
-  /// What reads the file instead of pread(2); see ``read(by:)``.
+  /// The store that reads the file in place of pread(2); see ``read(by:)``.
   private let store = Mutex<RemoteStore?>(nil)
 
   private let changes: ChangeDetector
   /// Nil if the file is empty or cannot be mapped.
   private let mapping: SourceMapping?
 
-  /// The file's size in bytes when it was opened.
+  /// The size at opening, in bytes.
   package var size: UInt64 { UInt64(status.size) }
 
-  /// Opens and maps a regular file. Anything else is refused without being opened: open(2), fstat(2), mmap(2).
+  /// Opens and maps a regular file: open(2), fstat(2), mmap(2). Refuses any other type without opening it.
   package convenience init(opening path: FilePath) throws(ModelError) {
     try self.init(adopting: FileDescriptor.openRegularFile(path), openedBy: path)
   }
 
-  /// Takes over a descriptor that is open for reading, and maps its file if `isMapped`; closes it where that fails.
+  /// Takes over a descriptor that is open for reading, and maps the file if `isMapped`. Closes it on failure.
   init(adopting descriptor: FileDescriptor, openedBy path: FilePath, isMapped: Bool = true) throws(ModelError)
   {
     let status = try ModelError.translating("open", path) {
@@ -50,7 +50,7 @@ package final class SourceFile: Sendable {
     self.descriptor = descriptor
     self.status = status
     requestSize = RemoteFiles.requestSize(of: descriptor, on: status.deviceID)
-    // What is needed is announced, and what comes after it is prefetched by whoever knows where a tensor ends.
+    // Callers announce what they need. Prefetching is for code that knows where a tensor ends.
     if requestSize != nil { RemoteFiles.stopReadAhead(of: descriptor) }
     changes = ChangeDetector(descriptor, status, isRemote: requestSize != nil)
     mapping = isMapped ? SourceMapping(descriptor, count: Int(status.size)) : nil
@@ -58,9 +58,9 @@ package final class SourceFile: Sendable {
 
   deinit { try? descriptor.close() }
 
-  /// Bytes `range` of the file, for handing to the kernel only: once the file is truncated, touching them
-  /// raises SIGBUS, while the kernel answers EFAULT (mmap(2)). Nil if `range` passes the size at opening, and where
-  /// the file is empty or cannot be mapped.
+  /// Bytes `range` of the mapping, to be passed to the kernel only. After a truncation, touching them raises
+  /// SIGBUS, while the kernel returns EFAULT (mmap(2)). Nil if `range` exceeds the size at opening, or if the
+  /// file is empty or cannot be mapped.
   @_lifetime(borrow self)
   package func mappedBytes(_ range: Range<UInt64>) -> RawSpan? {
     guard range.upperBound <= size, let mapping else { return nil }
@@ -68,15 +68,16 @@ package final class SourceFile: Sendable {
     return unsafe _overrideLifetime(bytes, borrowing: self)
   }
 
-  /// Reads `count` bytes from `offset` into memory of their own: pread(2), which no truncation can turn into a
-  /// signal. Throws ESTALE where the file ends before that.
+  /// Reads `count` bytes from `offset`: pread(2), so that a truncation is no signal. Throws ESTALE if the
+  /// file ends too early.
   package func read(from offset: UInt64, count: Int) throws(Errno) -> [UInt8] {
     try [UInt8](filling: count) { target throws(Errno) in try read(from: offset, into: &target) }
   }
 
-  /// Reads as many bytes as `target` has from `offset`: pread(2), as ``read(from:count:)``.
+  /// Fills `target` from `offset`; otherwise like ``read(from:count:)``.
   ///
-  /// True if a store has said after the bytes had come that the file is unchanged, so that nobody need ask ``isUnchanged()``.
+  /// Returns true if a store checked after the read that the file is unchanged, which makes ``isUnchanged()``
+  /// unnecessary.
   @discardableResult
   package func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) -> Bool {
     let range = offset..<offset + UInt64(target.byteCount)
@@ -95,15 +96,16 @@ package final class SourceFile: Sendable {
     }
   }
 
-  /// Has what is not in the page cache read by a store that knows the file, and what is announced fetched by it.
+  /// From now on, lets a store read and prefetch what is not in the page cache.
   package func read(by store: RemoteStore) { self.store.withLock { $0 = store } }
 
-  /// True if reading bytes sends no request to a store: on a disk always.
+  /// True if reading a range sends no request to a remote store. Always true on a disk.
   package func isInMemory(_ range: Range<UInt64>) -> Bool {
     requestSize == nil || CachedPages.hold(range, of: descriptor) == true
   }
 
-  /// Has the kernel fetch what will be read, in as many requests at a time as the store takes, where each of them takes long.
+  /// Prefetches ranges that will be read, with many requests in flight. Does nothing if the file is on a
+  /// disk.
   package func announce(_ ranges: [Range<UInt64>]) {
     guard let requestSize else { return }
     if let store = store.withLock({ $0 }) {
@@ -130,22 +132,22 @@ package final class SourceFile: Sendable {
 
   // MARK: Changes
 
-  /// True if this is the file of which stat(2) has said `earlier`, with the same size and modification time.
+  /// True if this is the file with the attributes `earlier`: same device and inode, size and modification
+  /// time.
   package func isOpenedAs(_ earlier: Stat) -> Bool {
     status.deviceID == earlier.deviceID && status.inode == earlier.inode && status.size == earlier.size
       && status.st_mtim.isEqual(earlier.st_mtim)
   }
 
-  /// What is known of the contents.
+  /// The result of a check for changes.
   package enum Verdict: Sendable, Equatable {
-    /// They are what they were when the file was opened.
+    /// The contents are those at opening.
     case unchanged
-    /// They are not, or may not be; so it stays.
+    /// The contents changed, or may have. This verdict is final.
     case changed(Change)
-    /// The file cannot be asked at the moment.
+    /// The check failed, for now.
     case unknown(Errno)
 
-    /// The change, if there was one.
     var change: Change? {
       if case .changed(let change) = self { change } else { nil }
     }
@@ -153,35 +155,35 @@ package final class SourceFile: Sendable {
 
   /// Why a file counts as changed.
   package enum Change: Sendable {
-    /// It was written to, or nothing else explains its change time.
+    /// The file was written, or nothing else explains its change time.
     case contents
-    /// Its change time differs, and inotify(7) has lost events that could explain it.
+    /// The change time differs, and inotify(7) lost the events that might explain it.
     case unknown
   }
 
-  /// Whether the contents are what they were when the file was opened.
+  /// Checks whether the contents are those at opening.
   ///
-  /// One fstat(2) where nothing has happened. A size or modification time that differs is a change. Where the change time
-  /// differs alone, the file's watch decides, if it has one: nothing that inotify(7) did not report as a write was one.
-  /// Without a watch a change time is harmless where a new path or number of links, chmod or chown explain it.
+  /// Takes one fstat(2) if nothing happened. A different size or modification time is a change. If only the
+  /// change time differs, the file's watch decides: what inotify(7) does not report as a write is none.
+  /// Without a watch, a new path, link count, mode or owner explains the change time.
   package func verdict() -> Verdict { changes.check() }
 
-  /// True if the contents are known to be what they were when the file was opened.
+  /// True if the contents are known to be those at opening.
   package func isUnchanged() -> Bool { verdict() == .unchanged }
 
-  /// Has what inotify(7) reports decide from now on whether the contents have changed.
+  /// From now on, lets inotify(7) decide whether the contents changed.
   ///
-  /// False, and nothing is done, where the file system does not report all writes. Throws ENOSPC where there is no watch
-  /// left.
+  /// Returns false, and does nothing, if the file system does not report all writes. Throws ENOSPC if no
+  /// watch is left.
   package func watch(by source: SourceWatch) throws(Errno) -> Bool {
-    // Such a file system is known already, and asking it again takes a request for each shard.
+    // Remote file systems are known not to. Asking again would take a request for each shard.
     if requestSize != nil { return false }
     return try watch(by: source, FileSystemKind(of: descriptor, nanoseconds: status.st_ctim.tv_nsec))
   }
 
-  /// As ``watch(by:)``, for a file system of that kind.
+  /// Like ``watch(by:)``, for a file system of that kind.
   func watch(by source: SourceWatch, _ kind: FileSystemKind) throws(Errno) -> Bool {
-    // Not requestSize: a cluster file system has a block device, too, and other machines write to it.
+    // requestSize is not enough: a cluster file system has a block device, but other machines write to it.
     guard kind.reports != .some else { return false }
     try changes.begin(with: source, kind)
     return true

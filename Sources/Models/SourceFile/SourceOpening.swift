@@ -3,10 +3,10 @@ internal import Linux
 internal import SystemPackage
 
 extension FileDescriptor {
-  /// Opens a regular file for reading. Anything else is refused without being opened, so that a FIFO cannot block or release
-  /// its writer, and a device cannot act, even if one replaces the file meanwhile.
+  /// Opens a regular file for reading. Refuses other types without opening them: a FIFO could block or
+  /// release its writer, and a device could act. A file that is replaced meanwhile does not escape the check.
   ///
-  /// The path is looked up once, by open(2) with O_PATH, which opens nothing; fstat(2) tells the type, and the entry in
+  /// open(2) with O_PATH looks the path up once and opens nothing; fstat(2) tells the type, and the entry in
   /// /proc/self/fd opens the same inode: proc(5).
   static func openRegularFile(_ path: FilePath) throws(ModelError) -> FileDescriptor {
     try ModelError.translating("open", path) {
@@ -17,14 +17,14 @@ extension FileDescriptor {
         do {
           return try FileDescriptor.open(place.entry, .readOnly, options: .closeOnExec)
         } catch Errno.noSuchFileOrDirectory {
-          // /proc is not mounted, so the path has to be looked up again.
+          // /proc is not mounted, so look up the path again.
           return try FileDescriptor.open(path, .readOnly, options: [.closeOnExec, .nonBlocking])
         }
       }
     }
   }
 
-  /// Where the open file is now: readlink(2) of its entry in /proc/self/fd, as proc(5) describes. Nil where /proc is not
+  /// The current path of the open file: readlink(2) of its entry in /proc/self/fd. Nil if /proc is not
   /// mounted.
   var currentPath: FilePath? { try? entry.linkTarget() }
 }

@@ -2,26 +2,26 @@ internal import Linux
 internal import Synchronization
 package import SystemPackage
 
-/// The kernel's reports about the sources of a process: one inotify(7) instance for all of them.
+/// Watches source files with one inotify(7) instance for the process.
 package final class SourceWatch: Sendable {
-  /// The numbers of reports about a file, up to some moment.
+  /// The numbers of events of a file so far.
   struct Counts: Equatable {
-    /// The contents or the size were set.
+    /// Contents or size were modified.
     var modified = 0
-    /// Permissions, owner, links, times or extended attributes were set, or the file was renamed.
+    /// Permissions, owner, links, times or extended attributes changed, or the file was renamed.
     var attributes = 0
-    /// A descriptor that could write was closed.
+    /// A writable descriptor was closed.
     var closedByWriter = 0
-    /// Events of any file were lost.
+    /// The queue overflowed, which loses events of any file.
     var overflows = 0
   }
 
   private let inotify: Inotify
   private let counts = Mutex<[Inotify.WatchNumber: Counts]>([:])
-  /// The same for all files, readable without a lock.
+  /// The number of overflows, readable without a lock.
   private let overflowCount = Atomic<Int>(0)
 
-  /// Watches no file yet. Throws EMFILE if the user has no inotify instance left.
+  /// Starts without watches. Throws EMFILE if the user has no inotify instance left.
   package init() throws(Errno) { inotify = try Inotify() }
 
   /// Watches a file's inode. Throws ENOSPC if the user has no watch left.
@@ -29,10 +29,10 @@ package final class SourceWatch: Sendable {
     try inotify.watch(file, for: [.modified, .attributes, .moved, .closedByWriter])
   }
 
-  /// The number of times that events were lost, as far as the queue was read.
+  /// The number of overflows seen so far.
   var overflows: Int { overflowCount.load(ordering: .sequentiallyConsistent) }
 
-  /// The reports about a file until now. Takes one read(2) if there are no new ones.
+  /// The numbers of a file's events so far. Takes one read(2) if there are no new ones.
   func counts(of number: Inotify.WatchNumber) -> Counts {
     counts.withLock { counts in
       inotify.drain { number, events in

@@ -1,36 +1,36 @@
 internal import Linux
 
-/// How much is read ahead of a reader. docs/internals/read-path.md has the measurements.
+/// How much to read ahead of a sequential reader. docs/internals/read-path.md has the measurements.
 struct Window {
-  /// How many times what has been read in a row.
+  /// The window is this multiple of what has been read sequentially.
   let growth: UInt64
-  /// The least and the most, in bytes.
+  /// The minimum and maximum window, in bytes.
   let smallest: UInt64
   let largest: UInt64
-  /// How far it may pass the end of the tensor that is read, in bytes: what comes after that may be another reader's, and read already.
+  /// How far to read past the end of the tensor, in bytes. Another reader may have read what is there.
   let beyond: UInt64
-  /// In how many steps a window is used up: more is read ahead after each of them.
+  /// A new part of the window is requested after each of this many steps.
   let steps: UInt64
-  /// True where each request takes long. Then a first read of ``trustedRead`` bytes at the beginning of a tensor is taken for the
-  /// beginning of a stream, and not only the second one; and what is read ahead ends at round offsets, so that requests are few.
+  /// True if requests are slow. A first read of ``trustedRead`` bytes at the beginning of a tensor then
+  /// begins a stream, and the window ends at round offsets, so that requests are few.
   let isRemote: Bool
 
-  /// The kernel's own read-ahead begins with so many bytes for whoever reads in large pieces, and with less for others.
+  /// In bytes. The kernel starts its own read-ahead with so much for programs that read in large pieces.
   static let trustedRead: UInt64 = 128 << 10
-  /// The least window of a stream that began with such a read, in bytes: more than FUSE has under way as a rule. The reader can go on
-  /// only when the attributes were asked for too.
+  /// The minimum window of a stream that began with such a read, in bytes. It exceeds what FUSE normally has
+  /// in flight, since a reader can only continue after a check of the file's attributes.
   static let trustedWindow: UInt64 = 16 << 20
 
   /// For files on a disk.
   static let disk = Window(
     growth: 2, smallest: 0, largest: 16 << 20, beyond: 16 << 20, steps: 2, isRemote: false)
 
-  /// Where a request takes long, and a large one hardly longer than a small one.
+  /// For files where a request is slow, and a large one hardly slower than a small one.
   static func remote(largest: UInt64) -> Window {
     Window(growth: 4, smallest: 512 << 10, largest: largest, beyond: largest / 2, steps: 8, isRemote: true)
   }
 
-  /// Where a window that would end at `offset` ends.
+  /// Rounds the end of a window, if the file is remote.
   func end(_ offset: UInt64, of window: UInt64) -> UInt64 {
     guard isRemote else { return offset }
     let unit: UInt64 = window >= 8 << 20 ? 1 << 20 : 128 << 10
@@ -38,27 +38,27 @@ struct Window {
   }
 }
 
-/// Reads that follow each other in a file.
+/// A sequence of reads that follow each other in a file.
 struct Stream {
-  /// How far requests of one stream may overtake each other: the kernel sends several at once.
+  /// How far requests of one stream may arrive out of order, in bytes: the kernel sends several at a time.
   private static let reorderTolerance: UInt64 = 2 << 20
 
   /// The file's descriptor.
   private let file: CInt
-  /// Where the first read began.
+  /// The beginning of the first read.
   private let start: UInt64
-  /// Where the last read ended.
+  /// The end of the last read.
   private var end: UInt64
-  /// The number of bytes read sequentially up to there.
+  /// The number of bytes read sequentially.
   private var streamed: UInt64
-  /// The offset up to which the file was read, or will be prefetched.
+  /// The end of what was read or requested.
   private var fetched: UInt64
-  /// True if it began with a read that says so alone; see ``Window/isRemote``.
+  /// True if the first read alone began the stream; see ``Window/isRemote``.
   private var isTrusted = false
-  /// The number of its last read among those of all streams; nil while there was but one.
+  /// The number of the stream's last read, counted over all streams; nil after its first read.
   fileprivate(set) var lastRead: Int?
 
-  /// Begins with one read.
+  /// Begins a stream with its first read.
   init(_ range: Range<UInt64>, in file: CInt) {
     self.file = file
     start = range.lowerBound
@@ -67,8 +67,8 @@ struct Stream {
     fetched = range.upperBound
   }
 
-  /// True if a read goes on where the last one ended, or late or early by what the kernel has in flight, once there is a
-  /// stream to belong to.
+  /// True if a read belongs to this stream: it begins where the last one ended. Once a stream is long enough,
+  /// the kernel's requests may also arrive early or late.
   func goesOn(with range: Range<UInt64>, in file: CInt) -> Bool {
     guard file == self.file else { return false }
     let isNear =
@@ -77,11 +77,11 @@ struct Stream {
     return range.lowerBound == end || isNear
   }
 
-  /// Records the next read, and returns the range to prefetch: the missing part of a window, which grows with the
-  /// stream, so that a reader who stops has cost little.
+  /// Records the next read, and returns the range to prefetch: the missing part of the window. The window
+  /// grows with the stream, so that a reader who stops early has cost little.
   ///
-  /// `tensor` is the part of the file that holds the read. The window ends there, unless the reader has come from one
-  /// tensor into another already: then at the end of the file, which has `size` bytes, or ``Window/beyond`` the tensor.
+  /// `tensor` contains the read, and the window ends with it. If the reader has come from another tensor, the
+  /// window may end ``Window/beyond`` bytes later, but not after the file, which has `size` bytes.
   mutating func next(
     _ range: Range<UInt64>, of tensor: Range<UInt64>, size: UInt64, _ window: Window = .disk
   ) -> Range<UInt64> {
@@ -90,19 +90,19 @@ struct Stream {
     return ahead(of: tensor, size: size, window)
   }
 
-  /// What to read ahead after a first read that says that others follow.
+  /// Returns the range to prefetch after a first read that alone begins a stream.
   fileprivate mutating func trusted(of tensor: Range<UInt64>, size: UInt64, _ rule: Window) -> Range<UInt64> {
     isTrusted = true
     return ahead(of: tensor, size: size, rule)
   }
 
-  /// What to read ahead after the last read.
+  /// Returns the range to prefetch after the latest read.
   fileprivate mutating func ahead(of tensor: Range<UInt64>, size: UInt64, _ rule: Window) -> Range<UInt64> {
     fetched = max(fetched, end)
-    // No file has a quarter of what 64 bits can count.
+    // Cannot overflow: no file is larger than 63 bits can count.
     let smallest = isTrusted ? Window.trustedWindow : rule.smallest
     let window = min(max(rule.growth * streamed, smallest), rule.largest)
-    // In large steps: only once a part of the window has been used up.
+    // Request in large steps: only when a part of the window has been used up.
     guard end + window - window / rule.steps > fetched else { return end..<end }
     let limit = start < tensor.lowerBound ? min(size, tensor.upperBound + rule.beyond) : tensor.upperBound
     let target = min(rule.end(end + window, of: window), limit)
@@ -117,17 +117,18 @@ struct Streams {
   /// The maximum number of streams.
   private static let most = 64
 
-  /// The most recently continued stream is the last.
+  /// The most recently continued stream is last.
   private var streams: [Stream] = []
-  /// How many reads there have been.
+  /// The number of reads so far.
   private var reads = 0
 
-  /// How many streams are read at the moment: that have gone on, and not long ago.
+  /// The number of active streams: those with a recent second or later read.
   var active: Int {
     streams.count { $0.lastRead.map { reads - $0 < Self.most } == true }
   }
 
-  /// What to read ahead after a read, if it goes on with a stream; see ``Stream/next(_:of:size:_:)``.
+  /// Records a read, and returns the range to prefetch if it continues a stream; see
+  /// ``Stream/next(_:of:size:_:)``.
   mutating func next(
     _ range: Range<UInt64>, of tensor: Range<UInt64>, in file: CInt, size: UInt64, _ window: Window = .disk
   ) -> Range<UInt64> {
