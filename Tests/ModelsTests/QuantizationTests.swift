@@ -58,7 +58,7 @@ struct Refused: Sendable, CustomTestStringConvertible {
 
   static let all: [Refused] = [
     .without("weight_scale_inv", of: "FP8 blocks with F32 scales", "without a scale"),
-    .with("weight_scale_inv", "F32", [1, 1], of: "FP8 blocks with F32 scales", "needs 2x2"),
+    .with("weight_scale_inv", "F32", [1, 1], of: "FP8 blocks with F32 scales", "expected 2x2 for"),
     .with("weight_scale_inv", "I32", [2, 2], of: "FP8 blocks with F32 scales", "is I32"),
     .with("weight_scale_inv", "F32", [3], of: "FP8 blocks with F32 scales", "has 3 numbers"),
     .with(
@@ -67,30 +67,33 @@ struct Refused: Sendable, CustomTestStringConvertible {
     .with(
       "weight_scale", "F32", [], of: "FP8 with a scale for the tensor, without a configuration",
       data: [0, 0, 0xC0, 0x7F], "not a finite positive"),
-    .with("weight_scale", "F32", [4, 1], of: "FP8 with a scale for each row", "blocks needs 1x1"),
+    .with(
+      "weight_scale", "F32", [4, 1], of: "FP8 with a scale for each row", "expected 1x1 for a weight of"),
     .without("weight_zero_point", of: "int8 with zero points for groups", "weight_zero_point is missing"),
-    .with("weight_zero_point", "I8", [4, 2], of: "int8 with zero points for groups", "needs 4x3"),
-    .with("weight_scale", "F16", [4, 5], of: "int8 with zero points for groups", "needs 4x3"),
+    .with("weight_zero_point", "I8", [4, 2], of: "int8 with zero points for groups", "expected 4x3 for"),
+    .with("weight_scale", "F16", [4, 5], of: "int8 with zero points for groups", "expected 4x3 for"),
     .without("weight_global_scale", of: "NVFP4 of compressed-tensors", "weight_global_scale is missing"),
     .with(
       "weight_global_scale", "F32", [1], of: "NVFP4 of compressed-tensors", data: [0, 0, 0, 0],
       "not a finite positive"),
-    .with("weight_scale", "F8_E4M3", [6, 1], of: "NVFP4 of compressed-tensors", "needs 6x3"),
+    .with("weight_scale", "F8_E4M3", [6, 1], of: "NVFP4 of compressed-tensors", "expected 6x3 for"),
     .with(
       "weight_scale_2", "F32", [1], of: "NVFP4 of ModelOpt", data: [0, 0, 0x80, 0xBF], "not a finite positive"
     ),
-    .with("weight_scale", "U8", [5, 3], of: "MXFP4 of compressed-tensors", "needs 5x2"),
+    .with("weight_scale", "U8", [5, 3], of: "MXFP4 of compressed-tensors", "expected 5x2 for"),
     .with(
       "gate_up_proj_scales", "U8", [2, 5, 2], of: "gpt-oss's experts under Hugging Face's names",
-      "needs 2x6x2"),
+      "expected 2x6x2 for"),
     .with("qzeros", "I32", [2, 8], of: "GPTQ of 4 bits, version 1, reordered", "scales has 3 rows"),
     .with("scales", "F16", [3, 8], of: "GPTQ of 4 bits, version 1, reordered", "qweight has 64 columns"),
-    .with("g_idx", "I32", [95], of: "GPTQ of 4 bits, version 1, reordered", "96 inputs needs 96"),
-    .with("g_idx", "I32", [96], of: "GPTQ of 4 bits, version 1, reordered", data: beyond, "g_idx holds 3"),
-    .with("g_idx", "I32", [96], of: "GPTQ of 4 bits, version 1, reordered", data: negative, "g_idx holds -1"),
-    .with("g_idx", "I32", [96], of: "GPTQ of 4 bits, version 1, reordered", data: zeros, "nothing but 0"),
+    .with("g_idx", "I32", [95], of: "GPTQ of 4 bits, version 1, reordered", "expected 96 for 96 inputs"),
+    .with("g_idx", "I32", [96], of: "GPTQ of 4 bits, version 1, reordered", data: beyond, "g_idx contains 3"),
+    .with(
+      "g_idx", "I32", [96], of: "GPTQ of 4 bits, version 1, reordered", data: negative, "g_idx contains -1"),
+    .with(
+      "g_idx", "I32", [96], of: "GPTQ of 4 bits, version 1, reordered", data: zeros, "g_idx contains only 0"),
     .without("scales", of: "GPTQ of 8 bits, version 2, reordered", "scales is missing"),
-    .with("qzeros", "I32", [3, 5], of: "AWQ without a configuration", "needs 2x5"),
+    .with("qzeros", "I32", [3, 5], of: "AWQ without a configuration", "expected 2x5 for"),
     .with(
       "weight_shape", "I32", [2], of: "packed integers of 4 bits", data: [37, 0, 0, 0, 0, 0, 0, 0],
       "weight_shape is [37, 0]"),
@@ -98,12 +101,12 @@ struct Refused: Sendable, CustomTestStringConvertible {
       "weight_shape", "I32", [2], of: "packed integers of 4 bits", data: [37, 0, 0, 0, 48, 0, 0, 0],
       "48 columns of 4 bits need"),
     .with(
-      "weight_packed", "I8", [37, 12], of: "packed integers of 4 bits", "weight_packed is I8, and not I32"),
-    .with("absmax", "F32", [363], of: "bitsandbytes nf4", "needs 364"),
-    .with("quant_map", "F32", [16], of: "bitsandbytes nf4", "quant_map is not that of nf4"),
+      "weight_packed", "I8", [37, 12], of: "packed integers of 4 bits", "weight_packed is I8, not I32"),
+    .with("absmax", "F32", [363], of: "bitsandbytes nf4", "expected 364 for"),
+    .with("quant_map", "F32", [16], of: "bitsandbytes nf4", "quant_map is not the standard table of nf4"),
     .with("quant_state.bitsandbytes__nf4", "U8", [3], of: "bitsandbytes nf4", data: noJSON, "invalid JSON"),
-    .with("nested_absmax", "F32", [1], of: "bitsandbytes fp4, nested", "needs 2"),
-    .with("SCB", "F32", [8], of: "bitsandbytes int8", "needs 9"),
+    .with("nested_absmax", "F32", [1], of: "bitsandbytes fp4, nested", "expected 2 for"),
+    .with("SCB", "F32", [8], of: "bitsandbytes int8", "expected 9 for"),
     .with("weight_format", "U8", [], of: "bitsandbytes int8", data: [2], "weight_format is not 0"),
   ]
 
@@ -125,31 +128,36 @@ struct Refused: Sendable, CustomTestStringConvertible {
 
   /// Modules with a part too many or without one.
   static let otherParts: [Refused] = [
-    .adding("weight", "F32", [2], to: "packed integers of 4 bits", "an ordinary tensor of this name"),
-    .adding("pre_quant_scale", "F32", [48], to: "NVFP4 of ModelOpt", "pre_quant_scale takes part"),
+    .adding("weight", "F32", [2], to: "packed integers of 4 bits", "an unquantised tensor of this name"),
+    .adding("pre_quant_scale", "F32", [48], to: "NVFP4 of ModelOpt", "pre_quant_scale is part of the layer"),
     .adding("weight_scale", "F32", [], to: "FP8 blocks with F32 scales", "two scales"),
     .adding(
       "weight_scale_2", "F32", [], to: "NVFP4 of compressed-tensors",
       "weight_scale_2, a multiplier, but compressed-tensors uses weight_global_scale, a divisor"),
-    .adding("weight_scale_2", "F32", [1], to: "FP8 with a scale for each row", "weight_scale_2 too"),
-    .adding("weight_global_scale", "F32", [1], to: "packed integers of 4 bits", "weight_global_scale too"),
-    .adding("weight_scale", "F32", [9, 1], to: "bitsandbytes int8", "weight_scale too"),
+    .adding(
+      "weight_scale_2", "F32", [1], to: "FP8 with a scale for each row",
+      "weight_scale_2, which its format does not use"),
+    .adding(
+      "weight_global_scale", "F32", [1], to: "packed integers of 4 bits",
+      "weight_global_scale, which its format"),
+    .adding(
+      "weight_scale", "F32", [9, 1], to: "bitsandbytes int8", "weight_scale, which its format does not use"),
     .adding(
       "weight_zero_point", "I8", [1], to: "MXFP4 of compressed-tensors", data: [1],
       "the format has no zero points"),
     .adding(
       "weight_g_idx", "I32", [48], to: "NVFP4 of compressed-tensors", data: index(48, groups: 3),
-      "which the format does not have"),
+      "weight_g_idx, which its format does not use"),
     .adding(
       "weight_g_idx", "I32", [140], to: "FP8 blocks with F32 scales", data: index(140, groups: 2),
-      "and no groups of columns"),
+      "but no groups of columns"),
     .without("SCB", of: "bitsandbytes int8", "without a scale"),
     .without("weight_scale", of: "int8 with a scale for each row", "without a scale"),
     .without(
-      "qweight", of: "GPTQ of 8 bits, version 2, reordered", "the qweight that it belongs to is missing"),
+      "qweight", of: "GPTQ of 8 bits, version 2, reordered", "its qweight is missing"),
     .without(
-      "weight_packed", of: "packed integers of 4 bits", "the weight_packed that it belongs to is missing"),
-    .without("quant_state.bitsandbytes__nf4", of: "bitsandbytes nf4", "that it belongs to is missing"),
+      "weight_packed", of: "packed integers of 4 bits", "its weight_packed is missing"),
+    .without("quant_state.bitsandbytes__nf4", of: "bitsandbytes nf4", "its weight is missing"),
   ]
 }
 
@@ -264,7 +272,7 @@ struct QuantizationTests {
     let sample = try #require(QuantizedSample.all.first { $0.name == "GPTQ of 4 bits, version 1, reordered" })
     let found = try Recognised(sample.tensors, config: nil)
     #expect(found.names == [])
-    #expect(found.quantization.warnings.first?.contains("two things") == true)
+    #expect(found.quantization.warnings.first?.contains("zero points are ambiguous") == true)
   }
 
   @Test(

@@ -106,7 +106,7 @@ struct QuantizedKindTests {
       ],
       config: "{\"quantization_config\": {\"quant_method\": \"fbgemm_fp8\"}}")
     #expect(found.names == [])
-    #expect(found.quantization.warnings.first?.contains("2x4x6 needs 2x1x6") == true)
+    #expect(found.quantization.warnings.first?.contains("expected 2x1x6 for a weight of 2x4x6") == true)
   }
 
   @Test(

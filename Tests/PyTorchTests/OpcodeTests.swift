@@ -136,7 +136,7 @@ import Testing
     for version: UInt8 in [6, 255] {
       #expect(
         refusal(of: .raw([0x80, version, 0x4E])).error?.text
-          == "its protocol is \(version), and the latest that is known is 5")
+          == "unsupported protocol \(version) (the latest is 5)")
     }
     var file = TorchFile()
     let tensor = file.tensor("Float", [1])

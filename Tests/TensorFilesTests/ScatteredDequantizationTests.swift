@@ -63,7 +63,7 @@ struct ScatteredDequantizationTests {
     let isJoined = sample.tensors.contains { String(decoding: $0.name, as: UTF8.self).hasSuffix("blocks") }
     if isJoined {
       #expect(open.quantization.tensors.isEmpty)
-      #expect(open.quantization.warnings.first?.contains("do not follow each other") == true)
+      #expect(open.quantization.warnings.first?.contains("are not contiguous") == true)
     } else {
       try open.expectNumbers(of: sample)
     }
@@ -98,7 +98,7 @@ struct ScatteredDequantizationTests {
     let isWhole = files[1].isEmpty
     if Self.readsColumns(sample), !isWhole {
       #expect(open.quantization.tensors.count < sample.expected.count)
-      #expect(open.quantization.warnings.first?.contains("is put together from slices") == true)
+      #expect(open.quantization.warnings.first?.contains("is assembled from slices") == true)
       return
     }
     try open.expectNumbers(of: sample)

@@ -1,21 +1,21 @@
 internal import Safetensors
 
-/// What one file beside a model says of its quantisation.
+/// What one file beside a model says about its quantisation.
 struct ConfigStatement {
   /// The file's name.
   let file: String
-  /// The method, in lower case.
+  /// The quantisation method, in lower case.
   let method: String
   let settings: ConfigValue
 
-  /// The settings that numbers depend on, each under the names that writers give it.
+  /// The settings that affect the numbers, each with the names that writers use for it.
   private static let decisive = [
     ["bits", "w_bit"], ["group_size", "q_group_size"], ["checkpoint_format", "format"], ["version"], ["sym"],
     ["zero_point"], ["quant_algo"],
   ]
 
-  /// How another file of the same model contradicts this one, as a clause that is safe to print; nil if it does not. What only
-  /// one of them says is no contradiction.
+  /// The first contradiction to another file of the same model, as a clause that is safe to print; nil if
+  /// there is none. A setting that only one file has is no contradiction.
   func contradiction(to other: ConfigStatement) -> String? {
     if family != other.family { return clause("quant_method", method, other, other.method) }
     for names in Self.decisive {
@@ -26,7 +26,7 @@ struct ConfigStatement {
     return nil
   }
 
-  /// A method that is not known is a family of its own.
+  /// The family of the method. Each unknown method is a family of its own.
   private var family: String {
     QuantizationConfig.families[method].map { "\($0)" } ?? PrintableText.quoted(method)
   }
@@ -37,12 +37,12 @@ struct ConfigStatement {
   }
 
   private func clause(_ name: String, _ own: String, _ other: ConfigStatement, _ others: String) -> String {
-    "\(file) says \(name) \(PrintableText.quoted(own)), and \(other.file) \(PrintableText.quoted(others))"
+    "\(file) says \(name) \(PrintableText.quoted(own)), but \(other.file) says \(PrintableText.quoted(others))"
   }
 }
 
 extension ConfigValue {
-  /// A number, string or truth value as text, in lower case; nil for anything else.
+  /// A number, string or boolean as lower-case text; nil for anything else.
   fileprivate var scalar: String? {
     switch self {
     case .bool(let value): value ? "true" : "false"

@@ -1,25 +1,23 @@
 internal import Safetensors
 internal import SystemPackage
 
-/// A value of a model's configuration file, such as config.json.
+/// A JSON value in a model's configuration file, such as config.json.
 ///
-/// Numbers keep their text, so that integers stay exact. Python's `NaN` and `Infinity`, which some
-/// configurations hold, are numbers too.
+/// Numbers keep their text, so integers stay exact. Python's `NaN` and `Infinity`, which some configurations
+/// have, count as numbers.
 indirect enum ConfigValue: Sendable {
   case null
   case bool(Bool)
   case number(String)
   case string(String)
   case array([ConfigValue])
-  /// The last value of each key, as Python reads it.
+  /// Of a duplicate key, the last value counts, as in Python.
   case object([String: ConfigValue])
 
-  /// The longest configuration that is read, in bytes.
+  /// The maximum size of a configuration file, in bytes.
   static let maximumSize: UInt64 = 16 << 20
 
-  /// Reads a file beside a model, or nil.
-  ///
-  /// Throws if it cannot be read or is no JSON.
+  /// Reads a configuration file; nil if it does not exist. Throws if it cannot be read or is not JSON.
   init?(opening path: FilePath) throws(ModelError) {
     let file: SourceFile
     do throws(ModelError) {
@@ -31,7 +29,7 @@ indirect enum ConfigValue: Sendable {
     guard file.size <= Self.maximumSize else {
       throw ModelError(
         .malformed, path,
-        "a configuration of \(file.size) bytes is over the limit of \(Self.maximumSize)")
+        "a configuration file of \(file.size) bytes is over the limit of \(Self.maximumSize) bytes")
     }
     let bytes = try ModelError.translating("read", path) {
       try file.read(from: 0, count: Int(file.size))
@@ -43,7 +41,7 @@ indirect enum ConfigValue: Sendable {
     }
   }
 
-  /// Reads a JSON text.
+  /// Reads JSON text.
   init(reading bytes: [UInt8]) throws(JSONError) {
     var cursor = try JSONCursor(checking: bytes.span)
     var text: [UInt8] = []
@@ -88,7 +86,7 @@ indirect enum ConfigValue: Sendable {
     return String(decoding: text[range], as: UTF8.self)
   }
 
-  /// Skips a number that Python writes as a word.
+  /// Skips `NaN`, `Infinity` or `-Infinity`.
   private static func skipWord(_ cursor: inout JSONCursor, _ bytes: [UInt8]) -> Bool {
     for word in ["NaN", "Infinity", "-Infinity"] where bytes[cursor.offset...].starts(with: word.utf8) {
       for _ in word.utf8 { cursor.advance() }
@@ -99,20 +97,20 @@ indirect enum ConfigValue: Sendable {
 }
 
 extension ConfigValue {
-  /// The value of a key; nil if this is no object, has no such key, or the value is null.
+  /// The value of a key; nil if this is no object, if the key is missing, or if the value is null.
   subscript(key: String) -> ConfigValue? {
     guard case .object(let entries) = self, let value = entries[key] else { return nil }
     if case .null = value { return nil }
     return value
   }
 
-  /// This object, with the keys that only another one has.
+  /// This object, extended by the keys that only the other object has.
   func filled(from other: ConfigValue) -> ConfigValue {
     guard case .object(let own) = self, case .object(let others) = other else { return self }
     return .object(others.merging(own) { $1 })
   }
 
-  /// True if a key is there and its value is null.
+  /// True if a key exists and its value is null.
   func isNull(_ key: String) -> Bool {
     if case .object(let entries) = self, case .null? = entries[key] { true } else { false }
   }
@@ -127,13 +125,13 @@ extension ConfigValue {
     return value
   }
 
-  /// An integer; nil of a fraction and of what 64 bits do not hold.
+  /// An integer of at most 64 bits; nil for fractions and anything else.
   var integer: Int? {
     guard case .number(let text) = self else { return nil }
     return Int(text)
   }
 
-  /// A number rounded to float64 and then to float32, as Python's `torch.tensor(number)` rounds it.
+  /// A number, rounded to float64 and then to float32, as in Python's `torch.tensor(number)`.
   var float: Float? {
     guard case .number(let text) = self, let double = Double(text) else { return nil }
     return Float(double)
@@ -149,10 +147,10 @@ extension ConfigValue {
     return entries
   }
 
-  /// The strings of an array; empty if there is none.
+  /// The strings in an array; empty for any other value.
   var strings: [String] { array?.compactMap(\.string) ?? [] }
 
-  /// Two positive integers, such as the size of a block, as `[128, 128]` or `"128x128"`; nil for anything else.
+  /// Two positive integers, such as a block size, from `[128, 128]` or `"128x128"`; nil for anything else.
   var pair: (UInt64, UInt64)? {
     let numbers = array?.map(\.integer) ?? string?.split(separator: "x").map { Int($0) } ?? []
     guard numbers.count == 2, let first = numbers[0], let second = numbers[1], first > 0, second > 0

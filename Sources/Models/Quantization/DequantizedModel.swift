@@ -1,20 +1,20 @@
 package import Safetensors
 
-/// What the tensors of a shard are computed from.
+/// The computed tensors of a shard.
 package struct ComputedTensors: Sendable {
   /// In the order of the shard's header.
   let tensors: [QuantizedTensor]
-  /// The files that any of them is computed from, each once.
+  /// The files that the tensors are computed from, without duplicates.
   package let files: [SourceFile]
-  /// What reads of them share.
+  /// Shared by all reads of these tensors.
   package let cache: StripeCache
 }
 
 extension Model {
-  /// The shards that are files, without those whose tensors are computed or put together.
+  /// The shards that are files: those with computed or assembled tensors are left out.
   package var storedShards: [Shard] { shards.filter(\.isStored) }
 
-  /// The formats of the tensors that are computed, by name; empty if none is.
+  /// The names of the formats of computed tensors; empty if there are none.
   package var quantizationFormats: [String] {
     var formats: Set<String> = []
     for case .computed(let computed) in shards.map(\.contents) {
@@ -23,11 +23,11 @@ extension Model {
     return formats.sorted()
   }
 
-  /// The names of the tensors that one is computed from.
+  /// The names of the tensors that a quantised tensor is computed from.
   package func sourceNames(of tensor: QuantizedTensor) -> [TensorName] { tensor.sources.map(name) }
 
-  /// The model that the reference loader computes with: quantised weights as float32, all other tensors as stored, without
-  /// scales and zero points. Nil if nothing is dequantised.
+  /// The dequantised model: quantised weights as float32, all other tensors as stored, without scales and
+  /// zero points. Nil if nothing is dequantised.
   package init?(dequantizing model: Model, _ quantization: Quantization) {
     guard let first = model.shards.first, !quantization.tensors.isEmpty,
       let header = Header(
@@ -54,7 +54,7 @@ extension Model {
     self.init(shards: shards, places: places, warnings: [], omitted: model.omitted)
   }
 
-  /// The entries of `__metadata__` that all files have alike.
+  /// The entries of `__metadata__` that all files share.
   static func commonMetadata(_ shards: [Shard]) -> [(key: [UInt8], value: [UInt8])] {
     guard let first = shards.first else { return [] }
     let others = shards.dropFirst().map { $0.header.metadata }
@@ -65,8 +65,9 @@ extension Model {
 }
 
 extension ModelCollection {
-  /// Dequantises the models. `collection` is nil if nothing was dequantised. `keepingOthers` keeps models of which nothing was
-  /// dequantised. `warnings` says what was not dequantised, and why.
+  /// Dequantises the models of a collection. `collection` is nil if nothing was dequantised. With
+  /// `keepingOthers`, it includes models without dequantised tensors. `warnings` says what was not
+  /// dequantised, and why.
   package func dequantized(keepingOthers: Bool = false) -> (collection: ModelCollection?, warnings: [String])
   {
     var warnings: [String] = []
@@ -87,8 +88,8 @@ extension ModelCollection {
 }
 
 extension Header {
-  /// The header of tensors that are computed, which are in the order of their names. Nil if it would be longer than its
-  /// table can be.
+  /// The header of computed tensors, which are sorted by name. Nil if it would exceed the size limit of its
+  /// table.
   init?(computed tensors: [Tensor], metadata: [(key: [UInt8], value: [UInt8])]) {
     var text: [UInt8] = []
     var dimensions: [UInt64] = []

@@ -1,8 +1,9 @@
 internal import Safetensors
 
-/// Formats that are recognised by their tensors' names and are not supported.
+/// Unsupported formats, recognised by their tensors' names.
 enum ForeignScheme {
-  /// The name of a tensor that a format has, the one that must be beside it (nothing where the first is enough), and the format.
+  /// For each format: a component of a tensor's name, the tensor that must be beside it (the same name if
+  /// none is needed), and the format's name.
   private static let signs: [(component: [UInt8], beside: String, scheme: String)] = [
     ("W_q", "nbits", "HQQ"), ("W_q", "scale", "HQQ"), ("_data", "_scale", "quanto"),
     ("weight", "weight_scales", "EETQ"), ("codes", "codebooks", "AQLM"),
@@ -16,7 +17,7 @@ enum ForeignScheme {
 
   private static let nested = "._data._data"
 
-  /// The format of a tensor; nil if it has no sign of any.
+  /// The unsupported format that a tensor belongs to, or nil.
   static func name(of key: TensorPart, _ index: TensorIndex) -> String? {
     let name = key.tensor.name.utf8
     guard let dot = name.lastIndex(of: UInt8(ascii: ".")) else { return nil }
@@ -24,9 +25,9 @@ enum ForeignScheme {
     let prefix = name[...dot]
     func has(_ part: String) -> Bool { index.place(of: TensorName(utf8: prefix + part.utf8)) != nil }
     if key.dtype == .u32, component.elementsEqual("weight".utf8), has("scales") { return "MLX" }
-    // Only types that codes are kept in, so that most tensors cost no search.
+    // Only dtypes of codes, so that most tensors need no search.
     guard [.u8, .i8, .i16, .i32, .i64, .u16, .u32, .f8e4m3, .f8e5m2].contains(key.dtype) else { return nil }
-    // Codes that quanto packs are a tensor of their own inside the weight.
+    // Inside the weight, quanto stores packed codes as a separate tensor.
     if name.suffix(nested.utf8.count).elementsEqual(nested.utf8) { return "quanto" }
     return signs.first { component.elementsEqual($0.component) && has($0.beside) }?.scheme
   }

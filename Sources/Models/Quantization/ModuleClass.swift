@@ -1,6 +1,6 @@
 internal import Safetensors
 
-/// The class of a module that its name suggests, as PyTorch calls it.
+/// The PyTorch class of a module, guessed from its name.
 enum ModuleClass: String {
   case linear = "Linear"
   case embedding = "Embedding"

@@ -1,8 +1,9 @@
-/// A regular expression of a configuration file, matched in time proportional to its size and the name's.
+/// A regular expression from a configuration file. Matching takes time proportional to its size times the
+/// name's.
 ///
-/// The syntax is the part of Python's that such files use: characters, `.`, classes, groups, `|`, `* + ? {m,n}`, `^`, `$`,
-/// `\d \w \s` and lookahead. Whatever else stands in an expression makes it unreadable, which is nil. Configurations come
-/// from strangers: expressions are simulated state by state, so that none takes exponential time.
+/// Supports the part of Python's syntax that such files use: characters, `.`, classes, groups, `|`, `* + ?
+/// {m,n}`, `^`, `$`, `\d \w \s` and lookahead. Anything else makes init return nil. Configurations are
+/// untrusted, so matching simulates all states at once and never takes exponential time.
 struct NamePattern: Sendable {
   private indirect enum Node {
     case bytes(ByteSet)
@@ -26,21 +27,21 @@ struct NamePattern: Sendable {
 
   private var steps: [Step] = []
 
-  /// The most steps of an expression, and the deepest nesting.
+  /// The maximum number of steps, and of nested groups.
   private static let maximumSteps = 500
   private static let maximumDepth = 50
-  /// How often a node may be compiled: nested repetitions of nothing add no steps.
+  /// The maximum number of compiled nodes: nested repetitions of an empty group add no steps, but take time.
   private static let maximumWork = 5000
   private var work = 0
 
-  /// Reads an expression; nil if it is not understood.
+  /// Compiles an expression; nil if it uses unsupported syntax.
   init?(_ expression: String) {
     var parser = Parser(rest: Array(expression.utf8)[...])
     guard let node = parser.choice(depth: 0), parser.rest.isEmpty, add(node) else { return nil }
     steps.append(.match)
   }
 
-  /// A pattern in which `*` is anything and `?` one character.
+  /// Compiles a glob: `*` matches anything, `?` one character.
   init?(glob: String) {
     var nodes: [Node] = []
     for byte in glob.utf8 {
@@ -62,10 +63,10 @@ struct NamePattern: Sendable {
 
   // MARK: - Matching
 
-  /// The longest name that is looked at, in bytes.
+  /// The maximum length of a name, in bytes. Longer ones do not match.
   private static let maximumName = 4096
 
-  /// True if the pattern matches what a name begins with, as Python's `re.match` does.
+  /// True if the pattern matches a prefix of the name, like Python's `re.match`.
   func matchesPrefix(of name: ArraySlice<UInt8>) -> Bool {
     name.count <= Self.maximumName && matches(name, from: name.startIndex)
   }
@@ -88,7 +89,7 @@ struct NamePattern: Sendable {
     return false
   }
 
-  /// Adds a step and those that follow it without a character; true at the end of the pattern.
+  /// Adds a step, and those that follow it without consuming a character. True if the pattern ends there.
   private func enter(_ first: Int, _ states: inout States, _ name: ArraySlice<UInt8>, _ position: Int) -> Bool
   {
     guard states.insert(first) else { return false }
@@ -105,7 +106,7 @@ struct NamePattern: Sendable {
     }
   }
 
-  /// The steps that a name so far leads to, each once.
+  /// The current steps, without duplicates.
   private struct States {
     private(set) var list: [Int] = []
     private var isIn: [Bool]
@@ -178,7 +179,8 @@ struct NamePattern: Sendable {
 
   private struct Parser {
     var rest: ArraySlice<UInt8>
-    /// Lookahead in lookahead would take time proportional to a power of the name's length.
+    /// Lookahead inside lookahead would take time proportional to a power of the name's length, so it is
+    /// unsupported.
     private var isAhead = false
 
     init(rest: ArraySlice<UInt8>) { self.rest = rest }
@@ -251,12 +253,12 @@ struct NamePattern: Sendable {
         bounds = (least, most)
       }
       guard let bounds else { return atom }
-      // A lazy quantifier finds the same names.
+      // A lazy quantifier matches the same names.
       _ = take("?")
       return .repeated(atom, atLeast: bounds.0, atMost: bounds.1)
     }
 
-    /// Up to 999, which no name needs.
+    /// A number up to 999; larger ones are unsupported.
     private mutating func number() -> Int? {
       let digits = rest.prefix { $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9") }
       guard digits.count <= 3, let value = Int(String(decoding: digits, as: UTF8.self)) else { return nil }
@@ -273,7 +275,7 @@ struct NamePattern: Sendable {
       case UInt8(ascii: "W"): return ByteSet.word.inverted
       case UInt8(ascii: "s"): return .space
       case UInt8(ascii: "S"): return ByteSet.space.inverted
-      // A letter or a digit would mean something else.
+      // An escaped letter or digit has a meaning that is not supported.
       case _ where ByteSet.word.contains(byte) && byte != UInt8(ascii: "_"): return nil
       default: return ByteSet([byte])
       }
@@ -311,7 +313,7 @@ private struct ByteSet: Sendable {
   static let all = ByteSet([]).inverted
   static let digits = ByteSet(UInt8(ascii: "0")...UInt8(ascii: "9"))
   static let space = ByteSet([0x20, 0x09, 0x0A, 0x0B, 0x0C, 0x0D])
-  /// Letters, digits, `_`; beyond ASCII everything, which is what names have there.
+  /// Letters, digits, `_`, and all bytes beyond ASCII.
   static let word = {
     var set = ByteSet([UInt8(ascii: "_")])
     set.formUnion(digits)

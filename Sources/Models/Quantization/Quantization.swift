@@ -1,21 +1,22 @@
 package import Safetensors
 internal import SystemPackage
 
-/// Which tensors of a model are quantised in ways that are understood, and which others belong to them.
+/// The quantised tensors of a model, if their format is supported, and the tensors that belong to them.
 package struct Quantization: Sendable {
-  /// The tensors that the codes stand for, in the order of their names.
+  /// The dequantised tensors, sorted by name.
   package let tensors: [QuantizedTensor]
-  /// The tensors that the dequantised model omits because ``tensors`` replaces them: scales, zero points, packed codes. In the
-  /// model's order.
+  /// The tensors that the dequantised model omits, since ``tensors`` replaces them: scales, zero points,
+  /// packed codes. In the model's order.
   package let hidden: [TensorName]
-  /// What a person should know, one line each; safe to print.
+  /// One line each; safe to print.
   package let warnings: [String]
 
-  /// Recognises a model's quantisation, by the configuration files beside it and its tensors' names, types and shapes.
+  /// Recognises a model's quantisation from the configuration files beside it and from its tensors' names,
+  /// dtypes and shapes.
   ///
-  /// Reads the sources' headers, and of the data such numbers as decide what is refused: indexes of groups, scales if they are
-  /// few, the states of bitsandbytes. A module that cannot be computed without doubt stays as it is stored, and a
-  /// warning says why.
+  /// Reads the headers, and only those values that decide whether a tensor is refused: group indexes, scales
+  /// if they are few, and bitsandbytes' states. A module that leaves any doubt stays as stored, and a warning
+  /// says why.
   package init(of model: Model) {
     var recogniser: ModelRecogniser
     do {
@@ -24,13 +25,13 @@ package struct Quantization: Sendable {
       self.init(unread: model, error.reason)
       return
     } catch {
-      self.init(unread: model, (error as? ModelError)?.description ?? "its configuration cannot be read")
+      self.init(unread: model, (error as? ModelError)?.description ?? "cannot read its configuration")
       return
     }
     self = recogniser.run()
   }
 
-  /// As ``init(of:)``, with the text of a config.json and nothing else; for tests and fuzzing.
+  /// Like ``init(of:)``, with the text of a config.json and no other file; for tests and fuzzing.
   package init(of model: Model, configuration: [UInt8]) {
     var recogniser: ModelRecogniser
     do {
@@ -39,7 +40,7 @@ package struct Quantization: Sendable {
     } catch {
       self.init(
         unread: model,
-        (error as? QuantizationConfig.Unsupported)?.reason ?? "its configuration cannot be read")
+        (error as? QuantizationConfig.Unsupported)?.reason ?? "cannot read its configuration")
       return
     }
     self = recogniser.run()
@@ -58,7 +59,7 @@ package struct Quantization: Sendable {
       warnings: ["\(path): not dequantised: \(reason); its tensors are shown as they are stored"])
   }
 
-  /// The configuration in the directory that all of the model's files are in.
+  /// Reads the configuration in the directory of the model's files; none if they are in several directories.
   private static func configuration(of model: Model) throws -> QuantizationConfig {
     guard let directory = model.shards.first?.file.path.removingLastComponent(),
       model.shards.allSatisfy({ $0.file.path.removingLastComponent() == directory })
@@ -67,7 +68,7 @@ package struct Quantization: Sendable {
   }
 }
 
-/// Goes through a model's tensors once, and gathers what is recognised.
+/// Visits a model's tensors once, and collects the quantised ones.
 private struct ModelRecogniser {
   private var index: TensorIndex
   private let config: QuantizationConfig
@@ -75,10 +76,10 @@ private struct ModelRecogniser {
 
   private var found: [QuantizedTensor] = []
   private var refusals: [(name: TensorName, reason: String)] = []
-  /// The prefixes of modules that are done, without a dot.
+  /// The names of dequantised modules and tensors.
   private var done: Set<TensorName> = []
 
-  /// How many refused or remarkable tensors are named one by one.
+  /// The maximum number of tensors that warnings name.
   private static let namedTensors = 10
 
   init(_ model: Model, _ config: QuantizationConfig) {
@@ -107,7 +108,7 @@ private struct ModelRecogniser {
 
   // MARK: - Modules
 
-  /// Looks at one tensor: is it the one by which a module of some format is noticed?
+  /// Checks whether a tensor is the key of a quantised module, and if so reads the module.
   private mutating func recognise(_ key: TensorPart) {
     let name = key.tensor.name.utf8
     do throws(Refusal) {
@@ -140,31 +141,31 @@ private struct ModelRecogniser {
     return try weight(key, name)
   }
 
-  /// Parts that are nothing without one of some others.
+  /// Parts that make no sense without one of their owners.
   private static let owners: [(part: String, owners: [String])] = [
     ("qzeros", ["qweight"]), ("weight_shape", ["weight_packed"]), ("weight_scale_inv", ["weight"]),
     ("weight_global_scale", ["weight_packed"]), ("weight_scale_2", ["weight"]),
     ("quant_map", ["quant_state.bitsandbytes__nf4", "quant_state.bitsandbytes__fp4"]),
   ]
 
-  /// Refuses a part whose codes are not there: the weight would be missing without a word.
+  /// Refuses a part whose codes are missing. Otherwise the weight would be missing without a warning.
   private func refuseOrphan(_ name: ArraySlice<UInt8>) throws(Refusal) {
-    // Most tensors are a weight or a bias.
+    // Fast path: most tensors are weights or biases.
     if name.hasSuffix("weight") || name.hasSuffix("bias") { return }
     for (part, owners) in Self.owners {
       guard let prefix = name.prefix(before: part) else { continue }
       if owners.allSatisfy({ index.place(of: TensorName(utf8: prefix + $0.utf8)) == nil }) {
-        throw Refusal("the \(owners[0]) that it belongs to is missing")
+        throw Refusal("its \(owners[0]) is missing")
       }
     }
   }
 
-  /// A tensor that keeps its name.
+  /// Reads a module whose dequantised weight has the name of the stored one.
   private func weight(_ key: TensorPart, _ name: ArraySlice<UInt8>) throws(Refusal) -> QuantizedTensor? {
     let prefix = name.prefix(before: "weight")
     switch key.dtype {
     case .f8e4m3, .f8e5m2:
-      // FP8 is also what some scales and zero points are.
+      // Some scales and zero points are FP8 too.
       let others = ["scale", "scale_inv", "scales", "zero_point"]
       if others.contains(where: name.hasSuffix) { return nil }
       return try ByteWeights.recognise(module(key, prefix ?? name))
@@ -187,7 +188,7 @@ private struct ModelRecogniser {
     QuantizedModule(index: index, config: config, schemes: schemes, key: key, prefix: prefix)
   }
 
-  /// What the numbers of a tensor would be called.
+  /// The name that a dequantised tensor would have.
   private static func finalName(of key: TensorPart) -> TensorName {
     let name = key.tensor.name.utf8
     for part in ["qweight", "weight_packed"] {
@@ -200,7 +201,7 @@ private struct ModelRecogniser {
     return key.tensor.name
   }
 
-  /// Refuses what would have the name of another tensor.
+  /// Refuses dequantised tensors whose name another tensor has.
   private mutating func refuseClashes() {
     let uses = Dictionary(grouping: found, by: \.name).mapValues(\.count)
     found.removeAll { tensor in
@@ -213,13 +214,13 @@ private struct ModelRecogniser {
       refusals.append(
         (
           tensor.name,
-          clashes ? "it is quantised in two ways" : "there is an ordinary tensor of this name too"
+          clashes ? "it is quantised in two ways" : "the model also has an unquantised tensor of this name"
         ))
       return true
     }
   }
 
-  /// Refuses tensors with scales that no writer computes, unless reading them all would take long.
+  /// Refuses tensors with scales that no writer produces, unless reading all scales would take long.
   private mutating func checkScales() {
     guard ScaleCheck.isCheap(found, of: index.model) else { return }
     found.removeAll { tensor in
@@ -255,7 +256,7 @@ private struct ModelRecogniser {
   private func warnings(_ foreign: [(scheme: String, name: TensorName)]) -> [String] {
     let path = index.model.shards.first?.file.path.printable ?? "the model"
     var lines = (config.contradiction.map { [$0] } ?? []).map {
-      "\(path): \($0); neither is used, so only what the tensors alone determine is dequantised"
+      "\(path): \($0); neither is used, so only formats that need no configuration are dequantised"
     }
     let named = refusals.prefix(Self.namedTensors)
     lines += named.map {
@@ -265,7 +266,7 @@ private struct ModelRecogniser {
       lines.append(
         "\(path): \(PrintableText.counted(refusals.count - named.count, "more tensor")) not dequantised")
     }
-    // Some parts of another format stand beside a weight that is understood.
+    // Supported modules may contain a tensor that looks like another format's.
     let foreign = foreign.filter { !done.contains($0.name) }
     for (scheme, tensors) in Dictionary(grouping: foreign, by: \.scheme).sorted(by: { $0.key < $1.key }) {
       guard let first = tensors.first else { continue }
@@ -278,7 +279,7 @@ private struct ModelRecogniser {
     lines += notes.prefix(Self.namedTensors).map { "\(path): tensor \($0.0): \($0.1)" }
     if notes.count > Self.namedTensors {
       lines.append(
-        "\(path): the same holds for \(PrintableText.counted(notes.count - Self.namedTensors, "more tensor"))"
+        "\(path): the same applies to \(PrintableText.counted(notes.count - Self.namedTensors, "more tensor"))"
       )
     }
     return lines
@@ -288,14 +289,15 @@ private struct ModelRecogniser {
 extension ArraySlice<UInt8> {
   fileprivate func hasSuffix(_ text: String) -> Bool { suffix(text.utf8.count).elementsEqual(text.utf8) }
 
-  /// What comes before a last component of this name, with the dot; nil if the last component is another.
+  /// The part of the name before its last component, with the dot; nil if the last component is another.
   fileprivate func prefix(before component: String) -> ArraySlice<UInt8>? {
     guard hasSuffix(component) else { return nil }
     let prefix = dropLast(component.utf8.count)
     return prefix.isEmpty || prefix.last == UInt8(ascii: ".") ? prefix : nil
   }
 
-  /// What comes before an ending, and the part of the ending that is kept; nil of another ending, or nothing before it.
+  /// The part of the name before an ending, plus `kept`, the ending's beginning. Nil if the name does not end
+  /// so, or if nothing precedes the ending.
   fileprivate func prefix(before ending: String, keeping kept: String) -> ArraySlice<UInt8>? {
     guard hasSuffix(ending), count > ending.utf8.count else { return nil }
     return dropLast(ending.utf8.count - kept.utf8.count)

@@ -1,14 +1,14 @@
 internal import Safetensors
 internal import SystemPackage
 
-/// What the files beside a model say of its quantisation.
+/// What the files beside a model say about its quantisation.
 struct QuantizationConfig: Sendable {
-  /// Families of formats that are recognised by the same names.
+  /// Families of formats with common tensor names.
   enum Family: Sendable {
     /// `fp8`, `fbgemm_fp8`, `mxfp8`: DeepSeek, Qwen, Mistral, Llama.
     case float8
     case compressedTensors
-    /// `mxfp4` of gpt-oss.
+    /// `mxfp4`, used by gpt-oss.
     case gptOSS
     case modelOpt
     case gptq
@@ -16,16 +16,15 @@ struct QuantizationConfig: Sendable {
     case bitsAndBytes
   }
 
-  /// The family; nil if the files do not say, so that only tensors that leave no doubt are read.
+  /// Nil if the files do not say. Then only formats that need no configuration are read.
   let family: Family?
-  /// The object with the settings; an empty one where there is none.
+  /// The object with the settings; empty if there is none.
   let settings: ConfigValue
   /// The whole of config.json.
   let model: ConfigValue
-  /// How files contradict each other, as a clause that is safe to print; none of them is believed then.
+  /// How files contradict each other, as a clause that is safe to print. If they do, none is used.
   var contradiction: String? = nil
 
-  /// No configuration.
   static let none = QuantizationConfig(family: nil, settings: .object([:]), model: .object([:]))
 
   private init(
@@ -37,20 +36,20 @@ struct QuantizationConfig: Sendable {
     self.contradiction = contradiction
   }
 
-  /// A scheme that is not supported.
+  /// Thrown for an unsupported format.
   struct Unsupported: Error {
-    /// What it is, as a clause; safe to print.
+    /// A clause; safe to print.
     let reason: String
   }
 
-  /// The files of their own that writers use, and the method of one that names none.
+  /// Configuration files other than config.json, and the method of a file that names none.
   private static let files = [
     ("hf_quant_config.json", "modelopt"), ("quantize_config.json", "gptq"), ("quant_config.json", "awq"),
   ]
 
-  /// Reads the files beside a model: config.json, hf_quant_config.json, quantize_config.json, quant_config.json. The
-  /// first that tells of a quantisation decides, and the others add what it does not say. Where another one contradicts it, none
-  /// does: the model is read as one without a configuration.
+  /// Reads the files beside a model: config.json, hf_quant_config.json, quantize_config.json,
+  /// quant_config.json. The first with a quantisation decides; the others add settings that it lacks. If one
+  /// contradicts it, the model is read as if it had no configuration.
   static func read(in directory: FilePath) throws -> QuantizationConfig {
     let model = try ConfigValue(opening: directory.appending("config.json")) ?? .object([:])
     var statements: [ConfigStatement] = []
@@ -78,34 +77,35 @@ struct QuantizationConfig: Sendable {
     return QuantizationConfig(family: nil, settings: .object([:]), model: model)
   }
 
-  /// From config.json alone; nil if it tells of no quantisation.
+  /// Reads config.json; nil if it does not mention a quantisation.
   init?(model: ConfigValue) throws(Unsupported) {
     guard let settings = Self.settings(in: model) else { return nil }
     guard let method = Self.method(of: settings) else {
-      // A configuration of other words than these is not read, but tensors may still speak for themselves.
+      // Settings in an unknown form are ignored, but some formats need no configuration.
       self = QuantizationConfig(family: nil, settings: .object([:]), model: model)
       return
     }
     try self.init(settings: settings, method: method, model)
   }
 
-  /// What config.json says of a quantisation.
+  /// The object in config.json with the quantisation's settings.
   private static func settings(in model: ConfigValue) -> ConfigValue? {
     let places = [
       model["quantization_config"], model["compression_config"], model["text_config"]?["quantization_config"],
     ]
     guard let settings = places.lazy.compactMap({ $0 }).first else { return nil }
-    // Some versions of transformers put the settings of compressed-tensors one level deeper, beside those of sparsity.
+    // Some versions of transformers nest the settings of compressed-tensors one level deeper, beside
+    // sparsity.
     return settings["quantization_config"].map { $0.filled(from: settings) } ?? settings
   }
 
-  /// The method that settings of config.json name, in lower case.
+  /// The method that config.json's settings name, in lower case.
   private static func method(of settings: ConfigValue) -> String? {
     if settings["load_in_4bit"]?.bool == true || settings["load_in_8bit"]?.bool == true {
       return "bitsandbytes"
     }
     if let method = settings["quant_method"]?.string { return method.lowercased() }
-    // Older files of compressed-tensors do not name it.
+    // Older files of compressed-tensors do not name the method.
     return settings["config_groups"] == nil ? nil : "compressed-tensors"
   }
 
@@ -126,7 +126,7 @@ struct QuantizationConfig: Sendable {
     "modelopt_mixed": .modelOpt, "gptq": .gptq, "awq": .awq, "bitsandbytes": .bitsAndBytes,
   ]
 
-  /// Formats of a known family that are packed in ways which are not read.
+  /// Throws for packings of a supported family that cannot be read.
   private func refuseUnsupportedVariants() throws(Unsupported) {
     switch family {
     case .gptq:
@@ -142,7 +142,8 @@ struct QuantizationConfig: Sendable {
     }
   }
 
-  /// How GPTQ and AWQ pack, in lower case: `checkpoint_format`, `format`, and AWQ's `version`.
+  /// The packings that GPTQ and AWQ configurations name, in lower case: `checkpoint_format`, `format`, and
+  /// AWQ's `version`.
   var packings: Set<String> {
     let names = ["checkpoint_format", "format"] + (family == .awq ? ["version"] : [])
     return Set(names.compactMap { settings[$0]?.string?.lowercased() })
@@ -172,32 +173,32 @@ struct QuantizationConfig: Sendable {
 }
 
 extension QuantizationConfig {
-  /// The size of FP8 blocks: rows, columns; nil if the configuration gives none.
+  /// The size of FP8 blocks as (rows, columns); nil if the configuration gives none.
   var blockSize: (UInt64, UInt64)? { settings["weight_block_size"]?.pair }
 
-  /// True if the configuration says that FP8 weights have no blocks: each has one scale.
+  /// True if the configuration says that FP8 weights have one scale each, without blocks.
   var hasNoBlocks: Bool { family == .float8 && settings.isNull("weight_block_size") }
 
-  /// True for plain floating-point weights that only remember how they are to be quantised.
+  /// True if weights are plain floating-point numbers, and the configuration only says how to quantise them.
   ///
-  /// `quantization_status` does not tell: published models with FP8 weights have `frozen`.
+  /// `quantization_status` is no help: published models with FP8 weights have `frozen`.
   var isUncompressed: Bool {
     family == .compressedTensors && ["dense", "fakequant"].contains(settings["format"]?.string ?? "")
   }
 
-  /// True if the keys and values of attention are quantised too, so that scales of them are no parameters.
+  /// True if attention's keys and values are quantised too. Their scales are then no parameters.
   var hasKVCacheScheme: Bool {
     settings["kv_cache_scheme"] != nil || settings["kv_cache_quant_algo"] != nil
   }
 
-  /// The modules that are said not to be quantised.
+  /// The modules that the configuration excludes from quantisation.
   private var excludedModules: [String] {
     ["ignore", "modules_to_not_convert", "ignored_layers", "exclude_modules", "llm_int8_skip_modules"]
       .flatMap { settings[$0]?.strings ?? [] }
   }
 
-  /// True if a module is said not to be quantised: by its name, a part of it, a pattern with `*`, or `re:` and an
-  /// expression. It decides only what is said about a weight without a scale.
+  /// True if the configuration excludes a module: by its name, a part of it, a glob, or `re:` and an
+  /// expression. Only decides whether a weight without a scale is an error.
   func excludes(_ module: ArraySlice<UInt8>) -> Bool {
     let components = module.split(separator: UInt8(ascii: "."))
     return excludedModules.contains { entry in

@@ -1,22 +1,22 @@
 internal import Safetensors
 package import SystemPackage
 
-/// Finds scales that no writer computes: NaN, infinity, and 0 where the format's writers do not have it.
+/// Detects scales that no writer produces: NaN, infinity, and 0 if the format's writers do not use it.
 ///
-/// Those of a model that has few are checked when it is opened, and a tensor with such a scale is refused. In a larger model a
-/// block is checked when it is read.
+/// If a model has few scales, stmount checks them when it opens the model, and refuses tensors with such a
+/// scale. In a larger model, it checks a block's scales when it reads the block.
 package struct ScaleCheck {
-  /// How many bytes of scales are read when a model is opened; see docs/SEMANTICS.md.
+  /// The maximum number of bytes of scales that are read when a model is opened; see docs/SEMANTICS.md.
   static let limit: UInt64 = 16 << 20
-  /// What reading a number with such a scale fails with: EDOM, which no call on a file gives.
+  /// The error of a read that finds such a scale: EDOM, which no file operation returns.
   package static let failure = Errno.outOfDomain
-  /// What an error of reading quantised tensors means, as a clause.
+  /// What an error while reading quantised tensors means, as a clause.
   package static func reason(of error: Errno) -> String {
-    error == failure ? "a scale is NaN, infinite or 0, so the numbers are in doubt" : "\(error)"
+    error == failure ? "a scale is NaN, infinite or 0, so the values would be wrong" : "\(error)"
   }
 
   private let allowsZero: Bool
-  /// How many scales a row of them has, and how many of these are used.
+  /// The number of scales in a row, and how many of them are used.
   private let columns: UInt64
   private let usedColumns: UInt64
 
@@ -29,12 +29,11 @@ package struct ScaleCheck {
     usedColumns = arithmetic.groupIndex == nil ? min(needed, columns) : columns
   }
 
-  /// False if one of these scales is NaN, infinite, or 0 where that is refused. `first` is the number of the first one, counted
-  /// row by row.
+  /// False if one of these scales is invalid. `first` is the number of the first one, counted row by row.
   package func accepts(_ scales: ArraySlice<Float>, from first: UInt64) -> Bool {
     let refused: Float = allowsZero ? .nan : 0
     var count = 0
-    // Of all that is not finite, the difference is NaN.
+    // If a number is not finite, its difference to itself is NaN.
     for scale in scales { count &+= scale - scale != 0 || scale == refused ? 1 : 0 }
     guard count > 0, usedColumns < columns else { return count == 0 }
     return scales.indices.allSatisfy { index in
@@ -47,16 +46,17 @@ package struct ScaleCheck {
 
   // MARK: - When a model is opened
 
-  /// The tensor that has the scales, and what they are read by.
+  /// The tensor with the scales, and a view of them.
   private static func scales(of tensor: QuantizedTensor) -> (place: Model.Place?, view: TensorView) {
-    // The first source has the codes, the second one their scales; nested ones are indices.
+    // The first source has codes, the second scales. Nested scales are indices, so check the outer ones.
     if case .nested(_, let outer, _, _) = tensor.arithmetic.scales.form {
       return (tensor.sources.dropFirst(2).first, outer)
     }
     return (tensor.sources.dropFirst().first, tensor.arithmetic.scales.view)
   }
 
-  /// True if the scales of all these tensors are few enough to be read when the model is opened, and on a disk.
+  /// True if all scales of these tensors are few and on a disk, so that they can be read when the model is
+  /// opened.
   static func isCheap(_ tensors: [QuantizedTensor], of model: Model) -> Bool {
     var sum: UInt64 = 0
     for tensor in tensors {
@@ -67,7 +67,7 @@ package struct ScaleCheck {
     return model.shards.allSatisfy { $0.files.allSatisfy { $0.requestSize == nil } }
   }
 
-  /// Refuses a tensor with a scale that no writer computes. Reads all of them.
+  /// Reads all scales of a tensor. Refuses the tensor if one of them is invalid.
   static func check(_ tensor: QuantizedTensor, of model: Model) throws(Refusal) {
     let (place, view) = scales(of: tensor)
     guard let place, let form = ScaleBits(view.dtype) else { return }
@@ -83,7 +83,7 @@ package struct ScaleCheck {
       do throws(Errno) {
         bytes = try view.read(offset..<end)
       } catch {
-        throw Refusal("\(label) cannot be read: \(error)")
+        throw Refusal("cannot read \(label): \(error)")
       }
       let first = offset / UInt64(form.size)
       for index in 0..<bytes.count / form.size {
@@ -96,17 +96,17 @@ package struct ScaleCheck {
   }
 }
 
-/// How scales of a type look.
+/// The bit layout of a dtype of scales.
 private struct ScaleBits {
-  /// The size of one, in bytes.
+  /// The size of a scale, in bytes.
   let size: Int
-  /// All bits but the sign, and the largest finite number.
+  /// The mask of all bits but the sign, and the largest finite number.
   private let magnitude: UInt32
   private let largest: UInt32
   private let hasInfinity: Bool
   private let hasZero: Bool
 
-  /// Nil for types that no scales have.
+  /// Nil for dtypes that no format uses for scales.
   init?(_ dtype: DType) {
     switch dtype {
     case .f32: (size, magnitude, largest, hasInfinity, hasZero) = (4, 0x7FFF_FFFF, 0x7F7F_FFFF, true, true)
@@ -118,7 +118,7 @@ private struct ScaleBits {
     }
   }
 
-  /// What is wrong with one of the scales; nil if nothing is.
+  /// What is wrong with a scale; nil if it is valid.
   func fault(_ bytes: [UInt8], _ index: Int, allowsZero: Bool) -> String? {
     var bits: UInt32 = 0
     for byte in 0..<size { bits |= UInt32(bytes[index * size + byte]) << UInt32(8 * byte) }

@@ -1,6 +1,6 @@
 internal import Safetensors
 
-/// Tensors that only describe a weight's quantisation; dequantised models omit them.
+/// Tensors that only describe a weight's quantisation. Dequantised models omit them.
 enum SideTensors {
   private static let names: Set<[UInt8]> = Set(
     [
@@ -11,16 +11,16 @@ enum SideTensors {
       "SCB", "weight_format", "quant_map", "nested_absmax", "nested_quant_map", "g_idx",
     ].map { Array($0.utf8) })
 
-  /// Scales of attention's keys and values. Some models have parameters of these names.
+  /// Scales of attention's keys and values. Some models have parameters with these names.
   private static let cacheScales: Set<[UInt8]> = Set(
     ["k_scale", "v_scale", "q_scale", "kv_scale"].map { Array($0.utf8) })
-  /// Where older writers put them.
+  /// The modules in which older writers store them.
   private static let cacheModules = ["k_proj", "v_proj", "qkv_proj"]
 
-  /// Of weights that are not called `weight`, such as those of experts: what is added to their names.
+  /// Suffixes for weights that are not called `weight`, such as experts.
   private static let additions = ["_activation_scale", "_input_scale", "_input_scale_ub"]
 
-  /// True for a side tensor of one of these dequantised modules or tensors.
+  /// True if a tensor is a side tensor of one of these dequantised modules or tensors.
   static func isOne(_ name: TensorName, of done: Set<TensorName>, _ config: QuantizationConfig) -> Bool {
     let bytes = name.utf8
     if let dot = bytes.lastIndex(of: UInt8(ascii: ".")) {

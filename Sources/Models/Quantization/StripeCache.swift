@@ -2,13 +2,13 @@ package import Safetensors
 internal import Synchronization
 package import SystemPackage
 
-/// What was read for one request and will be needed by the next, within a bounded budget: parts of tensors that are read
-/// across their rows, and zero points that were unpacked.
+/// Caches data that the next request will probably need again, within a memory budget: parts of tensors that
+/// are read across their rows, and unpacked zero points.
 package final class StripeCache: Sendable {
-  /// What a part of a quantised tensor is.
+  /// The part of a quantised tensor that a stripe comes from.
   package enum Role: Sendable { case codes, scales, outerScales, zeros, groupIndex }
 
-  /// A stripe of a part of a tensor. A model's tensors share a cache, and their names are unique.
+  /// Identifies a stripe. A model's tensors share the cache, and their names are unique.
   package struct Key: Hashable, Sendable {
     private let tensor: TensorName
     private let role: Role
@@ -35,10 +35,11 @@ package final class StripeCache: Sendable {
   private let budget: Int
   private let state = Mutex(State())
 
-  /// A cache of at most `budget` bytes.
+  /// Creates a cache of at most `budget` bytes.
   package init(budget: Int = 32 << 20) { self.budget = budget }
 
-  /// The bytes of a stripe, made where they are not kept. Two threads may make the same at the same time.
+  /// The bytes of a stripe; calls `make` if they are not cached. Two threads may make the same stripe
+  /// concurrently.
   package func bytes(_ key: Key, make: () throws(Errno) -> [UInt8]) throws(Errno) -> [UInt8] {
     let known = state.withLock { state -> [UInt8]? in
       state.uses += 1
@@ -51,7 +52,7 @@ package final class StripeCache: Sendable {
       guard bytes.count <= budget, state.entries[key] == nil else { return }
       state.entries[key] = Entry(bytes: bytes, lastUse: state.uses)
       state.size += bytes.count
-      // There are few: each is large.
+      // A linear search suffices: stripes are large, so there are few.
       while state.size > budget, let oldest = state.entries.min(by: { $0.value.lastUse < $1.value.lastUse }) {
         state.size -= oldest.value.bytes.count
         state.entries[oldest.key] = nil
@@ -62,11 +63,11 @@ package final class StripeCache: Sendable {
 }
 
 extension TensorView {
-  /// How many bytes of a tensor are read at once where its rows lie across those of the file.
+  /// How many bytes are read at a time if a view's rows are not contiguous in the file.
   private static let stripeSize: UInt64 = 1 << 20
 
-  /// As many bytes as `target` has, from `offset` of the view; through the cache where the file has them in another order.
-  /// `key` names each stripe.
+  /// Fills `target` from `offset` of a view. Uses the cache if the file has the bytes in another order. `key`
+  /// makes the key of each stripe.
   package func read(
     from offset: UInt64, into target: inout MutableRawSpan, through cache: StripeCache,
     _ key: (_ stripe: UInt64) -> StripeCache.Key
@@ -75,7 +76,7 @@ extension TensorView {
       try read(from: offset, into: &target)
       return
     }
-    // Whole rows of the view, so that every read of the file brings as many neighbours as possible.
+    // Whole rows of the view, so that each read of the file brings in as many neighbours as possible.
     let rowBytes = columns * dtype.bitSize / 8
     let stripe = rowBytes < Self.stripeSize ? Self.stripeSize / rowBytes * rowBytes : Self.stripeSize
     var position: UInt64 = 0

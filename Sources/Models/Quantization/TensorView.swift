@@ -2,12 +2,12 @@ internal import Linux
 package import Safetensors
 package import SystemPackage
 
-/// Elements of one tensor, in an order of their own: the tensor itself, or one transposed.
+/// The elements of a tensor, possibly transposed.
 ///
-/// Holds the files, so that it can be read without the model.
+/// Holds the files, so it can be read without the model.
 package struct TensorView: Sendable {
   private enum Storage {
-    /// Bytes of a file. `strides` are how many elements lie between neighbours; nil where they follow each other.
+    /// Bytes of a file. `strides` are in elements; nil if the elements are contiguous.
     case file(FileRange, strides: [UInt64]?)
     /// Slices in several files.
     case slices(AssembledTensor, of: [Shard])
@@ -16,12 +16,12 @@ package struct TensorView: Sendable {
   private let storage: Storage
   /// How the elements are stored.
   package let dtype: DType
-  /// The dimensions as they are read, outermost first.
+  /// The dimensions in reading order, outermost first.
   package let shape: [UInt64]
   /// The size in bytes.
   package let byteCount: UInt64
 
-  /// A tensor's elements as they are. `tensor` is one of the shard's. Nil of a computed one.
+  /// A tensor's elements, as stored. `tensor` must be one of the shard's. Nil for a computed one.
   package init?(_ tensor: Tensor, of shard: Shard) {
     switch shard.source(of: tensor) {
     case .stored(let part): storage = .file(part, strides: tensor.strides.map { Array($0) })
@@ -40,8 +40,8 @@ package struct TensorView: Sendable {
     byteCount = other.byteCount
   }
 
-  /// The same bytes with the last two dimensions exchanged; of a matrix, its transpose. Nil of slices, which are read row by
-  /// row, and of less than two dimensions.
+  /// The view with the last two dimensions exchanged. Nil for assembled tensors, which are read row by row,
+  /// and for fewer than two dimensions.
   package var transposed: TensorView? {
     let count = shape.count
     guard count >= 2, case .file(let part, let strides) = storage else { return nil }
@@ -61,7 +61,7 @@ package struct TensorView: Sendable {
     return TensorView(self, .file(part, strides: steps), dtype: dtype, shape: transposed)
   }
 
-  /// The same bytes with two inner dimensions made one; nil where they do not follow each other.
+  /// The view with two inner dimensions joined; nil if they are not contiguous.
   package var joiningLastDimensions: TensorView? {
     guard shape.count >= 2 else { return nil }
     if isScattered { return nil }
@@ -69,10 +69,10 @@ package struct TensorView: Sendable {
     return TensorView(self, storage, dtype: dtype, shape: Array(joined))
   }
 
-  /// The same bytes as elements of another type of the same width.
+  /// The same bytes as elements of another dtype of the same width.
   package func read(as dtype: DType) -> TensorView { TensorView(self, storage, dtype: dtype, shape: shape) }
 
-  /// The bytes themselves, a row of them; nil where they do not follow each other.
+  /// The bytes as one row; nil if they are not contiguous.
   package var bytes: TensorView? {
     if isScattered { return nil }
     return TensorView(self, storage, dtype: .u8, shape: [byteCount])
@@ -81,10 +81,11 @@ package struct TensorView: Sendable {
   /// The number of elements in a row: the last dimension.
   package var columns: UInt64 { shape.last ?? 1 }
 
-  /// True where the elements lie across those of the file, so that reading a part reads much else.
+  /// True if the elements are not in file order, so that reading a part reads many other bytes.
   var isScattered: Bool { if case .file(_, .some) = storage { true } else { false } }
 
-  /// The parts of files that bytes `range` of the view come from; of a file in which they are scattered, an empty part.
+  /// The ranges of files that bytes `range` of the view come from. For a file with scattered elements, an
+  /// empty range.
   package func sources(of range: Range<UInt64>) -> [FileRange] {
     switch storage {
     case .file(let part, nil): return [part.part(range)]
@@ -101,9 +102,7 @@ package struct TensorView: Sendable {
     }
   }
 
-  /// As many bytes as `target` has, from `offset` of the view: pread(2).
-  ///
-  /// Throws ESTALE where a file has become too short.
+  /// Fills `target` from `offset` of the view: pread(2). Throws ESTALE if a file was truncated.
   package func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) {
     switch storage {
     case .file(let part, nil): try part.file.read(from: part.range.lowerBound + offset, into: &target)
@@ -116,7 +115,7 @@ package struct TensorView: Sendable {
     }
   }
 
-  /// `range` of the view's bytes, in memory of their own.
+  /// Reads bytes `range` of the view.
   package func read(_ range: Range<UInt64>) throws(Errno) -> [UInt8] {
     try [UInt8](filling: range.count) { target throws(Errno) in
       try read(from: range.lowerBound, into: &target)

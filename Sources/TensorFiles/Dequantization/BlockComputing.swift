@@ -1,7 +1,7 @@
 internal import Models
 
 extension BlockParts {
-  /// Computes the numbers of a block that was read.
+  /// Computes the numbers of the block that was read.
   @unsafe mutating func compute(
     _ block: NumberBlock, _ table: CodeTable, into target: UnsafeMutableRawPointer
   ) {
@@ -15,7 +15,8 @@ extension BlockParts {
     }
   }
 
-  /// Where the codes of a row begin among those that were read, and how many columns before the wanted ones.
+  /// The offset of a row's codes in the bytes that were read, and the number of columns before the requested
+  /// ones.
   private func codePlace(_ row: UInt64, _ columns: Range<UInt64>) -> (offset: Int, skipped: Int) {
     let codes = arithmetic.codes
     let start = row / codes.planes * codes.rowBytes + codes.bytes(of: columns).lowerBound
@@ -24,8 +25,8 @@ extension BlockParts {
     )
   }
 
-  /// Where the scales of a row of numbers begin among those that were read; before the first one, where the block does not
-  /// begin with the row.
+  /// The index of a row's first scale among those that were read. Negative if the block does not begin with
+  /// the row.
   private func scaleLine(_ row: UInt64) -> Int {
     let grid = arithmetic.scales.blocks
     return Int(grid.row(of: row) * grid.columns) - Int(firstScale)
@@ -33,7 +34,7 @@ extension BlockParts {
 
   // MARK: - One row
 
-  /// Columns `columns` of one row.
+  /// Computes `columns` of one row.
   @unsafe private mutating func computeRow(
     _ row: UInt64, _ columns: Range<UInt64>, _ table: CodeTable, into target: UnsafeMutableRawPointer
   ) {
@@ -49,7 +50,7 @@ extension BlockParts {
     unsafe self.codes.withUnsafeBufferPointer { all in
       unsafe unpacked.withUnsafeBufferPointer { unpacked in
         guard let all = all.baseAddress else { return }
-        // Codes of one byte begin at the first column of eight.
+        // Codes of one byte begin at a multiple of eight columns.
         let source =
           unsafe isByte ? all + offset + skipped : isNibble ? all + offset : unpacked.baseAddress ?? all
         if isPerColumn {
@@ -61,7 +62,7 @@ extension BlockParts {
     }
   }
 
-  /// Gives each code of a row a byte.
+  /// Unpacks the codes of a row to one byte each.
   private mutating func unpack(_ row: UInt64, _ count: Int, from offset: Int, _ skipped: Int) {
     unpacked.grow(to: count)
     unsafe codes.withUnsafeBufferPointer { source in
@@ -72,7 +73,7 @@ extension BlockParts {
     }
   }
 
-  /// Finds the scale and the zero point of each column, by the group that the index gives it.
+  /// Looks up the scale and zero point of each column, through the group index.
   private mutating func gather(_ line: Int, _ count: Int) {
     columnScales.grow(to: count)
     for column in 0..<count { columnScales[column] = scales[line + groups[column]] }
@@ -81,7 +82,7 @@ extension BlockParts {
     for column in 0..<count { columnZeros[column] = zeros[line + groups[column]] }
   }
 
-  /// A scale for each column.
+  /// Computes a row with one scale per column.
   @unsafe private func computeColumns(
     _ columns: Range<UInt64>, _ codes: UnsafePointer<UInt8>, _ table: CodeTable, _ line: Int,
     into target: UnsafeMutableRawPointer
@@ -100,8 +101,8 @@ extension BlockParts {
     }
   }
 
-  /// A scale for each group of columns. `nibble` is the position of the first column among the nibbles of `codes`; nil
-  /// where each code has a byte.
+  /// Computes a row with one scale per group of columns. `nibble` is the position of the first column among
+  /// the nibbles of `codes`; nil if each code has a byte.
   @unsafe private func computeGroups(
     _ columns: Range<UInt64>, _ codes: UnsafePointer<UInt8>, _ table: CodeTable, _ line: Int, nibble: Int?,
     into target: UnsafeMutableRawPointer
@@ -141,7 +142,8 @@ extension BlockParts {
     }
   }
 
-  /// `count` numbers from nibble `first` on. One that has its byte's other half elsewhere is done by itself.
+  /// Computes `count` numbers from nibble `first` on. A nibble whose byte is shared with a neighbour outside
+  /// is computed separately.
   @unsafe private func computeNibbles(
     _ codes: UnsafePointer<UInt8>, _ values: UnsafePointer<Float>, _ pairs: UnsafePointer<SIMD2<Float>>,
     _ scale: Float, _ zero: Float, _ first: Int, _ count: Int, _ isLowFirst: Bool,

@@ -2,25 +2,25 @@ internal import Models
 internal import Safetensors
 internal import SystemPackage
 
-/// The codes, scales and zero points of a block of numbers, in memory that the blocks of one read share.
+/// The codes, scales and zero points of a block of numbers. All blocks of a read reuse the memory.
 struct BlockParts {
   let arithmetic: DequantizationArithmetic
   private let check: ScaleCheck
   private let reader: ViewReader
 
-  /// The codes' bytes, those of ``codeRange``. A few more follow, since codes are taken out of words.
+  /// The bytes of codes in ``codeRange``. A few bytes follow, since codes are loaded as words.
   private(set) var codes: [UInt8] = []
   private(set) var codeRange: Range<UInt64> = 0..<0
-  /// A scale for each block of the grid from ``firstScale`` on, counted row by row.
+  /// A scale per block of the grid, from ``firstScale`` on, row by row.
   private(set) var scales: [Float] = []
   private var scaleRange: Range<UInt64> = 0..<0
   var firstScale: UInt64 { scaleRange.lowerBound }
-  /// A zero point for each scale; nothing where there are none.
+  /// A zero point per scale; empty if there are none.
   private(set) var zeros: [Float] = []
-  /// The group of each column of the block, where an index says.
+  /// The group of each of the block's columns, if an index gives one.
   private(set) var groups: [Int] = []
 
-  /// Codes of one row with a byte each, and the scales and zero points of single columns.
+  /// One row's codes with a byte each, and the scales and zero points of single columns.
   var unpacked: [UInt8] = []
   var columnScales: [Float] = []
   var columnZeros: [Float] = []
@@ -29,20 +29,20 @@ struct BlockParts {
   private var outer: [Float] = []
   private var bytes: [UInt8] = []
 
-  /// Nothing is read yet.
+  /// Starts empty.
   init(of tensor: QuantizedTensor, cache: StripeCache) {
     arithmetic = tensor.arithmetic
     check = ScaleCheck(of: tensor)
     reader = ViewReader(name: tensor.name, cache: cache)
   }
 
-  /// Reads what a block needs. Throws ``ScaleCheck/failure`` where a scale is not one that a writer computes.
+  /// Reads what a block needs. Throws ``ScaleCheck/failure`` if a scale is invalid.
   mutating func read(_ block: NumberBlock) throws(Errno) {
     codeRange = arithmetic.codes.range(of: block)
     codes.grow(to: codeRange.count + 8)
     try reader.read(.codes, arithmetic.codes.view, codeRange, into: &codes)
     let blocks = arithmetic.scales.range(of: block, isIndexed: arithmetic.groupIndex != nil)
-    // The next rows often have the same ones.
+    // Consecutive rows often share their scales.
     if blocks != scaleRange {
       scaleRange = 0..<0
       try readScales(blocks)
@@ -110,12 +110,12 @@ struct BlockParts {
   }
 }
 
-/// Reads parts of a tensor's views.
+/// Reads parts of views.
 private struct ViewReader {
   let name: TensorName
   let cache: StripeCache
 
-  /// Elements of a view, widened to float32 by way of `narrow`.
+  /// Reads elements of a view and widens them to float32, through the buffer `narrow`.
   func readFloats(
     _ role: StripeCache.Role, _ view: TensorView, _ elements: Range<UInt64>, into floats: inout [Float],
     by narrow: inout [UInt16]
@@ -132,7 +132,7 @@ private struct ViewReader {
     _ = unsafe widening.widen(narrow.span.bytes.extracting(0..<part.count), into: &wide)
   }
 
-  /// Bytes of a view as they are stored.
+  /// Reads bytes of a view, as stored.
   func read<Element: Numeric & BitwiseCopyable>(
     _ role: StripeCache.Role, _ view: TensorView, _ part: Range<UInt64>, into elements: inout [Element]
   ) throws(Errno) {
@@ -147,7 +147,7 @@ private struct ViewReader {
 }
 
 extension Array where Element: Numeric {
-  /// Makes room for that many elements. What they are is left to chance.
+  /// Grows to at least `wanted` elements. Their values are undefined.
   mutating func grow(to wanted: Int) {
     if count < wanted { append(contentsOf: repeatElement(0, count: wanted - count)) }
   }

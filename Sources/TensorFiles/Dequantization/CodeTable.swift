@@ -1,15 +1,15 @@
 internal import Models
 internal import Safetensors
 
-/// The value of each code of a format, as float32.
+/// A table of the float32 value of each code of a format.
 struct CodeTable: Sendable {
-  /// 256 values; they repeat beyond the width.
+  /// 256 values. Narrower codes repeat.
   let values: [Float]
-  /// For 4-bit codes, both values of each byte: the low half first.
+  /// For 4-bit codes, both values of a byte, low half first.
   let lowFirst: [SIMD2<Float>]
-  /// The same with the high half first.
+  /// The same, high half first.
   let highFirst: [SIMD2<Float>]
-  /// The processor's instructions for these codes; nil where it has none.
+  /// Vector instructions for these codes; nil if the processor has none.
   let float8: Float8Vectors?
 
   private struct Key: Hashable {
@@ -28,7 +28,7 @@ struct CodeTable: Sendable {
     return Dictionary(uniqueKeysWithValues: keys.map { ($0, CodeTable($0)) })
   }()
 
-  /// The table of a format, which all tensors share.
+  /// The table of a format. All tensors share it.
   static func table(of codes: QuantizedCodes) -> CodeTable {
     let key = Key(values: codes.values, width: codes.width)
     return shared[key] ?? CodeTable(key)
@@ -46,7 +46,7 @@ struct CodeTable: Sendable {
       case .normalFloat4: FourBitTables.normalFloats
       case .bitsAndBytesFloat4: FourBitTables.bitsAndBytesFloats
       }
-    // One NaN, so that a number's bytes do not depend on how it is computed.
+    // One bit pattern for all NaNs, so that results do not depend on the code path.
     let values = (0..<256).map { own[$0 % own.count].isNaN ? .nan : own[$0 % own.count] }
     self.values = values
     float8 = if case .float(let dtype) = key.values { Float8Vectors(dtype) } else { nil }
@@ -57,7 +57,8 @@ struct CodeTable: Sendable {
 }
 
 extension DType {
-  /// The value of each code of a floating-point type of at most 8 bits that widens to whole elements.
+  /// The values of all codes of a floating-point dtype with at most 8 bits; nil if it does not widen to whole
+  /// elements.
   fileprivate var codeValues: [Float]? {
     guard let widening, bitSize == 4 || bitSize == 8 else { return nil }
     // The first element of a byte is in its low bits.

@@ -1,7 +1,7 @@
 internal import Models
 
 extension QuantizedCodes {
-  /// Where the codes of columns `range` are in a row of bytes: whole bytes, or words.
+  /// The range of whole bytes or words, in a row, that holds the codes of columns `range`.
   func bytes(of range: Range<UInt64>) -> Range<UInt64> {
     let width = UInt64(width)
     switch packing {
@@ -16,7 +16,7 @@ extension QuantizedCodes {
     }
   }
 
-  /// The first column whose code is in the bytes that ``bytes(of:)`` gives for columns from `column` on.
+  /// The first column with a code in the bytes that ``bytes(of:)`` returns for columns from `column` on.
   func firstColumn(for column: UInt64) -> UInt64 {
     switch packing {
     case .stream, .highNibbleFirst: column / 8 * 8
@@ -25,8 +25,8 @@ extension QuantizedCodes {
     }
   }
 
-  /// Writes one code to each byte of `target`: those of `count` columns from `first` on, counted from where `source`
-  /// begins. `row` is the row of numbers. Up to 8 bytes behind the codes are read too.
+  /// Unpacks the codes of `count` columns to one byte each. `first` counts columns from the beginning of
+  /// `source`. `row` is the row of numbers. Reads up to 8 bytes past the codes.
   @unsafe func unpack(
     _ source: UnsafePointer<UInt8>, first: Int, count: Int, row: UInt64,
     into target: UnsafeMutablePointer<UInt8>

@@ -1,11 +1,12 @@
-/// The inner loops of dequantising: codes to float32. Their callers keep to the sizes of all memory.
+/// The inner loops that turn codes into float32. Callers guarantee the sizes of all buffers.
 ///
-/// Written with pointers and in vectors of four, which every processor has; bounds checks in each step would prevent
-/// vectorisation. ``Float8Vectors`` has the loop for newer processors.
+/// They use pointers, since bounds checks in each step would prevent vectorisation, and vectors of four,
+/// which each processor has. ``Float8Vectors`` has a loop for newer processors.
 enum DequantizationKernels {
   private typealias Four = SIMD4<Float>
 
-  /// `count` numbers from codes of one byte each, with a common scale and zero point. `float8` does the codes of its type.
+  /// Computes `count` numbers from codes of one byte each, with a common scale and zero point. `float8`
+  /// handles FP8 codes.
   @unsafe static func bytes(
     _ codes: UnsafePointer<UInt8>, _ values: UnsafePointer<Float>, _ float8: Float8Vectors?, scale: Float,
     zero: Float, count: Int, into target: UnsafeMutableRawPointer
@@ -34,7 +35,8 @@ enum DequantizationKernels {
     }
   }
 
-  /// As ``bytes(_:_:scale:zero:count:into:)``, with a scale and a zero point for each number; without `zeros` these are 0.
+  /// Like ``bytes(_:_:scale:zero:count:into:)``, with a scale and zero point per number. Without `zeros`,
+  /// zero points are 0.
   @unsafe static func bytes(
     _ codes: UnsafePointer<UInt8>, _ values: UnsafePointer<Float>, scales: UnsafePointer<Float>,
     zeros: UnsafePointer<Float>?, count: Int, into target: UnsafeMutableRawPointer
@@ -61,8 +63,8 @@ enum DequantizationKernels {
     }
   }
 
-  /// `2 * count` numbers from `count` bytes with two codes each, with a common scale and zero point. `pairs` has both
-  /// values of each byte.
+  /// Computes `2 * count` numbers from `count` bytes of two codes, with a common scale and zero point.
+  /// `pairs` has both values of each byte.
   @unsafe static func pairs(
     _ codes: UnsafePointer<UInt8>, _ pairs: UnsafePointer<SIMD2<Float>>, scale: Float, zero: Float,
     count: Int,
@@ -92,7 +94,7 @@ enum DequantizationKernels {
     }
   }
 
-  /// Multiplies numbers by one more factor.
+  /// Multiplies numbers by a factor.
   @unsafe static func multiply(_ target: UnsafeMutableRawPointer, by factor: Float, count: Int) {
     for index in 0..<count {
       let value = unsafe target.loadUnaligned(fromByteOffset: 4 &* index, as: Float.self) * factor

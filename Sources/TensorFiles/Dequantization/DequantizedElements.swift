@@ -2,10 +2,10 @@ package import Models
 internal import Safetensors
 package import SystemPackage
 
-/// The float32 elements of a quantised tensor, computed from its sources when they are read.
+/// The float32 elements of a quantised tensor, computed from its sources at each read.
 ///
-/// Every read uses pread(2). Memory is bounded for reads of any size: ``blockSize`` elements of codes, scales and
-/// zero points at a time, besides the cache.
+/// All reads use pread(2). Memory is bounded for any size of read: codes, scales and zero points of
+/// ``blockSize`` elements at a time, plus the cache.
 package struct DequantizedElements: ComputedElements {
   private let tensor: QuantizedTensor
   private let table: CodeTable
@@ -13,7 +13,7 @@ package struct DequantizedElements: ComputedElements {
 
   private var arithmetic: DequantizationArithmetic { tensor.arithmetic }
 
-  /// How many elements are computed at a time; what belongs to them stays in the processor's cache.
+  /// The number of elements that are computed at a time. Their parts fit into the processor's cache.
   private static let blockSize: UInt64 = 32 << 10
 
   /// The elements of a tensor. All tensors of a model share a cache.
@@ -55,7 +55,7 @@ package struct DequantizedElements: ComputedElements {
     try unsafe target.withUnsafeMutableBytes { bytes throws(Errno) in
       guard let start = bytes.baseAddress else { return }
       var parts = BlockParts(of: tensor, cache: cache)
-      // Whole elements go to where they belong, those at the edges by way of one of their own.
+      // Whole elements are written in place; partial ones at the ends go through a temporary.
       let whole = (offset + 3) / 4..<max((offset + 3) / 4, end / 4)
       if offset % 4 != 0 { try unsafe edge(offset / 4, offset..<end, start, &parts) }
       if end % 4 != 0, end / 4 >= whole.lowerBound { try unsafe edge(end / 4, offset..<end, start, &parts) }
@@ -63,7 +63,7 @@ package struct DequantizedElements: ComputedElements {
     }
   }
 
-  /// A part of one element: its bytes `range`, written at `target`.
+  /// Computes one element and writes its bytes `range` to `target`.
   private func edge(
     _ element: UInt64, _ range: Range<UInt64>, _ target: UnsafeMutableRawPointer, _ parts: inout BlockParts
   ) throws(Errno) {
@@ -80,7 +80,7 @@ package struct DequantizedElements: ComputedElements {
     }
   }
 
-  /// Elements `range`, in blocks of whole rows, or of parts of one.
+  /// Computes elements `range`, in blocks of whole rows or of parts of a row.
   private func fill(_ range: Range<UInt64>, _ target: UnsafeMutableRawPointer, _ parts: inout BlockParts)
     throws(Errno)
   {
@@ -105,19 +105,19 @@ package struct DequantizedElements: ComputedElements {
   }
 }
 
-/// Whole rows of numbers, or a part of one.
+/// Whole rows of numbers, or a part of one row.
 struct NumberBlock {
   let rows: Range<UInt64>
   let columns: Range<UInt64>
 }
 
 extension Range<UInt64> {
-  /// The indices of the groups of `size` that these are in.
+  /// The range of groups of `size` that contain this range.
   func dividedOutward(by size: UInt64) -> Range<UInt64> { lowerBound / size..<(upperBound - 1) / size + 1 }
 }
 
 extension TensorView {
-  /// Where elements are among the view's bytes.
+  /// The byte range of elements in the view.
   func bytes(of elements: Range<UInt64>) -> Range<UInt64> {
     let width = dtype.bitSize / 8
     return elements.lowerBound * width..<elements.upperBound * width
@@ -125,7 +125,7 @@ extension TensorView {
 }
 
 extension QuantizedCodes {
-  /// The bytes of the view that a block needs.
+  /// The bytes of codes that a block needs.
   func range(of block: NumberBlock) -> Range<UInt64> {
     let rows = block.rows.dividedOutward(by: planes)
     let part = bytes(of: block.columns)
@@ -134,7 +134,7 @@ extension QuantizedCodes {
 }
 
 extension ScaleGrid {
-  /// The scales that a block of numbers needs, counted row by row. Where an index gives each column its group, all of a row.
+  /// The scales that a block needs, counted row by row. With a group index, all of a row.
   func range(of block: NumberBlock, isIndexed: Bool) -> Range<UInt64> {
     let first = blocks.row(of: block.rows.lowerBound)
     let last = blocks.row(of: block.rows.upperBound - 1)

@@ -2,16 +2,16 @@ internal import Models
 internal import Safetensors
 internal import SystemPackage
 
-/// Packed zero points, unpacked to one byte for each row of numbers and group of columns.
+/// Unpacks zero points to one byte per row of numbers and group of columns.
 struct ZeroPointStripes {
   let zeros: ZeroPoints
   /// The number of rows.
   let rows: UInt64
-  /// The tensor that they are of.
+  /// The tensor's name, for the cache.
   let name: TensorName
   let cache: StripeCache
 
-  /// The number of zero points unpacked at a time.
+  /// The number of zero points that are unpacked at a time.
   private static let stripeSize: UInt64 = 256 << 10
   /// The codes of this many rows fill whole words, for any width and packing.
   private static let unit: UInt64 = 480
@@ -20,7 +20,7 @@ struct ZeroPointStripes {
     max(1, Self.stripeSize / max(1, zeros.groups) / Self.unit) * Self.unit
   }
 
-  /// The zero points of blocks `range`, counted row by row.
+  /// Reads the zero points of blocks `range`, counted row by row.
   func read(_ range: Range<UInt64>, into target: inout [Float]) throws(Errno) {
     let offset = Float(zeros.offset)
     var position = range.lowerBound
@@ -90,7 +90,7 @@ struct ZeroPointStripes {
     return result
   }
 
-  /// A code that begins at a bit; bits are counted from the lowest of each byte.
+  /// The code at a bit offset. Bits are counted from the lowest of each byte.
   private static func code(_ bytes: [UInt8], bit: Int, _ width: Int) -> Int {
     let index = bit / 8
     let low = Int(bytes[index])

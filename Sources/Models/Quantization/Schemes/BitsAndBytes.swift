@@ -1,12 +1,12 @@
 internal import Safetensors
 
-/// bitsandbytes: `nf4` and `fp4`, whose blocks run through the whole tensor, and the int8 of LLM.int8.
+/// bitsandbytes: `nf4` and `fp4`, with blocks that span row ends, and the int8 of LLM.int8.
 enum BitsAndBytes {
-  /// 1/127 as the reference's code has it.
+  /// 1/127, as written in the reference's source.
   private static let inverse: Float = 0.007874015718698502
   private static let blockSizes: Set<Int> = [32, 64, 128, 256, 512, 1024, 2048, 4096]
 
-  /// Reads an LLM.int8 module, whose key is `weight`, of I8.
+  /// Reads an LLM.int8 module. Its key is `weight`, of I8.
   static func int8(_ module: QuantizedModule, _ scale: TensorPart) throws(Refusal) -> QuantizedTensor {
     let weight = module.key
     let (rows, columns) = try weight.matrix()
@@ -14,7 +14,7 @@ enum BitsAndBytes {
     try scale.require([.f32])
     try scale.require(shape: [rows], "\(PrintableText.counted(rows, "row"))")
     if let format = module.part("weight_format"), try format.bytes(limit: 8).contains(where: { $0 != 0 }) {
-      throw Refusal("weight_format is not 0, which is row by row")
+      throw Refusal("weight_format is not 0 (row-major)")
     }
     return QuantizedTensor(
       name: weight.tensor.name, shape: weight.shape, format: .bitsAndBytesInt8,
@@ -29,10 +29,11 @@ enum BitsAndBytes {
         factor: inverse))
   }
 
-  /// Reads a tensor of 4 bits; the module's prefix is the weight's name with a dot, its key the quantisation's state.
+  /// Reads a 4-bit tensor. The module's key is the quantisation state, and its prefix is the weight's name
+  /// and a dot.
   static func fourBits(_ module: QuantizedModule, type: String) throws(Refusal) -> QuantizedTensor {
     guard let packed = module.index.part(TensorName(utf8: module.name)) else {
-      throw Refusal("the weight that it belongs to is missing")
+      throw Refusal("its weight is missing")
     }
     let state: ConfigValue
     do {
@@ -40,7 +41,7 @@ enum BitsAndBytes {
     } catch let error as JSONError {
       throw Refusal("invalid JSON in its quant_state at byte \(error.offset)")
     } catch {
-      throw (error as? Refusal) ?? Refusal("its quant_state cannot be read")
+      throw (error as? Refusal) ?? Refusal("cannot read its quant_state")
     }
     guard state["quant_type"]?.string == type else { throw Refusal("its quant_state is not of type \(type)") }
     guard let blockSize = state["blocksize"]?.integer, blockSizes.contains(blockSize) else {
@@ -53,17 +54,17 @@ enum BitsAndBytes {
     let shape = sizes.map { UInt64($0) }
     let count = try product(shape)
     let needed = divided(count, by: 2)
-    // The bytes are kept as elements of any type, whose last one may be filled up.
+    // The bytes are stored as elements of any dtype, so the last element may be padded.
     guard packed.tensor.byteCount >= needed, packed.tensor.byteCount - needed < 8 else {
       throw Refusal(
-        "its quant_state's shape has \(count) values, and the packed bytes hold \(packed.tensor.byteCount) pairs"
+        "its quant_state has a shape of \(count) values, but the tensor has \(packed.tensor.byteCount) bytes of 2 codes"
       )
     }
     let isNormal = type == "nf4"
     let map = try module.require("quant_map", .f32)
     guard try map.floats() == (isNormal ? FourBitTables.normalFloats : FourBitTables.bitsAndBytesFloats)
     else {
-      throw Refusal("quant_map is not that of \(type)")
+      throw Refusal("quant_map is not the standard table of \(type)")
     }
     let blocks = divided(count, by: UInt64(blockSize))
     let (scales, parts) = try self.scales(module, state, blocks: blocks, blockSize: UInt64(blockSize), count)
@@ -89,7 +90,7 @@ enum BitsAndBytes {
     let isNested = state["nested_blocksize"] != nil
     guard isNested == (absmax.dtype == .u8) else {
       throw Refusal(
-        "absmax is \(absmax.dtype.name), and quant_state says it is \(isNested ? "" : "not ")nested")
+        "absmax is \(absmax.dtype.name), but quant_state says that it is \(isNested ? "" : "not ")nested")
     }
     guard isNested else { return (grid, [absmax]) }
     guard let nestedSize = state["nested_blocksize"]?.integer, nestedSize > 0,
@@ -100,10 +101,10 @@ enum BitsAndBytes {
     try outer.require(
       shape: [divided(blocks, by: UInt64(nestedSize))], "\(blocks) scales in blocks of \(nestedSize)")
     let map = try module.require("nested_quant_map", .f32)
-    try map.require(shape: [256], "an index of one byte")
+    try map.require(shape: [256], "an 8-bit index")
     let entries = try map.floats()
     guard entries.allSatisfy(\.isFinite) else {
-      throw Refusal("nested_quant_map has numbers that are not finite")
+      throw Refusal("nested_quant_map contains NaN or infinity")
     }
     grid.form = .nested(
       map: entries, absmax: try outer.view(), blockSize: UInt64(nestedSize), offset: offset)

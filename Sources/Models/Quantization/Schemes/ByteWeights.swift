@@ -1,26 +1,27 @@
 internal import Safetensors
 
-/// Weights of one byte a number, FP8 or int8, with scales for the tensor, its rows, groups or blocks: DeepSeek, Qwen,
+/// Weights of one byte per number, FP8 or int8, with scales per tensor, row, group or block: DeepSeek, Qwen,
 /// fbgemm, compressed-tensors' float-, int- and naive-quantized, ModelOpt's FP8 and MXFP8.
 struct ByteWeights {
   private let module: QuantizedModule
   private let weight: TensorPart
   private let scale: TensorPart
   private let scheme: CompressionSchemes.Scheme?
-  /// The matrix, the last two dimensions of the weight.
+  /// The last two dimensions of the weight.
   private let rows: UInt64
   private let columns: UInt64
-  /// How many matrices there are.
+  /// The number of matrices in the weight.
   private let stack: UInt64
 
-  /// The block that DeepSeek's models have, and those that say nothing else.
+  /// The block size of DeepSeek's models, and the default.
   private static let usualBlock: (UInt64, UInt64) = (128, 128)
 
-  /// Reads the module whose key is its weight; nil if it is a tensor like any other.
+  /// Reads the module whose key is its weight; nil if the weight is not quantised.
   static func recognise(_ module: QuantizedModule) throws(Refusal) -> QuantizedTensor? {
     let isInteger = module.key.dtype == .i8
     let names = ["_scale_inv", "_scale"].compactMap(module.sibling)
-    // `P.scale` and `P.qscale_weight` are a weight's only where that is called `P.weight`; ModelOpt adds to experts' names.
+    // `P.scale` and `P.qscale_weight` belong to a weight only if it is called `P.weight`. ModelOpt appends
+    // suffixes to the names of experts instead.
     let isWeight = module.key.tensor.name.utf8.suffix(7).elementsEqual(".weight".utf8)
     let others =
       isWeight
@@ -28,7 +29,7 @@ struct ByteWeights {
     let scales = names + others
     guard let scale = scales.first else {
       let isClaimed = isInteger ? isWeight && module.config.claimsInteger8 : module.config.claimsFloat8
-      // bitsandbytes keeps codes of 4 bits in elements of any type.
+      // bitsandbytes stores 4-bit codes as elements of any dtype.
       let holdsNibbles = ["nf4", "fp4"].contains {
         module.sibling(".quant_state.bitsandbytes__" + $0) != nil
       }
@@ -40,12 +41,12 @@ struct ByteWeights {
       return nil
     }
     if scales.count > 1 {
-      throw Refusal("it has two scales, \(scales.map(\.label).joined(separator: " and "))")
+      throw Refusal("it has two scales: \(scales.map(\.label).joined(separator: " and "))")
     }
     try module.refuseTransformed()
     for name in ["_scale_2", "_global_scale"] {
       if let other = module.sibling(name) {
-        throw Refusal("it has \(other.label) too, which its format does not have")
+        throw Refusal("it has \(other.label), which its format does not use")
       }
     }
     if isInteger, scale.label == "scale" { return try FourBitWeights.deepSeek(module, scale) }
@@ -63,7 +64,7 @@ struct ByteWeights {
     weight = module.key
     let shape = weight.shape
     guard shape.count == 2 || shape.count == 3, !shape.contains(0) else {
-      throw Refusal("\(weight.label) is \(weight.size), and not a matrix or a stack of them")
+      throw Refusal("\(weight.label) is \(weight.size), not a matrix or a stack of matrices")
     }
     rows = shape[shape.count - 2]
     columns = shape[shape.count - 1]
@@ -84,7 +85,7 @@ struct ByteWeights {
     let zeros = try zeros(isInteger: isInteger, blocks)
     let index = module.sibling("_g_idx")
     if index == nil, scheme?.isReordered == true, blocks.rowBlock == 1, blocks.columns > 1 {
-      throw Refusal("weight_g_idx is missing, and the scheme reorders columns")
+      throw Refusal("weight_g_idx is missing, but the scheme reorders columns")
     }
     let isMicroscaled = hasPowers && blocks.rowBlock == 1 && blocks.columnBlock == 32
     return QuantizedTensor(
@@ -100,18 +101,18 @@ struct ByteWeights {
         groupIndex: try index.flatMap { part throws(Refusal) in try groupIndex(part, blocks) }))
   }
 
-  /// Which group each column has, where that is not the usual one.
+  /// The group of each column; nil if columns are grouped in order.
   private func groupIndex(_ part: TensorPart, _ blocks: BlockGrid) throws(Refusal) -> TensorView? {
     let index = try part.groupIndex(columns: columns, groups: blocks.columns)
     guard index == nil || module.config.family == .compressedTensors && blocks.rowBlock == 1 else {
-      throw Refusal("it has \(part.label), and no groups of columns")
+      throw Refusal("it has \(part.label), but no groups of columns")
     }
     return index
   }
 
   // MARK: - Scales
 
-  /// Which scale is whose, by the configuration and the scale's shape.
+  /// The grid of scales, from the configuration and the scales' shape.
   private func blocks() throws(Refusal) -> BlockGrid {
     let shape = scale.shape
     let isCompressed = module.config.family == .compressedTensors
@@ -120,7 +121,7 @@ struct ByteWeights {
       _ = try scale.singleScale()
       return BlockGrid(single: stack * rows, columns)
     }
-    if isCompressed { throw Refusal("no group of config_groups is for it") }
+    if isCompressed { throw Refusal("no group in config_groups matches it") }
     if shape.count == 1
       || module.config.family == .modelOpt && shape == [stack, 1] && weight.shape.count == 3
     {
@@ -139,28 +140,29 @@ struct ByteWeights {
     return try matrixBlocks(matrix)
   }
 
-  /// Llama 4's experts have a scale for each column: a line, which the one of down_proj is stored as a column. Nil if these are
-  /// other experts.
+  /// One scale per column, as in Llama 4's experts: a row of scales, which down_proj stores as a column. Nil
+  /// for other experts.
   private func columnBlocks(_ shape: [UInt64]) throws(Refusal) -> BlockGrid? {
     guard module.config.family == .float8, module.config.blockSize == nil else { return nil }
     let isTransposed = module.config.settings["quant_method"]?.string?.lowercased() == "fbgemm_fp8"
     let isColumn = isTransposed && shape == [columns, 1]
     if columns > 1, isColumn || shape == [1, columns] { return BlockGrid(of: (rows, columns), (rows, 1)) }
     guard isTransposed else { return nil }
-    throw Refusal("\(scale.label) is \(scale.size), and \(weight.size) needs \(stack)x1x\(columns)")
+    throw Refusal(
+      "\(scale.label) is \(scale.size); expected \(stack)x1x\(columns) for a weight of \(weight.size)")
   }
 
-  /// A line of scales: one for each row of a matrix, or for each matrix of a stack.
+  /// A vector of scales: one per row of a matrix, or one per matrix of a stack.
   private func lineBlocks(_ count: UInt64) throws(Refusal) -> BlockGrid {
     guard module.config.family == .modelOpt || module.config.family == .float8 else {
-      throw Refusal("the configuration does not say what \(scale.label) of \(scale.size) is for")
+      throw Refusal("the configuration does not say what \(scale.label) of \(scale.size) applies to")
     }
     if weight.shape.count == 2, count == rows { return BlockGrid(of: (rows, columns), (1, columns)) }
     if weight.shape.count == 3, count == stack { return BlockGrid(of: (rows, columns), (rows, columns)) }
-    throw Refusal("\(scale.label) has \(count) numbers, and \(weight.label) is \(weight.size)")
+    throw Refusal("\(scale.label) has \(count) numbers, but \(weight.label) is \(weight.size)")
   }
 
-  /// Blocks of the configured size, or 128x128; rows or whole matrices, where that is what the scales are for.
+  /// Blocks of the configured size, or 128x128. Or one scale per row or matrix, if the shape says so.
   private func matrixBlocks(_ shape: [UInt64]) throws(Refusal) -> BlockGrid {
     let block = module.config.blockSize ?? Self.usualBlock
     func grid(_ block: (UInt64, UInt64)) -> BlockGrid? {
@@ -175,7 +177,7 @@ struct ByteWeights {
       return BlockGrid(of: (rows, columns), (1, columns))
     }
     if module.config.hasNoBlocks {
-      // The halves of gate_up_proj were matrices of their own.
+      // gate_up_proj was made of two matrices with a scale each.
       let isMerged = shape[0] == 2 && rows % 2 == 0 && weight.label.hasSuffix("gate_up_proj")
       if let grid = grid((isMerged ? rows / 2 : rows, columns)) { return grid }
     }
@@ -185,8 +187,9 @@ struct ByteWeights {
   private func misfit(_ block: (UInt64, UInt64)) -> Refusal {
     let grid = BlockGrid(of: (rows, columns), block)
     return Refusal(
-      "\(scale.label) is \(scale.size), and a \(weight.size) weight in \(block.0)x\(block.1) blocks needs "
-        + (stack > 1 ? "\(stack)x" : "") + "\(grid.rows)x\(grid.columns)")
+      "\(scale.label) is \(scale.size); expected "
+        + (stack > 1 ? "\(stack)x" : "") + "\(grid.rows)x\(grid.columns) for a weight of \(weight.size) in "
+        + "blocks of \(block.0)x\(block.1)")
   }
 
   // MARK: - Zero points
@@ -196,13 +199,13 @@ struct ByteWeights {
   )? {
     let isAsymmetric = scheme.map { !$0.isSymmetric } ?? false
     guard let part = module.sibling("_zero_point") else {
-      if isAsymmetric { throw Refusal("weight_zero_point is missing, and the scheme is not symmetric") }
+      if isAsymmetric { throw Refusal("weight_zero_point is missing, but the scheme is not symmetric") }
       return nil
     }
     if !isAsymmetric {
-      // Some writers keep zero points that say nothing.
+      // Some writers store zero points that are all 0.
       guard try part.bytes().allSatisfy({ $0 == 0 }) else {
-        throw Refusal("\(part.label) is not 0, and the scheme is symmetric")
+        throw Refusal("\(part.label) is not 0, but the scheme is symmetric")
       }
       return nil
     }
@@ -214,7 +217,7 @@ struct ByteWeights {
 }
 
 extension QuantizationConfig {
-  /// True if every FP8 weight is to have a scale.
+  /// True if the configuration requires a scale for each FP8 weight.
   fileprivate var claimsFloat8: Bool {
     switch family {
     case .float8, .modelOpt, .compressedTensors: true
@@ -222,7 +225,7 @@ extension QuantizationConfig {
     }
   }
 
-  /// True if every int8 weight is to have a scale.
+  /// True if the configuration requires a scale for each int8 weight.
   fileprivate var claimsInteger8: Bool {
     switch family {
     case .modelOpt, .compressedTensors, .bitsAndBytes: true

@@ -1,6 +1,6 @@
 internal import Safetensors
 
-/// GPTQ and AWQ: `qweight`, `qzeros` and `scales`, the weight transposed.
+/// GPTQ and AWQ: `qweight`, `qzeros` and `scales`. The weight is stored transposed.
 struct ColumnPacked {
   private let module: QuantizedModule
   private let weight: TensorPart
@@ -17,14 +17,14 @@ struct ColumnPacked {
       let isVector = module.config.packings.contains("gemv")
       return try isVector ? parts.awqVector() : parts.awq()
     case nil:
-      // Each word along the rows holds eight numbers of these, and one column of GPTQ's.
+      // AWQ (gemm) packs eight outputs into a word, GPTQ one.
       let (_, words) = try parts.weight.matrix()
       let (_, outputs) = try parts.scales.matrix()
       guard outputs == (try product([words, 8])) else {
-        throw Refusal("it looks like GPTQ, and without a configuration its zero points can mean two things")
+        throw Refusal("it looks like GPTQ; without a configuration, its zero points are ambiguous")
       }
       return try parts.awq()
-    default: throw Refusal("it has the tensors of GPTQ or AWQ, and the configuration names something else")
+    default: throw Refusal("it has the tensors of GPTQ or AWQ, but the configuration names another format")
     }
   }
 
@@ -46,13 +46,13 @@ struct ColumnPacked {
     let (groups, scaleColumns) = try scales.matrix()
     let (zeroRows, zeroWords) = try zeros.matrix()
     guard scaleColumns == outputs else {
-      throw Refusal("scales is \(scales.size), and qweight has \(PrintableText.counted(outputs, "column"))")
+      throw Refusal("scales is \(scales.size), but qweight has \(PrintableText.counted(outputs, "column"))")
     }
     guard zeroRows == groups else {
-      throw Refusal("qzeros is \(zeros.size), and scales has \(PrintableText.counted(groups, "row"))")
+      throw Refusal("qzeros is \(zeros.size), but scales has \(PrintableText.counted(groups, "row"))")
     }
     if ModuleClass(of: module.name) == .embedding {
-      throw Refusal("it is an embedding, whose rows and columns GPTQ's writers exchange")
+      throw Refusal("it is an embedding, and writers of GPTQ disagree on the order of its dimensions")
     }
     let bits = try width(words: words, zeroWords: zeroWords, outputs)
     let inputs = try product([words, 32]) / bits
@@ -75,7 +75,7 @@ struct ColumnPacked {
       note: note)
   }
 
-  /// The width of a code, which must be one that the configuration gives. The shapes decide; where they leave several, the number
+  /// The width of a code. Of the widths in the configuration, the shapes decide; if several fit, the number
   /// of groups and the index do.
   private func width(words: UInt64, zeroWords: UInt64, _ outputs: UInt64) throws(Refusal) -> UInt64 {
     let given = configuredWidths.sorted()
@@ -86,25 +86,26 @@ struct ColumnPacked {
     }
     if fitting.count > 1, let index { fitting.removeAll { index.shape != [weightBits / $0] } }
     guard fitting.count < 2 else {
-      throw Refusal("its shapes fit codes of several widths that the configuration gives")
+      throw Refusal("its shapes fit codes of several widths in the configuration")
     }
     guard let bits = fitting.first else {
       let given = given.map(String.init).joined(separator: " or ")
       throw Refusal(
-        "qweight is \(weight.size) and qzeros \(zeros.size), which codes and \(outputs) zero points of \(given.isEmpty ? "no given number of" : given) bits do not fill"
+        "qweight is \(weight.size) and qzeros is \(zeros.size), which do not fit \(outputs) outputs with codes of "
+          + (given.isEmpty ? "unknown width" : "\(given) bits")
       )
     }
     return bits
   }
 
-  /// The widths that the configuration gives, for all modules or for some.
+  /// The widths that the configuration gives for any module.
   private var configuredWidths: Set<Int> {
     let settings = module.config.settings
     let own = settings["dynamic"]?.object.map { $0.values.compactMap { $0["bits"]?.integer } } ?? []
     return Set(own + (settings["bits"]?.integer.map { [$0] } ?? [])).intersection([2, 3, 4, 8])
   }
 
-  /// How many columns in a row share a group, where no index says otherwise.
+  /// The number of columns in a group, unless an index assigns groups.
   private func groupSize(_ inputs: UInt64, _ groups: UInt64) throws(Refusal) -> UInt64 {
     if index != nil { return divided(inputs, by: groups) }
     let given = module.config.settings["group_size"]?.integer ?? -1
@@ -112,13 +113,13 @@ struct ColumnPacked {
     if divided(inputs, by: size) == groups { return size }
     guard module.config.settings["dynamic"] != nil, inputs % groups == 0 else {
       throw Refusal(
-        "\(inputs) inputs in groups of \(size) are not the \(PrintableText.counted(groups, "group")) of scales"
+        "scales has \(PrintableText.counted(groups, "group")), which does not fit \(inputs) inputs in groups of \(size)"
       )
     }
     return inputs / groups
   }
 
-  /// The group of each column; nil if it is the usual one.
+  /// The group of each column; nil if columns are grouped in order.
   private func groupIndex(_ inputs: UInt64, _ groups: UInt64, _ groupSize: UInt64) throws(Refusal)
     -> TensorView?
   {
@@ -127,31 +128,31 @@ struct ColumnPacked {
     try index.require(shape: [inputs], "\(PrintableText.counted(inputs, "input"))")
     let numbers = try index.integers()
     if let wrong = numbers.first(where: { $0 < 0 || UInt64($0) >= groups }) {
-      throw Refusal("g_idx holds \(wrong), and there are \(PrintableText.counted(groups, "group"))")
+      throw Refusal("g_idx contains \(wrong), but there are \(PrintableText.counted(groups, "group"))")
     }
     if groups > 1, numbers.allSatisfy({ $0 == 0 }) {
-      throw Refusal("g_idx holds nothing but 0, and there are \(groups) groups")
+      throw Refusal("g_idx contains only 0, but there are \(groups) groups")
     }
     let isUsual = numbers.enumerated().allSatisfy { $0.element == $0.offset / Int(groupSize) }
     return isUsual ? nil : try index.view()
   }
 
-  /// What is to be added to a stored zero point: 1 in version 1 of the format, nothing in version 2.
+  /// What to add to a stored zero point: 1 in version 1 of the format, 0 in version 2.
   ///
-  /// With symmetric quantisation every zero point is half of the codes' number. Where all that is stored contradicts
-  /// what the configuration calls it, the data is believed.
+  /// With symmetric quantisation, each zero point is half the number of codes. If all stored zero points
+  /// contradict the version in the configuration, the data decides, with a note.
   private func increment(_ bits: Int) throws(Refusal) -> (Int, note: String?) {
     let settings = module.config.settings
     let format = (settings["checkpoint_format"] ?? settings["format"])?.string?.lowercased() ?? "gptq"
     let labelled = format == "gptq_v2" ? 0 : 1
     guard settings["sym"]?.bool == true else { return (labelled, nil) }
     let half = 1 << (bits - 1)
-    // Read only as far as it contradicts.
+    // Read only if the data may contradict the label.
     let contradicting = try isFilled(with: labelled == 1 ? half : half - 1, bits)
     guard contradicting else { return (labelled, nil) }
     return (
       1 - labelled,
-      "the configuration says \(format), and every zero point is as in \(labelled == 1 ? "gptq_v2" : "gptq"), which is taken"
+      "the configuration says \(format), but every zero point is as in \(labelled == 1 ? "gptq_v2" : "gptq"), which stmount uses"
     )
   }
 
@@ -171,10 +172,10 @@ struct ColumnPacked {
         do {
           bytes = try zeros.shard.read(zeros.tensor, row * rowBytes + offset..<row * rowBytes + end)
         } catch {
-          throw Refusal("qzeros cannot be read: \(error)")
+          throw Refusal("cannot read qzeros: \(error)")
         }
         for (position, byte) in bytes.enumerated() {
-          // The last word may have room for more.
+          // The last word may have unused bits.
           let first = (offset + UInt64(position)) * 8
           let used = first + 8 <= rowBits ? 0xFF : UInt8((1 << (max(first, rowBits) - first)) - 1)
           if (byte ^ pattern[position % 12]) & used != 0 { return false }
@@ -188,14 +189,14 @@ struct ColumnPacked {
 
   // MARK: - AWQ
 
-  /// Packed along the outputs, eight in a word.
+  /// Reads AWQ's gemm packing: along the outputs, eight in a word.
   private func awq() throws(Refusal) -> QuantizedTensor {
     try requireFourBits()
     let (inputs, words) = try weight.matrix()
     let outputs = try product([words, 8])
     let (groups, scaleColumns) = try scales.matrix()
     guard scaleColumns == outputs else {
-      throw Refusal("scales is \(scales.size), and qweight of \(weight.size) has \(outputs) outputs")
+      throw Refusal("scales is \(scales.size), but qweight of \(weight.size) has \(outputs) outputs")
     }
     try zeros.require(shape: [groups, words], "scales of \(scales.size)")
     let size = try awqGroupSize(inputs, groups)
@@ -212,7 +213,8 @@ struct ColumnPacked {
         zeros: ZeroPoints(view: try zeros.view(), packing: .alongColumnsAWQ, width: 4, groups: groups)))
   }
 
-  /// Packed along the inputs in their own order; zero points and scales have room for more groups than there are.
+  /// Reads AWQ's gemv packing: along the inputs, in order. Zero points and scales may have room for more
+  /// groups.
   private func awqVector() throws(Refusal) -> QuantizedTensor {
     try requireFourBits()
     let (outputs, words) = try weight.matrix()
@@ -220,13 +222,13 @@ struct ColumnPacked {
     let (zeroRows, zeroWords) = try zeros.matrix()
     let room = try product([zeroWords, 8])
     guard zeroRows == outputs else {
-      throw Refusal("qzeros is \(zeros.size), and qweight has \(outputs) rows")
+      throw Refusal("qzeros is \(zeros.size), but qweight has \(outputs) rows")
     }
     try scales.require(shape: [outputs, room], "qzeros of \(zeros.size)")
     let given = module.config.settings["q_group_size"] ?? module.config.settings["group_size"]
     let size = given?.integer.flatMap { $0 > 0 ? UInt64($0) : inputs } ?? 0
     guard size > 0, inputs % size == 0, inputs / size <= room else {
-      throw Refusal("\(inputs) inputs in groups of \(size) are not what scales of \(scales.size) hold")
+      throw Refusal("scales is \(scales.size), which does not fit \(inputs) inputs in groups of \(size)")
     }
     return QuantizedTensor(
       name: name, shape: [outputs, inputs], format: .awq, sources: [weight, scales, zeros].map(\.place),
@@ -244,17 +246,19 @@ struct ColumnPacked {
   private func requireFourBits() throws(Refusal) {
     let settings = module.config.settings
     let bits = (settings["bits"] ?? settings["w_bit"])?.integer ?? 4
-    guard bits == 4 else { throw Refusal("the configuration gives \(bits) bits, and AWQ has 4") }
-    if index != nil { throw Refusal("it has a g_idx, which AWQ has not") }
+    guard bits == 4 else { throw Refusal("the configuration says \(bits) bits, but AWQ has 4") }
+    if index != nil { throw Refusal("it has a g_idx, which AWQ does not use") }
   }
 
   private func awqGroupSize(_ inputs: UInt64, _ groups: UInt64) throws(Refusal) -> UInt64 {
-    guard inputs % groups == 0 else { throw Refusal("\(groups) groups do not divide \(inputs) inputs") }
+    guard inputs % groups == 0 else {
+      throw Refusal("\(inputs) inputs are not a multiple of \(groups) groups")
+    }
     let size = inputs / groups
     let given = (module.config.settings["group_size"] ?? module.config.settings["q_group_size"])?.integer
     if let given, given > 0, UInt64(given) != size {
       throw Refusal(
-        "\(inputs) inputs in groups of \(given) are not the \(PrintableText.counted(groups, "group")) of scales"
+        "scales has \(PrintableText.counted(groups, "group")), which does not fit \(inputs) inputs in groups of \(given)"
       )
     }
     return size

@@ -2,10 +2,10 @@ internal import Safetensors
 
 /// The `config_groups` of compressed-tensors: the quantisation scheme of each module.
 struct CompressionSchemes: Sendable {
-  /// What a group says of its weights.
+  /// The weight settings of a group.
   struct Scheme: Sendable, Equatable {
     var bits: Int?
-    /// False of floating-point codes; nil if the group does not say.
+    /// False for floating-point codes; nil if the group does not say.
     var isInteger: Bool?
     /// `tensor`, `channel`, `group`, `tensor_group`, `block`.
     var strategy: String?
@@ -13,28 +13,28 @@ struct CompressionSchemes: Sendable {
     var blockRows: UInt64?
     var blockColumns: UInt64?
     var isSymmetric: Bool
-    /// True if columns are not grouped in their order, so that there must be an index.
+    /// True if columns are not grouped in order, so that an index is required.
     var isReordered: Bool
   }
 
   private typealias Group = (targets: [Target], scheme: Scheme)
 
   private let groups: [Group]
-  /// The version of the library that wrote the model: major, minor; nil if it does not say.
+  /// The version of the library that wrote the model, as (major, minor); nil if unknown.
   let version: (Int, Int)?
 
-  /// What modules a group is for.
+  /// The modules that a group applies to.
   private enum Target {
     case name([UInt8])
     case pattern(NamePattern)
-    /// An expression that is not understood.
+    /// An unsupported regular expression.
     case unreadable
   }
 
   init(_ config: QuantizationConfig) {
     var groups: [Group] = []
     if config.family == .compressedTensors {
-      // The order of the keys is the groups' own: group_0, group_1.
+      // The keys sort in the order of the groups: group_0, group_1.
       for (_, group) in (config.settings["config_groups"]?.object ?? [:]).sorted(by: { $0.key < $1.key }) {
         guard let weights = group["weights"] else { continue }
         let block = weights["block_structure"]?.pair
@@ -60,9 +60,10 @@ struct CompressionSchemes: Sendable {
     }
   }
 
-  /// The schemes that a module may have: of the groups that name it, match it by an expression, or are for its class, the first of
-  /// these that there are. Only groups for codes of its kind are looked at. Empty if none is for it. Several, where groups with
-  /// different schemes are: which of them the writer's library took depends on its version.
+  /// The schemes that may apply to a module. Groups that name it take precedence over groups with a matching
+  /// expression, and these over groups for its class. Considers only groups for codes of its kind. Empty if
+  /// none applies. Several if groups with different schemes apply: which one the writer used depends on its
+  /// library's version.
   func schemes(for module: ArraySlice<UInt8>, isInteger: Bool) throws(Refusal) -> [Scheme] {
     let groups = groups.filter { ($0.scheme.isInteger ?? isInteger) == isInteger }
     guard let first = groups.first?.scheme else { return [] }
@@ -82,20 +83,21 @@ struct CompressionSchemes: Sendable {
     }
     if !matching.isEmpty { return matching }
     if !schemes(where: { if case .unreadable = $0 { true } else { false } }).isEmpty {
-      throw Refusal("a target of config_groups is an expression that is not understood")
+      throw Refusal("a target in config_groups is an unsupported regular expression")
     }
     let likely = ModuleClass(of: module)
     for wanted in likely == .embedding ? [.embedding, .linear] : [likely] {
       let found = named { $0.elementsEqual(wanted.rawValue.utf8) }
       if !found.isEmpty { return found }
     }
-    // Since it is quantised, it is of a class that is not known here. Names of classes begin with a capital letter.
+    // It is quantised, so it has some other class. Class names begin with a capital letter.
     return named { $0.first.map { (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains($0) } ?? false }
   }
 }
 
 extension QuantizedModule {
-  /// What `read` makes of the module with its scheme; nil if it has none. Of several schemes, the one that fits the tensors.
+  /// Calls `read` with the module's scheme, or nil if there is none. If several schemes may apply, uses the
+  /// one that fits the tensors.
   func withScheme(
     isInteger: Bool, _ read: (CompressionSchemes.Scheme?) throws(Refusal) -> QuantizedTensor
   ) throws(Refusal) -> QuantizedTensor {
@@ -103,7 +105,7 @@ extension QuantizedModule {
     if candidates.count < 2 { return try read(candidates.first) }
     let fitting = candidates.compactMap { try? read($0) }
     guard fitting.count == 1 else {
-      throw Refusal("two groups of config_groups with different schemes are for it")
+      throw Refusal("two groups in config_groups with different schemes match it")
     }
     return fitting[0]
   }

@@ -2,11 +2,11 @@ internal import Safetensors
 
 /// MXFP4 of gpt-oss: `X_blocks` and `X_scales`, or `X.blocks` and `X.scales` in OpenAI's own files.
 enum ExpertBlocks {
-  /// Values of one scale, and the bytes that hold them.
+  /// The number of values with a common scale, and the number of bytes they take.
   private static let blockSize: UInt64 = 32
   private static let blockBytes: UInt64 = 16
 
-  /// Reads the tensors whose key is the blocks; nil if the scales are not there, so that it is a tensor like any other.
+  /// Reads the tensors whose key is the blocks. Nil if there are no scales: then the tensor is not quantised.
   static func recognise(_ module: QuantizedModule, separator: String) throws(Refusal) -> QuantizedTensor? {
     let blocks = module.key
     guard let scales = module.part("scales") else {
@@ -15,11 +15,11 @@ enum ExpertBlocks {
     }
     try scales.require([.u8, .f8e8m0])
     let shape = blocks.shape
-    // Hugging Face's names promise what bf16 checkpoints hold, which is transposed.
+    // bf16 checkpoints under Hugging Face's names are transposed, so these are too.
     let isTransposed = separator == "_"
     guard isTransposed ? shape.count == 4 : shape.count >= 3, shape.last == blockBytes, !shape.contains(0)
     else {
-      throw Refusal("\(blocks.label) is \(blocks.size), and not blocks of \(blockBytes) bytes")
+      throw Refusal("\(blocks.label) is \(blocks.size), not blocks of \(blockBytes) bytes")
     }
     try scales.require(shape: Array(shape.dropLast()), "\(blocks.label) of \(blocks.size)")
     let columns = try product([shape[shape.count - 2], blockSize])
@@ -28,7 +28,7 @@ enum ExpertBlocks {
     let matrices = try product(stack)
     let count = try product(stack + [rows, columns])
     guard let codes = try blocks.view().joiningLastDimensions else {
-      throw Refusal("the elements of \(blocks.label) do not follow each other")
+      throw Refusal("the elements of \(blocks.label) are not contiguous")
     }
     let values = QuantizedCodes.Values.float(.f4)
     let arithmetic =
@@ -55,7 +55,7 @@ enum ExpertBlocks {
 
   private static func transposed(_ codes: TensorView, _ blocks: TensorPart) throws(Refusal) -> TensorView {
     guard let view = codes.transposed else {
-      throw Refusal("\(blocks.label) is put together from slices, and its columns are needed")
+      throw Refusal("\(blocks.label) is assembled from slices, which cannot be read by columns")
     }
     return view
   }
