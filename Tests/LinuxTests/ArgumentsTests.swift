@@ -3,7 +3,7 @@ import Testing
 
 import Linux
 
-@Suite("Arguments") struct ArgumentsTests {
+@Suite("Command-line arguments") struct ArgumentsTests {
   @Test(
     "Bytes that are not UTF-8, and characters that represent such bytes, are preserved",
     arguments: [
@@ -27,7 +27,7 @@ import Linux
     }
   }
 
-  @Test("A UTF-8 argument is the string that it spells")
+  @Test("A UTF-8 argument is an ordinary string")
   func plain() {
     #expect(String(argumentBytes: Array("a=é\u{301}😀".utf8)) == "a=é\u{301}😀")
     #expect("a=é\u{301}😀".argumentBytes == Array("a=é\u{301}😀".utf8))

@@ -5,7 +5,7 @@ import Testing
 
 import Linux
 
-@Suite("What is in memory of a file") struct CachedPagesTests {
+@Suite("Bytes in the page cache") struct CachedPagesTests {
   private let bytes = (0..<10_000).map { UInt8($0 % 251) }
 
   /// Runs `body` with a file that was just written.
@@ -22,7 +22,7 @@ import Linux
     }
   }
 
-  @Test("Bytes that were just written are given, where the file system can tell; where it cannot, none")
+  @Test("Bytes that were just written are returned if the file system supports it, and none otherwise")
   func written() throws {
     try withFile { file in
       let canTell = CachedPages.areResident(1..<9_999, of: file)
@@ -30,7 +30,7 @@ import Linux
     }
   }
 
-  @Test("A file of a tmpfs is in memory, though the file system refuses reads that may not wait")
+  @Test("A file on tmpfs is in memory even if the file system refuses non-blocking reads")
   func memory() throws {
     let name = FilePath("/dev/shm/stmount-cached-pages-\(getpid())")
     let file = try FileDescriptor.open(

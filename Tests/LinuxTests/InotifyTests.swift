@@ -5,7 +5,7 @@ import Testing
 
 @testable import Linux
 
-@Suite("What the kernel reports of files") struct InotifyTests {
+@Suite("inotify events") struct InotifyTests {
   private let directory: TemporaryDirectory
   private let inotify: Inotify
 
@@ -40,7 +40,7 @@ import Testing
     #expect(events().isEmpty)
   }
 
-  @Test("An inode is watched, not a path; the same inode keeps its number")
+  @Test("A watch is for an inode, not a path, and the same inode keeps its number")
   func inodes() throws {
     let path = try directory.write("file", [1])
     let number = try watch(path)
@@ -50,7 +50,7 @@ import Testing
     #expect(events() == [.moved])
   }
 
-  @Test("A thread without the right to open files reads the queue")
+  @Test("A thread that may not open files can read the queue")
   func confined() throws {
     let path = try directory.write("file", [1])
     _ = try watch(path)
@@ -73,13 +73,13 @@ import Testing
   }
 }
 
-@Suite("What a file system can be relied on for") struct FileSystemKindTests {
+@Suite("Reliability of file systems' change reports") struct FileSystemKindTests {
   private func kind(_ magic: UInt32, _ kernel: (Int, Int) = (6, 18), nanoseconds: Int = 7) -> FileSystemKind {
     FileSystemKind(magic: magic, kernel: kernel, nanoseconds: nanoseconds)
   }
 
   @Test(
-    "Local file systems report all writes; networks', FUSE and unknown ones do not",
+    "Local file systems report all writes; network, FUSE and unknown ones do not",
     arguments: [
       (0xEF53, FileSystemKind.Reports.all), (0x5846_5342, .all), (0x0102_1994, .all), (0x6969, .some),
       (0xFF53_4D42, .some), (0x6573_5546, .some), (0x0102_1997, .some), (0, .some), (0x794C_7630, .ownMount),
@@ -88,7 +88,7 @@ import Testing
     #expect(kind(magic).reports == reports)
   }
 
-  @Test("Times are fine-grained from Linux 6.13 on, where the file system has room for them")
+  @Test("Times are fine-grained since Linux 6.13 if the file system can store them")
   func times() {
     #expect(
       !kind(0xEF53).hasCoarseTimes && !kind(0xEF53, (6, 13)).hasCoarseTimes

@@ -5,9 +5,9 @@ import Testing
 
 @testable import Linux
 
-@Suite("Threads that answer requests") struct LeastPrivilegeTests {
+@Suite("Worker threads") struct LeastPrivilegeTests {
   @Test(
-    "Confined threads can open nothing, but can read open files and their paths; other threads are not confined"
+    "Confined threads cannot open files, but can read open files and their paths; other threads are not confined"
   )
   func confined() async {
     await #expect(processExitsWith: .success) {

@@ -21,14 +21,14 @@ import Testing
     return pace.window
   }
 
-  @Test("The window grows for as long as that brings more, up to a limit")
+  @Test("The window grows while throughput increases, up to a limit")
   func grows() {
     #expect(window(atMost: 100e6) <= Pace.least)
     #expect((32 << 20...64 << 20).contains(window(atMost: 640e6)))
     #expect(window(atMost: 100e9) == 256 << 20)
   }
 
-  @Test("What a reader who pauses makes slow lets nothing grow")
+  @Test("A reader who pauses does not make the window grow")
   func pauses() {
     var pace = Pace()
     var time = 0.0
@@ -41,7 +41,7 @@ import Testing
     #expect(pace.window <= Pace.least)
   }
 
-  @Test("Pieces that fail change nothing")
+  @Test("Failed pieces do not change the window")
   func failures() {
     var pace = Pace()
     for _ in 0..<100 {

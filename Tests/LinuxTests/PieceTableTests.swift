@@ -47,7 +47,7 @@ import Testing
   }
 
   @Test(
-    "Pieces are whole pages, end at multiples of their length and at the file's end, and hold each byte once")
+    "Pieces are whole pages, end at multiples of their length or at the end of the file, and do not overlap")
   func cutting() {
     var table = PieceTable(limit: 256 * Self.mib)
     let page = Piece.pageSize
@@ -62,7 +62,7 @@ import Testing
     #expect(table.bytes == 3 * Self.mib + page + 5)
   }
 
-  @Test("What is in memory is left out, and what is around it is not")
+  @Test("Ranges in memory get no piece, and the ranges around them do")
   func inMemory() {
     var table = PieceTable(limit: 256 * Self.mib)
     let middle = 3 * Self.mib..<4 * Self.mib
@@ -71,7 +71,8 @@ import Testing
   }
 
   @Test(
-    "A reader gets what is in pieces from them, and the rest is missing", arguments: [0, 1, 4097, 1 << 19])
+    "A reader gets bytes from pieces that have them, and the rest is missing",
+    arguments: [0, 1, 4097, 1 << 19])
   func reading(start: UInt64) {
     var table = PieceTable(limit: 256 * Self.mib)
     arrive(add(2 * Self.mib + start..<4 * Self.mib, to: &table), in: &table)
@@ -84,7 +85,7 @@ import Testing
   }
 
   @Test(
-    "Pieces of a tensor at an odd place are gone once it was read, in whatever parts, and none is missing before",
+    "The pieces of an unaligned tensor are removed after it was read in any parts, and not before",
     arguments: [4096, 100_000, 131_072, 1 << 20] as [UInt64])
   func odd(step: UInt64) {
     var table = PieceTable(limit: 256 * Self.mib)
@@ -100,9 +101,7 @@ import Testing
     #expect(table.isEmpty)
   }
 
-  @Test(
-    "Where there are too many, the one that was not used for the longest time goes, and none that is under way"
-  )
+  @Test("At the limit, the least recently used piece is evicted, but never one that is being fetched")
   func limit() {
     var table = PieceTable(limit: 4 * Self.mib)
     let old = add(0..<3 * Self.mib, to: &table, at: 1)
@@ -121,9 +120,7 @@ import Testing
     #expect(read(2 * Self.mib..<3 * Self.mib, of: &table).isEmpty)
   }
 
-  @Test(
-    "A piece is fetched once: by a thread, or by the reader who needs it first; one that failed is there no more"
-  )
+  @Test("A piece is fetched once, by a thread or by the first reader who needs it, and removed if that fails")
   func fetching() throws {
     var table = PieceTable(limit: 256 * Self.mib)
     let pieces = add(0..<2 * Self.mib, to: &table)
@@ -140,7 +137,7 @@ import Testing
     #expect(!begin(pieces[0], in: &table))
   }
 
-  @Test("What nobody has used since a time is removed, unless it is under way")
+  @Test("Unused pieces are removed after a time, unless they are being fetched")
   func unused() {
     var table = PieceTable(limit: 256 * Self.mib)
     let pieces = add(0..<3 * Self.mib, to: &table, at: 1)

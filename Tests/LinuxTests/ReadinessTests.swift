@@ -13,8 +13,8 @@ private func exitStatus(of child: Int32) -> Int32? {
 }
 
 /// In processes of their own, which fork: what the command does when it goes to the background.
-@Suite("Going to the background") struct ReadinessTests {
-  @Test("The command sees that the daemon is ready")
+@Suite("Running in the background") struct ReadinessTests {
+  @Test("The command waits until the daemon is ready")
   func ready() async {
     await #expect(processExitsWith: .success) {
       let readiness = try Readiness()
@@ -61,7 +61,7 @@ private func exitStatus(of child: Int32) -> Int32? {
     }
   }
 
-  @Test("A daemon that is ready has released the terminal: its standard streams are /dev/null")
+  @Test("A ready daemon has released the terminal: its standard streams are /dev/null")
   func letsGo() async {
     await #expect(processExitsWith: .success) {
       let readiness = try Readiness()
@@ -80,7 +80,7 @@ private func exitStatus(of child: Int32) -> Int32? {
     }
   }
 
-  @Test("A daemon has a session of its own and keeps no directory busy")
+  @Test("A daemon has its own session and keeps no directory busy")
   func session() async {
     await #expect(processExitsWith: .success) {
       let child = try ForkedProcess.start {
@@ -93,7 +93,7 @@ private func exitStatus(of child: Int32) -> Int32? {
     }
   }
 
-  @Test("A daemon's first thread and other threads get each other's locks")
+  @Test("The daemon's first thread and its other threads can take each other's locks")
   func locks() async {
     await #expect(processExitsWith: .success) {
       let count = Mutex(0)
@@ -136,7 +136,7 @@ private func exitStatus(of child: Int32) -> Int32? {
     }
   }
 
-  @Test("The pipe is closed in programs that the daemon starts")
+  @Test("Programs that the daemon starts do not inherit the pipe")
   func closesOnExec() throws {
     let (reader, writer) = try makePipe()
     for end in [reader, writer] {

@@ -34,7 +34,7 @@ import Testing
   }
 
   @Test(
-    "Readers at random places, of what is fetched or not, get the file's bytes", arguments: [true, false])
+    "Concurrent reads at random offsets get the file's bytes, fetched or not", arguments: [true, false])
   func random(isDirect: Bool) async throws {
     try await withStore(isDirect: isDirect) { store, file in
       let bytes = bytes
@@ -58,7 +58,7 @@ import Testing
     }
   }
 
-  @Test("Where the file has become shorter, reads beyond its end fail with ESTALE, and others do not")
+  @Test("After a truncation, reads beyond the end fail with ESTALE, and other reads work")
   func truncated() async throws {
     try await withStore { store, file in
       try file.resize(to: 5 << 20)
@@ -72,7 +72,7 @@ import Testing
     }
   }
 
-  @Test("A file that the store does not know is an error")
+  @Test("Reading a file that the store does not know is an error")
   func unknown() async throws {
     try await withStore { store, _ in
       _ = #expect(throws: Errno.badFileDescriptor) { try Self.read(0..<1, of: .standardInput, by: store) }

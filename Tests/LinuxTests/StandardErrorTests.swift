@@ -28,7 +28,7 @@ private func shell(_ command: String) -> Int32 {
 }
 
 /// In processes of their own, since the file descriptor is the whole process's.
-@Suite("Catching what others write to standard error") struct StandardErrorTests {
+@Suite("Capturing standard error") struct StandardErrorTests {
   @Test("The output of the closure and its children is returned as one line, with the result")
   func captures() async {
     await #expect(processExitsWith: .success) {
@@ -50,7 +50,7 @@ private func shell(_ command: String) -> Int32 {
     }
   }
 
-  @Test("The line has no control characters")
+  @Test("The captured line has no control characters")
   func controls() async {
     await #expect(processExitsWith: .success) {
       let messages = capturingStandardError { writeError("a\u{1B}[31mb\u{7}\tc\u{9B}é\r\nd") }.messages
@@ -58,7 +58,7 @@ private func shell(_ command: String) -> Int32 {
     }
   }
 
-  @Test("Up to 64 KiB of output is complete, however small the pieces")
+  @Test("Up to 64 KiB of output is complete, in pieces of any size")
   func capacity() async {
     await #expect(processExitsWith: .success) {
       let (isComplete, messages) = capturingStandardError {
@@ -69,7 +69,7 @@ private func shell(_ command: String) -> Int32 {
     }
   }
 
-  @Test("A writer of more than that is not blocked")
+  @Test("A program that writes more than 64 KiB is not blocked")
   func overflow() async {
     await #expect(processExitsWith: .success) {
       let (isComplete, messages) = capturingStandardError {
@@ -80,7 +80,7 @@ private func shell(_ command: String) -> Int32 {
     }
   }
 
-  @Test("Afterwards standard error is restored, and the captured text did not reach it")
+  @Test("Standard error is restored afterwards, and the captured text did not reach it")
   func restores() async {
     let result = await #expect(processExitsWith: .success, observing: [\.standardErrorContent]) {
       writeError("<before>")
@@ -103,7 +103,7 @@ private func shell(_ command: String) -> Int32 {
     }
   }
 
-  @Test("Standard error that was closed is closed again, and no descriptor is left behind")
+  @Test("If standard error was closed, it is closed again, and no descriptor leaks")
   func closed() async {
     await #expect(processExitsWith: .success) {
       func lowestFree() -> [CInt] {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Linux
 
-@Suite("Threads that end when there is nothing to do") struct TransientThreadsTests {
+@Suite("Transient threads") struct TransientThreadsTests {
   /// What jobs count.
   private final class Counts: Sendable {
     let done = Atomic(0), running = Atomic(0), most = Atomic(0)
@@ -20,7 +20,8 @@ import Testing
     }
   }
 
-  @Test("So many run at a time, and others wait until one has ended; more than may wait are dropped")
+  @Test(
+    "A limited number of tasks run at a time, others wait, and tasks beyond the queue's limit are dropped")
   func limits() {
     let threads = TransientThreads(most: 3, mostWaiting: 5)
     let counts = Counts()

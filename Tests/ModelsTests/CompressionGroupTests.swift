@@ -2,7 +2,7 @@ import Fixtures
 import Models
 import Testing
 
-@Suite("Groups of compressed-tensors")
+@Suite("config_groups of compressed-tensors")
 struct CompressionGroupTests {
   private static let rows =
     "\"num_bits\": 8, \"type\": \"int\", \"strategy\": \"channel\", \"symmetric\": true"
@@ -27,14 +27,14 @@ struct CompressionGroupTests {
     return found.quantization.warnings
   }
 
-  @Test("A module's name counts before an expression, and an expression before a class")
+  @Test("A group that names a module takes precedence over an expression, and that over a class")
   func precedence() throws {
     #expect(try warnings("a.up_proj", [("Linear", Self.whole), ("re:.*up_proj", Self.rows)]) == [])
     #expect(try warnings("a.up_proj", [("re:.*up_proj", Self.whole), ("a.up_proj", Self.rows)]) == [])
     #expect(try warnings("a.up_proj", [("re:.*down_proj", Self.whole), ("Linear", Self.rows)]) == [])
   }
 
-  @Test("A group of floating-point codes is not for integers")
+  @Test("A group for floating-point codes does not apply to integers")
   func kinds() throws {
     #expect(try warnings("a.up_proj", [("re:.*proj", Self.floats), ("re:.*up_proj", Self.rows)]) == [])
     #expect(
@@ -43,7 +43,7 @@ struct CompressionGroupTests {
   }
 
   @Test(
-    "An embedding takes the group of embeddings, or that of linear modules if there is none",
+    "An embedding uses the group for embeddings, or else the group for linear modules",
     arguments: ["model.embed_tokens", "transformer.wte", "bert.embeddings.word_embeddings"])
   func embeddings(_ name: String) throws {
     #expect(try warnings(name, [("Linear", Self.whole), ("Embedding", Self.rows)]) == [])
@@ -51,12 +51,13 @@ struct CompressionGroupTests {
     #expect(try warnings("lm_head", [("Embedding", Self.whole), ("Linear", Self.rows)]) == [])
   }
 
-  @Test("A module of another class takes the one group of classes that is left")
+  @Test("A module of an unknown class uses the only remaining group with a class")
   func otherClasses() throws {
     #expect(try warnings("a.router", [("re:.*up_proj", Self.whole), ("MoELinear", Self.rows)]) == [])
   }
 
-  @Test("Of two groups for a module, the one that fits its tensors counts; if both do, it is refused")
+  @Test(
+    "If two groups match a module, the one that fits its tensors is used; if both fit, the module is refused")
   func severalGroups() throws {
     let lines = "\"num_bits\": 8, \"type\": \"int\", \"strategy\": \"block\", \"block_structure\": [1, 3]"
     #expect(try warnings("a.up_proj", [("re:.*up_proj", Self.whole), ("re:a[.].*", Self.rows)]) == [])
@@ -67,7 +68,7 @@ struct CompressionGroupTests {
     }
   }
 
-  @Test("Without a strategy, the scale's shape tells which it is")
+  @Test("Without a strategy, the scale's shape decides")
   func noStrategy() throws {
     #expect(
       try warnings("a.up_proj", [("Linear", "\"num_bits\": 8, \"type\": \"int\", \"symmetric\": true")]) == []
@@ -75,7 +76,7 @@ struct CompressionGroupTests {
   }
 
   @Test(
-    "Weights of eight bits are codes, whatever the configuration calls their status, unless the format is dense",
+    "8-bit weights are dequantised whatever quantization_status says, unless the format is dense",
     arguments: [
       ("compressed", "int-quantized", 1), ("frozen", "naive-quantized", 1), ("compressed", "dense", 0),
     ])
@@ -87,7 +88,7 @@ struct CompressionGroupTests {
   }
 
   @Test(
-    "Settings one level deeper are read, and the sparsity beside them too",
+    "Settings nested one level deeper are read, and so is the sparsity beside them",
     arguments: ["dense", "sparse-24-bitmask"])
   func nested(_ sparsity: String) throws {
     let sample = try #require(QuantizedSample.all.first { $0.name == "int8 with a scale for each row" })

@@ -5,8 +5,8 @@ import Testing
 @testable import Models
 import Safetensors
 
-@Suite("Time in proportion to an index", .serialized) struct IndexProportionTests {
-  @Test("Twice and four times as many tensors that cannot be shown take twice and four times as long")
+@Suite("Time is proportional to an index", .serialized) struct IndexProportionTests {
+  @Test("Tensors that cannot be shown take time linear in their number")
   func omitted() throws {
     let directories = try [1000, 2000, 4000].map { (count: $0, directory: try index($0)) }
     let costs = try Costs(from: 1000) { count in
@@ -18,7 +18,7 @@ import Safetensors
     #expect(costs.areProportional, "\(costs)")
   }
 
-  @Test("Twice and four times as many missing components of a pipeline take twice and four times as long")
+  @Test("Missing components of a pipeline take time linear in their number")
   func pipeline() throws {
     let directories = try [1000, 2000, 4000].map { count in
       let directory = try TemporaryDirectory()

@@ -5,8 +5,8 @@ import Testing
 @testable import Models
 import Safetensors
 
-@Suite("An index") struct ModelIndexTests {
-  @Test("Tensors come by name, shards by theirs")
+@Suite("Indexes of shards") struct ModelIndexTests {
+  @Test("An index lists tensors by name and shards by name")
   func reading() throws {
     let bytes = ShardIndex(
       ["b": "2.safetensors", "a": "1.safetensors", "é/\n": "2.safetensors"], totalSize: 7
@@ -18,7 +18,7 @@ import Safetensors
   }
 
   @Test(
-    "Other fields of an index are ignored, if they are JSON",
+    "Other fields of an index are ignored if they are valid JSON",
     arguments: [
       #"{"weight_map":{"a":"f"}}"#, #"{"metadata":{},"weight_map":{"a":"f"}}"#,
       #"{"metadata":null,"weight_map":{"a":"f"}}"#,
@@ -32,7 +32,7 @@ import Safetensors
   }
 
   @Test(
-    "A shard's name that could lead out of the directory is refused, and shown",
+    "A shard's name that could lead out of the directory is refused and quoted",
     arguments: [
       "../f", "..", ".", "/etc/passwd", "sub/../f", "sub/..", "f/", "", "sub//f", "./", #"a\u0000b"#,
       #"\u002e\u002e"#,
@@ -53,13 +53,13 @@ import Safetensors
     #expect(index.tensors.map(\.shard) == [0, 0, 1, 1, 0])
   }
 
-  @Test("A shard's name may be anything else", arguments: ["...", "..f", "a b", #"é"#, #"\\"#, "~", "-rf"])
+  @Test("A shard may have any other name", arguments: ["...", "..f", "a b", #"é"#, #"\\"#, "~", "-rf"])
   func oddShards(_ name: String) throws {
     #expect(try ModelIndex.read(Array(#"{"weight_map":{"a":"\#(name)"}}"#.utf8)).shards.count == 1)
   }
 
   @Test(
-    "An index that is broken is refused",
+    "An invalid index is refused",
     arguments: [
       ("", "expected the index's '{'"), ("[]", "expected the index's '{'"), ("{}", "no weight_map in it"),
       (#"{"weight_map":{}}"#, "names no tensor"),
@@ -87,7 +87,7 @@ import Safetensors
   }
 
   @Test(
-    "Indexes are known by their names",
+    "Indexes are recognised by their file names",
     arguments: [
       ("model.safetensors.index.json", true), ("diffusion_pytorch_model.safetensors.index.json", true),
       ("model.safetensors.index.fp16.json", true), ("model.safetensors", false), ("config.json", false),

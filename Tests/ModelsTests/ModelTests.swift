@@ -6,7 +6,7 @@ import Testing
 @testable import Models
 import Safetensors
 
-@Suite("A model of files") struct ModelTests {
+@Suite("Models of one or several files") struct ModelTests {
   private let directory: TemporaryDirectory
 
   init() throws { directory = try TemporaryDirectory() }
@@ -18,7 +18,7 @@ import Safetensors
     return collection.components[0].model
   }
 
-  @Test("One file is one model, its tensors in the order of their names")
+  @Test("A file is a model, with its tensors sorted by name")
   func oneFile() throws {
     let file = SafetensorsFile([.init("b", "F32", [2, 2]), .init("a", "BF16", [3])], padding: 3)
     let model = try open(try directory.write("m.safetensors", file))
@@ -40,7 +40,7 @@ import Safetensors
     #expect(model.contents == ["a"])
   }
 
-  @Test("Several files are one model, in the order of all names")
+  @Test("Several files are one model, with all tensors sorted by name")
   func severalFiles() throws {
     let first = try directory.write(
       "1.safetensors", SafetensorsFile(.init("a", "U8", [1]), .init("c", "U8", [3])))
@@ -83,7 +83,7 @@ import Safetensors
     #expect(try open(third, fourth).places.count == 2)
   }
 
-  @Test("Trailing bytes are an error, and leniently a warning that counts them")
+  @Test("Trailing bytes are an error, and with --lenient a warning that counts them")
   func trailingBytes() throws {
     var file = SafetensorsFile(.init("a", "U8", [1]))
     file.trailing = [0, 0, 0, 0]
@@ -95,7 +95,7 @@ import Safetensors
     #expect(model.warnings == ["\(path.printable): 4 bytes after the last tensor left out"])
   }
 
-  @Test("A broken header is an error that says which file, and keeps the header's own error")
+  @Test("An invalid header is an error that names the file and keeps the header's own error")
   func brokenHeader() throws {
     let sound = try directory.write("1.safetensors", SafetensorsFile(.init("a", "U8", [1])))
     let broken = try directory.write("2.safetensors", SafetensorsFile(header: "[]"))
@@ -135,7 +135,7 @@ import Safetensors
     }
   }
 
-  @Test("A FIFO, a device and a directory among files are refused, without waiting on them")
+  @Test("A FIFO, a device or a directory among the files is refused without blocking")
   func specialFiles() throws {
     let file = try directory.write("m.safetensors", SafetensorsFile(.init("a", "U8", [1])))
     let fifo = try directory.makeFIFO("fifo.safetensors")
@@ -157,7 +157,7 @@ import Safetensors
     #expect(alone?.kind == .noSource)
   }
 
-  @Test("An unreadable file, directory or shard is an error of permission")
+  @Test("An unreadable file, directory or shard is a permission error")
   func permission() throws {
     let file = try directory.write("d/m.safetensors", SafetensorsFile(.init("a", "U8", [1])))
     let index = try directory.write("i/m.safetensors.index.json", ShardIndex(["a": "part.safetensors"]))
@@ -177,7 +177,7 @@ import Safetensors
     }
   }
 
-  @Test("A file's name cannot act on a terminal")
+  @Test("A file's name is escaped in messages")
   func hostileFileName() throws {
     let path = try directory.write("\u{1B}[2J\n.safetensors", SafetensorsFile(header: "[]"))
     let error = #expect(throws: ModelError.self) { try ModelCollection(opening: [path]) }

@@ -2,10 +2,10 @@ import Testing
 
 @testable import Models
 
-@Suite("Patterns of configuration files")
+@Suite("Patterns in configuration files")
 struct NamePatternTests {
   @Test(
-    "An expression matches what Python's re.match matches",
+    "An expression matches the names that Python's re.match matches",
     arguments: [
       (".*self_attn.(q|k|v)_proj$", "model.layers.0.self_attn.k_proj", true),
       (".*self_attn.(q|k|v)_proj$", "model.layers.0.self_attn.o_proj", false),
@@ -24,14 +24,14 @@ struct NamePatternTests {
   }
 
   @Test(
-    "An expression with other syntax is not supported",
+    "An expression with unsupported syntax is rejected",
     arguments: [
       "(", ")", "a)", "[", "[a", "a**", "*", "\\", "\\1", "(?P<n>a)", "(?<=a)b", "a{", "a{x}", "a{1000}",
       "(?=(?=a))", "((((((){999}){999}){999}){999}){999}",
     ])
   func unreadable(_ expression: String) { #expect(NamePattern(expression) == nil) }
 
-  @Test("A pattern with an asterisk matches anything there")
+  @Test("An asterisk in a glob matches anything")
   func globs() throws {
     let pattern = try #require(NamePattern(glob: "model.layers.*.self_attn"))
     #expect(pattern.matchesPrefix(of: Array("model.layers.0.self_attn".utf8)[...]))

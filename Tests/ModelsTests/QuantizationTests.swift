@@ -172,7 +172,7 @@ extension SafetensorsFile.Tensor {
 @Suite("Quantisation")
 struct QuantizationTests {
   @Test(
-    "A module whose parts do not fit stays as it is stored, and a warning says why",
+    "A module whose parts do not match is not dequantised, and a warning says why",
     arguments: Refused.all + Refused.otherParts)
   func refused(_ refused: Refused) throws {
     let sample = try #require(QuantizedSample.all.first { $0.name == refused.sample })
@@ -228,7 +228,7 @@ struct QuantizationTests {
     #expect(found.quantization.warnings.first?.contains(reason) == true, "\(found.quantization.warnings)")
   }
 
-  @Test("Of many modules that are refused, ten are named and the others counted")
+  @Test("Warnings name the first ten refused modules and count the others")
   func manyRefused() throws {
     let config = "{\"quantization_config\": {\"quant_method\": \"fp8\"}}"
     let parts = (10..<22).flatMap {
@@ -258,7 +258,8 @@ struct QuantizationTests {
     ("GPTQModel's bitsandbytes", [("a.weight", "U8"), ("a.weight_quant_state", "U8")]),
   ]
 
-  @Test("Formats that only their tensors identify are named", arguments: foreignFormats)
+  @Test(
+    "An unsupported format is recognised by its tensors and named in a warning", arguments: foreignFormats)
   func foreign(_ scheme: String, _ parts: [(String, String)]) throws {
     let found = try Recognised(parts.map { Part($0.0, $0.1, [4, 4]) }, config: nil)
     #expect(found.quantization.tensors.isEmpty)
@@ -276,7 +277,7 @@ struct QuantizationTests {
   }
 
   @Test(
-    "Symmetric GPTQ zero points that contradict the configuration are believed, with a warning",
+    "Symmetric GPTQ zero points take precedence over the configuration, with a warning",
     arguments: [("gptq", 8), ("gptq_v2", 7)])
   func contradictedGPTQ(_ format: String, _ stored: UInt8) throws {
     let sample = try #require(QuantizedSample.all.first { $0.name == "GPTQ of 4 bits, version 1, reordered" })
@@ -293,7 +294,7 @@ struct QuantizationTests {
     #expect(found.quantization.warnings.first?.contains("the configuration says \(format)") == true)
   }
 
-  @Test("Scales of the attention cache are hidden only if the configuration has a cache")
+  @Test("Scales of the KV cache are hidden only if the configuration has a cache scheme")
   func cacheScales() throws {
     let tensors = [
       Part("l.self_attn.q_proj.weight", "F8_E4M3", [4, 4]),
@@ -353,7 +354,7 @@ struct QuantizationTests {
   ]
 
   @Test(
-    "Of configuration files that contradict each other none is believed, and a warning says in what",
+    "Contradictory configuration files are ignored, and a warning names the contradiction",
     arguments: contradictions)
   func contradicted(_ names: [String], _ texts: [String], _ reason: String) throws {
     let found = try withFiles(Array(zip(names, texts)).map { (name: $0.0, text: $0.1) })
@@ -363,7 +364,7 @@ struct QuantizationTests {
     #expect(found.warnings.first?.contains(reason) == true, "\(found.warnings)")
   }
 
-  @Test("Configuration files that agree, in other words, are no contradiction")
+  @Test("Configuration files that agree in different words are not a contradiction")
   func agreeing() throws {
     let modelOpt = try withFiles([
       (

@@ -23,7 +23,7 @@ struct QuantizedKindTests {
     #expect(found.quantization.warnings.first?.contains("it is an embedding") == true)
   }
 
-  @Test("GPTQ whose shapes fit two widths of the configuration is refused, unless the index tells")
+  @Test("GPTQ with shapes that fit two widths in the configuration is refused, unless the index decides")
   func widths() throws {
     let config =
       "{\"quantization_config\": {\"quant_method\": \"gptq\", \"bits\": 4, \"dynamic\": {\"x\": {\"bits\": 2}}}}"
@@ -46,7 +46,7 @@ struct QuantizedKindTests {
     #expect(try names(64) == ["[5, 64]"])
   }
 
-  @Test("Symmetric zero points are compared without the bits that fill up a word", arguments: [3, 4])
+  @Test("Symmetric zero points are compared without a word's unused bits", arguments: [3, 4])
   func paddedZeros(_ bits: Int) throws {
     let sample = try sample("GPTQ of \(bits) bits, ragged")
     var tensors = sample.tensors
@@ -77,7 +77,7 @@ struct QuantizedKindTests {
       })
   }
 
-  @Test("Parts of another format beside a weight that is understood are no reason for a warning")
+  @Test("Parts of another format beside a supported weight cause no warning")
   func foreignPart() throws {
     let found = try Recognised(
       [
@@ -87,7 +87,7 @@ struct QuantizedKindTests {
     #expect(found.names == ["a.weight"] && found.quantization.warnings == [])
   }
 
-  @Test("Codes of 4 bits in int8 elements are no int8 weight without a scale")
+  @Test("4-bit codes stored as int8 are not mistaken for an int8 weight without a scale")
   func nibblesInBytes() throws {
     let sample = try sample("bitsandbytes nf4")
     var tensors = sample.tensors
@@ -110,7 +110,7 @@ struct QuantizedKindTests {
   }
 
   @Test(
-    "ModelOpt's NVFP4 has groups of 32 where one of its two configuration files says so", arguments: [16, 32])
+    "ModelOpt's NVFP4 uses groups of 32 if one of its two configuration files says so", arguments: [16, 32])
   func groupSizes(_ size: Int) throws {
     let directory = try TemporaryDirectory()
     let path = try directory.write(

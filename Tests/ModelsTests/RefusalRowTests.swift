@@ -43,7 +43,7 @@ import Testing
     #expect(isThere, "\(message)")
   }
 
-  @Test("What is wrong with a header, or what a file is in place of a model, has a row")
+  @Test("Every header error, and every foreign format, has a row")
   func headers() throws {
     let rows = try Self.rows()
     let name = TensorName(utf8: Array("w".utf8)[...])
@@ -66,7 +66,7 @@ import Testing
     }
   }
 
-  @Test("What is wrong with a file of PyTorch has a row")
+  @Test("Every error about a PyTorch file has a row")
   func pyTorch() throws {
     let rows = try Self.rows()
     let name = Array("n".utf8)
@@ -97,7 +97,7 @@ import Testing
     #expect(count > 20)
   }
 
-  @Test("Every message with which a model is refused has a row")
+  @Test("Every refusal of a model has a row")
   func models() throws {
     let rows = try Self.rows()
     var count = 0

@@ -58,7 +58,7 @@ struct ScaleCheckTests {
   }
 
   @Test(
-    "A NaN, infinite or zero scale is refused by name, and zero allowed where writers have it",
+    "A NaN or infinite scale is refused by name, and so is 0 unless the format's writers use it",
     arguments: QuantizedSample.all.map(\.name))
   func faults(_ name: String) throws {
     let sample = try #require(QuantizedSample.all.first { $0.name == name })
@@ -81,7 +81,7 @@ struct ScaleCheckTests {
     }
   }
 
-  @Test("Scales that fill up rows and belong to no number may be anything")
+  @Test("Padding in rows of scales may have any value")
   func padding() throws {
     let sample = try #require(QuantizedSample.all.first { $0.name == "AWQ for vectors" })
     var tensors = sample.tensors

@@ -5,7 +5,7 @@ import Safetensors
 
 @Suite("Splitting into shards") struct ShardSplitTests {
   @Test(
-    "A shard is filled until the next tensor would not fit; a larger one is alone, before the one that is being filled",
+    "A shard is filled until the next tensor does not fit; a tensor above the limit gets a shard of its own, before that one",
     arguments: [
       ([], [[]]),
       ([0], [[0]]),
@@ -28,7 +28,7 @@ import Safetensors
 }
 
 @Suite("Writing an index") struct IndexWriterTests {
-  @Test("The text is what Python's json.dump writes with an indent of 2")
+  @Test("An index is the text of Python's json.dump with an indent of 2")
   func text() throws {
     let metadata = ["by": "me\"", "format": "pt", "total_size": "1", "é": "\u{7F}\n\u{1}😀"]
       .sorted { $0.key < $1.key }.map { (key: ArraySlice($0.key.utf8), value: ArraySlice($0.value.utf8)) }

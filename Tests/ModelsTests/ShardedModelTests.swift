@@ -5,7 +5,7 @@ import Testing
 @testable import Models
 import Safetensors
 
-@Suite("A model of an index") struct ShardedModelTests {
+@Suite("Models with an index") struct ShardedModelTests {
   private let directory: TemporaryDirectory
 
   init() throws { directory = try TemporaryDirectory() }
@@ -51,7 +51,7 @@ import Safetensors
       ])
   }
 
-  @Test("A tensor in two shards is the one the index names")
+  @Test("If two shards have a tensor, the index decides")
   func authority() throws {
     try directory.write("1.safetensors", SafetensorsFile(.init("a", "U8", [1]), .init("b", "U8", [1])))
     try directory.write("2.safetensors", SafetensorsFile(.init("a", "U8", [2])))
@@ -62,7 +62,7 @@ import Safetensors
     #expect(model.warnings.count == 1)
   }
 
-  @Test("A tensor that its shard lacks is an error that names it, even if another shard has it")
+  @Test("A tensor missing from its shard is an error that names it, even if another shard has it")
   func missingTensor() throws {
     try writeShards()
     for index: ShardIndex in [
@@ -81,7 +81,7 @@ import Safetensors
     }
   }
 
-  @Test("A missing shard is an error that names it, and a tensor that it should have")
+  @Test("A missing shard is an error that names it and a tensor of it")
   func missingShard() throws {
     try writeShards()
     let path = try write(
@@ -94,7 +94,7 @@ import Safetensors
     #expect(error?.problem.contains("puts 2 tensors into it, such as 'x'") == true)
   }
 
-  @Test("A broken shard is an error of its header")
+  @Test("A shard with an invalid header is an error")
   func brokenShard() throws {
     try writeShards()
     let path = try directory.write("2.safetensors", text: "version https://git-lfs.github.com/spec/v1\n")
@@ -105,7 +105,7 @@ import Safetensors
     #expect(error?.path == path)
   }
 
-  @Test("A broken index is an error with the byte, or with the format of the file")
+  @Test("An invalid index is an error with the byte, or with the file's format")
   func brokenIndex() throws {
     let cases = [
       (
@@ -127,7 +127,7 @@ import Safetensors
     #expect(error?.problem == "invalid UTF-8 in the index at byte 6")
   }
 
-  @Test("Trailing bytes in a shard are an error, and leniently a warning")
+  @Test("Trailing bytes in a shard are an error, and with --lenient a warning")
   func trailingBytes() throws {
     try writeShards()
     var shard = SafetensorsFile(.init("b", "U8", [3]), .init("d", "U8", [4]))

@@ -7,7 +7,7 @@ import Testing
 @testable import Linux
 @testable import Models
 
-@Suite("Whether a source has changed") struct SourceChangeTests {
+@Suite("Detecting changed sources") struct SourceChangeTests {
   private let directory: TemporaryDirectory
   private let path: FilePath
   private let file: SourceFile
@@ -29,7 +29,7 @@ import Testing
   // MARK: With inotify
 
   @Test(
-    "Watched, no harmless act is a change, however often",
+    "With a watch, no harmless act is a change, however often it happens",
     arguments: HarmlessAct.allCases)
   func harmless(act: HarmlessAct) throws {
     _ = try watch()
@@ -44,7 +44,7 @@ import Testing
   }
 
   @Test(
-    "Watched, every rewrite with a restored modification time is a change, before and after every harmless act",
+    "With a watch, a rewrite with a restored mtime is a change, before and after every harmless act",
     arguments: Rewriting.allCases)
   func rewriting(_ rewriting: Rewriting) throws {
     for act in HarmlessAct.allCases where act != .renamed {
@@ -65,7 +65,7 @@ import Testing
     }
   }
 
-  @Test("Watched, a rewrite after a harmless act is a change", arguments: HarmlessAct.allCases)
+  @Test("With a watch, a rewrite after a harmless act is a change", arguments: HarmlessAct.allCases)
   func later(act: HarmlessAct) throws {
     _ = try watch()
     try act.apply(to: path)
@@ -75,7 +75,7 @@ import Testing
   }
 
   @Test(
-    "A write that inotify does not report is a change at once by the time that it sets, though its writer has the file open",
+    "A write that inotify does not report is a change at once by its mtime, while the writer still has the file open",
     arguments: Rewriting.allCases.filter { !$0.isReported })
   func openWriter(rewriting: Rewriting) throws {
     _ = try watch()
@@ -84,7 +84,7 @@ import Testing
   }
 
   @Test(
-    "A file that was opened for writing counts as changed when both its times are set, also to what they were"
+    "A file that was opened for writing counts as changed once both its times are set, even to the old values"
   )
   func sameTimes() throws {
     _ = try watch()
@@ -96,9 +96,7 @@ import Testing
     #expect(file.verdict() == .changed(.contents))
   }
 
-  @Test(
-    "touch -a and then chmod to the same mode are harmless if the source was read between them, and a change if not"
-  )
+  @Test("touch -a and then chmod to the same mode are harmless only if the source was read in between")
   func touchedAndSameMode() throws {
     _ = try watch()
     try HarmlessAct.touched.apply(to: path)
@@ -119,7 +117,7 @@ import Testing
     #expect(file.verdict() == .changed(.contents))
   }
 
-  @Test("What was done between opening a source and watching it counts")
+  @Test("A change between opening a source and watching it is detected")
   func beforeWatching() throws {
     try HarmlessAct.otherMode.apply(to: path)
     _ = try watch()
@@ -130,7 +128,7 @@ import Testing
     #expect(second.verdict() == .changed(.contents))
   }
 
-  @Test("One instance watches many sources, and distinguishes their changes")
+  @Test("One inotify instance watches many sources, and distinguishes their changes")
   func many() throws {
     // A user's shell allows 1,024 files.
     OpenFileLimit.raise()
@@ -146,8 +144,7 @@ import Testing
     }
   }
 
-  @Test(
-    "Two sources of one file both detect a change, and a third that is opened afterwards does not")
+  @Test("Two sources of one file both detect a change, and a third, opened afterwards, does not")
   func same() throws {
     let watch = try watch()
     let second = try SourceFile(opening: path)
@@ -161,7 +158,7 @@ import Testing
     #expect(third.verdict() == .unchanged)
   }
 
-  @Test("After lost events a new change time is a change, which says so; other sources are not affected")
+  @Test("After lost events, a new ctime is a change of unknown kind; other sources are not affected")
   func lostEvents() throws {
     let watch = try watch()
     let others = try ["a", "b"].map { try SourceFile(opening: directory.write($0, [1])) }
@@ -183,7 +180,7 @@ import Testing
     #expect(quiet.verdict() == .unchanged)
   }
 
-  @Test("Lost events do not affect a source with its old change time")
+  @Test("Lost events do not affect a source with its old ctime")
   func lostEventsOfOthers() throws {
     let watch = try watch()
     let others = try ["a", "b"].map { try SourceFile(opening: directory.write($0, [1])) }
@@ -200,7 +197,7 @@ import Testing
   // MARK: Without inotify
 
   @Test(
-    "A file system that other machines write to is not watched, even on a block device, and a new change time is a change",
+    "A file system that other machines write to is not watched, even on a block device, and a new ctime is a change",
     arguments: [0x7461_636F, 0x0116_1970, 0x0BD0_0BD0, 0] as [UInt32])
   func otherMachines(magic: UInt32) throws {
     // OCFS2, GFS2, Lustre, and one that is not known.
@@ -212,7 +209,7 @@ import Testing
   }
 
   @Test(
-    "Not watched, an act is harmless if stat shows it, otherwise a change",
+    "Without a watch, an act is harmless if stat shows it, and a change otherwise",
     arguments: HarmlessAct.allCases)
   func unwatched(act: HarmlessAct) throws {
     #expect(file.verdict() == .unchanged)
@@ -222,7 +219,7 @@ import Testing
   }
 
   @Test(
-    "Not watched, a rewrite with a restored modification time is a change unless stat shows another act",
+    "Without a watch, a rewrite with a restored mtime is a change unless stat shows another act",
     arguments: Rewriting.allCases)
   func unwatchedRewriting(_ rewriting: Rewriting) throws {
     for act in HarmlessAct.allCases {
@@ -236,7 +233,7 @@ import Testing
 
   // MARK: Opening
 
-  @Test("A FIFO that replaces a file during opening is refused without being opened")
+  @Test("A FIFO that replaces a file while it is opened is refused without being opened")
   func swappedFIFO() throws {
     let fifo = try directory.makeFIFO("fifo")
     let inotify = try Inotify()

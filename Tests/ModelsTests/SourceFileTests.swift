@@ -6,7 +6,7 @@ import Testing
 @testable import Models
 import Safetensors
 
-@Suite("A file that is held open") struct MappedFileTests {
+@Suite("Open source files") struct MappedFileTests {
   private let directory: TemporaryDirectory
   private let path: FilePath
   private let file: SourceFile
@@ -48,7 +48,7 @@ import Safetensors
 
   // MARK: Reading
 
-  @Test("Its bytes are read and mapped as they are in the file")
+  @Test("Reads and mappings have the file's bytes")
   func reading() throws {
     #expect(file.size == 200)
     #expect(try file.read(from: 0, count: 200) == Self.contents)
@@ -59,7 +59,7 @@ import Safetensors
     #expect(file.mappedElements(5..<5) == [])
   }
 
-  @Test("A range beyond the end is not mapped, and reading it is an error")
+  @Test("A range beyond the end of the file is not mapped, and reading it is an error")
   func pastTheEnd() {
     #expect(file.mappedElements(0..<201) == nil)
     #expect(file.mappedElements(UInt64.max - 1..<UInt64.max) == nil)
@@ -67,7 +67,7 @@ import Safetensors
     #expect(throws: Errno.staleNFSFileHandle) { try file.read(from: 500, count: 1) }
   }
 
-  @Test("An empty file can be held too")
+  @Test("An empty file can be opened")
   func empty() throws {
     let file = try SourceFile(opening: try directory.write("empty", []))
     #expect(file.size == 0)
@@ -83,7 +83,7 @@ import Safetensors
     #expect(try file.read(from: 0, count: 100) == Array(Self.contents.prefix(100)))
   }
 
-  @Test("It is closed with the object")
+  @Test("Releasing the object closes the file")
   func closing() throws {
     #expect(openDescriptors() == 1)
     var second: SourceFile? = try SourceFile(opening: path)
@@ -104,14 +104,14 @@ import Safetensors
 
   // MARK: Changes that do not matter
 
-  @Test("Left alone, it is unchanged")
+  @Test("A file that nobody touches is unchanged")
   func untouched() throws {
     for _ in 0..<3 { #expect(file.isUnchanged()) }
     _ = try file.read(from: 0, count: 10)
     #expect(file.isUnchanged())
   }
 
-  @Test("Renaming it, moving it or its directory, and replacing it have no effect")
+  @Test("Renaming, moving or replacing the file or its directory is not a change")
   func renaming() throws {
     let second = path.removingLastComponent().appending("other")
     try rename(path, second)
@@ -130,7 +130,7 @@ import Safetensors
     #expect(try held.read(from: 0, count: 3) == [0, 1, 2])
   }
 
-  @Test("Deleting it has no effect, and its bytes stay readable")
+  @Test("Deleting the file is not a change, and its bytes stay readable")
   func deleting() throws {
     usleep(20_000)
     try #require(unsafe unlink(path.string) == 0)
@@ -139,7 +139,7 @@ import Safetensors
     #expect(file.isUnchanged())
   }
 
-  @Test("Linking it and changing its mode or owner have no effect")
+  @Test("Linking the file, and changing its mode or owner, is not a change")
   func attributes() throws {
     usleep(20_000)
     try #require(unsafe link(path.string, directory.path.appending("link").string) == 0)
@@ -156,7 +156,7 @@ import Safetensors
 
   // MARK: Changes that do
 
-  @Test("Truncated, it is changed permanently, even after its bytes and its time are restored")
+  @Test("A truncated file stays changed, even after its bytes and its mtime are restored")
   func truncating() throws {
     try #require(unsafe truncate(path.string, 100) == 0)
     #expect(!file.isUnchanged())
@@ -167,7 +167,7 @@ import Safetensors
     #expect(!file.isUnchanged())
   }
 
-  @Test("Extended, it is changed permanently")
+  @Test("An extended file stays changed")
   func extending() throws {
     try #require(unsafe truncate(path.string, 201) == 0)
     #expect(!file.isUnchanged())
@@ -176,7 +176,7 @@ import Safetensors
     #expect(!file.isUnchanged())
   }
 
-  @Test("Rewritten in place, it is changed permanently")
+  @Test("A file that was rewritten in place stays changed")
   func rewriting() throws {
     try directory.write("d/file", Self.contents)
     #expect(!file.isUnchanged())
@@ -184,7 +184,7 @@ import Safetensors
     #expect(!file.isUnchanged())
   }
 
-  @Test("Rewritten with a restored modification time, it is changed too")
+  @Test("A file that was rewritten with a restored mtime is changed")
   func rewritingStealthily() throws {
     try rewriteStealthily(path)
     #expect(try Stat(path).st_mtim.tv_nsec == file.status.st_mtim.tv_nsec)

@@ -18,7 +18,7 @@ import Testing
     return file
   }
 
-  @Test("Tensors, views of storages and strides are those of the archive's tables")
+  @Test("A tar file shows the tensors, storage views and strides of its tables")
   func tensors() throws {
     let file = Self.sound
     let read = try read(file.bytes)
@@ -32,7 +32,7 @@ import Testing
     #expect(read.tensors.map(\.type) == [.float32, .float32, .float16, .float32])
   }
 
-  @Test("A storage by itself is left out, and a missing file of the archive is an error")
+  @Test("A storage that is not a tensor's is omitted, and a missing file in the archive is an error")
   func references() throws {
     var file = Self.sound
     file.object = .dictionary(["s": .persistent(.int(5000))])
@@ -41,7 +41,7 @@ import Testing
     #expect(refusal(of: file.bytes)?.text == "is missing from the archive")
   }
 
-  @Test("Big-endian archives, and tensors and views that exceed their storage, are refused")
+  @Test("Big-endian tar files, and tensors and views that exceed their storage, are refused")
   func refused() {
     var big = Self.sound
     big.isLittleEndian = false

@@ -17,7 +17,7 @@ import Testing
   }
 
   @Test(
-    "A subclass of Tensor is its tensor, whatever module its function was in",
+    "A subclass of Tensor is shown as a tensor, whichever module its function was in",
     arguments: ["torch._tensor", "torch.tensor"], ["_rebuild_from_type", "_rebuild_from_type_v2"])
   func subclass(module: String, function: String) throws {
     let arguments = PickledValue.tuple([
@@ -33,7 +33,7 @@ import Testing
     #expect(read.names == ["t"] && read.omissions.isEmpty)
   }
 
-  @Test("A storage of a GPU is one of its type, and a Variable is its tensor, with the state of one")
+  @Test("A GPU storage class has the element type of its CPU class, and a Variable is shown as its tensor")
   func variable() throws {
     let id = PickledValue.tuple([
       .string("storage"), .global("torch.cuda", "FloatStorage"), .string("0"), .string("cuda:0"), .int(2),
@@ -50,7 +50,7 @@ import Testing
   }
 
   @Test(
-    "A tensor of a device without storages is left out by name",
+    "A tensor on a device without storages is omitted by name",
     arguments: ["_rebuild_xla_tensor", "_rebuild_mlc_tensor", "_rebuild_device_tensor_from_numpy"])
   func devices(function: String) throws {
     let array = PickledValue.call(.global("numpy.core.multiarray", "_reconstruct"), [])
@@ -60,7 +60,7 @@ import Testing
     #expect(read.names.isEmpty && read.omissions.map(\.reason) == [.kind(.device)])
   }
 
-  @Test("A tensor of such a device is shown if the file has a copy of its type")
+  @Test("A tensor on such a device is shown if the file has a copy with the same dtype")
   func copies() throws {
     func copy(_ value: PickledValue, _ dtype: String) -> PickledValue {
       .call(
@@ -77,7 +77,7 @@ import Testing
     #expect(read.names == ["x", "p"] && read.omissions.map(\.reason) == [.kind(.device), .kind(.device)])
   }
 
-  @Test("The form before PyTorch 1.6 at protocol 1, whose magic number is in digits")
+  @Test("A legacy file at protocol 1, with a magic number in decimal digits, is read")
   func protocolOne() throws {
     var file = TorchFile(isLegacy: true)
     file.object = .dictionary(["w": file.tensor("Float", [2])])
@@ -87,7 +87,7 @@ import Testing
     #expect(PyTorchFile.form(of: Array("L119547037146038801333357L\n.".utf8)) == nil)
   }
 
-  @Test("A defaultdict is searched wherever it occurs, whatever makes its missing values")
+  @Test("The tensors in a defaultdict are shown, whatever its factory is")
   func defaultDictionary() throws {
     let factory = PickledValue.call(.global("functools", "partial"), [.global("lib", "make")])
     let dictionary = PickledValue.call(.global("collections", "defaultdict"), [factory])

@@ -13,7 +13,7 @@ import Testing
   }
 
   @Test(
-    "Opcodes that no writer of models uses are refused, with their names",
+    "Opcodes that no writer of models uses are refused by name",
     // EXT1, EXT2, EXT4, PERSID, DUP, NEXT_BUFFER, READONLY_BUFFER, and two that are none.
     arguments: [0x82, 0x83, 0x84, 0x50, 0x32, 0x97, 0x98, 0x00, 0xFF])
   func refused(byte: UInt8) {
@@ -22,7 +22,7 @@ import Testing
   }
 
   @Test(
-    "Integers of each protocol, and lines of digits",
+    "Integers of every protocol are read, decimal digits included",
     arguments: [
       (text("I7"), 7), (text("I-7"), -7), (text("L123L"), 123), (text("L-9223372036854775808L"), .min),
       ([0x4A, 0xFF, 0xFF, 0xFF, 0xFF], -1), ([0x4B, 200], 200), ([0x4D, 1, 2], 513), ([0x8A, 0], 0),
@@ -45,7 +45,7 @@ import Testing
   }
 
   @Test(
-    "Text of each protocol, with the escapes of protocol 0",
+    "Text of every protocol is read, including the escapes of protocol 0",
     arguments: [
       (text(#"S'w\x41\101\n\'\\'"#), "wAA\n'\\"), (text(#"S"a\qb""#), #"a\qb"#),
       (text(#"Vw\u00e9\U0001F600"#), "wé😀"),
@@ -65,7 +65,7 @@ import Testing
     #expect(throws: FormatError.self) { try value(Self.text(line)) }
   }
 
-  @Test("Bytes are not text: BINBYTES, SHORT_BINBYTES, BINBYTES8, BYTEARRAY8")
+  @Test("BINBYTES, SHORT_BINBYTES, BINBYTES8 and BYTEARRAY8 are bytes, not text")
   func bytes() throws {
     for opcodes: [UInt8] in [
       [0x42, 1, 0, 0, 0, 0x77], [0x43, 1, 0x77], [0x8E, 1, 0, 0, 0, 0, 0, 0, 0, 0x77],
@@ -73,7 +73,7 @@ import Testing
     ] { #expect(try value(opcodes).value == .bytes(0)) }
   }
 
-  @Test("Containers: EMPTY_SET with ADDITEMS, FROZENSET, LIST, DICT, POP and POP_MARK")
+  @Test("EMPTY_SET with ADDITEMS, FROZENSET, LIST, DICT, POP and POP_MARK build containers as in Python")
   func containers() throws {
     for opcodes: [UInt8] in [
       [0x8F, 0x28, 0x4B, 1, 0x4B, 2, 0x90], [0x28, 0x4B, 1, 0x4B, 2, 0x91], [0x28, 0x4B, 1, 0x4B, 2, 0x6C],
@@ -87,7 +87,7 @@ import Testing
     #expect(pickle.entries(dictionary)?.map(\.value) == [.small(2)])
   }
 
-  @Test("GET and PUT of protocol 0, and MEMOIZE after gaps, as in Python")
+  @Test("GET and PUT of protocol 0, and MEMOIZE after gaps in the memo, work as in Python")
   func memo() throws {
     let recalled = try value([0x4B, 7] + Self.text("p12") + [0x30] + Self.text("g12"))
     #expect(recalled.value == .small(7))
@@ -99,9 +99,7 @@ import Testing
     }
   }
 
-  @Test(
-    "Instances: INST, OBJ and NEWOBJ_EX give the class, the arguments by position and the keywords' values behind them"
-  )
+  @Test("INST, OBJ and NEWOBJ_EX record the class, its positional arguments and then its keyword arguments")
   func instances() throws {
     let name = PickledValue.global("a", "B").opcodes
     for opcodes: [UInt8] in [
@@ -120,7 +118,7 @@ import Testing
     }
   }
 
-  @Test("A state is kept as it is, with its attributes by name")
+  @Test("BUILD keeps the state, with attributes by name")
   func states() throws {
     let object = PickledValue.state(
       .instance(.global("a", "B")), .dictionary(["x": .int(1), "y": .int(2), "x": .int(3)]))

@@ -7,7 +7,7 @@ import Testing
 /// test of its own here, since there is nothing that could: the mount's tests look for the traces all the
 /// same.
 @Suite("Hostile pickles") struct PickleTests {
-  @Test("Calls that PyTorch never makes, and calls of values that are not functions, are refused")
+  @Test("Calls that PyTorch never makes, and calls of something other than a function, are refused")
   func misuse() {
     let cases: [PickledValue] = [
       .call(.global("torch", "FloatStorage"), [.int(1)]), .call(.global("torch", "float32"), []),
@@ -29,7 +29,7 @@ import Testing
 
   // MARK: - Numbers
 
-  @Test("Memo bombs, counts without bounds and lengths beyond the end are refused before they take memory")
+  @Test("Huge memo indexes, and lengths beyond the end, are refused before they take memory")
   func bombs() {
     let cases: [(opcodes: [UInt8], isTruncated: Bool)] = [
       // LONG_BINPUT and LONG_BINGET of 2^32 - 1.
@@ -45,7 +45,7 @@ import Testing
     }
   }
 
-  @Test("Missing marks and values are refused")
+  @Test("A missing mark or value on the stack is refused")
   func stack() {
     for opcodes: [UInt8] in [
       [0x74], [0x65], [0x75], [0x52], [0x81], [0x62], [0x51], [0x85], [0x87], [0x71, 0], [0x94],
@@ -58,7 +58,7 @@ import Testing
     #expect(refusal(of: .raw([])).error?.text == "an opcode needs more values than the stack has")
   }
 
-  @Test("Two hundred thousand levels of nesting take no stack; levels beyond 500 are left out and named")
+  @Test("200,000 levels of nesting do not overflow the stack; tensors below level 500 are omitted by name")
   func nesting() throws {
     var file = TorchFile()
     let tensor = file.tensor("Float", [1])
@@ -81,7 +81,8 @@ import Testing
     #expect(try read(file.bytes).names == ["1"])
   }
 
-  @Test("Billion laughs: lists of the same lists are refused if they describe far more than they hold")
+  @Test(
+    "Lists of the same lists (a billion laughs) are refused if they expand to far more than the file's size")
   func laughs() throws {
     var file = TorchFile()
     let tensor = file.tensor("Float", [1])
@@ -101,7 +102,7 @@ import Testing
     #expect(try read(file.bytes).names == ["1"])
   }
 
-  @Test("A long name in a thousand places is refused too")
+  @Test("A long name in 1,000 places is refused too")
   func names() {
     let long = String(repeating: "n", count: 100_000)
     var file = TorchFile()
@@ -112,7 +113,7 @@ import Testing
       refusal(of: file.bytes)?.text?.hasPrefix("it expands to far more data than its size allows") == true)
   }
 
-  @Test("Names that are not UTF-8 are left out")
+  @Test("A tensor whose name is not UTF-8 is refused")
   func encoding() {
     var file = TorchFile()
     let tensor = file.tensor("Float", [1])

@@ -5,7 +5,7 @@ import Testing
 
 /// Time is that of this thread's processor, and memory what the tables hold: both are the same on a busy
 /// machine.
-@Suite("Time and memory are in proportion to the pickle", .serialized) struct ProportionTests {
+@Suite("Time and memory are proportional to the pickle", .serialized) struct ProportionTests {
   /// Seconds that this thread's processor takes for a file, and the bytes of its tables for a byte of pickle.
   private func cost(_ opcodes: [UInt8]) -> (seconds: Double, memory: Double) {
     let pickle = [0x80, 2] + opcodes + [0x2E]
@@ -25,7 +25,7 @@ import Testing
   }
 
   @Test(
-    "Twice and four times the pickle take twice and four times the time, and 64 bytes of memory for each of its bytes at most",
+    "Reading a pickle takes time linear in its size, and at most 64 bytes of memory per byte",
     arguments: WorstPickle.all)
   func proportion(_ pickle: WorstPickle) {
     let sizes = [50_000, 100_000, 200_000]

@@ -5,7 +5,7 @@ import Testing
 
 @Suite("The tensors of a file of PyTorch") struct PyTorchFileTests {
   @Test(
-    "A state dict in either form gives names, types, shapes and where the bytes are",
+    "A state dict in either format has the right names, dtypes, shapes and byte ranges",
     arguments: [false, true])
   func stateDict(isLegacy: Bool) throws {
     var file = TorchFile(isLegacy: isLegacy)
@@ -26,7 +26,7 @@ import Testing
   }
 
   @Test(
-    "Every class of storages has the type and the size of its elements",
+    "Every storage class has the right dtype and element size",
     arguments: TorchFile.widths.map(\.key))
   func storageClasses(name: String) throws {
     var file = TorchFile()
@@ -41,7 +41,7 @@ import Testing
     #expect(expected[name] == nil || expected[name] == tensor.type)
   }
 
-  @Test("Types without a storage class have a storage of bytes", arguments: ElementType.allCases)
+  @Test("A dtype without a storage class uses an untyped storage", arguments: ElementType.allCases)
   func untyped(type: ElementType) throws {
     var file = TorchFile()
     let storage = file.addStorage("Untyped", count: 6 * Int(type.byteCount))
@@ -52,7 +52,7 @@ import Testing
     #expect(tensor.range.upperBound == UInt64(file.offset(of: storage)) + 6 * type.byteCount)
   }
 
-  @Test("Nested dictionaries, lists and attributes make dotted names")
+  @Test("Nested dictionaries, lists and attributes become dotted names")
   func nested() throws {
     var file = TorchFile()
     let a = file.tensor("Float", [1])
@@ -74,7 +74,7 @@ import Testing
     #expect(try read(file.bytes).names == expected)
   }
 
-  @Test("A tensor by itself is named tensor, and those of a list by their positions")
+  @Test("A tensor saved alone is named \"tensor\", and tensors in a list are named by position")
   func roots() throws {
     var file = TorchFile()
     let a = file.tensor("Float", [1])
@@ -86,7 +86,7 @@ import Testing
     #expect(try read(file.bytes).names.isEmpty)
   }
 
-  @Test("Parameters, and tensors with attributes, are their tensors")
+  @Test("Parameters, and tensors with attributes, are shown as tensors")
   func parameters() throws {
     var file = TorchFile()
     let tensor = file.tensor("Float", [2])
@@ -105,7 +105,7 @@ import Testing
     #expect(try read(file.bytes).names == ["p", "t"])
   }
 
-  @Test("Files of Python 2 are read: byte strings, and an OrderedDict of a list of pairs")
+  @Test("Files of Python 2 are read, with byte strings and an OrderedDict made from pairs")
   func python2() throws {
     var file = TorchFile(isLegacy: true)
     let tensor = file.tensor("Float", [1])
@@ -114,8 +114,7 @@ import Testing
     #expect(try read(file.bytes).names == ["w"])
   }
 
-  @Test(
-    "NumPy numbers, sizes, devices, paths and other values of training checkpoints are ignored")
+  @Test("NumPy numbers, sizes, devices, paths and other values of training checkpoints are ignored")
   func checkpoint() throws {
     var file = TorchFile()
     let dtype = PickledValue.state(
@@ -144,7 +143,7 @@ import Testing
     #expect(try read(file.bytes).names == ["model.w"])
   }
 
-  @Test("TorchScript's modules have their parameters as attributes, and its constants are CONSTANTS")
+  @Test("A TorchScript file shows its modules' parameters, and its constants below CONSTANTS")
   func torchScript() throws {
     var file = TorchFile()
     let tensor = file.tensor("Float", [1])
@@ -167,7 +166,7 @@ import Testing
     #expect(try read(archive.bytes).unknownGlobals.isEmpty)
   }
 
-  @Test("A tensor that is not a storage's elements is left out with a reason")
+  @Test("A tensor whose elements are not in a storage is omitted with a reason")
   func omissions() throws {
     var file = TorchFile()
     let values = file.tensor("Float", [1])
@@ -230,7 +229,7 @@ import Testing
     #expect(refusal(of: file.bytes)?.problem == .bigEndian)
   }
 
-  @Test("A legacy file that ends early is truncated, and bytes after its end are counted")
+  @Test("A legacy file that ends early is reported as truncated, and bytes after its end are counted")
   func legacyEnds() throws {
     var file = TorchFile(isLegacy: true)
     file.object = .ordered(["a": file.tensor("Float", [20_000]), "b": file.tensor("Byte", [3])])

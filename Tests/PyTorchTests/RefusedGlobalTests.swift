@@ -3,7 +3,7 @@ import Testing
 
 @testable import PyTorch
 
-@Suite("Names that only an attack has in a pickle") struct RefusedGlobalTests {
+@Suite("Names that only attacks use in a pickle") struct RefusedGlobalTests {
   /// Python's classic: REDUCE of a function of the system.
   private static func run(_ module: String, _ name: String) -> PickledValue {
     .call(.global(module, name), [.string("touch /tmp/x")])
@@ -43,7 +43,7 @@ import Testing
   }
 
   @Test(
-    "Names of honest classes are not refused, however similar",
+    "Honest classes with similar names are not refused",
     arguments: [
       ("mylib.code", "Model"), ("models.os", "Net"), ("torch.distributed.pickle", "X"),
       ("builtins", "getattr"),
@@ -56,7 +56,8 @@ import Testing
       ])
   }
 
-  @Test("STACK_GLOBAL with names from the memo, INST, OBJ, NEWOBJ and NEWOBJ_EX call as REDUCE does")
+  @Test(
+    "Calls by INST, OBJ, NEWOBJ, NEWOBJ_EX, and STACK_GLOBAL with memoised names, are refused like REDUCE")
   func opcodes() {
     let expected = FormatError.Problem.global(name: Array("posix.system".utf8), isCalled: true)
     let names = PickledValue.string("posix").opcodes + PickledValue.string("system").opcodes
@@ -76,7 +77,7 @@ import Testing
     for opcodes in cases { #expect(refusal(of: .raw(opcodes)).error?.problem == expected, "\(opcodes)") }
   }
 
-  @Test("A file that is also broken is refused for the name")
+  @Test("A refused name takes precedence over another error in the file")
   func brokenBesides() {
     let named = PickledValue.global("posix", "system").opcodes
     for opcodes: [UInt8] in [[0x82, 1], [0x65], [0x51], [0x4E, 0x4E]] {
@@ -85,7 +86,7 @@ import Testing
     }
   }
 
-  @Test("getattr is refused for names that lead out of an object, and for a name that the file does not tell")
+  @Test("getattr is refused for attributes that lead out of an object, and for computed names")
   func getattr() throws {
     func get(_ name: PickledValue) -> PickledValue {
       .call(.global("builtins", "getattr"), [.global("mylib", "Engine"), name])

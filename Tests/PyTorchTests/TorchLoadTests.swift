@@ -28,7 +28,7 @@ import Testing
     }
   }
 
-  @Test("A key that is set twice has its last value, True is 1, and a key of bytes is another one")
+  @Test("The last value of a duplicate key wins; True equals 1, and bytes do not equal text")
   func keys() throws {
     #expect(try shapes(.dictionary(["k": a, "k": b])) == ["k": [3]])
     #expect(try shapes(.dictionary(["k": a, "k": .int(1)])) == [:])
@@ -38,7 +38,7 @@ import Testing
     #expect(both.names == ["k"] && both.tensors[0].shape == [3] && both.omissions.map(\.reason) == [.unnamed])
   }
 
-  @Test("An OrderedDict made from a dictionary, a list from another one, and copies that are added to")
+  @Test("Copies of dictionaries and lists hold the items of the original, and later additions of their own")
   func copies() throws {
     let dictionary = PickledValue.dictionary(["k": a])
     #expect(try shapes(.call(.global("collections", "OrderedDict"), [dictionary])) == ["k": [2]])
@@ -57,7 +57,7 @@ import Testing
       try shapes(.call(.global("collections", "deque"), [.list([a, b]), .int(9)])) == ["0": [2], "1": [3]])
   }
 
-  @Test("A deque keeps the last items up to its maxlen, of those that it is made of and those that are added")
+  @Test("A deque keeps its last maxlen items, counting initial and added ones")
   func limits() throws {
     func deque(_ items: [PickledValue], _ limit: PickledValue, adding more: [PickledValue] = [])
       -> PickledValue
@@ -80,9 +80,7 @@ import Testing
       ])
   }
 
-  @Test(
-    "The keys neg and conj alone say that elements are negated or conjugated: once, twice, False, at place 101"
-  )
+  @Test("A tensor with the key neg or conj is omitted, whatever the value and the position of the key")
   func lazy() throws {
     let others = (0..<100).map { (PickledValue.string("x\($0)"), PickledValue.bool(true)) }
     for key in ["neg", "conj"] {
@@ -98,7 +96,7 @@ import Testing
     #expect(try read(.dictionary(["t": metadata([])])).names == ["t"])
   }
 
-  @Test("The first reference to a storage's key decides its type, as of two that fit the same bytes")
+  @Test("The first reference to a storage's key decides its dtype")
   func twoTypes() throws {
     let file = file
     func reference(_ type: String, _ count: Int) -> PickledValue {
@@ -133,7 +131,8 @@ import Testing
     #expect(try PyTorchTests.read(empty.bytes).tensors.map(\.type) == [.float32, .float16, .float32])
   }
 
-  @Test("A state of four items gives a tensor other elements, of five another tensor; three change nothing")
+  @Test(
+    "A state of four items replaces a tensor's elements, one of five the tensor, and one of three nothing")
   func tensorStates() throws {
     func state(_ tensor: PickledValue, _ items: [PickledValue]) -> PickledValue {
       .state(tensor, .tuple(items))
@@ -159,8 +158,7 @@ import Testing
     #expect(refusal(of: file.bytes)?.text == "a tensor's state has an unknown form")
   }
 
-  @Test(
-    "Shapes whose product overflows are refused, also where another dimension is 0, and whatever their order")
+  @Test("Shapes whose product overflows are refused, even if another dimension is 0")
   func overflow() throws {
     var file = file
     for shape in [[1 << 62, 1 << 62, 0], [0, 1 << 62, 1 << 62], [1 << 62, 4, 0]] {
@@ -175,7 +173,7 @@ import Testing
       ])
   }
 
-  @Test("Parts of a storage, as files of the old form have them, with keys of their own")
+  @Test("Legacy files may have views of storages with keys of their own")
   func views() throws {
     var file = TorchFile(isLegacy: true)
     let storage = file.addStorage("Float", count: 8)
@@ -202,7 +200,7 @@ import Testing
     #expect(refusal(of: file.bytes)?.text == "has a storage with fewer bytes than declared")
   }
 
-  @Test("A legacy file that is a tar archive as well is refused: torch.load would read that")
+  @Test("A legacy file that is also a tar archive is refused, since torch.load would read the archive")
   func legacyTar() {
     var file = TorchFile(isLegacy: true)
     file.object = .list([file.tensor("Float", [200])])

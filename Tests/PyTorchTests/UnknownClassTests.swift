@@ -4,7 +4,7 @@ import Testing
 @testable import PyTorch
 
 /// Whole modules, settings, samplers and other objects in files beside tensors.
-@Suite("Classes that are not known are inert") struct UnknownClassTests {
+@Suite("Unknown classes are inert") struct UnknownClassTests {
   private var file = TorchFile()
   private let a: PickledValue
   private let b: PickledValue
@@ -36,7 +36,7 @@ import Testing
       .instance(.global("lib", "Net")), .pairs(parts + others.map { (.string($0.key), $0.value) }))
   }
 
-  @Test("Arguments have positions, states attributes, items positions and keys")
+  @Test("Tensors in an object are named by argument position, attribute, item position or key")
   func parts() throws {
     #expect(try names(object([.int(1), a])) == ["1"])
     #expect(try names(.dictionary(["x": .state(object(), .dictionary(["w": a]))])) == ["x.w"])
@@ -50,7 +50,7 @@ import Testing
   }
 
   @Test(
-    "A state that is a pair of dictionaries is attributes and slots; another tuple has positions; a tensor has the object's name"
+    "A state that is a pair of dictionaries is attributes and slots, another tuple has positions, and a tensor gets the object's name"
   )
   func states() throws {
     #expect(try names(.state(object(), .tuple([.none, .dictionary(["s": a])]))) == ["s"])
@@ -63,16 +63,14 @@ import Testing
     #expect(try names(.state(.state(object(), .dictionary(["p": a])), .dictionary(["q": b]))) == ["p", "q"])
   }
 
-  @Test(
-    "Modules have the names of state_dict(), as the whole file and inside of it; other attributes keep theirs"
-  )
+  @Test("Tensors in a module have the names of state_dict(), wherever the module is in the file")
   func modules() throws {
     let net = module(["w": a], ["conv": module(["b": b])], ["stride": a])
     #expect(try names(net) == ["w", "conv.b", "stride"])
     #expect(try names(.dictionary(["model": net])) == ["model.w", "model.conv.b", "model.stride"])
   }
 
-  @Test("Modules and containers are searched wherever they occur, other objects only at the first place")
+  @Test("Modules and containers are searched wherever they occur, other objects only once")
   func places() throws {
     let memo: [UInt8] = [0x71, 0], recall = PickledValue.raw([0x68, 0])
     func twice(_ value: PickledValue) -> PickledValue { .list([.raw(value.opcodes + memo), recall]) }
@@ -87,7 +85,7 @@ import Testing
         ])
   }
 
-  @Test("Every unknown name is listed once, and insignificant names of PyTorch and Python are not")
+  @Test("Each unknown name is listed once, and harmless names of PyTorch and Python are not listed")
   func listed() throws {
     var file = file
     file.object = .list([
@@ -107,7 +105,7 @@ import Testing
     #expect(try names(.call(.call(.global("functools", "partial"), [.global("lib", "f")]), [a])) == ["0"])
   }
 
-  @Test("A parameter of an object is the object, and a subclass of Tensor is its tensor")
+  @Test("A parameter made from an object is the object, and a subclass of Tensor is shown as a tensor")
   func parameters() throws {
     #expect(
       try names(.call(.global("torch._utils", "_rebuild_parameter"), [object([a]), .bool(true), .none])) == [
@@ -125,7 +123,7 @@ import Testing
     #expect(try names(.dictionary(["t": typed])) == ["t"])
   }
 
-  @Test("The classes of old modules are persistent ids with their source, which is never compiled")
+  @Test("Old files have persistent ids with the source code of classes, which is never compiled")
   func sources() throws {
     var file = TorchFile(isLegacy: true)
     let tensor = file.tensor("Float", [1])
@@ -136,9 +134,7 @@ import Testing
     #expect(read.names == ["w"] && read.unknownGlobals == [Array("models.Net".utf8)])
   }
 
-  @Test(
-    "TorchScript's enumerations, packed parameters and states of any shape lose no tensor silently"
-  )
+  @Test("TorchScript's enumerations, packed parameters and states lose no tensor silently")
   func torchScript() throws {
     var file = file
     let quantized = PickledValue.call(

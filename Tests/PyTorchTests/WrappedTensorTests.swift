@@ -4,7 +4,7 @@ import Testing
 @testable import PyTorch
 
 /// Tensors that hold other tensors: of torch.distributed, or quantized by libraries.
-@Suite("Tensors in tensors") struct WrappedTensorTests {
+@Suite("Wrapped tensors") struct WrappedTensorTests {
   private var file = TorchFile()
   private let local: PickledValue
 
@@ -29,7 +29,7 @@ import Testing
     file.omissions.map { String(decoding: $0.name, as: UTF8.self) }
   }
 
-  @Test("The whole is left out by name, and the tensors in its state are shown below its name")
+  @Test("A wrapper tensor is omitted by name, and the tensors in its state are shown below its name")
   func states() throws {
     // A DTensor has slots, a ShardedTensor a tuple of its shards and more, others attributes.
     let slots = PickledValue.tuple([.none, .dictionary(["_local_tensor": local])])
@@ -51,7 +51,7 @@ import Testing
     #expect(omitted(read) == ["d", "s", "q", "q.inner", "own", "p"])
   }
 
-  @Test("A state that is the whole's own list, and wholes nested without end, are no trap")
+  @Test("A wrapper that contains itself, and endlessly nested wrappers, are harmless")
   func cycles() throws {
     // The list holds the tensor whose state it is.
     let list: [UInt8] = [0x5D, 0x71, 0]

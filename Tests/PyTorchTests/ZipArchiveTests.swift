@@ -124,7 +124,7 @@ import Testing
     },
   ]
 
-  @Test("Each is refused", arguments: cases)
+  @Test("An archive that zip readers see differently is refused", arguments: cases)
   func refused(_ hostile: Case) {
     var archive = Self.sound
     #expect(refusal(of: archive.bytes) == nil)
@@ -146,9 +146,7 @@ import Testing
     #expect(try read(archive.bytes).names == ["w"])
   }
 
-  @Test(
-    "Archives that were zipped again are accepted: directories, their attributes, macOS files, other orders"
-  )
+  @Test("Repacked archives are accepted, with directories, macOS files and any order of entries")
   func zippedAnew() throws {
     var archive = Self.sound
     archive.hasWideEnd = false
@@ -170,14 +168,14 @@ import Testing
     #expect(try read(archive.bytes).names == ["w"])
   }
 
-  @Test("A checksum of 0 is not checked: torch.serialization.set_crc32_options(False)")
+  @Test("A checksum of 0 is not verified (torch.serialization.set_crc32_options(False))")
   func withoutChecksums() throws {
     var archive = Self.sound
     for index in archive.entries.indices { archive.entries[index].checksum = 0 }
     #expect(try read(archive.bytes).names == ["w"])
   }
 
-  @Test("Compressed pickles and storages are refused with the entry's name")
+  @Test("A compressed pickle or storage is refused with the entry's name")
   func compressed() {
     for name in ["archive/data.pkl", "archive/data/0", "archive/byteorder"] {
       var archive = Self.sound
@@ -196,7 +194,8 @@ import Testing
   }
 
   @Test(
-    "Storages of 4 GiB and more, with the 64 bits that PyTorch writes into local headers", arguments: [0, 1])
+    "Storages of 4 GiB and more are read, with the 64-bit sizes that PyTorch writes into local headers",
+    arguments: [0, 1])
   func large(zeros: Int) throws {
     // The entry's own header, the central directory's, and the descriptor, for contents that are not in
     // memory.
@@ -232,7 +231,7 @@ import Testing
     #expect(tensor.range.lowerBound == UInt64(archive.offset(of: "archive/data/0")) + size - 1)
   }
 
-  @Test("An archive in an archive, or one that is no model, has no data.pkl at the top")
+  @Test("An archive inside an archive, or one without a model, is reported as having no data.pkl")
   func nested() {
     let inner = ZipFile([.init("archive/data.pkl", Self.payload.pickle)]).bytes
     for entries: [ZipFile.Entry] in [
@@ -244,9 +243,7 @@ import Testing
     }
   }
 
-  @Test(
-    "A truncated file is refused, and so is one with a changed byte in its directories"
-  )
+  @Test("A truncated archive, and one with a changed byte in a zip header, are refused")
   func cut() {
     let bytes = Self.sound.bytes
     for end in stride(from: 4, to: bytes.count, by: 3) {
@@ -255,7 +252,7 @@ import Testing
     for extra in 1...30 { #expect(refusal(of: bytes + [UInt8](repeating: 0, count: extra)) != nil) }
   }
 
-  @Test("Changed bytes anywhere never trap", arguments: [false, true], 0..<4 as Range<UInt64>)
+  @Test("No changed byte crashes the reader", arguments: [false, true], 0..<4 as Range<UInt64>)
   func fuzz(isLegacy: Bool, seed: UInt64) {
     var file = TorchFile(isLegacy: isLegacy)
     file.object = .ordered([

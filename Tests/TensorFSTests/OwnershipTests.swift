@@ -10,7 +10,7 @@ import Safetensors
 @testable import TensorFiles
 @testable import TensorFS
 
-@Suite("Who may read what") struct OwnershipTests {
+@Suite("Owners and permissions") struct OwnershipTests {
   private let directory: TemporaryDirectory
 
   init() throws { directory = try TemporaryDirectory() }
@@ -25,7 +25,7 @@ import Safetensors
   }
 
   @Test(
-    "A file has only its source's read bits; a directory can be searched by everyone who can read it",
+    "A file has only its source's read bits, and everyone who can read a directory can search it",
     arguments: [
       (0o644, 0o444, 0o555), (0o600, 0o400, 0o500), (0o640, 0o440, 0o550), (0o777, 0o444, 0o555),
       (0o444, 0o444, 0o555), (0o604, 0o404, 0o505), (0o700, 0o400, 0o500), (0o6755, 0o444, 0o555),
@@ -53,7 +53,7 @@ import Safetensors
     #expect(ownership.shared(.directory, [shard]).permissions == directory)
   }
 
-  @Test("Owner and group are the source's, unless the options say otherwise")
+  @Test("Owner and group are the source's unless options set them")
   func owner() throws {
     let shard = try shard("a", mode: 0o644)
     #expect(Ownership().file(shard).owner == geteuid())
@@ -67,7 +67,8 @@ import Safetensors
     #expect(Ownership(group: 34).file(shard).owner == geteuid())
   }
 
-  @Test("Entries of several sources have the intersection of their permissions, and the newest times")
+  @Test(
+    "Entries derived from several sources have the intersection of their permissions and the newest times")
   func shared() throws {
     let shards = [
       try shard("a", mode: 0o640, seconds: 3000, nanoseconds: 5),
@@ -92,7 +93,7 @@ import Safetensors
     #expect(attributes.accessTime.seconds == -4)
   }
 
-  @Test("Entries of several sources have the first source's owner")
+  @Test("Entries derived from several sources have the first source's owner")
   func firstOwner() throws {
     try #require(geteuid() == 0, "only root can give files away")
     for (name, owner) in [("a", 11), ("b", 22)] as [(String, UInt32)] {

@@ -11,7 +11,7 @@ import Safetensors
 @testable import TensorFS
 
 /// The pages in memory of a file that has not been read yet.
-@Suite("Reading ahead") struct ReadAheadTests {
+@Suite("Prefetching") struct ReadAheadTests {
   private static let size: UInt64 = 40 << 20
 
   /// Runs `body` with a file without cached pages: a hole that was never written or read.
@@ -53,7 +53,7 @@ import Safetensors
     }
   }
 
-  @Test("The descriptor may be closed once the read is reported")
+  @Test("The descriptor may be closed after the read was recorded")
   func closed() async throws {
     try await withFile { file in
       let readAhead = ReadAhead()
@@ -65,7 +65,7 @@ import Safetensors
     }
   }
 
-  @Test("A stream may continue to the end of the file, even of a file that is shorter than its tensors")
+  @Test("A stream is prefetched to the end of the file, even if the file is shorter than its tensors")
   func end() async throws {
     try await withFile { file in
       let short = ReadAhead()
@@ -78,7 +78,7 @@ import Safetensors
     }
   }
 
-  @Test("A single read prefetches nothing, and an announced range is fetched alone")
+  @Test("A single read prefetches nothing, and an announced range prefetches only itself")
   func lone() async throws {
     try await withFile { file in
       ReadAhead().noteRead(20 << 20..<21 << 20, of: 0..<Self.size, in: file, size: Self.size)

@@ -67,7 +67,7 @@ import Safetensors
     }
   }
 
-  @Test("The tensor's bytes are sent as they are in the source, even after a view's header")
+  @Test("A tensor's bytes are sent from the source unmodified, even after a view's header")
   func sources() throws {
     let sample = try SampleModel(SafetensorsFile(.init("t", "F32", [1000])))
     let fileSystem = try fileSystem(sample)

@@ -7,7 +7,7 @@ import Testing
 @testable import Models
 @testable import TensorFS
 
-@Suite("Sources that change") struct SourceFaultsTests {
+@Suite("Changed sources") struct SourceFaultsTests {
   @Test("Cached pages of a changed source are dropped once; if that fails, the next read tries again")
   func retries() throws {
     let sample = try SampleModel(SafetensorsFile(.init("t", "U8", [1])))

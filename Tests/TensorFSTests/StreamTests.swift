@@ -22,7 +22,7 @@ import Safetensors
     streams.next(range, of: tensor ?? self.tensor, in: file, size: size)
   }
 
-  @Test("After a single read nothing is prefetched")
+  @Test("A single read prefetches nothing")
   func lone() {
     var streams = Streams()
     for offset in [5000, 70_000, 20_000] as [UInt64] {
@@ -30,7 +30,7 @@ import Safetensors
     }
   }
 
-  @Test("A sequential reader gets a growing prefetch, at most 16 MiB, and each byte once")
+  @Test("A sequential reader's window grows to 16 MiB, and each byte is prefetched once")
   func growing() {
     var streams = Streams()
     var fetched: UInt64 = 0
@@ -58,7 +58,7 @@ import Safetensors
     #expect(next(&streams, 3 * block..<small.upperBound, of: small).isEmpty)
   }
 
-  @Test("A reader who continues from one tensor into the next gets prefetch up to the file's end")
+  @Test("A reader who continues from one tensor into the next is prefetched to the end of the file")
   func nextTensor() {
     var streams = Streams()
     let first = 0..<2 * block, second = 2 * block..<4 * block
@@ -81,7 +81,7 @@ import Safetensors
     #expect(next(&streams, block(9), of: first, in: 4).isEmpty)
   }
 
-  @Test("Requests of one stream may overtake each other")
+  @Test("Requests of one stream may arrive out of order")
   func overtaking() {
     var streams = Streams()
     for index in 0..<32 { _ = next(&streams, block(index)) }
@@ -90,7 +90,7 @@ import Safetensors
     #expect(next(&streams, block(34)).count <= 8 << 20)
   }
 
-  @Test("A jump ends the stream, and with it the prefetch")
+  @Test("A jump ends the stream and its prefetching")
   func jump() {
     var streams = Streams()
     for index in 0..<64 { _ = next(&streams, block(index)) }
@@ -99,7 +99,7 @@ import Safetensors
     #expect(next(&streams, far + 4096..<far + 8192).upperBound <= far + 8192 + 2 * 8192)
   }
 
-  @Test("Thirty-two concurrent readers have their own streams, despite single reads in between")
+  @Test("32 concurrent readers have streams of their own, despite single reads in between")
   func many() {
     var streams = Streams()
     let starts = (0..<32).map { UInt64($0) << 20 }
@@ -110,9 +110,7 @@ import Safetensors
     }
   }
 
-  @Test(
-    "Where requests take long, a large read at a tensor's beginning begins a stream, and a small one does not"
-  )
+  @Test("On a slow store, a large read at a tensor's beginning begins a stream, and a small one does not")
   func remote() {
     let window = Window.remote(largest: 8 << 20)
     var streams = Streams()
@@ -130,7 +128,7 @@ import Safetensors
     #expect(streams.active == 1)
   }
 
-  @Test("A stream that was left counts as one no more once the others have gone on for a while")
+  @Test("An abandoned stream stops counting as active after enough reads of other streams")
   func active() {
     let window = Window.remote(largest: 8 << 20)
     var streams = Streams()

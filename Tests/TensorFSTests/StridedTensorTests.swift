@@ -10,7 +10,7 @@ import Safetensors
 @testable import TensorFiles
 @testable import TensorFS
 
-@Suite("What is said of PyTorch's tensors") struct StridedTensorTests {
+@Suite("Metadata of PyTorch tensors") struct StridedTensorTests {
   private static var file: TorchFile {
     var file = TorchFile()
     let storage = file.addStorage("BFloat16", count: 6)
@@ -20,7 +20,7 @@ import Safetensors
     return file
   }
 
-  @Test("metadata.json has the format, and origin and strides of a tensor that is not contiguous")
+  @Test("metadata.json has the format, and the origin and strides of a tensor that is not contiguous")
   func document() throws {
     let directory = try TemporaryDirectory()
     let path = try directory.write("m.pt", Self.file)
@@ -48,7 +48,7 @@ import Safetensors
         .hasPrefix("{\n  \"format\": \"pytorch, safetensors\",\n"))
   }
 
-  @Test("Extended attributes have origin and strides too")
+  @Test("Extended attributes include origin and strides")
   func attributes() throws {
     let directory = try TemporaryDirectory()
     let collection = try ModelCollection(opening: [try directory.write("m.pt", Self.file)])
@@ -77,7 +77,7 @@ import Safetensors
     }
   }
 
-  @Test("A sum of sizes that overflows is the largest number")
+  @Test("A total size that overflows becomes the largest number")
   func total() throws {
     var file = TorchFile()
     let storage = file.addStorage("Byte", count: 1)

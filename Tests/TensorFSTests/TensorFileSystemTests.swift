@@ -60,7 +60,7 @@ import Safetensors
     #expect(root.kind == .directory && root.linkCount == 3 && root.inode == .root)
   }
 
-  @Test("metadata.json is as large as its text")
+  @Test("The size of metadata.json is the length of its text")
   func document() throws {
     let sample = try SampleModel(Self.file)
     let attributes = try #require(try fileSystem(sample).lookup(path: "metadata.json"))
@@ -76,7 +76,8 @@ import Safetensors
     }
   }
 
-  @Test("The name . leads to the inode itself, a file too, and .. to its directory, in the tree and in views")
+  @Test(
+    "A lookup of . finds the inode itself, even of a file, and .. its directory, in the tree and in views")
   func dots() throws {
     let fileSystem = try fileSystem(SampleModel(Self.file))
     for (path, parent) in [
@@ -93,7 +94,7 @@ import Safetensors
     }
   }
 
-  @Test("An unknown inode is stale, and a file is not a directory")
+  @Test("An unknown inode is ESTALE, and listing a file is ENOTDIR")
   func errors() throws {
     let fileSystem = try fileSystem(SampleModel(Self.file))
     for number in [0, 1000, UInt64(Int64.max), .max] as [UInt64] {
@@ -130,7 +131,7 @@ import Safetensors
     #expect(UInt64(seen.count) == fileSystem.statistics().inodes)
   }
 
-  @Test("A listing begins with the directory and its parent, and goes on sorted")
+  @Test("A listing begins with . and .., followed by sorted names")
   func listing() throws {
     let fileSystem = try fileSystem(SampleModel(Self.file))
     let root = try list(.root, of: fileSystem, size: 4096)
@@ -157,7 +158,7 @@ import Safetensors
     }
   }
 
-  @Test("A position stays valid: each one continues with the rest, and the last with nothing")
+  @Test("A listing can continue from any position, and from the last one returns nothing")
   func positions() throws {
     let fileSystem = try fileSystem(SampleModel(names: ["a", "b", "c"]))
     let whole = try list(.root, of: fileSystem, size: 4096)
@@ -169,7 +170,7 @@ import Safetensors
     }
   }
 
-  @Test("A name of 255 bytes is listed whole")
+  @Test("A name of 255 bytes is listed completely")
   func longName() throws {
     let name = String(repeating: "é", count: 127) + "x"
     let fileSystem = try fileSystem(SampleModel(names: [name]))
@@ -177,7 +178,7 @@ import Safetensors
     #expect(names == [".", "..", "metadata.json", name])
   }
 
-  @Test("The totals count every byte and every inode")
+  @Test("statfs counts every byte and every inode")
   func statistics() throws {
     let sample = try SampleModel(Self.file)
     let statistics = try fileSystem(sample).statistics()
@@ -187,7 +188,7 @@ import Safetensors
     #expect(statistics.inodes == 7)
   }
 
-  @Test("Owner, group and umask of the mount show on everything")
+  @Test("Owner, group and umask of the mount apply to every entry")
   func options() throws {
     var options = MountOptions()
     for option in ["uid=5", "gid=6", "umask=077"] { try options.add(option: option) }
@@ -199,7 +200,7 @@ import Safetensors
     }
   }
 
-  @Test("Each rank has its own mode and document, and the root has the intersection of the permissions")
+  @Test("Each rank has its own mode and document, and the root has the intersection of their permissions")
   func ranks() throws {
     let directory = try TemporaryDirectory()
     try directory.write("rank0.safetensors", SafetensorsFile(.init("w", "U8", [1]))).setPermissions(0o640)

@@ -18,7 +18,7 @@ import Safetensors
     try TensorFileSystem(sample.collection, options: MountOptions(), log: Logger(label: "test"))
   }
 
-  @Test("Each view has the tensors it can show, with the sizes of their files")
+  @Test("Each view has the tensors that it supports, with the right sizes")
   func sizes() throws {
     let fileSystem = try fileSystem(SampleModel(Self.file))
     #expect(try fileSystem.lookup(path: ".npy/a/b.npy")?.size == 128 + 24)
@@ -28,7 +28,7 @@ import Safetensors
     #expect(try fileSystem.lookup(path: ".safetensors/d.safetensors")?.size == 8 + 56 + 20)
   }
 
-  @Test("A view does not have metadata.json, other views, names without the suffix, or types that do not fit")
+  @Test("A view lacks metadata.json, other views, names without its suffix, and unsupported dtypes")
   func missing() throws {
     let fileSystem = try fileSystem(SampleModel(Self.file))
     let paths = [
@@ -97,7 +97,7 @@ import Safetensors
     }
   }
 
-  @Test("Unknown inode numbers are stale")
+  @Test("Unknown inode numbers are ESTALE")
   func staleInodes() throws {
     let fileSystem = try fileSystem(SampleModel(Self.file))
     for number in [
@@ -116,7 +116,8 @@ import Safetensors
     return String(decoding: try fileSystem.extendedAttribute(Array(name.utf8), of: inode), as: UTF8.self)
   }
 
-  @Test("A tensor's files have its name, dtype, shape, source and offset as attributes, in every view")
+  @Test(
+    "A tensor's files have its name, dtype, shape, source and offset as extended attributes, in every view")
   func extendedAttributes() throws {
     let fileSystem = try fileSystem(SampleModel(Self.file))
     for path in ["a/b", ".npy/a/b.npy", ".f32/a/b", ".safetensors/a/b.safetensors"] {
@@ -131,7 +132,7 @@ import Safetensors
     }
   }
 
-  @Test("Directories and metadata.json have no extended attributes, and a tensor no others")
+  @Test("Directories and metadata.json have no extended attributes, and tensors have no others")
   func noExtendedAttributes() throws {
     let fileSystem = try fileSystem(SampleModel(Self.file))
     for path in ["", "a", ".npy", "metadata.json"] {

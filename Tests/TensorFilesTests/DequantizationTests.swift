@@ -86,7 +86,9 @@ struct DequantizationTests {
     }
   }
 
-  @Test("A part names the bytes of every source that it is computed from", arguments: QuantizedSample.all)
+  @Test(
+    "A part of a tensor lists the ranges of all sources that it is computed from",
+    arguments: QuantizedSample.all)
   func sources(_ sample: QuantizedSample) throws {
     let open = try OpenSample(sample)
     for tensor in open.quantization.tensors {
@@ -101,7 +103,7 @@ struct DequantizationTests {
   }
 
   @Test(
-    "A dequantised model has the weights under their names, and all other tensors",
+    "A dequantised model has all weights under their names, and all other tensors",
     arguments: QuantizedSample.all)
   func models(_ sample: QuantizedSample) throws {
     let open = try OpenSample(sample)
@@ -143,7 +145,7 @@ struct DequantizationTests {
     }
   }
 
-  @Test("A scale that is NaN makes reading its block fail, and that block alone")
+  @Test("A NaN scale makes reads of its block fail, and of no other block")
   func doubtfulScale() throws {
     let sample = try #require(QuantizedSample.all.first)
     let open = try OpenSample(sample)
@@ -167,7 +169,7 @@ struct DequantizationTests {
     #expect(try elements.bytes(second..<second + 8) == Array(whole[second..<second + 8]))
   }
 
-  @Test("A truncated source is an error, not a signal")
+  @Test("Reads of a truncated source are an error, not a signal")
   func truncated() throws {
     for sample in QuantizedSample.all.prefix(20) {
       let open = try OpenSample(sample)

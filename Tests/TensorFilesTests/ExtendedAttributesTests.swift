@@ -6,7 +6,7 @@ import Safetensors
 @testable import TensorFiles
 
 @Suite("Extended attributes") struct ExtendedAttributesTests {
-  @Test("A shape whose text is longer than an attribute may be is not written to its end")
+  @Test("The text of a shape ends soon after it exceeds the maximum size of an attribute")
   func longShape() throws {
     func value(rank: Int) throws -> [UInt8] {
       let sample = try SampleModel(SafetensorsFile(.init("t", "U8", Array(repeating: 1, count: rank))))

@@ -7,7 +7,7 @@ import Linux
 import Safetensors
 @testable import TensorFiles
 
-@Suite("Layouts of files") struct FileLayoutTests {
+@Suite("File layouts") struct FileLayoutTests {
   /// Bytes that say where they are, computed.
   private struct Pattern: ComputedElements {
     let bytes: [UInt8]
@@ -21,7 +21,7 @@ import Safetensors
   }
 
   @Test(
-    "Any part of any layout equals that part of a plain array of its segments",
+    "Any part of a layout equals that part of its segments in one array",
     arguments: 0..<20 as Range<UInt64>
   )
   func windows(seed: UInt64) throws {
@@ -47,7 +47,7 @@ import Safetensors
     try layout.expectWindows(of: plain, &generator)
   }
 
-  @Test("Contiguous ranges of one source file are one segment, others are not")
+  @Test("Contiguous ranges of a source file become one segment, and others do not")
   func neighbours() throws {
     let directory = try TemporaryDirectory()
     let file = try SourceFile(opening: directory.write("a", Array(0..<100)))
@@ -64,7 +64,7 @@ import Safetensors
     #expect(layout.sources(of: 29..<31).map(\.range) == [29..<30, 30..<31])
   }
 
-  @Test("A layout that is larger than a file can be is refused")
+  @Test("A layout that exceeds the maximum size of a file is refused")
   func tooLarge() throws {
     struct Vast: ComputedElements {
       let byteCount: UInt64

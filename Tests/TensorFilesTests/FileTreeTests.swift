@@ -4,8 +4,8 @@ import Testing
 @testable import Models
 @testable import TensorFiles
 
-@Suite("The files of a mount, as commands without a mount list them", .serialized) struct FileTreeTests {
-  @Test("Each file has its path in the tree and in a view, below the directory of its model")
+@Suite("The files of a mount, listed without a mount", .serialized) struct FileTreeTests {
+  @Test("Each file has its path in the tree and in each view, below its model's directory")
   func paths() throws {
     let file = SafetensorsFile(.init("a/b/c", "U8", [1]), .init("a/d", "F32", [1]), .init("a.x", "U8", [0]))
     func paths(_ sample: SampleModel, _ view: View) throws -> [String] {
@@ -20,7 +20,7 @@ import Testing
       try paths(ranks, .f32).suffix(4) == ["rank1/a/b/c", "rank1/a/d", "rank1/a.x", "rank1/metadata.json"])
   }
 
-  @Test("Listing a name of twice and four times as many directories takes twice and four times the time")
+  @Test("Listing a name of many directories takes time linear in their number")
   func depth() throws {
     let costs = try Costs(from: 20_000) { depth in
       let name = String(repeating: "a/", count: depth) + "b"

@@ -6,13 +6,13 @@ import Testing
 @testable import Models
 @testable import TensorFiles
 
-@Suite("FP8 by vector instructions") struct Float8VectorTests {
+@Suite("FP8 with vector instructions") struct Float8VectorTests {
   /// Magnitudes from the smallest subnormal to the largest number, and such as make products of either kind.
   private static let scales: [Float] =
     [1, 0.1, -3.7, 3.4028235e38, 1.3e36, -2.7e36, 1e30, 65504, 0.007874016]
     + [1, 0x8000_1234, 0x7F_FFFF, 0x80_0000, 0x7B7F_FFFF, 0x7B80_0000].map { Float(bitPattern: $0) }
 
-  @Test("Every code times any scale is the same as by the table", arguments: [DType.f8e4m3, .f8e5m2])
+  @Test("Every code times any scale equals the result of the table", arguments: [DType.f8e4m3, .f8e5m2])
   func same(_ dtype: DType) throws {
     let table = CodeTable.table(
       of: QuantizedCodes(

@@ -5,7 +5,7 @@ import Testing
 import Safetensors
 @testable import TensorFiles
 
-@Suite("The paths of hostile sets of names") struct HostileNamesTests {
+@Suite("Paths of hostile sets of names") struct HostileNamesTests {
   /// The sets by their seeds.
   private static let sets = (0..<250 as Range<UInt64>).map { seed in
     (seed: seed, pairs: PathEncoder.paths(of: HostileNames.names(seed: seed)))
@@ -25,7 +25,7 @@ import Safetensors
     #expect(failures { pairs in Set(pairs.map(\.path)).count == pairs.count } == [])
   }
 
-  @Test("No file is in another file, nor in metadata.json or a directory of views")
+  @Test("No file is below another file, below metadata.json, or in a view's directory")
   func noFileInFile() {
     let reserved = PathEncoder.hiddenNames + [PathEncoder.metadataFile]
     #expect(
@@ -54,7 +54,7 @@ import Safetensors
       } == [])
   }
 
-  @Test("A path that is not cut determines the name, and most are not cut")
+  @Test("A path that was not cut determines the name, and few paths are cut")
   func decodable() {
     var cut = 0
     var whole = 0
@@ -72,7 +72,7 @@ import Safetensors
     #expect(cut > 50 && whole > 10 * cut, "the sets hold enough of both: \(cut), \(whole)")
   }
 
-  @Test("The paths are those of the rules, worked out name by name from the whole set")
+  @Test("Paths equal those that a simple implementation computes name by name")
   func reference() {
     #expect(
       failures { pairs in
@@ -81,7 +81,7 @@ import Safetensors
       } == [])
   }
 
-  @Test("Names that do not begin one another do not change each other's paths")
+  @Test("Names that are no prefix of another do not affect its path")
   func independent() {
     #expect(
       failures { pairs in

@@ -13,7 +13,7 @@ import Safetensors
   }
 
   @Test(
-    "Only characters that are unsafe in JSON, on a terminal or for the eye are escaped",
+    "Only characters that are unsafe in JSON, on a terminal or to a reader are escaped",
     arguments: [
       ("", ""), ("model.layers.0.weight", "model.layers.0.weight"), ("a/b", "a/b"),
       ("\"", #"\""#), ("\\", #"\\"#), (#"\"x\"#, #"\\\"x\\"#),
@@ -38,7 +38,7 @@ import Safetensors
     #expect(String(decoding: writer.bytes, as: UTF8.self) == #""a\ufffd\ufffdb\ufffd\ufffd\ufffd""#)
   }
 
-  @Test("Random strings come back byte by byte")
+  @Test("Random strings survive a round trip byte for byte")
   func roundTrip() throws {
     var generator = SeededGenerator(seed: 7)
     for _ in 0..<300 {

@@ -20,7 +20,7 @@ import Testing
     return String(decoding: MetadataDocument.bytes(of: model), as: UTF8.self)
   }
 
-  @Test("A small model's document is exactly this text")
+  @Test("The document of a small model has the expected text")
   func golden() throws {
     let file = SafetensorsFile(
       [.init("b/w", "BF16", [2, 3]), .init("a", "F32", []), .init("b", "U8", [0, 7])],
@@ -44,7 +44,7 @@ import Testing
         """#)
   }
 
-  @Test("Several sources: each with its size, time and metadata, the tensors in one order")
+  @Test("The document lists each source with its size, time and metadata, and all tensors sorted by name")
   func several() throws {
     let one = SafetensorsFile([.init("z", "I8", [3])], metadata: ["k": "1"])
     let two = SafetensorsFile([.init("y", "I64", [1])])
@@ -77,7 +77,7 @@ import Testing
     #expect(try JSONValue(parsing: text.utf8)["tensors"] == .object([]))
   }
 
-  @Test("Every field says what the file and the tree say")
+  @Test("Every field agrees with the file and the tree")
   func fields() throws {
     var generator = SeededGenerator(seed: 3)
     let dtypes = TensorData.bitSizes.filter { $0.value >= 8 }.map(\.key)
@@ -130,7 +130,7 @@ import Testing
   }
 
   @Test(
-    "A time is exact to the nanosecond, also before 1970",
+    "Times are exact to the nanosecond, also before 1970",
     arguments: [
       (0, 0, "0.000000000"), (1, 1, "1.000000001"), (1_700_000_000, 999_999_999, "1700000000.999999999"),
       (-1, 0, "-1.000000000"), (-1, 500_000_000, "-0.500000000"), (-2, 1, "-1.999999999"),
@@ -140,7 +140,7 @@ import Testing
     #expect(MetadataDocument.seconds(seconds, nanoseconds) == expected)
   }
 
-  @Test("A source's name is escaped like every other text")
+  @Test("A source's name is escaped like other text")
   func sourceName() throws {
     let name = "a\"\u{1B}\u{202E}.safetensors"
     let sample = try SampleModel([(name, SafetensorsFile(.init("x", "U8", [1])))])

@@ -28,7 +28,7 @@ import Safetensors
     }
   }
 
-  @Test("The files of the .npy view are read back", arguments: DType.allCases)
+  @Test("Files of the .npy view can be read back", arguments: DType.allCases)
   func view(dtype: DType) throws {
     guard let name = dtype.numPyName else { return }
     for shape in [[], [0], [3], [2, 3], [1, 0, 5]] as [[UInt64]] {
@@ -40,7 +40,7 @@ import Safetensors
     }
   }
 
-  @Test("Every version, and every way in which Python may write the dictionary")
+  @Test("Every format version, and every way in which Python writes the dictionary, is read")
   func spellings() throws {
     for version in 1...3 as ClosedRange<UInt8> {
       for text in [
@@ -56,7 +56,7 @@ import Safetensors
       try array(file("{'descr': '<u1', 'fortran_order': False, 'shape': (1, 1)}", data: 1)).dtype == .u8)
   }
 
-  @Test("An array that cannot be a tensor is refused, with its own message")
+  @Test("An array that cannot be a tensor is refused, and the message says why")
   func refusals() {
     func dictionary(_ type: String, order: String = "False", shape: String = "(2,)") -> [UInt8] {
       file("{'descr': \(type), 'fortran_order': \(order), 'shape': \(shape), }", data: 8)
@@ -79,7 +79,7 @@ import Safetensors
   }
 
   @Test(
-    "A malformed dictionary is refused with its byte",
+    "A malformed dictionary is refused with the byte",
     arguments: [
       "", "{", "{}", "[]", "{'descr': '<f4'}", "{'descr': '<f4', 'fortran_order': False, 'shape': (2)}",
       "{'descr': '<f4', 'fortran_order': False, 'shape': (2,)} x",

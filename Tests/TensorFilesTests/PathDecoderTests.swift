@@ -5,7 +5,7 @@ import Testing
 import Safetensors
 @testable import TensorFiles
 
-@Suite("Names from paths") struct PathDecoderTests {
+@Suite("Decoding paths") struct PathDecoderTests {
   private func name(_ path: String) -> String {
     do throws(PathDecoder.Problem) {
       return String(decoding: try PathDecoder.name(of: path.utf8).utf8, as: UTF8.self)
@@ -27,13 +27,13 @@ import Safetensors
     #expect(name(path) == expected)
   }
 
-  @Test("A name that was cut, or is not UTF-8, is refused")
+  @Test("A path that was cut, or whose name is not UTF-8, is refused")
   func refusals() {
     #expect(name("aaa%~0123456789abcdef").contains("pack the mount itself"))
     #expect(name("a%FF").contains("not UTF-8"))
   }
 
-  @Test("Every path of the encoder that is not cut leads back to its name")
+  @Test("Every encoded path that was not cut decodes to its name")
   func inverse() throws {
     for seed in 0..<50 as Range<UInt64> {
       let names = HostileNames.names(seed: seed).map { TensorName(utf8: $0[...]) }.sorted()

@@ -4,7 +4,7 @@ import Testing
 import Safetensors
 @testable import TensorFiles
 
-@Suite("The path of a name") struct PathEncoderTests {
+@Suite("Encoding names") struct PathEncoderTests {
   /// The paths of a set of names, by name.
   private func paths(_ names: String...) -> [String: String] {
     let pairs = PathEncoder.paths(of: names.map { Array($0.utf8) }).map { name, path in
@@ -45,7 +45,7 @@ import Safetensors
     #expect(self.path(name) == path)
   }
 
-  @Test("A slash after a name that is itself a tensor's belongs to the file's name")
+  @Test("A slash after another tensor's whole name is encoded into the file name")
   func prefixes() {
     #expect(paths("a", "a/b") == ["a": "a", "a/b": "a%2Fb"])
     #expect(paths("a", "a/b/c") == ["a": "a", "a/b/c": "a%2Fb/c"])
@@ -70,7 +70,7 @@ import Safetensors
         == ["m": "m", "metadata.json/a": "metadata.json%2Fa", "metadata.json!/b": "metadata.json!/b"])
   }
 
-  @Test("A component of 255 bytes is kept, and a longer one is cut and marked with the name's hash")
+  @Test("A component of 255 bytes is kept, and a longer one is cut and ends in the name's hash")
   func cut() {
     let longest = String(repeating: "x", count: 255)
     #expect(path(longest) == longest)
@@ -81,7 +81,7 @@ import Safetensors
     #expect(expected.utf8.count == 255)
   }
 
-  @Test("A component is cut at the end of a character, and not inside an escape")
+  @Test("A component is never cut inside a character or an escape")
   func cutBoundary() throws {
     for (unit, encodedUnit) in [("é", "é"), ("語", "語"), ("😀", "😀"), ("%", "%25"), ("\n", "%0A")] {
       for lead in 0..<4 {
@@ -96,7 +96,7 @@ import Safetensors
     }
   }
 
-  @Test("Names that begin alike stay apart when they are cut")
+  @Test("Long names with a common prefix get different paths")
   func cutApart() {
     let long = String(repeating: "x", count: 300)
     let paths = paths(long + "1", long + "2", long + "/a", long + "/b", "d/" + long, "d/" + long + "/c")
@@ -104,9 +104,7 @@ import Safetensors
     #expect(paths["d/" + long + "/c"]?.split(separator: "/").count == 2, "its prefix is a file")
   }
 
-  @Test(
-    "A directory's name that is not a tensor's is encoded by the same rules, and bytes that are not UTF-8 are kept"
-  )
+  @Test("Names of directories are encoded by the same rules, and keep bytes that are not UTF-8")
   func directories() {
     for (name, path) in [("vae", "vae"), (".npy", "%2Enpy"), ("a%b\n", "a%25b%0A")] {
       #expect(PathEncoder.encodeDirectory(Array(name.utf8)) == Array(path.utf8))
@@ -116,14 +114,14 @@ import Safetensors
     #expect(cut.count == 255 && cut.starts(with: "%01%01".utf8))
   }
 
-  @Test("A name of a million components costs no more than its length")
+  @Test("Encoding a name of 1,000,000 components takes time linear in its length")
   func manyComponents() {
     let name = Array(repeatElement("ab/", count: 1_000_000).joined().utf8)
     let path = PathEncoder.paths(of: [name]).first?.path
     #expect(path == name + [UInt8(ascii: "%")])
   }
 
-  @Test("A name of many components that are all cut is hashed once")
+  @Test("A name with many cut components is hashed once")
   func manyCuts() {
     let component = [UInt8](repeating: UInt8(ascii: "x"), count: 256)
     let name = Array(repeatElement(component, count: 4000).joined(separator: [UInt8(ascii: "/")]))
@@ -132,7 +130,7 @@ import Safetensors
     #expect(Set(path?.split(separator: UInt8(ascii: "/")) ?? []).count == 1)
   }
 
-  @Test("A thousand names, each the beginning of the next, take time in proportion to their length")
+  @Test("Encoding 1,000 names, each a prefix of the next, takes time linear in their length")
   func manyPrefixes() {
     var encoder = PathEncoder()
     let text = Array(repeatElement("/", count: 1000).joined().utf8)

@@ -19,7 +19,7 @@ import Safetensors
   }
 
   @Test(
-    "The published examples give the published digests",
+    "The published examples have the published digests",
     arguments: [
       ("", "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
       ("abc", "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"),
@@ -36,7 +36,7 @@ import Safetensors
     #expect(digest(message.utf8) == expected)
   }
 
-  @Test("A million times 'a'")
+  @Test("A million letters 'a' have the published digest")
   func million() {
     #expect(
       digest(repeatElement(UInt8(ascii: "a"), count: 1_000_000))
@@ -44,7 +44,7 @@ import Safetensors
   }
 
   @Test(
-    "Messages around a block's size are padded correctly",
+    "Messages of about a block's size are padded correctly",
     arguments: [
       (55, "9f4390f8d30c2dd92ec9f095b65e2b9ae9b0a925a5258e241c9f1e910f734318"),
       (56, "b35439a4ac6f0948b6d6f9e3c6af0f5f590ce20f1bde7090ef7970686ec6738a"),

@@ -5,7 +5,7 @@ import SystemPackage
 import Testing
 import TensorFiles
 
-@Suite("Quantised tensors whose parts are not in one piece")
+@Suite("Quantised tensors with scattered parts")
 struct ScatteredDequantizationTests {
   /// What PyTorch calls the types of the samples.
   private static let torchTypes = [
@@ -42,7 +42,7 @@ struct ScatteredDequantizationTests {
   }
 
   @Test(
-    "A quantised model of PyTorch whose tensors are transposed views is the same numbers, or says why not",
+    "A quantised PyTorch model of transposed views is dequantised to the same numbers, or a warning says why not",
     arguments: QuantizedSample.all)
   func strided(_ sample: QuantizedSample) throws {
     var torch = TorchFile()
@@ -70,7 +70,7 @@ struct ScatteredDequantizationTests {
   }
 
   @Test(
-    "A quantised model in slices of a distributed checkpoint is the same numbers, or says why not",
+    "A quantised distributed checkpoint is dequantised to the same numbers, or a warning says why not",
     arguments: QuantizedSample.all, [0, 1])
   func slices(_ sample: QuantizedSample, _ axis: Int) throws {
     var files: [[SafetensorsFile.Tensor]] = [[], []]

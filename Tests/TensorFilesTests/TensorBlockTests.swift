@@ -2,8 +2,8 @@ import Testing
 
 import TensorFiles
 
-@Suite("Tensors in blocks, one for each thread at a time") struct TensorBlockTests {
-  @Test("The blocks of a tensor follow each other, and only the last is shorter")
+@Suite("Blocks of tensors for parallel work") struct TensorBlockTests {
+  @Test("Blocks are contiguous, and only the last one is shorter")
   func whole() {
     let blocks = TensorBlock.all(of: [10, 0, 8, 1], size: 4)
     #expect(blocks.map(\.tensor) == [0, 0, 0, 2, 2, 3])
@@ -11,7 +11,7 @@ import TensorFiles
   }
 
   @Test(
-    "Tensors of any size make a limited number of blocks, which begin at multiples of the size",
+    "A tensor of any size has a limited number of blocks, which begin at multiples of the block size",
     arguments: [
       [1 << 62, 5], [UInt64.max / 2, UInt64.max / 2, 3], Array(repeating: 1 << 40, count: 100),
     ] as [[UInt64]])

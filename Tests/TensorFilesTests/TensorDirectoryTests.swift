@@ -6,7 +6,7 @@ import Testing
 import Safetensors
 @testable import TensorFiles
 
-@Suite("A directory of tensors with metadata.json") struct TensorDirectoryTests {
+@Suite("Directories of tensors with metadata.json") struct TensorDirectoryTests {
   /// A document with one tensor, `a`, that has these fields.
   private static func document(_ fields: String, rest: String = "") -> String {
     #"{"format": "safetensors", "metadata": {}, \#(rest)"tensors": {"a": {\#(fields)}}}"#
@@ -23,8 +23,7 @@ import Safetensors
     return try opened.entries.map { try opened.open($0).size }
   }
 
-  @Test(
-    "Names, paths, dtypes, shapes and metadata come from the document; other fields are skipped")
+  @Test("Names, paths, dtypes, shapes and metadata are read from the document, and other fields are skipped")
   func reading() throws {
     #expect(try open(Self.document(Self.sound + #", "source": "m", "offset": 80, "new": [{}]"#)) == [8])
     let json = #"""
@@ -40,7 +39,7 @@ import Safetensors
   }
 
   @Test(
-    "A malformed document is refused with its byte",
+    "A malformed document is refused with the byte",
     arguments: [
       "", "[]", "{}", #"{"tensors": {}} x"#, #"{"tensors": {}, "tensors": {}}"#, #"{"tensors": {},}"#,
       #"{"tensors": {"a": {}}}"#, #"{"metadata": {"k": 1}, "tensors": {}}"#,
@@ -70,8 +69,7 @@ import Safetensors
     }
   }
 
-  @Test(
-    "A symbolic link is refused, as the file and as a directory above it; so is anything but a regular file")
+  @Test("A symbolic link in a path is refused, and so is anything but a regular file")
   func links() throws {
     let outside = try TemporaryDirectory()
     try outside.write("a", Array(repeating: 1, count: 8))
@@ -95,7 +93,7 @@ import Safetensors
     #expect(try refusal("a") { _ in }.contains("No such file"))
   }
 
-  @Test("A file of another size than its tensor is refused, with both")
+  @Test("A file whose size differs from its tensor's is refused, with both sizes")
   func sizes() {
     for size in [0, 7, 9] {
       #expect { try open(Self.document(Self.sound), ["a": size]) } throws: { error in

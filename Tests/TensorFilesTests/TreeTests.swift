@@ -43,7 +43,7 @@ import Safetensors
     #expect(MemoryLayout<Tree.Node>.stride == 32)
   }
 
-  @Test("Files and directories are at the paths of their names")
+  @Test("Files and directories are found at the paths of their names")
   func small() throws {
     let sample = try SampleModel(names: ["b", "a/y/2", "a/x", "a/y/1", "a.b", "c/d/e"])
     let tree = try sample.tree
@@ -57,7 +57,7 @@ import Safetensors
     #expect(tree.position(of: "metadata.json").map { tree.nodes[$0].kind } == .metadata)
   }
 
-  @Test("A name that is not there is not found")
+  @Test("A missing name is not found")
   func missing() throws {
     let tree = try SampleModel(names: ["b", "a/y", "d"]).tree
     let paths = [
@@ -88,7 +88,7 @@ import Safetensors
     #expect(problems(of: tree) == [])
   }
 
-  @Test("Hostile names make sound trees, and every path leads to a file")
+  @Test("Hostile names make valid trees, and every path leads to a file")
   func hostile() throws {
     for seed in 0..<20 as Range<UInt64> {
       let names = HostileNames.names(seed: seed)
@@ -101,7 +101,7 @@ import Safetensors
     }
   }
 
-  @Test("Positions depend on the names alone, not on their order in the file")
+  @Test("Inode numbers depend only on the names, not on their order in the file")
   func stable() throws {
     let names = HostileNames.names(seed: 1)
     var generator = SeededGenerator(seed: 2)
@@ -157,7 +157,7 @@ import Safetensors
     #expect(tree.list(try #require(tree.position(of: "vae"))) == ["metadata.json", "w"])
   }
 
-  @Test("Two names that would be one file are refused; so are a file and a directory")
+  @Test("Two names with the same path are refused, and so are a file and a directory with the same path")
   func collision() throws {
     for kind in [Tree.Kind.tensor, .directory] {
       var builder = TreeBuilder()
@@ -176,7 +176,7 @@ import Safetensors
     }
   }
 
-  @Test("A path of 100,000 directories is made; more than 1,048,576 are refused")
+  @Test("A tree of 100,000 directories is made, and one of more than 1,048,576 is refused")
   func directories() throws {
     func tree(slashes: Int) throws -> Tree {
       let name = "w" + String(repeating: "/w", count: slashes)
@@ -192,7 +192,7 @@ import Safetensors
     #expect(message.count < 500)
   }
 
-  @Test("A hundred thousand names are all found")
+  @Test("100,000 names are all found")
   func large() throws {
     let count = 100_000
     var header = "{"

@@ -45,7 +45,7 @@ import Testing
   }
 
   @Test(
-    "No two files or directories share a name, whatever the tensors are called",
+    "No two entries of a view share a name, whatever the tensors are called",
     arguments: 0..<40 as Range<UInt64>)
   func hostile(seed: UInt64) throws {
     let names = HostileNames.names(seed: seed)
@@ -53,7 +53,7 @@ import Testing
     #expect(found == [], "seed \(seed)")
   }
 
-  @Test("Names that grow too long are cut, and still no two are the same", arguments: 0..<40 as Range<UInt64>)
+  @Test("Names that become too long are cut, and stay unique", arguments: 0..<40 as Range<UInt64>)
   func long(seed: UInt64) throws {
     var generator = SeededGenerator(seed: seed)
     let pieces = ["a", "é", "語", "😀", "\n", "%", "."]
@@ -84,14 +84,14 @@ import Testing
       }
   }
 
-  @Test("A file has the name of the tensor's file and the view's suffix")
+  @Test("A file in a view has the name of the tensor's file plus the view's suffix")
   func suffixes() throws {
     #expect(try names(["a", "b.npy", "c/d"], in: .npy) == ["a.npy", "b.npy.npy", "c"])
     #expect(try names(["a", "b.npy", "c/d"], in: .f32) == ["a", "b.npy", "c"])
     #expect(try names(["a", "c/d"], in: .safetensors) == ["a.safetensors", "c"])
   }
 
-  @Test("A directory whose name ends in the view's suffix has the suffix's dot encoded, only in that view")
+  @Test("A directory whose name ends in a view's suffix has the dot encoded, in that view only")
   func directories() throws {
     let tensors = ["a", "a.npy/x", "x/.npy/y"]
     #expect(try names(tensors, in: .npy) == ["a.npy", "a%2Enpy", "x"])
@@ -99,7 +99,7 @@ import Testing
     #expect(try names(tensors, in: .safetensors) == ["a.safetensors", "a.npy", "x"])
   }
 
-  @Test("A name that is too long with its suffix ends in a hash of the tensor's name, and the suffix")
+  @Test("A name that becomes too long with its suffix ends in a hash of the tensor's name and the suffix")
   func cut() throws {
     let fits = String(repeating: "a", count: 251)
     #expect(try names([fits], in: .npy) == [fits + ".npy"])
@@ -112,7 +112,7 @@ import Testing
       try names([long], in: .safetensors) == [String(repeating: "a", count: 225) + "%~\(hash).safetensors"])
   }
 
-  @Test("A directory that is too long with its dot encoded ends in a hash of its own name")
+  @Test("A directory's name that becomes too long with its dot encoded ends in a hash of the name")
   func cutDirectory() throws {
     let long = String(repeating: "d", count: 250) + ".npy"
     let hash = String(decoding: SHA256.hexPrefix(of: Array(long.utf8)[...], digits: 16), as: UTF8.self)

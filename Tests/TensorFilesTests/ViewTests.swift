@@ -6,7 +6,7 @@ import Testing
 @testable import Safetensors
 @testable import TensorFiles
 
-@Suite("What is in the files of views") struct ViewTests {
+@Suite("Contents of files in views") struct ViewTests {
   /// What a view makes of each tensor of a file, by name.
   private func layouts(_ view: View, _ file: SafetensorsFile) throws -> [String: FileLayout] {
     let sample = try SampleModel(file)
@@ -42,7 +42,7 @@ import Testing
     return String(text.reversed().drop { $0 == " " }.reversed())
   }
 
-  @Test("An NPY header has dtype, order and shape as NumPy writes them")
+  @Test("An NPY header is what NumPy writes for the dtype and shape")
   func npy() throws {
     #expect(
       try dictionary("F32", [2, 3]) == "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }")
@@ -54,7 +54,7 @@ import Testing
   }
 
   @Test(
-    "NumPy's own types stay themselves, and all others are float32", arguments: TensorData.bitSizes.map(\.key)
+    "Dtypes that NumPy has are kept, and all others become float32", arguments: TensorData.bitSizes.map(\.key)
   )
   func npyTypes(dtype: String) throws {
     let own = [
@@ -79,7 +79,7 @@ import Testing
 
   // MARK: - float32
 
-  @Test("Float32 files hold exactly the types that fit into float32 without loss")
+  @Test("The .f32 view has exactly the dtypes that fit into float32 without loss")
   func f32Types() throws {
     let layouts = try layouts(.f32, Self.all)
     #expect(
@@ -95,7 +95,7 @@ import Testing
     }
   }
 
-  @Test("A widened file that would be larger than a file can be is absent")
+  @Test("A widened file that would exceed the maximum size of a file is absent")
   func tooLarge() throws {
     // Two elements of F4 in a byte, eight bytes of two float32.
     let tensor = { (count: UInt64) in
@@ -110,8 +110,7 @@ import Testing
 
   // MARK: - safetensors
 
-  @Test(
-    "A model of one tensor has the tensor's own name and its source's metadata, as the reference writes them")
+  @Test("A single-tensor model has the tensor's name and its source's metadata, as the reference writes them")
   func safetensors() throws {
     let file = SafetensorsFile(
       [.init("a/\"b\"\n", "BF16", [2, 3])], metadata: ["format": "pt", "a": "\\\u{1}é\u{202E}"])
@@ -126,7 +125,7 @@ import Testing
       String(decoding: header.dropFirst(8), as: UTF8.self) == json + String(repeating: " ", count: spaces))
   }
 
-  @Test("A model without metadata has none in its tensors' files")
+  @Test("Single-tensor models of a model without metadata have none")
   func withoutMetadata() throws {
     let header = try header(.safetensors, SafetensorsFile(.init("t", "U8", [])))
     #expect(
@@ -135,7 +134,7 @@ import Testing
   }
 
   @Test(
-    "The library opens each tensor's file as a model, with the same tensor in it",
+    "The header reader opens each single-tensor model and finds the same tensor",
     arguments: 0..<20 as Range<UInt64>)
   func readBack(seed: UInt64) throws {
     let names = HostileNames.names(seed: seed)
@@ -152,7 +151,7 @@ import Testing
     }
   }
 
-  @Test("The header of a tensor of many dimensions is that of the reference, at any window of it")
+  @Test("Any part of the header of a tensor with many dimensions is as the reference writes it")
   func longShape() throws {
     var generator = SeededGenerator(seed: 1)
     for rank in [65, 4095, 4096, 4097, 20_000] {
@@ -170,9 +169,7 @@ import Testing
     }
   }
 
-  @Test(
-    "Reading the header of twice and four times as many dimensions piece by piece takes twice and four times as long"
-  )
+  @Test("Reading a header of many dimensions in pieces takes time linear in the dimensions")
   func manyPieces() throws {
     let costs = try Costs(from: 20_000) { rank in
       let file = SafetensorsFile(.init("t", "U8", Array(repeating: 1, count: rank - 1) + [0], data: []))

@@ -32,7 +32,7 @@ import Safetensors
   }
 
   @Test(
-    "Every pattern of up to 8 bits becomes the float32 of ml_dtypes",
+    "Every bit pattern of up to 8 bits becomes the float32 of ml_dtypes",
     arguments: FloatTables.words.keys)
   func small(name: String) throws {
     let dtype = try #require(Self.dtypes[name])
@@ -42,14 +42,14 @@ import Safetensors
     #expect(try Self.widen(dtype, Self.pack(Array(expected.indices), width: width)) == expected)
   }
 
-  @Test("Every pattern of BF16 is the upper half of its float32, NaNs with their bits")
+  @Test("Every BF16 bit pattern is the upper half of its float32, including NaNs")
   func bfloat16() throws {
     let patterns = (0..<65536).map { UInt32($0) }
     let bytes = patterns.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $0 >> 8)] }
     #expect(try Self.widen(.bf16, bytes) == patterns.map { $0 << 16 })
   }
 
-  @Test("Every pattern of F16 keeps its value, infinities, NaNs with their bits, and the sign of zero")
+  @Test("Every F16 bit pattern keeps its value, including infinities, NaNs and the sign of zero")
   func half() throws {
     let patterns = (0..<65536).map { UInt32($0) }
     let bytes = patterns.flatMap { [UInt8(truncatingIfNeeded: $0), UInt8(truncatingIfNeeded: $0 >> 8)] }
@@ -68,7 +68,7 @@ import Safetensors
     #expect(try Self.widen(.f16, bytes) == expected)
   }
 
-  @Test("The first of two F4 in a byte is the low nibble")
+  @Test("The first of two F4 elements in a byte is the low nibble")
   func nibbles() throws {
     // 0.5 is 1, -6 is 15, 2 is 4.
     #expect(try Self.widen(.f4, [0xF1, 0x04]).map(Float.init(bitPattern:)) == [0.5, -6, 2, 0])
@@ -82,7 +82,8 @@ import Safetensors
   }
 
   @Test(
-    "Any number of elements is widened to its last", arguments: DType.allCases.filter { $0.widening != nil })
+    "Any number of elements is widened, including the last one",
+    arguments: DType.allCases.filter { $0.widening != nil })
   func counts(dtype: DType) throws {
     // Of whole groups: 4 elements fill bytes in each dtype.
     let bytes = TensorData.bytes(dtype.name, [400], seed: 7)

@@ -62,9 +62,9 @@ struct DirectoryCase: CustomTestStringConvertible, Sendable {
   }
 }
 
-@Suite("Directories, case by case") struct DirectoryCaseTests {
+@Suite("Directories of models, case by case") struct DirectoryCaseTests {
   @Test(
-    "A directory shows what its user expects, and names what it leaves out",
+    "A directory shows the expected model, and names what it leaves out",
     arguments: DirectoryCase.cache + DirectoryCase.pipelines + DirectoryCase.plain + DirectoryCase.indexes)
   func directory(_ example: DirectoryCase) throws {
     let directory = try TemporaryDirectory()

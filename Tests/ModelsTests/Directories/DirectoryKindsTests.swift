@@ -7,7 +7,7 @@ import Linux
 @testable import Models
 import Safetensors
 
-@Suite("Directories as people have them") struct DirectoryKindsTests {
+@Suite("Common layouts of directories") struct DirectoryKindsTests {
   private let directory: TemporaryDirectory
 
   init() throws { directory = try TemporaryDirectory() }
@@ -28,7 +28,7 @@ import Safetensors
   }
 
   @Test(
-    "The only file of PyTorch in a directory is the model, by any of its extensions, in upper case too",
+    "The only PyTorch file in a directory is the model, with any extension in any case",
     arguments: ["m.bin", "m.pt", "m.pth", "m.th", "m.ckpt", "m.pth.tar", "M.BIN", "M.PT", "m.Th"])
   func extensions(name: String) throws {
     var file = TorchFile()
@@ -44,7 +44,7 @@ import Safetensors
   private let one = String(repeating: "1a", count: 20)
   private let two = String(repeating: "2b", count: 20)
 
-  @Test("A repository of the cache is the snapshot of refs/main, or of --revision")
+  @Test("A repository in the Hub's cache shows the snapshot of refs/main, or of --revision")
   func revisions() throws {
     try write("snapshots/\(one)/model.safetensors", "one")
     try write("snapshots/\(two)/model.safetensors", "two")
@@ -74,7 +74,7 @@ import Safetensors
     #expect(missing?.problem.hasPrefix("refs/main names the snapshot '3c3c") == true)
   }
 
-  @Test("A link of the cache that a copy has turned into text leads only to its blob")
+  @Test("A link in the cache that became a text file leads only to its blob")
   func textLinks() throws {
     let blob = String(repeating: "ab", count: 20)
     try write("blobs/\(blob)", "blob")
@@ -91,7 +91,7 @@ import Safetensors
   // MARK: Variants and adapters
 
   @Test(
-    "The full model takes precedence over a variant; --variant chooses one, and a wrong one is an error that names them"
+    "The full model takes precedence over variants; --variant chooses one, and a wrong one is an error that lists them"
   )
   func variants() throws {
     try write("model.safetensors", "full")
@@ -105,7 +105,7 @@ import Safetensors
     #expect(error?.problem == "no variant 'no_ema' in it; its variants are 'non_ema', 'fp16'")
   }
 
-  @Test("A variant of a model, of ranks or of a checkpoint that has none is an error")
+  @Test("--variant is an error for a model, ranks or a checkpoint without variants")
   func noVariants() throws {
     for name in ["model.safetensors", "rank0.safetensors", "__0_0.distcp"] {
       let files = try TemporaryDirectory()
@@ -118,7 +118,7 @@ import Safetensors
     }
   }
 
-  @Test("A variant that no component of a pipeline has is an error that names those of all components")
+  @Test("A variant that no component of a pipeline has is an error that lists the variants of all components")
   func pipelineVariants() throws {
     try directory.write("model_index.json", text: #"{"unet":["d","U"],"vae":["d","V"]}"#)
     for name in ["unet/diffusion_pytorch_model.ema", "unet/diffusion_pytorch_model.fp16", "vae/model"] {
@@ -140,7 +140,7 @@ import Safetensors
     #expect(error?.problem.contains("'model.fp16.safetensors', 'model.non_ema.safetensors'") == true)
   }
 
-  @Test("An adapter beside a model is left out with a warning, and by itself it is the model")
+  @Test("An adapter beside a model is left out with a warning; an adapter alone is the model")
   func adapters() throws {
     try write("adapter_model.safetensors", "lora")
     #expect(try contents() == [["lora"]])
@@ -177,7 +177,7 @@ import Safetensors
     #expect(try open().warnings.contains { $0.contains("'\(named)'") })
   }
 
-  @Test("A component that cannot be decided is left out with its choices, and the others are shown")
+  @Test("An ambiguous component is left out with its candidates, and the others are shown")
   func undecided() throws {
     try directory.write("model_index.json", text: #"{"unet":["d","U"],"vae":["d","V"]}"#)
     try write("vae/diffusion_pytorch_model.safetensors", "v")
@@ -188,7 +188,7 @@ import Safetensors
 
   // MARK: Indexes
 
-  @Test("Tensors and files that an index does not name are in a warning, and shown with --all")
+  @Test("A warning lists tensors and files that an index does not name, and --all shows them")
   func all() throws {
     try directory.write("1.safetensors", SafetensorsFile(.init("a", "U8", [1]), .init("b", "U8", [1])))
     try directory.write("mtp.safetensors", SafetensorsFile(.init("a", "U8", [2]), .init("m", "U8", [1])))
@@ -203,7 +203,7 @@ import Safetensors
     #expect(model.tensor(at: model.places[0]).byteCount == 1)
   }
 
-  @Test("A tensor that a shard lacks is a warning with --lenient, and counts as left out")
+  @Test("With --lenient, a tensor missing from its shard is a warning, and counts as left out")
   func missing() throws {
     try write("1.safetensors", "a")
     try directory.write(

@@ -5,7 +5,7 @@ import Testing
 @testable import Models
 import Safetensors
 
-@Suite("What is no model") struct ForeignFileTests {
+@Suite("Files that are not models") struct ForeignFileTests {
   private let directory: TemporaryDirectory
 
   init() throws { directory = try TemporaryDirectory() }
@@ -18,7 +18,7 @@ import Safetensors
   }
 
   @Test(
-    "A text is identified, with its beginning, whatever header length its first bytes give",
+    "A text file is identified and quoted, whatever header length its first bytes give",
     arguments: [
       "Invalid username or password.", "404", "Entry not found",
       "Access to model is restricted.\nPlease log in.",
@@ -31,7 +31,7 @@ import Safetensors
   }
 
   @Test(
-    "A text under its own name is no failed download",
+    "A text file with its own extension is not called a failed download",
     arguments: ["config.json", "README.md", "train.py", "Page.HTML"])
   func namedText(name: String) throws {
     for text in [#"{"model_type":"llama"}"#, "import torch\n", "<!doctype html>"] {
@@ -49,7 +49,7 @@ import Safetensors
     #expect(try problem(Array(long.utf8)).utf8.count < 300)
   }
 
-  @Test("A text whose last character is cut off by the first read is a text")
+  @Test("A text file whose first read ends inside a character is identified")
   func cutCharacter() throws {
     for pad in 0..<4 {
       let text = String(repeating: "a", count: 508 + pad) + "ééé"
@@ -87,7 +87,7 @@ import Safetensors
     #expect(try problem(zip.bytes, "model.bin").contains(words))
   }
 
-  @Test("An index that is an error of a server says so, and a broken one where it is broken")
+  @Test("An index that is a server's error page says so, and an invalid index names the byte")
   func index() throws {
     let name = "model.safetensors.index.json"
     #expect(try problem(Array("Entry not found".utf8), name).contains("'Entry not found'"))
@@ -110,7 +110,7 @@ import Safetensors
   }
 
   @Test(
-    "A missing path is an error without advice",
+    "A missing path is an error without further advice",
     arguments: ["/no/such", "./a/b", "x", "a b/c", "a/b/c", "Tests/none", "x:/y"])
   func paths(_ source: String) {
     let error = #expect(throws: ModelError.self) { try ModelCollection(opening: [FilePath(source)]) }

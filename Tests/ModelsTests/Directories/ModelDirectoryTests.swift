@@ -37,7 +37,7 @@ import Safetensors
   // MARK: One model
 
   @Test(
-    "The only file is the model, whatever its name",
+    "The only safetensors file in a directory is the model, whatever its name",
     arguments: ["model.safetensors", "x y.safetensors", "é.safetensors"])
   func onlyFile(_ name: String) throws {
     try write(name)
@@ -84,7 +84,7 @@ import Safetensors
     #expect(error?.path == partial.path.appending("part-b.safetensors"))
   }
 
-  @Test("Of several indexes the one with the usual name is used; otherwise one must be named")
+  @Test("Of several indexes, the one with the usual name is used; otherwise the user must name one")
   func severalIndexes() throws {
     try write("1.safetensors", tensor: "a")
     try write("2.safetensors", tensor: "b")
@@ -110,7 +110,7 @@ import Safetensors
     #expect(try open().warnings[0].hasSuffix("1 other file is left out: 'model-00001-of-00002.safetensors'"))
   }
 
-  @Test("Several files of other names are one model together")
+  @Test("Several files with other names are one model")
   func severalFiles() throws {
     try write("embed.safetensors")
     try write("head.safetensors")
@@ -124,7 +124,7 @@ import Safetensors
     #expect(twice?.problem == "this is the same file as '\(file)'; name it once")
   }
 
-  @Test("A symbolic link to a directory is that directory")
+  @Test("A symbolic link to a directory is followed")
   func linkedDirectory() throws {
     try write("real/model.safetensors")
     let link = try directory.makeLink("link", to: "real")
@@ -134,7 +134,7 @@ import Safetensors
   // MARK: Bare shards
 
   @Test(
-    "The parts of one split are one model",
+    "The parts of a split model are one model",
     arguments: [
       "model-0000%-of-00003.safetensors", "model.fp16-0000%-of-00003.safetensors",
       "model_0000%-of-00003.safetensors",
@@ -150,7 +150,7 @@ import Safetensors
   }
 
   @Test(
-    "A part or a rank that is missing is an error that says which",
+    "A missing part or rank is an error that names it",
     arguments: [
       (
         ["model-00001-of-00003.safetensors", "model-00003-of-00003.safetensors"],
@@ -168,7 +168,7 @@ import Safetensors
     #expect(error?.problem.hasPrefix(problem) == true)
   }
 
-  @Test("Of two splits the complete one is used; if both are complete, one must be named")
+  @Test("Of two splits, the complete one is used; if both are complete, the user must name one")
   func twoSplits() throws {
     for part in 1...2 { try write("model-0000\(part)-of-00002.safetensors", tensor: "t\(part)") }
     try write("model-00001-of-00003.safetensors", tensor: "t1")
@@ -186,7 +186,7 @@ import Safetensors
     )
   }
 
-  @Test("Two splits of which neither is complete are an error")
+  @Test("Two incomplete splits are an error")
   func twoBrokenSplits() throws {
     try write("model-00001-of-00002.safetensors")
     try write("model-00001-of-00003.safetensors")
@@ -196,7 +196,7 @@ import Safetensors
 
   // MARK: No model
 
-  @Test("A directory without a model is refused, and the error says what is in it")
+  @Test("A directory without a model is refused, and the error lists what is in it")
   func noModel() throws {
     let empty = #expect(throws: ModelError.self) { try open() }
     #expect(empty?.kind == .noSource)
@@ -257,7 +257,7 @@ import Safetensors
 
   // MARK: Several models
 
-  @Test("A diffusers pipeline is one model for each component that has weights")
+  @Test("A diffusers pipeline has one model for each component with weights")
   func pipeline() throws {
     try writePipeline(["unet", "text_encoder", "transformer", "scheduler", "tokenizer"])
     try write("unet/diffusion_pytorch_model.safetensors", tensor: "same")
@@ -283,7 +283,7 @@ import Safetensors
     #expect(try open().warnings.count == 2)
   }
 
-  @Test("A pipeline whose components have no weights is judged by the files beside its index")
+  @Test("If no component of a pipeline has weights, the files beside its index are the model")
   func pipelineWithoutComponents() throws {
     try writePipeline(["scheduler"])
     try directory.write("scheduler/scheduler_config.json", text: "{}")
@@ -301,7 +301,7 @@ import Safetensors
     #expect(error?.path == broken)
   }
 
-  @Test("The ranks of a TensorRT-LLM checkpoint are one model each, in the order of their numbers")
+  @Test("Each rank of a TensorRT-LLM checkpoint is a model, in numerical order")
   func ranks() throws {
     try directory.write("config.json", text: "{}")
     for rank in 0...11 { try write("rank\(rank).safetensors", tensor: "same") }

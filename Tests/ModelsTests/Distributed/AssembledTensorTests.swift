@@ -5,7 +5,7 @@ import Testing
 @testable import Models
 @testable import Safetensors
 
-@Suite("Tensors that are put together from slices") struct AssembledTensorTests {
+@Suite("Tensors assembled from slices") struct AssembledTensorTests {
   private let directory: TemporaryDirectory
 
   init() throws { directory = try TemporaryDirectory() }
@@ -65,7 +65,8 @@ import Testing
     return boxes
   }
 
-  @Test("Any part of an assembled tensor is read as from one file, however it is sliced", arguments: 0..<24)
+  @Test(
+    "Any part of an assembled tensor has the right bytes, however the tensor is sliced", arguments: 0..<24)
   func reading(_ seed: Int) throws {
     var generator = SeededGenerator(seed: UInt64(seed))
     let shape = (0..<(1 + seed % 4)).map { _ in Int.random(in: 1...7, using: &generator) }
@@ -86,7 +87,7 @@ import Testing
       shard.header.metadata.map { String(decoding: $0.key, as: UTF8.self) } == ["format"] || boxes.count == 1)
   }
 
-  @Test("Long and short runs are read correctly, beyond the size of a buffer")
+  @Test("Long and short runs are read correctly, also if they exceed a buffer")
   func long() throws {
     let shape = [3, 300_000]
     let data = (0..<900_000).map { UInt8(truncatingIfNeeded: $0 &* 2_654_435_761 >> 7) }
@@ -98,7 +99,7 @@ import Testing
   }
 
   @Test(
-    "A gap and an overlap are refused, with the tensor and the first wrong element",
+    "A gap or an overlap is refused, with the tensor and the first wrong element",
     arguments: [
       ([([0, 0], [1, 4]), ([2, 0], [1, 4])], "has a gap: no slice holds its element [1, 0]"),
       ([([0, 0], [2, 4]), ([1, 0], [2, 4])], "has slices that overlap, at its element [1, 0]"),
@@ -114,7 +115,7 @@ import Testing
     #expect(error?.problem.contains("tensor 'w' of the distributed checkpoint (DCP) \(clause)") == true)
   }
 
-  @Test("Whole tensors beside slices, scalars and tensors without elements are shown as they are")
+  @Test("Unsliced tensors, scalars and empty tensors beside slices are shown")
   func others() throws {
     let info = #"{"w":{"saved_offsets":[0]},"s":{"saved_offsets":[]},"e":{"saved_offsets":[0,0]}}"#
     try directory.write(
@@ -160,7 +161,7 @@ import Testing
     #expect(collection.warnings.first?.contains("may be slices") == true)
   }
 
-  @Test("A grid of n slices is checked in time that grows with n")
+  @Test("Checking a grid of n slices takes time linear in n")
   func proportion() throws {
     func slices(_ side: UInt64) -> [AssembledTensor.Box] {
       (0..<side * side).map { number in
@@ -176,9 +177,7 @@ import Testing
     }
   }
 
-  @Test(
-    "An index of whole tensors from torch.distributed has no word of slices; one that names slices is a warning"
-  )
+  @Test("An index of slices is a warning, and an index of whole tensors from torch.distributed is not")
   func indexed() throws {
     try write([[([0], [2]), ([0], [2])]], of: [2], [1, 2])
     let shard = "shard-00001-model-00001-of-00002.safetensors"

@@ -31,7 +31,7 @@ import Safetensors
     Chunk(start: [0, 1], shape: [2, 1], data: [2, 4], file: "__1_0.distcp"),
   ]
 
-  @Test("Slices in several files are whole tensors, and tensors in one file are mapped directly")
+  @Test("Slices in several files are assembled, and tensors in one file are mapped directly")
   func whole() throws {
     let all = halves + [Chunk("b", start: [0], shape: [3], data: [7, 8, 9])]
     try write(all, shapes: ["w": [2, 2], "b": [3]])
@@ -48,7 +48,7 @@ import Safetensors
     #expect(!collection.warnings.contains { $0.contains("not known") })
   }
 
-  @Test("What each rank has described by itself is one checkpoint; what all of them have is there once")
+  @Test("Checkpoints with metadata per rank are merged, and replicated tensors appear once")
   func ranks() throws {
     for rank in 0..<2 {
       let replicated = Chunk("r", start: [0], shape: [1], data: [9], file: "__\(rank)_0.distcp")
@@ -64,7 +64,7 @@ import Safetensors
     #expect(error?.problem.contains("overlaps the item before it (byte ") == true)
   }
 
-  @Test("A file that is missing or was cut off, and .metadata that is missing, are errors that name it")
+  @Test("A missing or truncated file, and missing .metadata, are errors that name the file")
   func missing() throws {
     try write(halves, shapes: ["w": [2, 2]])
     let path = directory.path.appending("__1_0.distcp")
@@ -80,7 +80,7 @@ import Safetensors
     #expect(gone?.kind == .malformed)
   }
 
-  @Test("Holes, slices outside of the shape, other shapes, compressed slices and missing files are refused")
+  @Test("Gaps, slices outside the shape, wrong shapes, compressed slices and missing files are refused")
   func contradictions() throws {
     try write([halves[0]], shapes: ["w": [2, 2]])
     #expect(refusal().contains("has a gap: no slice holds its element [0, 1]"))
@@ -97,7 +97,7 @@ import Safetensors
     #expect(error?.problem.contains("the file is missing") == true)
   }
 
-  @Test("Slices of pairs of F4 are whole tensors of elements, cut along any dimension")
+  @Test("Slices of packed F4 pairs are assembled into tensors of elements, along any dimension")
   func pairs() throws {
     func chunk(_ name: String, _ start: [Int], _ shape: [Int], _ data: [UInt8]) -> Chunk {
       Chunk(name, start: start, shape: shape, data: data, dtype: "float4_e2m1fn_x2")
@@ -118,7 +118,7 @@ import Safetensors
     #expect(model.omitted.map { "\($0.name)" } == ["'scalar'"])
   }
 
-  @Test("A file of slices that is a link out of the checkpoint is refused")
+  @Test("A symbolic link that leads out of the checkpoint is refused")
   func links() throws {
     try write(halves, shapes: ["w": [2, 2]])
     let elsewhere = try TemporaryDirectory()
@@ -130,7 +130,7 @@ import Safetensors
     #expect(refusal().contains("out of the directory"))
   }
 
-  @Test("A .metadata that names what only an attack calls is refused, and nothing is run")
+  @Test("A .metadata with a name that only attacks use is refused, and nothing is executed")
   func hostile() throws {
     try directory.write("__0_0.distcp", [])
     try directory.write(".metadata", PickledValue.call(.global("posix", "system"), [.string("true")]).pickle)

@@ -5,7 +5,7 @@ import Testing
 @testable import Models
 import Safetensors
 
-@Suite("Objects in checkpoints of torch.distributed") struct DistributedObjectTests {
+@Suite("Objects in distributed checkpoints") struct DistributedObjectTests {
   private let directory: TemporaryDirectory
   private let slice = DistributedCheckpoint.Chunk(start: [0], shape: [2], data: [1, 2])
 
@@ -34,7 +34,7 @@ import Safetensors
     return file.bytes
   }
 
-  @Test("Tensors in an object have names below the object's, as in a file of torch.save")
+  @Test("Tensors in an object have names below the object's, as in a torch.save file")
   func tensors() throws {
     let model = saved { file in
       let (weight, bias) = (
@@ -60,8 +60,7 @@ import Safetensors
     #expect(try open { $0 == "model.layer.0" }.contents == ["model.layer.0"])
   }
 
-  @Test(
-    "What cannot be shown of an object is left out by name: other types, and what torch.save has not written")
+  @Test("Unsupported dtypes, and objects that torch.save did not write, are omitted by name")
   func omissions() throws {
     let wide = saved { file in
       .dictionary(["wide": file.tensor("ComplexDouble", [1]), "t": file.tensor("Byte", [1])])
@@ -74,7 +73,7 @@ import Safetensors
       model.warnings.contains { $0.contains("'raw' is an object that torch.save did not write; left out") })
   }
 
-  @Test("Tensors of one name in an object get names of their own, which a warning tells")
+  @Test("Tensors of an object with the same name are renamed, with a warning")
   func clashes() throws {
     let object = saved { file in
       .pairs([(.int(0), file.tensor("Byte", [1])), (.string("0"), file.tensor("Byte", [2]))])
@@ -92,7 +91,7 @@ import Safetensors
     }
   }
 
-  @Test("Tensors that two objects have under one name get names of their own, in the order of .metadata")
+  @Test("Tensors of two objects with the same name are renamed, in the order of .metadata")
   func twice() throws {
     func tensor(_ value: UInt8) -> [UInt8] { saved { $0.tensor("Byte", [1], data: [value]) } }
     try write([
@@ -108,7 +107,7 @@ import Safetensors
     #expect(try open { $0 == "b.c~3" }.contents == ["b.c~3"])
   }
 
-  @Test("A tensor of slices and one in an object get names of their own if they have one name, chosen or not")
+  @Test("A sliced tensor and a tensor in an object with the same name are renamed, whether selected or not")
   func sliceAndObject() throws {
     let slices = (0..<2).map {
       DistributedCheckpoint.Chunk(
@@ -124,9 +123,7 @@ import Safetensors
     #expect(try open { $0 == "a.b" }.contents.isEmpty)
   }
 
-  @Test(
-    "Of objects that ranks have described themselves the first is shown; tensors in different ones are left out by name"
-  )
+  @Test("The first rank's version of an object is shown; tensors in versions that differ are omitted by name")
   func copies() throws {
     for rank in 0..<2 {
       let random = saved { file in .dictionary(["t": file.tensor("Byte", [1], data: [UInt8(rank)])]) }
@@ -139,11 +136,14 @@ import Safetensors
     let model = try open()
     #expect(model.contents == ["mean", "rng.t"])
     #expect(try model.shard(at: model.places[1]).read(model.tensor(at: model.places[1]), 0..<1) == [0])
-    #expect(model.omitted.map { "\($0.name) \($0.reason)" } == ["'rng.t' is in another rank's copy of an object, which differs"])
+    #expect(
+      model.omitted.map { "\($0.name) \($0.reason)" } == [
+        "'rng.t' is in another rank's copy of an object, which differs"
+      ])
     #expect(model.warnings.contains { $0.contains("__1_0.distcp': tensor 'rng.t'") })
   }
 
-  @Test("A broken or hostile object is refused, and the message names its file and the byte in it")
+  @Test("A damaged or hostile object is refused, and the message names the file and the byte")
   func refusals() throws {
     let plain = saved { _ in .none }
     var hostile = TorchFile()
@@ -158,7 +158,7 @@ import Safetensors
     #expect(refusal().contains("object 'cut' of the distributed checkpoint (DCP) should end at byte"))
   }
 
-  @Test("Two items with the same bytes of a file are refused")
+  @Test("Two items that overlap in a file are refused")
   func overlaps() throws {
     let tensor = saved { file in file.tensor("Byte", [100]) }
     try write([Object("a", tensor)])
@@ -171,7 +171,7 @@ import Safetensors
     #expect(refusal().contains("overlaps the item before it (byte "))
   }
 
-  @Test("A tensor whose slices hold other tensors is left out by name, and the others are shown")
+  @Test("A tensor whose slices wrap other tensors is omitted by name, and the others are shown")
   func wrapped() throws {
     let chunks = (0..<2).map { number in
       var chunk = DistributedCheckpoint.Chunk(
@@ -186,7 +186,7 @@ import Safetensors
     #expect(model.unknownGlobals == [Array("ao.Quantized".utf8)])
   }
 
-  @Test("A tensor of which no slice is described is refused")
+  @Test("A tensor without slices in .metadata is refused")
   func noSlices() throws {
     try DistributedCheckpoint([], shapes: ["gone": [2]]).write(to: directory)
     #expect(
@@ -194,7 +194,7 @@ import Safetensors
         "tensor 'gone' of the distributed checkpoint (DCP) has a gap: .metadata lists no slice of it"))
   }
 
-  @Test("A checkpoint of objects without a tensor is refused; what it describes in an unknown way, too")
+  @Test("A checkpoint without tensors, or with a description of an unknown form, is refused")
   func nothing() throws {
     try DistributedCheckpoint([], shapes: [:]).write(to: directory)
     #expect(refusal().contains("no tensor in this distributed checkpoint (DCP) of PyTorch"))
@@ -208,6 +208,7 @@ import Safetensors
       ]))
     try directory.write(".metadata", description.pickle)
     #expect(
-      refusal().contains("tensor 'w' of the distributed checkpoint (DCP) is described in an unsupported form"))
+      refusal().contains("tensor 'w' of the distributed checkpoint (DCP) is described in an unsupported form")
+    )
   }
 }

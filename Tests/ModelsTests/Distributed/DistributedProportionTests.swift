@@ -3,7 +3,7 @@ import Testing
 
 @testable import Models
 
-@Suite("Time and memory in proportion to a checkpoint's .metadata", .serialized)
+@Suite("Time and memory are proportional to a checkpoint's .metadata", .serialized)
 struct DistributedProportionTests {
   /// A `.metadata` that describes much in few bytes, by referring to the same values again and again.
   struct Sample: Sendable, CustomTestStringConvertible {
@@ -90,7 +90,7 @@ struct DistributedProportionTests {
   ]
 
   @Test(
-    "Twice and four times the pickle take twice and four times the time, and 64 bytes of memory for each of its bytes at most",
+    "Reading a pickle takes time linear in its size, and at most 64 bytes of memory per byte",
     arguments: samples)
   func proportion(_ sample: Sample) throws {
     let directory = try TemporaryDirectory()

@@ -4,7 +4,7 @@ import Testing
 @testable import Models
 import Safetensors
 
-@Suite("Programs of torch.export") struct ExportedProgramTests: PyTorchSuite {
+@Suite("torch.export programs") struct ExportedProgramTests: PyTorchSuite {
   let directory: TemporaryDirectory
 
   init() throws { directory = try TemporaryDirectory() }
@@ -36,7 +36,7 @@ import Safetensors
     ])
   }
 
-  @Test("A program of torch.export shows its weights and constants as its JSON describes them")
+  @Test("A torch.export program shows the weights and constants that its JSON describes")
   func exportedProgram() throws {
     let file = Self.exported(
       [
@@ -72,7 +72,7 @@ import Safetensors
     #expect(model.places.map { model.tensor(at: $0).dtype.name } == ["U64", "U32"])
   }
 
-  @Test("A program whose weights are a pickle, and an archive of code alone, are refused by name")
+  @Test("A program with pickled weights, and an archive with only code, are refused")
   func otherPrograms() throws {
     for name in ["m/data/weights/model.pt", "m/data/aotinductor/model/wrapper.so"] {
       let file = ZipFile([.init("m/archive_format", "pt2".utf8), .init(name, [1])])

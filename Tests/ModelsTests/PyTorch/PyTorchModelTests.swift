@@ -4,12 +4,12 @@ import Testing
 @testable import Models
 import Safetensors
 
-@Suite("A model of PyTorch's files") struct PyTorchModelTests: PyTorchSuite {
+@Suite("Models of PyTorch files") struct PyTorchModelTests: PyTorchSuite {
   let directory: TemporaryDirectory
 
   init() throws { directory = try TemporaryDirectory() }
 
-  @Test("Names, types, shapes and bytes, in the order of the names", arguments: [false, true])
+  @Test("Tensors have the right dtypes, shapes and bytes, sorted by name", arguments: [false, true])
   func oneFile(isLegacy: Bool) throws {
     var file = TorchFile(isLegacy: isLegacy)
     let weight = file.tensor("BFloat16", [2, 3])
@@ -29,7 +29,7 @@ import Safetensors
     }
   }
 
-  @Test("Each PyTorch type that the format supports has the format's name")
+  @Test("Each PyTorch dtype that safetensors supports gets its safetensors name")
   func dtypes() throws {
     let names: KeyValuePairs<String, String?> = [
       "uint8": "U8", "int8": "I8", "bool": "BOOL", "uint16": "U16", "int16": "I16", "uint32": "U32",
@@ -64,7 +64,7 @@ import Safetensors
       })
   }
 
-  @Test("Of many tensors that are left out, ten are named and the others are counted")
+  @Test("A warning names the first ten omitted tensors and counts the others")
   func manyOmissions() throws {
     var file = TorchFile()
     let storage = file.addStorage("ComplexDouble", count: 1)
@@ -75,7 +75,7 @@ import Safetensors
     #expect(model.warnings.last?.hasSuffix("4 more tensors left out") == true)
   }
 
-  @Test("F4 pairs that are not contiguous are left out; others keep their strides")
+  @Test("Packed F4 tensors are omitted if they are not contiguous; other dtypes keep their strides")
   func packedPairs() throws {
     var file = TorchFile()
     let storage = file.addStorage("Untyped", count: 12)
@@ -94,8 +94,7 @@ import Safetensors
     #expect(try model.shards[0].read(tensor, 0..<6) == Array(data[0..<3] + data[6..<9]))
   }
 
-  @Test(
-    "Two tensors of one name get names of their own, which a warning tells; one that is there twice is one")
+  @Test("Two tensors with the same name are renamed with a warning; a duplicate reference is one tensor")
   func clashes() throws {
     var file = TorchFile()
     let storage = file.addStorage("Float", count: 4)
@@ -121,7 +120,7 @@ import Safetensors
     }
   }
 
-  @Test("Of many names that several tensors have, ten are named and the others counted")
+  @Test("A warning names the first ten shared names and counts the others")
   func manyClashes() throws {
     var file = TorchFile()
     let storage = file.addStorage("Float", count: 2)
@@ -140,7 +139,7 @@ import Safetensors
     #expect(other.warnings.last?.hasSuffix("5 more names of several tensors each") == true)
   }
 
-  @Test("One warning names unknown classes, at most forty, escaped")
+  @Test("One warning names at most forty unknown classes, escaped")
   func unknownGlobals() throws {
     var file = TorchFile()
     let tensor = file.tensor("Float", [1])
@@ -160,7 +159,8 @@ import Safetensors
     #expect(many.shards[0].unknownGlobals.count == 100)
   }
 
-  @Test("Trailing bytes of the old form are an error, and leniently a warning; an archive has none")
+  @Test(
+    "Trailing bytes of a legacy file are an error, and with --lenient a warning; an archive cannot have any")
   func trailingBytes() throws {
     let path = try directory.write("m.pt", file("w", isLegacy: true).bytes + [0, 0])
     let error = #expect(throws: ModelError.self) { try open(path) }
@@ -172,9 +172,7 @@ import Safetensors
     for lenient in [false, true] { #expect(throws: ModelError.self) { try open(archive, lenient: lenient) } }
   }
 
-  @Test(
-    "A header of safetensors that looks like an archive is a header; one that an archive's end follows is refused"
-  )
+  @Test("A safetensors file that begins like a zip archive is read, but refused if it also ends like one")
   func lookalike() throws {
     // As a length, "PK\3\4" is 67,324,752.
     func file(_ data: [UInt8]) -> [UInt8] {

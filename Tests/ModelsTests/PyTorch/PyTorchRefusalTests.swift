@@ -4,12 +4,12 @@ import Testing
 @testable import Models
 import Safetensors
 
-@Suite("Messages about files of PyTorch") struct PyTorchRefusalTests: PyTorchSuite {
+@Suite("Messages about PyTorch files") struct PyTorchRefusalTests: PyTorchSuite {
   let directory: TemporaryDirectory
 
   init() throws { directory = try TemporaryDirectory() }
 
-  @Test("Messages say which name, at which byte, and what to do")
+  @Test("A message names the fault and the byte, and says what to do")
   func messages() throws {
     let evil = TorchFile(.list([.call(.global("posix", "system"), [.string("touch x")])]))
     let byte = evil.archive.offset(of: "archive/data.pkl") + 4

@@ -4,14 +4,14 @@ import Testing
 @testable import Models
 import Safetensors
 
-@Suite("Sets and directories of PyTorch's files") struct PyTorchSetTests: PyTorchSuite {
+@Suite("Sets and directories of PyTorch files") struct PyTorchSetTests: PyTorchSuite {
   let directory: TemporaryDirectory
 
   init() throws { directory = try TemporaryDirectory() }
 
   private func directoryContents() throws -> [String] { try open(directory.path).contents }
 
-  @Test("An index names the tensors of its shards; leaving one out is not an error")
+  @Test("A PyTorch index may omit tensors of its shards")
   func index() throws {
     try directory.write("pytorch_model-00001-of-00002.bin", file("a"))
     var second = file("b")
@@ -34,7 +34,7 @@ import Safetensors
     #expect(throws: ModelError.self) { try open(index) }
   }
 
-  @Test("In a directory safetensors takes precedence, then pytorch_model.bin, its index, and a single file")
+  @Test("In a directory, safetensors takes precedence, then pytorch_model.bin, its index, and a single file")
   func order() throws {
     try directory.write("training_args.bin", text: "no model")
     try directory.write("optimizer.pt", text: "no model")
@@ -63,7 +63,7 @@ import Safetensors
     #expect(try directoryContents() == ["t1", "t2"])
   }
 
-  @Test("A pipeline's components may be of either kind")
+  @Test("A pipeline may mix safetensors and PyTorch components")
   func pipeline() throws {
     try directory.write(
       "model_index.json", text: #"{"unet":["d","U"],"vae":["d","V"],"tokenizer":["t","T"]}"#)
@@ -75,7 +75,7 @@ import Safetensors
     #expect(components.map(\.model.contents) == [["u"], ["v"]])
   }
 
-  @Test("Files of both formats may be one model together")
+  @Test("One model may mix safetensors and PyTorch files")
   func mixed() throws {
     let paths = [
       try directory.write("a.pt", file("a")),

@@ -10,7 +10,7 @@ import Safetensors
   init() throws { directory = try TemporaryDirectory() }
 
   @Test(
-    "Any part of a tensor at any strides is what its elements are, gathered one by one",
+    "Any part of a strided tensor equals its elements gathered one by one",
     arguments: 0..<40 as Range<UInt64>)
   func gather(seed: UInt64) throws {
     var generator = SeededGenerator(seed: seed)
@@ -46,8 +46,7 @@ import Safetensors
     }
   }
 
-  @Test(
-    "A tensor that repeats two numbers for 2^62 bytes can be read at any offset; one of 2^63 is refused")
+  @Test("A tensor that repeats two numbers for 2^62 bytes can be read at any offset; one of 2^63 is refused")
   func expanded() throws {
     var file = TorchFile()
     let storage = file.addStorage("Float", count: 3, data: [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12])
