@@ -54,7 +54,7 @@ package struct AssembledTensor: Sendable {
     var cut: [(box: Box, runs: BoxRuns)] = []
     for box in boxes where !box.shape.contains(0) {
       guard let runs = BoxRuns(start: box.start, shape: box.shape, in: shape, bits: dtype.bitSize) else {
-        throw Problem(clause: "is cut inside a byte: its elements are \(dtype.name)")
+        throw Problem(clause: "has a slice that begins or ends inside a byte: its dtype is \(dtype.name)")
       }
       cut.append((box, runs))
     }

@@ -54,7 +54,7 @@ struct Assembler {
       let tensor = tensor(of: slice)
       let start = slice.start ?? tensor.shape.map { _ in 0 }
       guard start.count == tensor.shape.count, start.count == whole.count else {
-        throw problem(name, "has slices of different numbers of dimensions, one of them", slice)
+        throw problem(name, "has slices with different numbers of dimensions, one of them", slice)
       }
       guard tensor.dtype == first.dtype else {
         throw problem(name, "has slices of different dtypes, one of them", slice)
@@ -62,7 +62,7 @@ struct Assembler {
       for (dimension, extent) in tensor.shape.enumerated() {
         let (end, overflow) = start[dimension].addingReportingOverflow(extent)
         guard !overflow, shape == nil || end <= whole[dimension] else {
-          throw problem(name, "has a slice that ends outside of its shape,", slice)
+          throw problem(name, "has a slice that exceeds its shape,", slice)
         }
         whole[dimension] = max(whole[dimension], end)
       }

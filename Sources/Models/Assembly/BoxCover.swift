@@ -20,7 +20,7 @@ enum BoxCover {
     }
     guard cut.count <= cutDimensions else {
       throw AssembledTensor.Problem(
-        clause: "is cut along \(cut.count) dimensions; at most \(cutDimensions) are read")
+        clause: "is cut along \(cut.count) dimensions; at most \(cutDimensions) are supported")
     }
     // The rest of a box: a corner's index in the finished dimensions, start and end in the others.
     var entries: [[UInt64]: Int] = [cut.flatMap { [0, shape[$0]] }: -1]
@@ -41,7 +41,7 @@ enum BoxCover {
         add(-sign, to: corner, in: &next)
       }
       guard next.count <= limit else {
-        throw AssembledTensor.Problem(clause: "is cut into \(boxes.count) slices that make no grid")
+        throw AssembledTensor.Problem(clause: "is cut into \(boxes.count) slices that do not form a grid")
       }
       entries = next
     }
