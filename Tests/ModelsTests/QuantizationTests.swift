@@ -157,7 +157,8 @@ struct Refused: Sendable, CustomTestStringConvertible {
       "qweight", of: "GPTQ of 8 bits, version 2, reordered", "its qweight is missing"),
     .without(
       "weight_packed", of: "packed integers of 4 bits", "its weight_packed is missing"),
-    .without("quant_state.bitsandbytes__nf4", of: "bitsandbytes nf4", "its weight is missing"),
+    .without(
+      "quant_state.bitsandbytes__nf4", of: "bitsandbytes nf4", "its quant_state.bitsandbytes__nf4 is missing"),
   ]
 }
 
@@ -330,26 +331,26 @@ struct QuantizationTests {
         "{\"quantization_config\": {\"quant_method\": \"torchao\"}}",
         "{\"quantization\": {\"quant_algo\": \"FP8\"}}",
       ],
-      "config.json says quant_method 'torchao', and hf_quant_config.json 'modelopt'"
+      "config.json says quant_method 'torchao', but hf_quant_config.json says 'modelopt'"
     ),
     (
       ["config.json", "quantize_config.json"],
       [
         "{\"quantization_config\": {\"quant_method\": \"gptq\", \"bits\": 4}}",
         "{\"bits\": 3, \"group_size\": 128}",
-      ], "config.json says bits '4', and quantize_config.json '3'"
+      ], "config.json says bits '4', but quantize_config.json says '3'"
     ),
     (
       ["config.json", "quantize_config.json"],
       [
         "{\"quantization_config\": {\"quant_method\": \"gptq\", \"bits\": 4, \"format\": \"gptq\"}}",
         "{\"bits\": 4, \"checkpoint_format\": \"gptq_v2\"}",
-      ], "says format 'gptq', and quantize_config.json 'gptq_v2'"
+      ], "says format 'gptq', but quantize_config.json says 'gptq_v2'"
     ),
     (
       ["hf_quant_config.json", "quant_config.json"],
       ["{\"quantization\": {\"quant_algo\": \"FP8\"}}", "{\"w_bit\": 4, \"q_group_size\": 128}"],
-      "hf_quant_config.json says quant_method 'modelopt', and quant_config.json 'awq'"
+      "hf_quant_config.json says quant_method 'modelopt', but quant_config.json says 'awq'"
     ),
   ]
 

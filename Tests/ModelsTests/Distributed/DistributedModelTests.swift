@@ -94,7 +94,7 @@ import Safetensors
     let error = #expect(throws: ModelError.self) {
       try ModelCollection(opening: [directory.path.appending("sub")])
     }
-    #expect(error?.problem.contains("the file is missing") == true)
+    #expect(error?.problem.contains("missing file of the distributed checkpoint") == true)
   }
 
   @Test("Slices of packed F4 pairs are assembled into tensors of elements, along any dimension")
