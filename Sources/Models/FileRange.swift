@@ -1,10 +1,9 @@
-/// Bytes of a source file.
+/// A range of a source file.
 package struct FileRange: Sendable {
-  /// The file, held open.
   package let file: SourceFile
-  /// The bytes, inside the size that the file had when it was opened.
+  /// The range, within the file's size at opening.
   package let range: Range<UInt64>
-  /// The bytes that these are a part of, such as a tensor's: a sequential reader is expected to stay in them.
+  /// The range that contains this one, such as a tensor's. A sequential reader is expected to stay in it.
   package let extent: Range<UInt64>
 
   package init(_ range: Range<UInt64>, of file: SourceFile) {
@@ -16,7 +15,7 @@ package struct FileRange: Sendable {
   /// The number of bytes.
   package var byteCount: UInt64 { range.upperBound - range.lowerBound }
 
-  /// A part of these bytes; `part` counts from the first.
+  /// A part of this range; `part` counts from its first byte.
   package func part(_ part: Range<UInt64>) -> FileRange {
     FileRange(part: range.lowerBound + part.lowerBound..<range.lowerBound + part.upperBound, of: self)
   }
@@ -29,7 +28,7 @@ package struct FileRange: Sendable {
 }
 
 extension Sequence<FileRange> {
-  /// The files, each once, in the order of their first ranges.
+  /// The files, without duplicates, in the order of their first ranges.
   package var files: [SourceFile] {
     var seen: Set<ObjectIdentifier> = []
     return map(\.file).filter { seen.insert(ObjectIdentifier($0)).inserted }

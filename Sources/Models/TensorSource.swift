@@ -2,11 +2,11 @@ package import Safetensors
 
 /// Where the bytes of a tensor come from.
 package enum TensorSource: Sendable {
-  /// A part of a file: the tensor's bytes, or if it has strides, those that it reaches.
+  /// A range of a file: the tensor's bytes, or the range that a strided tensor spans.
   case stored(FileRange)
-  /// Slices that these shards hold.
+  /// Slices in these shards.
   case assembled(AssembledTensor, of: [Shard])
-  /// Codes and scales, from which reads compute float32; what they share is in the cache.
+  /// Codes and scales, from which reads compute float32. Tensors share the cache.
   case computed(QuantizedTensor, StripeCache)
 }
 
@@ -28,7 +28,7 @@ extension Shard {
     }
   }
 
-  /// The part of a file of a tensor that is not assembled or computed; nil for others.
+  /// The range of a stored tensor in its file; nil for assembled and computed tensors.
   package func storedRange(of tensor: Tensor) -> FileRange? {
     if case .stored(let range) = source(of: tensor) { range } else { nil }
   }

@@ -86,7 +86,7 @@ import Safetensors
   }
 
   @Test(
-    "A read of a tensor in slices costs as much however many slices there are",
+    "A read of an assembled tensor takes time that does not depend on the number of slices",
     arguments: ["w", ".npy/w.npy"], [false, true])
   func slices(path: String, areColumns: Bool) throws {
     let files = try [250, 500, 1000].map { count in

@@ -1,19 +1,19 @@
-/// Finds the boxes with bytes in a part of the whole, without looking at all of them.
+/// Finds the boxes with bytes in a part of the whole tensor, without visiting all boxes.
 ///
-/// A balanced binary tree: the root of a run of boxes is the one in its middle. Each node knows the smallest box around its run, and
-/// if none of that box's bytes are in the part, none of the run's are.
+/// A balanced binary tree: the root of a run of boxes is its middle box. Each node has the bounding box of
+/// its run. A search skips a run if its bounding box has no bytes in the part.
 struct BoxTree: Sendable {
-  /// By position of the box; nil if the box around the run does not begin or end at a byte.
+  /// Bounding boxes of runs, by position of their middle box; nil if one does not begin or end at a byte.
   private var bounds: [BoxRuns?]
 
-  /// A tree of boxes inside `whole`, each with elements of that many bits. In the order of their first bytes, neighbours are close to each
-  /// other, so few have to be looked at.
+  /// Makes a tree of boxes inside `whole`, with elements of `bits` bits. The boxes are in the order of their
+  /// first bytes, so neighbours are close to each other, and a search visits few.
   init(_ boxes: [AssembledTensor.Box], in whole: [UInt64], bits: UInt64) {
     bounds = Array(repeating: nil, count: boxes.count)
     _ = bound(boxes[...], in: whole, bits: bits)
   }
 
-  /// Sets the bounds of a run, and returns the corners of the box around it; nil if the run is empty.
+  /// Sets the bounding boxes of a run, and returns the corners of the outermost; nil if the run is empty.
   private mutating func bound(
     _ run: ArraySlice<AssembledTensor.Box>, in whole: [UInt64], bits: UInt64
   ) -> (start: [UInt64], end: [UInt64])? {
@@ -31,8 +31,7 @@ struct BoxTree: Sendable {
     return (start, end)
   }
 
-  /// Calls `body` with the positions of boxes that may have bytes in the range, in order: all that have, and a few for each of
-  /// these that have none.
+  /// Calls `body`, in order, with the positions of all boxes with bytes in the range, and of a few others.
   func search(_ range: Range<UInt64>, _ body: (Int) -> Void) { search(bounds.indices, range, body) }
 
   private func search(_ run: Range<Int>, _ range: Range<UInt64>, _ body: (Int) -> Void) {

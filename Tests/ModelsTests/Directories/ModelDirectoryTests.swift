@@ -210,7 +210,7 @@ import Safetensors
         == "no .safetensors file and no PyTorch file in it; 'model.gguf' is of another format")
   }
 
-  @Test("Without a model, a few directories are looked into, and the error counts the names that are not")
+  @Test("Without a model, a few subdirectories are searched, and the error counts the others")
   func manyDirectories() throws {
     func problem() -> String {
       let error = #expect(throws: ModelError.self) { try open() }

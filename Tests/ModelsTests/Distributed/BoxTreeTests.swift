@@ -2,7 +2,7 @@ import Testing
 
 @testable import Models
 
-@Suite("Finding slices") struct BoxTreeTests {
+@Suite("Searching slices") struct BoxTreeTests {
   /// A way to cut a matrix into boxes.
   enum Cut: CaseIterable {
     case rows, columns, grid
@@ -25,7 +25,7 @@ import Testing
   }
 
   @Test(
-    "Of all slices, few are looked at besides those with bytes in the part", arguments: Cut.allCases,
+    "A search visits few slices besides those with bytes in the part", arguments: Cut.allCases,
     [16, 32, 64])
   func few(_ cut: Cut, side: UInt64) throws {
     let boxes = cut.boxes(side)
