@@ -94,7 +94,9 @@ extension MountTests {
         try #require(unsafe chmod("\(path)", mode) == 0)
         let outcome = try await Command.stmount(["-o", options, "\(path)", "\(mountPoint)"])
         #expect(outcome.status == 0)
-        #expect(outcome.errorLines.count { $0.contains("despite allow_other, since only its owner may read") } == count)
+        #expect(
+          outcome.errorLines.count { $0.contains("despite allow_other, since only its owner may read") }
+            == count)
         try await Command.output(of: "umount", "\(mountPoint)")
       }
     }

@@ -177,7 +177,8 @@ extension MountTests {
         let outcome = try await Command.stmount(["-o", options, "\(path)", "\(mountPoint)"])
         #expect(outcome.status == 0)
         #expect(outcome.errorLines.count == (isSaid ? 1 : 0), "\(mode) \(options): \(outcome.error)")
-        #expect(outcome.error.contains("despite allow_other, since only its owner may read '\(path)'") == isSaid)
+        #expect(
+          outcome.error.contains("despite allow_other, since only its owner may read '\(path)'") == isSaid)
         try await Command.output(of: "umount", "\(mountPoint)")
       }
     }
