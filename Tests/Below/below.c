@@ -10,6 +10,7 @@
 //   short=N            N of 1000 reads return half of what they should
 //   stat_errors=N      N of 1000 questions for attributes fail with `errno`
 //   stat_latency=MS    questions for attributes take so much longer
+//   read_latency=MS    reads take so much longer, but for the first one
 //   flush=1            at the beginning: closing a file is a request too, as of sshfs
 //   direct=1           files are opened with direct_io, so that they cannot be mapped
 //   max_background=N   so many reads can be under way, at the beginning; 0 is the kernel's 12
@@ -34,13 +35,13 @@
 #include <unistd.h>
 
 static int directory;
-static atomic_long latency, bandwidth, errors, short_reads, stat_errors, stat_latency, flush, direct, serial, reset, max_background,
-    error_number = EIO;
+static atomic_long latency, bandwidth, errors, short_reads, stat_errors, stat_latency, read_latency, flush, direct, serial, reset,
+    max_background,    error_number = EIO;
 static atomic_long requests, reads, bytes, opens, in_flight, most_in_flight;
 
 static const struct { const char *name; atomic_long *value; } values[] = {
     {"latency", &latency}, {"bandwidth", &bandwidth}, {"errors", &errors}, {"short", &short_reads},
-    {"stat_errors", &stat_errors}, {"stat_latency", &stat_latency}, {"flush", &flush},
+    {"stat_errors", &stat_errors}, {"stat_latency", &stat_latency}, {"read_latency", &read_latency}, {"flush", &flush},
     {"direct", &direct}, {"serial", &serial}, {"max_background", &max_background}, {"errno", &error_number},
     {"reset", &reset}};
 
@@ -119,11 +120,11 @@ static int open_file(const char *path, struct fuse_file_info *info) {
 static int read_file(const char *path, char *buffer, size_t size, off_t offset, struct fuse_file_info *info) {
   if (is_control(path)) {
     if (offset > 0) return 0;
-    return snprintf(buffer, size, "requests %ld\nreads %ld\nbytes %ld\nopens %ld\nin_flight %ld\n", requests, reads, bytes,
-                    opens, most_in_flight);
+    return snprintf(buffer, size, "requests %ld\nreads %ld\nbytes %ld\nopens %ld\nin_flight %ld\nunder_way %ld\n", requests,
+                    reads, bytes, opens, most_in_flight, in_flight);
   }
   reads++;
-  take_time(size, NULL);
+  take_time(size, reads > 1 ? &read_latency : NULL);
   if (happens(errors)) return -(int)error_number;
   if (happens(short_reads)) size /= 2;
   const ssize_t count = pread((int)info->fh, buffer, size, offset);

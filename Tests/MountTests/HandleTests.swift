@@ -11,7 +11,7 @@ extension MountTests {
     @Test("Files, views and directories are opened by handle after the kernel has dropped its caches")
     func droppedCaches() async throws {
       let files = try TemporaryDirectory()
-      let program = try await CProgram("Handles").compile(in: files)
+      let program = try await CProgram("Handles").compile()
       let source = try files.write("m.safetensors", SafetensorsFile(Self.tensor))
       try await withMount(source) { mount in
         let names = [

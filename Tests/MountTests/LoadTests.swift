@@ -9,7 +9,7 @@ extension MountTests {
     private func prepare(
       _ size: Int, in directory: TemporaryDirectory
     ) async throws -> (load: FilePath, source: FilePath) {
-      let load = try await CProgram("Load").compile(in: directory)
+      let load = try await CProgram("Load").compile()
       let source = directory.path.appending("m.safetensors")
       try await Command.output(of: "\(load)", "make", "\(source)", "\(size)")
       return (load, source)

@@ -17,7 +17,7 @@ extension MountTests {
 
       init() async throws {
         directory = try TemporaryDirectory()
-        oracle = try await CProgram("Oracle").compile(in: directory)
+        oracle = try await CProgram("Oracle").compile()
         source = directory.path.appending("m.safetensors")
         plain = try directory.makeDirectory("plain")
         try await Reference.run("plain.py", "\(source)", "\(plain)")
@@ -43,26 +43,41 @@ extension MountTests {
       }
     }
 
-    @Test(
-      "The oracle detects a different byte, size, name, mode and attribute",
-      arguments: [
-        (
-          "printf X | dd of=sizes/5242883 bs=1 seek=2000000 conv=notrunc && touch -r sizes/1 sizes/5242883",
-          "differs at byte"
-        ),
-        ("printf X >>sizes/4096", "st_size"), ("mv many/7 many/07", "does not list '07'"),
-        ("rm many/7", "lists '7'"), ("chmod 400 sizes/4096", "st_mode"),
-        ("touch sizes/4096", "modification time"),
-        ("setfattr -n user.safetensors.dtype -v U9 sizes/*", "fgetxattr"),
-      ])
-    func oracleCanFail(change: String, difference: String) async throws {
+    /// What is changed in the plain directory, the difference that this is, and what undoes it.
+    private static let changes: [(change: String, difference: String, undoing: String)] = [
+      (
+        "cp -p $large ../saved && printf X | dd of=$large bs=1 seek=2000000 conv=notrunc && touch -r ../saved $large",
+        "differs at byte", "cp -p ../saved $large"
+      ),
+      ("printf X >>sizes/4096", "st_size", "truncate -s 4096 sizes/4096 && touch -r sizes/1 sizes/4096"),
+      ("mv many/7 many/07", "does not list '07'", "mv many/07 many/7 && touch -r sizes many"),
+      ("mv many/7 ../saved", "lists '7'", "mv ../saved many/7 && touch -r sizes many"),
+      ("chmod 400 sizes/4096", "st_mode", "chmod 444 sizes/4096"),
+      ("touch sizes/4096", "modification time", "touch -r sizes/1 sizes/4096"),
+      (
+        "setfattr -n user.safetensors.dtype -v U9 sizes/*", "fgetxattr",
+        "setfattr -n user.safetensors.dtype -v U8 sizes/*"
+      ),
+    ]
+
+    @Test("The oracle detects a different byte, size, name, mode and attribute")
+    func oracleCanFail() async throws {
       let trees = try await Trees()
+      func run(_ command: String) async throws {
+        try await Command.output(
+          of: "sh", "-c", "cd \"$1\" && large=sizes/5242883 && \(command)", "sh", "\(trees.plain)")
+      }
       try await withMount(trees.source) { mount in
-        try await Command.output(of: "sh", "-c", "cd \"$1\" && \(change)", "sh", "\(trees.plain)")
-        // One file among thousands: it takes a while until the changed byte is met.
-        let outcome = try await trees.compare(mount, ["-s", "1", "-n", "1000000"])
-        #expect(outcome.status == 1 && outcome.error.contains(difference), "\(outcome.error)")
-        #expect(outcome.text.contains("seed 1"))
+        for (change, difference, undoing) in Self.changes {
+          try await run(change)
+          // One file among thousands: it takes a while until the changed byte is met.
+          let outcome = try await trees.compare(mount, ["-s", "1", "-n", "1000000"])
+          #expect(outcome.status == 1 && outcome.error.contains(difference), "\(change): \(outcome.error)")
+          #expect(outcome.text.contains("seed 1"))
+          try await run(undoing)
+        }
+        let outcome = try await trees.compare(mount, ["-s", "1", "-n", "1000"])
+        #expect(outcome.status == 0, "what was changed is still different: \(outcome.error)")
       }
     }
   }

@@ -64,12 +64,19 @@ enum Machine {
       .removingLastComponent()
   }
 
-  /// A built command, which lies beside the test bundle that is running.
-  static func command(_ name: String) throws(Unfit) -> FilePath {
-    guard let bundle = readLink("/proc/self/exe") else {
-      throw Unfit(description: "/proc/self/exe cannot be read: is /proc mounted?")
+  /// The directory of the test bundle that is running.
+  static var products: FilePath {
+    get throws(Unfit) {
+      guard let bundle = readLink("/proc/self/exe") else {
+        throw Unfit(description: "/proc/self/exe cannot be read: is /proc mounted?")
+      }
+      return bundle.removingLastComponent()
     }
-    let command = bundle.removingLastComponent().appending(name)
+  }
+
+  /// A built command, which lies beside the test bundle.
+  static func command(_ name: String) throws(Unfit) -> FilePath {
+    let command = try products.appending(name)
     guard (try? Stat(command).type) == .regular else {
       throw Unfit(description: "there is no \(command): build the command first (swift build)")
     }

@@ -24,6 +24,8 @@ struct Store {
     var bytes = 0
     /// The most requests that were under way at a time.
     var mostInFlight = 0
+    /// Those that are under way.
+    var underWay = 0
   }
 
   var counts: Counts {
@@ -36,7 +38,8 @@ struct Store {
       }
       return try Counts(
         requests: #require(numbers["requests"]), reads: #require(numbers["reads"]),
-        bytes: #require(numbers["bytes"]), mostInFlight: #require(numbers["in_flight"]))
+        bytes: #require(numbers["bytes"]), mostInFlight: #require(numbers["in_flight"]),
+        underWay: #require(numbers["under_way"]))
     }
   }
 }
@@ -47,8 +50,9 @@ func withStore<Result>(
   body: (Store) async throws -> Result
 ) async throws -> Result {
   let directory = try TemporaryDirectory()
+  try directory.makeDirectory("files")
   for (name, contents) in files { try directory.write("files/\(name)", contents) }
-  let program = try await CProgram("Below", libraries: "fuse3").compile(in: directory)
+  let program = try await CProgram("Below", libraries: "fuse3").compile()
   let below = directory.path.appending("files")
   let place = try directory.makeDirectory("store")
   let outcome = try await Command.run("\(program)", ["\(below)", "\(place)"] + values)
