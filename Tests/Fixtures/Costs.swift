@@ -10,17 +10,34 @@ public struct Costs: Sendable, CustomStringConvertible {
   /// The costs in seconds of a processor, in the order of the sizes.
   public init(_ values: [Double]) { self.values = values }
 
-  /// Measures `body` at a size, at twice that and at four times that; of each the least of three times.
-  public init(from size: Int, _ body: (Int) throws -> Void) rethrows {
-    values = try [size, 2 * size, 4 * size].map { size in
-      var least = Double.infinity
-      for _ in 0..<3 {
-        let start = Self.now
-        try body(size)
-        least = min(least, Self.now - start)
+  /// Measures `body`, which does something at a size and says how many seconds of a processor that took, at `size`, at twice that and at
+  /// four times that.
+  ///
+  /// A busy machine makes some of them longer, by what it has to fetch again from memory. So where they are out of proportion the least
+  /// of up to five times counts: what is a square stays one.
+  public init(from size: Int, seconds body: (Int) async throws -> Double) async rethrows {
+    var least = [Double](repeating: .infinity, count: 3)
+    for _ in 0..<5 {
+      for (index, factor) in [1, 2, 4].enumerated() {
+        least[index] = min(least[index], try await body(factor * size))
       }
-      return least
+      if Self(least).areProportional { break }
     }
+    values = least
+  }
+
+  /// The same with the processor's time of `body` in this thread.
+  public init(from size: Int, _ body: (Int) throws -> Void) rethrows {
+    var least = [Double](repeating: .infinity, count: 3)
+    for _ in 0..<5 {
+      for (index, factor) in [1, 2, 4].enumerated() {
+        let start = Self.now
+        try body(factor * size)
+        least[index] = min(least[index], Self.now - start)
+      }
+      if Self(least).areProportional { break }
+    }
+    values = least
   }
 
   /// True if twice the size costs about twice, and four times the size about four times. A square would cost 4 and 16 times.

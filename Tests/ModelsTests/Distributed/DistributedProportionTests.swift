@@ -8,6 +8,8 @@ struct DistributedProportionTests {
   /// A `.metadata` that describes much in few bytes, by referring to the same values again and again.
   struct Sample: Sendable, CustomTestStringConvertible {
     let testDescription: String
+    /// The least size, at which going through everything that is named takes longer than all else.
+    var size = 10_000
     /// The pickle, of about so many bytes.
     let metadata: @Sendable (Int) -> [UInt8]
   }
@@ -70,7 +72,7 @@ struct DistributedProportionTests {
         remembered(place(in: "f").opcodes, 4), tensors: names(size / 96, recalled(2)),
         storage: places(size / 96, recalled(3), recalled(4)))
     },
-    Sample(testDescription: "places that share a long dictionary of attributes") { size in
+    Sample(testDescription: "places that share a long dictionary of attributes", size: 40_000) { size in
       let entries = (0..<size / 12).map { (PickledValue.int(1 << 20 + $0), PickledValue.none) }
       let attributes = PickledValue.pairs(entries)
       let key = PickledValue.state(.instance(recalled(1)), recalled(0))
@@ -94,7 +96,7 @@ struct DistributedProportionTests {
     arguments: samples)
   func proportion(_ sample: Sample) throws {
     let directory = try TemporaryDirectory()
-    let costs = try Costs(from: 10_000) { size in
+    let costs = try Costs(from: sample.size) { size in
       let pickle = sample.metadata(size)
       let path = try directory.write(".metadata", pickle)
       var metadata = DistributedMetadata()

@@ -152,7 +152,7 @@ extension MountTests {
         #expect(try OpenFile(files.path.appending("out")).bytes()[10..<10 + count].allSatisfy { $0 == 0x2E })
         return try #require(Double(text), "\(text)")
       }
-      let costs = Costs([try await seconds(50_000), try await seconds(100_000), try await seconds(200_000)])
+      let costs = try await Costs(from: 50_000, seconds: seconds)
       #expect(costs.areProportional, "\(costs)")
     }
 
