@@ -40,7 +40,7 @@ private final class WaitingFileSystem: FileSystem {
     }
     return .computed(count: 1, from: [SlowSource()], reading: []) { [self] target throws(Errno) in
       waiting.withLock { $0 += 1 }
-      let end = ContinuousClock.now + .seconds(60)
+      let end = ContinuousClock.now + .seconds(300)
       while !isFirstRead.withLock({ $0 }) {
         guard ContinuousClock.now < end else {
           timedOut.withLock { $0 += 1 }

@@ -25,6 +25,8 @@ import Linux
   @Test("Bytes that were just written are returned if the file system supports it, and none otherwise")
   func written() throws {
     try withFile { file in
+      let pinned = try PinnedPages(file, 0..<10_000)
+      defer { withExtendedLifetime(pinned) {} }
       let canTell = CachedPages.areResident(1..<9_999, of: file)
       #expect(cached(1..<9_999, of: file) == (canTell ? Array(bytes[1..<9_999]) : nil))
     }
@@ -38,6 +40,8 @@ import Linux
     try file.closeAfter {
       #expect(unsafe unlink("\(name)") == 0)
       _ = try file.writeAll(bytes)
+      let pinned = try PinnedPages(file, 0..<10_000)
+      defer { withExtendedLifetime(pinned) {} }
       #expect(CachedPages.areResident(1..<9_999, of: file))
       #expect(cached(1..<9_999, of: file) == Array(bytes[1..<9_999]))
       #expect(cached(5_000..<10_001, of: file) == nil)

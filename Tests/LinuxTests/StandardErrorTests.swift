@@ -95,10 +95,9 @@ private func shell(_ command: String) -> Int32 {
   @Test("A child that outlives the call does not delay it")
   func outlived() async {
     await #expect(processExitsWith: .success) {
-      let started = ContinuousClock.now
-      let messages = capturingStandardError { shell("sleep 20 & echo $! >&2") }.messages
-      #expect(ContinuousClock.now - started < .seconds(15))
+      let messages = capturingStandardError { shell("sleep 1000 & echo $! >&2") }.messages
       let sleeper = try #require(pid_t(messages))
+      // It is still there.
       #expect(kill(sleeper, SIGKILL) == 0)
     }
   }

@@ -41,7 +41,7 @@ extension MountTests {
         let directory = try TemporaryDirectory()
         let source = try directory.write("m.safetensors", SafetensorsFile(Self.tensor))
         try await withMount(source) { mount in
-          let reading = Task.detached {
+          let reading = onThread {
             // Each request takes a good millisecond; the truncation falls into one of the first rounds.
             try OpenFile(mount.file(".f32/w"), OpenFile.direct).failures(
               expecting: expected, partSize: 1 << 20)

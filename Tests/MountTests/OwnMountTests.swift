@@ -48,11 +48,17 @@ extension MountTests {
 
     @Test("--idle-timeout leaves alone a tmpfs on the mount")
     func idle() async throws {
-      let status = try await withForegroundMount(source, options: ["--idle-timeout", "0.2"]) { mount in
+      let options = ["--idle-timeout", "2"]
+      let status = try await withForegroundMount(source, options: options) { mount in
         try await self.mount("-t", "tmpfs", "tmpfs", "\(mount.path)")
         let file = mount.file("precious")
         try FileDescriptor.open(file, .writeOnly, options: .create, permissions: .ownerReadWrite).close()
-        try await Task.sleep(for: .milliseconds(800))
+        // Time enough for a later mount to end, whatever the machine is busy with.
+        let other = try await withForegroundMount(source, options: options) { other in
+          let hasEnded = try await eventually { !other.isRunning }
+          #expect(hasEnded)
+        }
+        #expect(other == 0)
         #expect(try Stat(file).type == .regular)
         try await unmount(mount.path)
       }
@@ -102,13 +108,13 @@ extension MountTests {
 
     @Test("TERM leaves alone a mount at the same path in a file system that covers the directory above")
     func directoryAbove() async throws {
-      let status = try await withForegroundMount(source) { mount in
+      let status = try await withForegroundMount(source, options: ["--log-level", "notice"]) { mount in
         let above = mount.path.removingLastComponent()
         try await self.mount("-t", "tmpfs", "tmpfs", "\(above)")
         try #require(unsafe mkdir("\(mount.path)", 0o755) == 0)
         try await self.mount("-t", "tmpfs", "tmpfs", "\(mount.path)")
         mount.send(SIGTERM)
-        try await Task.sleep(for: .milliseconds(300))
+        try await mount.answersSignals()
         #expect(try MountInfo.all(at: mount.path).map(\.type) == ["fuse.stmount", "tmpfs"])
         try await unmount(mount.path)
         try await unmount(above)
@@ -121,7 +127,7 @@ extension MountTests {
       let mountPoint = try files.makeDirectory("mnt")
       defer { while unsafe umount2("\(mountPoint)", Int32(MNT_DETACH)) == 0 {} }
       let arguments = ["\(source)", "\(mountPoint)"]
-      for round in 0..<200 {
+      for round in 0..<40 {
         async let first = Command.stmount(arguments)
         async let second = Command.stmount(arguments)
         let outcomes = try await [first, second]
@@ -179,14 +185,15 @@ extension MountTests {
     func bindWithOldNumber() async throws {
       let places = try (0..<3).map { try files.makeDirectory("place\($0)") }
       defer { for place in places { _ = unsafe umount2("\(place)", Int32(MNT_DETACH)) } }
-      let status = try await withForegroundMount(source) { mount in
+      let status = try await withForegroundMount(source, options: ["--log-level", "notice"]) { mount in
         try await self.mount("--bind", "\(mount.path)", "\(places[0])")
         try await unmount(mount.path)
         // The kernel gives away the lowest number that is free.
         for place in places.dropFirst() { try await self.mount("--bind", "\(places[0])", "\(place)") }
         mount.send(SIGTERM)
+        try await mount.answersSignals()
         mount.send(SIGTERM)
-        try await Task.sleep(for: .milliseconds(300))
+        try await mount.answersSignals()
         for place in places {
           #expect(try MountInfo.all(at: place).count == 1)
           #expect(try OpenFile(place.appending("a/b")).bytes() == [7])
@@ -205,7 +212,7 @@ extension MountTests {
           mount -t tmpfs tmpfs "$1/a"
           echo precious >"$1/a/file"
           kill -TERM "$2"
-          for _ in $(seq 1000); do nsenter --mount=/proc/$PPID/ns/mnt findmnt --mountpoint "$1" >/dev/null || break; sleep 0.01; done
+          for _ in $(seq 6000); do nsenter --mount=/proc/$PPID/ns/mnt findmnt --mountpoint "$1" >/dev/null || break; sleep 0.01; done
           nsenter --mount=/proc/$PPID/ns/mnt findmnt --mountpoint "$1" >/dev/null || echo free
           cat "$1/a/file"
           cmp "$1/w" "$3" && echo same
@@ -232,7 +239,10 @@ extension MountTests {
         pid=$(daemon)
         mount -t tmpfs tmpfs "$mnt"
         echo precious >"$mnt/file"
-        kill -TERM "$pid"; sleep 0.5; kill -TERM "$pid"; sleep 0.5
+        for _ in 1 2; do
+          kill -TERM "$pid"
+          while grep -q '^ShdPnd:.*[1-9a-f]' "/proc/$pid/status"; do sleep 0.01; done; sleep 0.2
+        done
         cat "$mnt/file"
         umount "$mnt"
         ends "$pid"

@@ -178,7 +178,7 @@ extension MountTests {
         let directory = try TemporaryDirectory()
         let source = try directory.write("m.pt", file)
         try await withMount(source) { mount in
-          let reading = Task.detached {
+          let reading = onThread {
             try OpenFile(mount.file("model.transposed"), OpenFile.direct)
               .failures(expecting: expected, partSize: 1 << 18)
           }

@@ -42,7 +42,7 @@ extension MountTests {
           exec 3<"$1/w"
           head -c 4096 <&3
           kill -TERM "$2"
-          for _ in $(seq 1000); do [ -e "$1/w" ] || break; sleep 0.01; done
+          for _ in $(seq 6000); do [ -e "$1/w" ] || break; sleep 0.01; done
           [ ! -e "$1/w" ] && cat <&3
         ' sh "$mnt" "$pid" >"$directory/read"
         cmp "$directory/read" "$directory/w" && echo same

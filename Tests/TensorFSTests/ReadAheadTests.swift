@@ -31,13 +31,17 @@ import Safetensors
     }
   }
 
-  /// True if the range is in memory within a minute. Only cachestat(2) asks: a read would have the kernel read ahead.
+  /// True if each part of the range has been in memory within a minute. Only cachestat(2) asks: a read would have the kernel read
+  /// ahead.
   ///
-  /// The thread sleeps, and not the task: by the time that a busy pool came back to it, the kernel might have dropped pages
-  /// that nobody uses.
+  /// Not all at a time, since the kernel may drop pages that nobody uses. So the thread sleeps, and not the task, to which a busy pool
+  /// may come back too late.
   private func arrives(_ range: Range<UInt64>, of file: FileDescriptor) -> Bool {
+    let size: UInt64 = 64 << 10
+    var missing = stride(from: range.lowerBound, to: range.upperBound, by: Int(size)).map { $0..<$0 + size }
     for _ in 0..<12_000 {
-      if CachedPages.hold(range, of: file) == true { return true }
+      missing.removeAll { CachedPages.hold($0, of: file) == true }
+      if missing.isEmpty { return true }
       usleep(5000)
     }
     return false

@@ -3,57 +3,68 @@ import Glibc
 import SystemPackage
 import Testing
 
+/// A model on a file system in a program, which can be stopped, and does not answer then.
+private struct HangingDisk {
+  static let tensor = SafetensorsFile.Tensor("w", "U8", [8_000_000])
+  private let files: TemporaryDirectory
+  private let disk: FilePath
+  /// The model where the program reads it.
+  let below: FilePath
+
+  init() throws {
+    files = try TemporaryDirectory()
+    below = try files.write("below/m.safetensors", SafetensorsFile(Self.tensor))
+    disk = try files.makeDirectory("disk")
+  }
+
+  /// Runs `body` with the model on the file system, and the process that answers for that.
+  func run(_ body: (_ model: FilePath, _ server: Int32) async throws -> Void) async throws {
+    let output = try await Command.output(
+      of: "sh", "-c", #"bindfs -f "$1" "$2" >/dev/null 2>&1 & echo $!"#, "sh",
+      "\(below.removingLastComponent())", "\(disk)")
+    let server = try #require(Int32(output))
+    defer {
+      kill(server, SIGKILL)
+      _ = unsafe umount2("\(disk)", Int32(MNT_DETACH))
+    }
+    let model = disk.appending("m.safetensors")
+    try #require(try await eventually { (try? Stat(model)) != nil })
+    try await body(model, server)
+  }
+
+  /// Twelve readers, more than there are workers, of parts of a file that are not cached yet.
+  static func readers(of file: FilePath) -> [Task<Bool, any Error>] {
+    (0..<12).map { number in
+      onThread {
+        let offset = 2_000_000 + number * 400_000
+        guard let bytes = try? OpenFile(file).bytes(100_000, at: offset) else { return false }
+        expectSame(bytes, tensor.data[offset..<offset + 100_000], "at \(offset)")
+        return true
+      }
+    }
+  }
+
+  /// Waits until so many readers at least wait for a mount's daemon.
+  static func wait(for count: Int, at mountPoint: FilePath) async throws {
+    try await withConnection(of: mountPoint) { connection in
+      try #require(try await eventually { try connection.waiting >= count })
+    }
+  }
+}
+
 extension MountTests {
-  /// Sources that do not answer, for a while or for ever: a model on a file system in a program, which is stopped.
+  /// Sources that do not answer, for a while or for ever.
   @Suite struct HangingSourceTests {
-    private static let tensor = SafetensorsFile.Tensor("w", "U8", [8_000_000])
-    private let files: TemporaryDirectory
-    private let below: FilePath
-    private let disk: FilePath
-
-    init() throws {
-      files = try TemporaryDirectory()
-      below = try files.write("below/m.safetensors", SafetensorsFile(Self.tensor))
-      disk = try files.makeDirectory("disk")
-    }
-
-    /// Runs `body` with the model on the file system, and the process that answers for that.
-    private func withDisk(_ body: (_ model: FilePath, _ server: Int32) async throws -> Void) async throws {
-      let output = try await Command.output(
-        of: "sh", "-c", #"bindfs -f "$1" "$2" >/dev/null 2>&1 & echo $!"#, "sh",
-        "\(below.removingLastComponent())", "\(disk)")
-      let server = try #require(Int32(output))
-      defer {
-        kill(server, SIGKILL)
-        _ = unsafe umount2("\(disk)", Int32(MNT_DETACH))
-      }
-      let model = disk.appending("m.safetensors")
-      try #require(try await eventually { (try? Stat(model)) != nil })
-      try await body(model, server)
-    }
-
-    /// Twelve readers, more than there are workers, of parts of a file that are not cached yet.
-    private func readers(of file: FilePath) -> [Task<Bool, any Error>] {
-      (0..<12).map { number in
-        onThread {
-          let offset = 2_000_000 + number * 400_000
-          guard let bytes = try? OpenFile(file).bytes(100_000, at: offset) else { return false }
-          expectSame(bytes, Self.tensor.data[offset..<offset + 100_000], "at \(offset)")
-          return true
-        }
-      }
-    }
-
     @Test("TERM frees the mount point and ends the daemon while its source hangs; its readers get an error")
     func end() async throws {
-      try await withDisk { model, server in
+      try await HangingDisk().run { model, server in
         let status = try await withForegroundMount(model) { mount in
-          #expect(try OpenFile(mount.file("w")).bytes(1, at: 0) == [Self.tensor.data[0]])
+          #expect(try OpenFile(mount.file("w")).bytes(1, at: 0) == [HangingDisk.tensor.data[0]])
           kill(server, SIGSTOP)
-          let readers = readers(of: mount.file("w"))
-          try await Task.sleep(for: .milliseconds(300))
+          let readers = HangingDisk.readers(of: mount.file("w"))
+          try await HangingDisk.wait(for: 10, at: mount.path)
           mount.send(SIGTERM)
-          #expect(try await eventually { try !mount.isMounted })
+          #expect(try await withinTwoSeconds { try !mount.isMounted && !mount.isRunning })
           for reader in readers { #expect(try await !reader.value) }
           #expect(try mount.log.contains { $0.contains("does not answer") })
         }
@@ -65,18 +76,18 @@ extension MountTests {
       "TERM ends the daemon with all its threads while a store has taken requests that it does not answer",
       arguments: ["latency", "stat_latency"])
     func taken(requests: String) async throws {
-      let model = (name: "m.safetensors", contents: SafetensorsFile(Self.tensor))
+      let model = (name: "m.safetensors", contents: SafetensorsFile(HangingDisk.tensor))
       try await withStore([model], "flush=1", "attr_timeout=0") { store in
         let status = try await withForegroundMount(store.path.appending("m.safetensors")) { mount in
-          #expect(try OpenFile(mount.file("w")).bytes(1, at: 0) == [Self.tensor.data[0]])
+          #expect(try OpenFile(mount.file("w")).bytes(1, at: 0) == [HangingDisk.tensor.data[0]])
           try store.set("\(requests)=600000")
           let whole = onThread { (try? OpenFile(mount.file("w")).bytes()) != nil }
-          let readers = [whole] + readers(of: mount.file("w")) + readers(of: mount.file(".npy/w.npy"))
-          try await Task.sleep(for: .milliseconds(300))
-          #expect(try Stat(mount.file("w")).size == Int64(Self.tensor.data.count))
+          let readers =
+            [whole] + ["w", ".npy/w.npy"].flatMap { HangingDisk.readers(of: mount.file($0)) }
+          try await HangingDisk.wait(for: 10, at: mount.path)
+          #expect(try Stat(mount.file("w")).size == Int64(HangingDisk.tensor.data.count))
           mount.send(SIGTERM)
-          #expect(try await eventually { try !mount.isMounted })
-          #expect(try await eventually { !mount.isRunning })
+          #expect(try await withinTwoSeconds { try !mount.isMounted && !mount.isRunning })
           try store.set("\(requests)=0")
           for reader in readers { #expect(try await !reader.value) }
         }
@@ -86,14 +97,13 @@ extension MountTests {
 
     @Test("TERM ends the daemon while a store answers nothing, not even the closing of files")
     func idle() async throws {
-      let model = (name: "m.safetensors", contents: SafetensorsFile(Self.tensor))
+      let model = (name: "m.safetensors", contents: SafetensorsFile(HangingDisk.tensor))
       try await withStore([model], "flush=1") { store in
         let status = try await withForegroundMount(store.path.appending("m.safetensors")) { mount in
-          #expect(try OpenFile(mount.file("w")).bytes(1, at: 0) == [Self.tensor.data[0]])
+          #expect(try OpenFile(mount.file("w")).bytes(1, at: 0) == [HangingDisk.tensor.data[0]])
           try store.set("latency=600000")
           mount.send(SIGTERM)
-          #expect(try await eventually { try !mount.isMounted })
-          #expect(try await eventually { !mount.isRunning })
+          #expect(try await withinTwoSeconds { try !mount.isMounted && !mount.isRunning })
           try store.set("latency=0")
         }
         #expect(status == 0)
@@ -102,7 +112,7 @@ extension MountTests {
 
     @Test("A user's daemon ends in the same way")
     func user() async throws {
-      let space = try PrivateNamespace(model: SafetensorsFile(Self.tensor))
+      let space = try PrivateNamespace(model: SafetensorsFile(HangingDisk.tensor))
       let output = try await space.run(
         """
         mkdir "$directory/below" "$directory/disk"
@@ -113,11 +123,13 @@ extension MountTests {
         until [ -e "$directory/disk/m.safetensors" ]; do sleep 0.01; done
         as_nobody "$stmount" "$directory/disk/m.safetensors" "$mnt"
         pid=$(daemon)
+        mkdir "$directory/connections"; mount -t fusectl fusectl "$directory/connections"
+        waiting=$directory/connections/$(findmnt -n -r -o MAJ:MIN --mountpoint "$mnt" | cut -d : -f 2)/waiting
         kill -STOP $server
         for number in $(seq 12); do
           as_nobody dd if="$mnt/w" bs=100000 skip=$((20 + number * 4)) count=1 >/dev/null 2>&1 &
         done
-        sleep 0.3
+        until [ "$(cat "$waiting")" -ge 10 ]; do sleep 0.01; done
         kill -TERM "$pid"
         ends "$pid"
         findmnt --mountpoint "$mnt" || echo gone
@@ -127,7 +139,7 @@ extension MountTests {
 
     @Test("The demonstration writes its model while the source of another mount does not answer")
     func demonstration() async throws {
-      let space = try PrivateNamespace(model: SafetensorsFile(Self.tensor))
+      let space = try PrivateNamespace(model: SafetensorsFile(HangingDisk.tensor))
       let output = try await space.run(
         """
         mkdir "$directory/below" "$directory/disk"
@@ -147,42 +159,17 @@ extension MountTests {
     }
 
     @Test(
-      "A read that takes longer than the kernel's timeout for requests is answered, and the mount goes on")
-    func requestTimeout() async throws {
-      let setting = FilePath("/proc/sys/fs/fuse/default_request_timeout")
-      // Before Linux 6.15 the file does not exist.
-      guard let before = try? OpenFile(setting).bytes() else { return }
-      func set(_ text: some Sequence<UInt8>) throws {
-        let file = try FileDescriptor.open(setting, .writeOnly)
-        try file.closeAfter { _ = try file.writeAll(text) }
-      }
-      try await withDisk { model, server in
-        defer { try? set(before) }
-        // The least that the kernel makes of it is 15 seconds, and it looks as often.
-        try set("1".utf8)
-        try await withMount(model) { mount in
-          try set(before)
-          kill(server, SIGSTOP)
-          let readers = readers(of: mount.file("w"))
-          try await Task.sleep(for: .seconds(32))
-          kill(server, SIGCONT)
-          for reader in readers { #expect(try await reader.value) }
-          expectSame(try mount.bytes("w"), Self.tensor.data, "w")
-        }
-      }
-    }
-
-    @Test(
       "A change detected while twelve readers hold pages of the file drops them, without a deadlock"
     )
     func changeWithReadersInside() async throws {
-      try await withDisk { model, server in
+      let disk = try HangingDisk()
+      try await disk.run { model, server in
         let status = try await withForegroundMount(model) { mount in
-          #expect(try OpenFile(mount.file("w")).bytes(1, at: 0) == [Self.tensor.data[0]])
+          #expect(try OpenFile(mount.file("w")).bytes(1, at: 0) == [HangingDisk.tensor.data[0]])
           kill(server, SIGSTOP)
-          let readers = readers(of: mount.file("w")) + readers(of: mount.file(".npy/w.npy"))
-          try await Task.sleep(for: .milliseconds(300))
-          let file = try FileDescriptor.open(below, .writeOnly, options: .append)
+          let readers = ["w", ".npy/w.npy"].flatMap { HangingDisk.readers(of: mount.file($0)) }
+          try await HangingDisk.wait(for: 10, at: mount.path)
+          let file = try FileDescriptor.open(disk.below, .writeOnly, options: .append)
           try file.closeAfter { _ = try file.writeAll([0]) }
           kill(server, SIGCONT)
           for reader in readers { _ = await reader.result }
@@ -195,6 +182,35 @@ extension MountTests {
           mount.send(SIGTERM)
         }
         #expect(status == 0)
+      }
+    }
+  }
+}
+
+/// Beside all others, since it waits for half a minute.
+@Suite(.timeLimit(.minutes(5))) struct LongHangingSourceTests {
+  @Test(
+    "A read that takes longer than the kernel's timeout for requests is answered, and the mount goes on")
+  func requestTimeout() async throws {
+    let setting = FilePath("/proc/sys/fs/fuse/default_request_timeout")
+    // Before Linux 6.15 the file does not exist.
+    guard let before = try? OpenFile(setting).bytes() else { return }
+    func set(_ text: some Sequence<UInt8>) throws {
+      let file = try FileDescriptor.open(setting, .writeOnly)
+      try file.closeAfter { _ = try file.writeAll(text) }
+    }
+    try await HangingDisk().run { model, server in
+      defer { try? set(before) }
+      // The least that the kernel makes of it is 15 seconds, and it looks as often.
+      try set("1".utf8)
+      try await withMount(model) { mount in
+        try set(before)
+        kill(server, SIGSTOP)
+        let readers = HangingDisk.readers(of: mount.file("w"))
+        try await Task.sleep(for: .seconds(32))
+        kill(server, SIGCONT)
+        for reader in readers { #expect(try await reader.value) }
+        expectSame(try mount.bytes("w"), HangingDisk.tensor.data, "w")
       }
     }
   }

@@ -29,7 +29,7 @@ extension MountTests {
             || echo "$name: status $status: $(tr '\\n' ' ' <"$directory/err")"
           case $status in 6[4-9]|7[0-9]) ;; *) echo "$name: status $status";; esac
         fi
-        for _ in $(seq 300); do findmnt --mountpoint "$mnt" >/dev/null || served || break; sleep 0.01; done
+        for _ in $(seq 3000); do findmnt --mountpoint "$mnt" >/dev/null || served || break; sleep 0.01; done
         ! findmnt --mountpoint "$mnt" >/dev/null || { echo "$name: status $status, mount left"; umount -l "$mnt"; }
         ! served || echo "$name: status $status, daemon left"
       }
@@ -60,7 +60,7 @@ extension MountTests {
     @Test("More shards than the soft limit of open files mount; more than the hard one are a message")
     func manyShards() async throws {
       let directory = try TemporaryDirectory()
-      let count = 1500
+      let count = 300
       func digits(_ number: Int) -> String {
         String(repeating: "0", count: 5 - String(number).count) + String(number)
       }
@@ -77,14 +77,14 @@ extension MountTests {
         return try await Command.run(
           "sh", ["-c", script, "sh", "\(try Machine.stmount)", "\(directory.path)/model", "\(mountPoint)"])
       }
-      let outcome = try await mount("ulimit -S -n 1024")
+      let outcome = try await mount("ulimit -S -n 256")
       #expect(outcome.status == 0 && outcome.error.isEmpty, "\(outcome.error)")
-      for number in [1, 1024, count] {
+      for number in [1, 256, count] {
         let bytes = try OpenFile(mountPoint.appending("t\(number)")).bytes()
         #expect(bytes == [UInt8(number & 0xFF), UInt8(number >> 8)])
       }
       try await Command.output(of: "umount", "\(mountPoint)")
-      let refused = try await mount("ulimit -S -n 1024 && ulimit -H -n 1024")
+      let refused = try await mount("ulimit -S -n 256 && ulimit -H -n 256")
       #expect(refused.status == EX_OSERR && refused.errorLines.count == 1, "\(refused.error)")
       #expect(refused.error.contains("raise the hard limit"))
     }
@@ -139,7 +139,7 @@ extension MountTests {
             # In the foreground there is a log to be written.
             sh -c "exec \\"\\$@\\" $streams" sh "$stmount" -f "$model" "$mnt" >/dev/null 2>&1 &
             pid=$!
-            for _ in $(seq 500); do findmnt --mountpoint "$mnt" >/dev/null && break; sleep 0.01; done
+            for _ in $(seq 3000); do findmnt --mountpoint "$mnt" >/dev/null && break; sleep 0.01; done
             cmp "$mnt/w" "$directory/w" || echo "'$streams': foreground, cannot be read"
             kill -TERM $pid
             wait $pid || echo "'$streams': foreground, status $?"
@@ -180,7 +180,7 @@ extension MountTests {
       let output = try await space.run(
         Self.tries + """
           as_nobody sh -c 'trap "" CHLD; exec "$@"' sh "$stmount" -f --log-level warning "$model" "$mnt" 2>"$directory/log" &
-          for _ in $(seq 500); do findmnt --mountpoint "$mnt" >/dev/null && break; sleep 0.01; done
+          for _ in $(seq 3000); do findmnt --mountpoint "$mnt" >/dev/null && break; sleep 0.01; done
           kill -TERM $(daemon)
           wait $! || echo "status $?"
           cat "$directory/log"

@@ -66,7 +66,7 @@ extension MountTests {
         pid=$(daemon)
         as_nobody cat "$mnt/w" >/dev/null
         # A worker that has not run yet is not confined yet.
-        for _ in $(seq 500); do
+        for _ in $(seq 3000); do
           [ "$(cat /proc/$pid/task/*/status | grep -c '^NoNewPrivs:.1')" = 8 ] && break; sleep 0.01
         done
         cat /proc/$pid/task/*/status | grep -E '^Cap(Inh|Prm|Eff|Amb)|^NoNewPrivs' | sort | uniq -c | sed 's/^ *//'
@@ -110,7 +110,7 @@ extension MountTests {
         cat "$mnt/.f32/a/b" >/dev/null 2>&1 || echo changed
         kill -TERM "$pid"; ends "$pid"
         findmnt --mountpoint "$mnt" || echo gone
-        for _ in $(seq 500); do grep -q unmounted "$directory/log2" && break; sleep 0.01; done
+        for _ in $(seq 3000); do grep -q unmounted "$directory/log2" && break; sleep 0.01; done
         kill $logger
         grep -o "mounted '" "$directory/log1"
         tr '<' '\\n' <"$directory/log2" | grep -o 'has changed\\|unmounted'

@@ -28,7 +28,8 @@ extension MountTests {
 
     @Test("A tensor is fetched in many requests at a time, and nothing beside it")
     func whole() async throws {
-      try await withSlowModel { store, mount in
+      // So long that a busy machine too has asked for the next pieces before the first is there.
+      try await withSlowModel("latency=200") { store, mount in
         let bytes = try OpenFile(mount.file("large")).bytes()
         expectSame(bytes, Self.large.data, "large")
         let counts = try store.counts
@@ -48,8 +49,8 @@ extension MountTests {
           expectSame(try file.bytes(4096, at: offset), Self.large.data[offset..<offset + 4096], "\(offset)")
         }
         let counts = try store.counts
-        // A page of the tensor lies in two of the model.
-        #expect(counts.bytes <= 40 * 8192 && counts.reads == 40, "\(counts)")
+        // A page of the tensor lies in two of the model. The kernel may drop some before they are copied.
+        #expect(counts.bytes <= 44 * 8192 && 40...44 ~= counts.reads, "\(counts)")
       }
     }
 
@@ -122,12 +123,18 @@ extension MountTests {
       let shards = names.enumerated().map { number, name in
         (name: name, contents: SafetensorsFile(.init("t.\(number)", "U8", [100_000])))
       }
-      try await withStore(shards) { store in
-        // So long that no busy machine makes them one after the other.
-        try store.set("latency=200")
+      try await withStore(shards, "attr_timeout=0", "max_background=64") { store in
+        try store.set("read_latency=600000")
+        // Of all but the first, no read is answered before so many are under way.
+        let answering = Task {
+          let areMany = try await eventually { try store.counts.underWay >= 16 }
+          try store.set("read_latency=0")
+          return areMany
+        }
         try await withMount(store.path) { mount in
+          #expect(try await answering.value)
           let counts = try store.counts
-          #expect(counts.mostInFlight >= 16 && counts.reads <= 100, "\(counts)")
+          #expect(counts.reads <= 110, "\(counts)")
           for number in [0, 1, 50, 99] {
             expectSame(try mount.bytes("t.\(number)"), shards[number].contents.tensors[0].data, "\(number)")
           }
@@ -137,7 +144,6 @@ extension MountTests {
             store.below.appending(names[number]), .writeOnly, options: .truncate)
           try file.close()
         }
-        try await Task.sleep(for: .seconds(1.1))
         let outcome = try await Command.run("\(Machine.stls)", ["\(store.path)"])
         #expect(outcome.status != 0 && outcome.error.contains(names[40]), "\(outcome.error)")
       }
@@ -149,7 +155,7 @@ extension MountTests {
       let tensors = (0..<20_000).map {
         SafetensorsFile.Tensor("a.rather.long.name.for.a.tensor.\($0)", "U8", [1])
       }
-      try await withStore([("m.safetensors", SafetensorsFile(tensors))], "latency=20") { store in
+      try await withStore([("m.safetensors", SafetensorsFile(tensors))], "latency=200") { store in
         try await withMount(store.path.appending("m.safetensors")) { mount in
           let counts = try store.counts
           #expect(counts.mostInFlight >= 8 && counts.reads < 25, "\(counts)")
@@ -177,7 +183,9 @@ extension MountTests {
               expectSame(bytes, Self.large.data[offset..<offset + 100_000], "at \(offset)")
             }
           }
-          try await Task.sleep(for: .milliseconds(300))
+          try await withConnection(of: mount.path) { connection in
+            try #require(try await eventually { try connection.waiting >= 32 })
+          }
           _ = try await Command.output(of: "ls", "-l", "\(mount.path)")
           _ = try await Command.output(of: "ls", "-l", "\(mount.file(".npy"))")
           expectSame(try cached.bytes(1 << 20, at: 0), Self.last.data, "z")
@@ -197,10 +205,13 @@ extension MountTests {
           let file = try OpenFile(mount.file("large"))
           for number in 0..<8 { _ = try file.bytes(1 << 18, at: number << 18) }
           try store.set("latency=600000")
-          let readers = (0..<64).map { number in
-            onThread { try OpenFile(mount.file("large")).bytes(100_000, at: 12 << 20 + number * 100_000) }
+          // So far from each other that each has the kernel ask for something else.
+          let readers = (0..<40).map { number in
+            onThread { try OpenFile(mount.file("large")).bytes(100_000, at: 12 << 20 + number * 300_000) }
           }
-          try await Task.sleep(for: .milliseconds(300))
+          try await withConnection(of: mount.path) { connection in
+            try #require(try await eventually { try connection.waiting >= 20 })
+          }
           mount.send(SIGTERM)
           #expect(try await eventually { try !mount.isMounted })
           try store.set("latency=0")

@@ -128,7 +128,7 @@ extension MountTests {
             as_nobody cmp "$mnt/w" "$directory/w" || echo "$signal $delay: mounted, and cannot be read"
             as_nobody fusermount3 -u "$mnt"
           elif [ $status -lt 129 ]; then echo "$signal $delay: status $status"; fi
-          for _ in $(seq 300); do
+          for _ in $(seq 3000); do
             findmnt --mountpoint "$mnt" >/dev/null || served || break; sleep 0.01; done
           ! findmnt --mountpoint "$mnt" || { echo "$signal $delay: status $status, mount left"; umount -l "$mnt"; }
           ! served || echo "$signal $delay: status $status, daemon left"

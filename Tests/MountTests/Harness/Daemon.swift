@@ -10,7 +10,11 @@ struct Daemon: Sendable {
   /// The daemon that was given a mount point as its last argument.
   init?(servingAt mountPoint: FilePath) throws {
     let found = try Listing("/proc").rest().compactMap { Int32("\($0.name)") }.first { id in
-      guard let line = try? OpenFile(FilePath("/proc/\(id)/cmdline")).bytes() else { return false }
+      // Most processes are others.
+      guard let name = try? OpenFile(FilePath("/proc/\(id)/comm")).bytes(step: 64),
+        name == Array("stmount\n".utf8),
+        let line = try? OpenFile(FilePath("/proc/\(id)/cmdline")).bytes()
+      else { return false }
       let arguments = line.split(separator: 0)
       return arguments.first?.reversed().starts(with: "stmount".utf8.reversed()) == true
         && arguments.dropFirst().contains { FilePath(String(decoding: $0, as: UTF8.self)) == mountPoint }
@@ -35,17 +39,36 @@ struct Daemon: Sendable {
     get throws { try Listing(FilePath("/proc/\(id)/task")).rest().count - 2 }
   }
 
+  /// True while a signal waits to be received: proc_pid_status(5).
+  var hasPendingSignals: Bool {
+    get throws {
+      let status = String(decoding: try OpenFile(FilePath("/proc/\(id)/status")).bytes(), as: UTF8.self)
+      return status.split(separator: "\n").contains { line in
+        (line.hasPrefix("SigPnd:") || line.hasPrefix("ShdPnd:")) && !line.hasSuffix("\t0000000000000000")
+      }
+    }
+  }
+
   func send(_ signal: CInt) { _ = kill(id, signal) }
 }
 
-/// Asks again and again until `condition` holds; false where it does not within 10 seconds.
+/// Asks again and again until `condition` holds; false where it does not within a minute, which a busy machine may need.
 func eventually(
   every pause: Duration = .milliseconds(5), _ condition: () throws -> Bool
 ) async throws -> Bool {
   let start = ContinuousClock.now
   while true {
     if try condition() { return true }
-    guard ContinuousClock.now - start < .seconds(10) else { return false }
+    guard ContinuousClock.now - start < .seconds(60) else { return false }
     try await Task.sleep(for: pause)
   }
+}
+
+/// True if `condition` holds within two seconds, as pauses of this task count them: on a busy machine they take longer, as all else does.
+func withinTwoSeconds(_ condition: () throws -> Bool) async throws -> Bool {
+  for _ in 0..<400 {
+    if try condition() { return true }
+    try await Task.sleep(for: .milliseconds(5))
+  }
+  return try condition()
 }

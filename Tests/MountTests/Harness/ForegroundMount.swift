@@ -11,7 +11,8 @@ struct ForegroundMount {
   /// True if the daemon has a mount namespace of its own.
   fileprivate let isApart: Bool
   let daemon: Int32
-  fileprivate let logFile: FilePath
+  /// Held open, since a test may cover its directory.
+  fileprivate let logFile: OpenFile
 
   /// The mount point.
   var path: FilePath { isApart ? FilePath("/proc/\(daemon)/root\(ownPath)") : ownPath }
@@ -21,7 +22,7 @@ struct ForegroundMount {
 
   /// The lines of standard error so far.
   var log: [Substring] {
-    get throws { try String(decoding: OpenFile(logFile).bytes(), as: UTF8.self).split(separator: "\n") }
+    get throws { try String(decoding: logFile.bytes(1 << 20, at: 0), as: UTF8.self).split(separator: "\n") }
   }
 
   /// True while the path leads to the mount.
@@ -33,6 +34,16 @@ struct ForegroundMount {
   var isRunning: Bool { Daemon(id: daemon).isRunning }
 
   func send(_ signal: CInt) { _ = kill(daemon, signal) }
+
+  /// Waits until all signals that were sent have been acted on: SIGUSR1 comes after them, and adds a line to the log of
+  /// `--log-level notice`.
+  func answersSignals() async throws {
+    try #require(try await eventually { try !Daemon(id: daemon).hasPendingSignals })
+    func count() throws -> Int { try log.count { $0.contains("bytes read") } }
+    let before = try count()
+    send(SIGUSR1)
+    try #require(try await eventually { try count() > before })
+  }
 }
 
 /// Mounts sources in the foreground and runs `body`, which has to end the daemon: by a signal, or by unmounting.
@@ -70,7 +81,8 @@ func withForegroundMount(
     input: .none, output: .discarded, error: .fileDescriptor(log, closeAfterSpawningProcess: true)
   ) { execution in
     let mount = ForegroundMount(
-      ownPath: path, isApart: !hasInotify, daemon: execution.processIdentifier.value, logFile: logFile)
+      ownPath: path, isApart: !hasInotify, daemon: execution.processIdentifier.value,
+      logFile: try OpenFile(logFile))
     do {
       let isMounted = try await eventually { try mount.isMounted }
       let log = try mount.log

@@ -2,6 +2,8 @@ import SystemPackage
 
 /// One line of /proc/self/mountinfo: proc_pid_mountinfo(5). The paths of these tests need no unescaping.
 struct MountInfo: Sendable {
+  /// The minor number of its device: the major one of a FUSE file system is 0.
+  let device: Int
   let mountPoint: FilePath
   let options: Set<Substring>
   let type: Substring
@@ -11,8 +13,10 @@ struct MountInfo: Sendable {
   private init?(_ line: Substring) {
     let halves = line.split(separator: " - ", maxSplits: 1)
     guard let fields = halves.first?.split(separator: " "), fields.count >= 6,
-      let rest = halves.last?.split(separator: " ", omittingEmptySubsequences: false), rest.count == 3
+      let rest = halves.last?.split(separator: " ", omittingEmptySubsequences: false), rest.count == 3,
+      let device = fields[2].split(separator: ":").last.flatMap({ Int($0) })
     else { return nil }
+    self.device = device
     mountPoint = FilePath(String(fields[4]))
     options = Set(fields[5].split(separator: ","))
     type = rest[0]

@@ -1,3 +1,4 @@
+import Fixtures
 import Glibc
 import SystemPackage
 import Testing
@@ -51,8 +52,7 @@ final class OpenFile: Sendable {
     return unsafe Array(UnsafeRawBufferPointer(start: address, count: count))
   }
 
-  /// Keeps bytes of the file in the page cache until the object goes: mlock(2). Elsewhere the kernel drops pages whenever it likes,
-  /// however much memory is free (DAMON_RECLAIM).
+  /// Keeps bytes of the file in the page cache until the object goes.
   func pinned(_ range: Range<Int>) throws -> PinnedPages { try PinnedPages(descriptor, range) }
 
   /// The bytes as sendfile(2) hands them to a pipe.
@@ -98,10 +98,14 @@ final class OpenFile: Sendable {
     return bytes
   }
 
-  /// Reads the file again and again, a part at a time. Expects each part to be right or EIO, and returns how often it was EIO.
+  /// Reads the file again and again, a part at a time, until parts fail, and once more; for a minute at most. Expects each part to be
+  /// right or EIO, and returns how often it was EIO.
   func failures(expecting expected: [UInt8], partSize: Int) throws -> Int {
     var failures = 0
-    for _ in 0..<20 {
+    let end = ContinuousClock.now + .seconds(60)
+    var isLast = false
+    while !isLast {
+      isLast = failures > 0 || ContinuousClock.now > end
       for offset in stride(from: 0, to: expected.count, by: partSize) {
         do {
           let bytes = try alignedBytes(partSize, at: offset)

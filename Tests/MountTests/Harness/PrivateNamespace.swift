@@ -32,7 +32,7 @@ struct PrivateNamespace {
       tr '\\0' '\\n' <"$p/cmdline" 2>/dev/null | grep -qxF -- "$mnt" && grep -q '^Name:.stmount$' "$p/status" \\
         && basename "$p" && return; done; }
     # Its first thread may be gone before the others are, who hold the mount.
-    ends() { for _ in $(seq 1000); do
+    ends() { for _ in $(seq 6000); do
       cat /proc/$1/task/*/status 2>/dev/null | grep -q '^State:.[^ZX]' || return 0; sleep 0.01
     done; echo "process $1 does not end"; }
 

@@ -8,13 +8,13 @@ extension MountTests {
     private static let model = SafetensorsFile(
       .init("a", "U8", [64 << 20], data: Array(repeating: 1, count: 64 << 20)), .init("b", "U8", [1]))
 
-    /// `$stpack`, a source that gives 8 MiB in a second in `$slow`, and what a directory holds.
+    /// `$stpack`, a source that gives 8 MiB in a second, or more, in `$slow`, and what a directory holds.
     private static let preamble = """
       stpack=$1; mkdir "$directory/models" "$directory/slow" "$directory/out"
       mv "$model" "$directory/models"
       slow=$directory/slow/m.safetensors; out=$directory/out/o.safetensors
       slow_down() {
-        bindfs -o ro --read-rate=8M "$directory/models" "$directory/slow"
+        bindfs -o ro --read-rate="${1:-8}M" "$directory/models" "$directory/slow"
         trap 'umount -l "$directory/slow"; umount -l "$directory/out" 2>/dev/null || :' EXIT
       }
       # Waits until process $1 has its output open, which may have no name yet.
@@ -43,7 +43,7 @@ extension MountTests {
       let output = try await run(
         """
         \(hasName ? #"mkdir "$directory/real"; bindfs "$directory/real" "$directory/out""# : "")
-        slow_down
+        slow_down 32
         for signal in $(seq 8) $(seq 10 16) 24 26 27 29 30 31 34 64; do
           env --default-signal "$stpack" "$slow" -o "$out" 2>/dev/null & pid=$!
           \(hasName ? #"until [ -n "$(left)" ]; do sleep 0.01; done"# : "begins $pid")
@@ -76,7 +76,9 @@ extension MountTests {
         """
         "$stpack" "$directory/models/m.safetensors" -n -o "$out" >/dev/null
         slow_down
-        (trap '' HUP; exec "$stpack" "$slow" -o "$out" --include b) & sleep 0.1; kill -HUP $! || :
+        (trap '' HUP; exec "$stpack" "$slow" -o "$out" --include b) &
+        # Not the shell that it is at first.
+        until grep -qx stpack /proc/$!/comm; do sleep 0.01; done; kill -HUP $!
         wait $! && left
         """)
       #expect(output == "o.safetensors", "\(output)")
@@ -93,9 +95,10 @@ extension MountTests {
         ? "\(change)\"$directory/models/m.safetensors\"" : "\(change) \"$directory/models/m.safetensors\""
       let output = try await run(
         """
-        slow_down
+        slow_down 32
         "$stpack" "$slow" -o "$out" 2>"$directory/error" &
-        begins $!; sleep 0.3; \(command)
+        # The file system between them may answer with old attributes for a second.
+        begins $!; kill -STOP $!; \(command); sleep 1.1; kill -CONT $!
         wait $! || echo "status $?"
         wc -l <"$directory/error"; grep -c 'm.safetensors.*changed while it was read' "$directory/error"
         left
@@ -173,7 +176,7 @@ extension MountTests {
     func progress() async throws {
       let output = try await run(
         """
-        slow_down
+        slow_down 32
         "$stpack" "$slow" -o "$out" 2>&1
         TERM=xterm script -qec "$stpack $slow -fo $out" /dev/null | tr '\\r' '\\n' | grep -cE \\
           '^stpack: [0-9.]+M of 65M, [0-9.]+M/s, 0:[0-9][0-9] left'

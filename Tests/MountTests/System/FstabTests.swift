@@ -137,12 +137,15 @@ extension MountTests {
         automount -f -p "$directory/pid" "$directory/auto.master" 2>"$directory/log" &
         automounter=$!
         trap 'kill $automounter; umount -a -l -t fuse.stmount,autofs' EXIT
-        for _ in $(seq 500); do findmnt -t autofs --mountpoint "$mnt" >/dev/null && break; sleep 0.01; done
+        for _ in $(seq 3000); do findmnt -t autofs --mountpoint "$mnt" >/dev/null && break; sleep 0.01; done
         for _ in 1 2; do
-          timeout 10 cmp "$mnt/w" "$directory/w" && echo same || cat "$directory/log"
+          timeout 60 cmp "$mnt/w" "$directory/w" && echo same || cat "$directory/log"
+          # It does not expire while a file is open.
+          exec 3<"$mnt/w"
           findmnt -n -o FSTYPE --mountpoint "$mnt" | tr '\n' ' '
           pid=$(daemon)
-          for _ in $(seq 500); do findmnt -t fuse.stmount --mountpoint "$mnt" >/dev/null || break; sleep 0.01; done
+          exec 3<&-
+          for _ in $(seq 3000); do findmnt -t fuse.stmount --mountpoint "$mnt" >/dev/null || break; sleep 0.01; done
           ends "$pid"; echo expired
         done
         """, helpers: ["fuse.stmount"])

@@ -135,7 +135,7 @@ extension MountTests {
         "$stmount" "$model" "$mnt"
         pid=$(daemon)
         umount "$mnt"; ends "$pid"
-        for _ in $(seq 500); do grep -q unmounted "$directory/log" && break; sleep 0.01; done
+        for _ in $(seq 3000); do grep -q unmounted "$directory/log" && break; sleep 0.01; done
         kill $logger
         tr '<' '\\n' <"$directory/log" | sed "s|$directory|D|g"
         """)
@@ -156,13 +156,13 @@ extension MountTests {
         cat "$mnt/w" >/dev/null
         ls "$mnt/none" 2>/dev/null || :
         kill -USR1 $!
-        for _ in $(seq 500); do grep -q read "$directory/log" && break; sleep 0.01; done
+        for _ in $(seq 3000); do grep -q read "$directory/log" && break; sleep 0.01; done
         umount "$mnt"; wait
         sed -n 2p "$directory/log"
         """)
       #expect(
         output.contains(
-          /: lookup [23], .*read [1-9][0-9]*, statfs [1-9][0-9]*; 300000 bytes read, 0 errors$/),
+          /: lookup [1-9][0-9]*, .*read [1-9][0-9]*, statfs [1-9][0-9]*; 300000 bytes read, 0 errors$/),
         "\(output)")
     }
 
@@ -173,11 +173,12 @@ extension MountTests {
       let output = try await space.run(
         """
         user() { if [ "$1" = root ]; then shift; "$@"; else shift; as_nobody "$@"; fi; }
-        user "$1" "$stmount" --idle-timeout 0.5 "$model" "$mnt"
-        pid=$(daemon)
-        # No request comes from somebody who only stands there.
-        user "$1" sh -c 'cd "$1"; sleep 2; ls' sh "$mnt"
-        ends "$pid"
+        mkdir "$directory/other"; chown 65534 "$directory/other"
+        user "$1" "$stmount" --idle-timeout 1.5 "$model" "$mnt"
+        # No request comes from somebody who only stands there. It is time for the mount to end once a later one has ended.
+        user "$1" sh -c 'cd "$1"; "$2" --idle-timeout 1.5 "$3" "$4"
+          while findmnt --mountpoint "$4" >/dev/null; do sleep 0.01; done; ls' sh "$mnt" "$stmount" "$model" "$directory/other"
+        pid=$(daemon || :); [ -z "$pid" ] || ends "$pid"
         findmnt --mountpoint "$mnt" || echo gone
         """, user)
       #expect(output == "b\nmetadata.json\nw\ngone")
@@ -188,11 +189,13 @@ extension MountTests {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(
         """
-        "$stmount" -o idle_timeout=1 "$model" "$mnt"
-        pid=$(daemon)
-        for _ in $(seq 10); do stat -f "$mnt" >/dev/null; sleep 0.2; done
+        mkdir "$directory/other"
+        "$stmount" -o idle_timeout=2 "$model" "$mnt"
+        "$stmount" -o idle_timeout=2 "$model" "$directory/other"
+        while findmnt --mountpoint "$directory/other" >/dev/null; do stat -f "$mnt" >/dev/null; sleep 0.1; done
+        stat -f "$mnt" >/dev/null
         findmnt -n -o FSTYPE --mountpoint "$mnt"
-        ends "$pid"
+        pid=$(daemon || :); [ -z "$pid" ] || ends "$pid"
         findmnt --mountpoint "$mnt" || echo gone
         """)
       #expect(output == "fuse.stmount\ngone")
