@@ -26,7 +26,7 @@ def free_port():
 
 def wait_for(attempt, what):
     """Calls something until it does not fail with an OSError."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 100
     while time.monotonic() < deadline:
         try:
             return attempt()
@@ -63,7 +63,7 @@ class Store:
         return process
 
     def mounted(self, device):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 100
         while os.stat(self.path).st_dev == device:
             if time.monotonic() > deadline:
                 raise Missing(f"{self.name} does not mount: " + open(os.path.join(self.scratch, "log")).read()[-500:])

@@ -32,7 +32,8 @@ extension MountTests {
         _ = kill(execution.processIdentifier.value, signal)
         if signal == SIGQUIT {
           // The first may have met the Swift runtime before main, which takes it for a crash to report, and is lost.
-          usleep(100_000)
+          let command = Daemon(id: execution.processIdentifier.value)
+          for _ in 0..<20 where command.isRunning { usleep(5000) }
           _ = kill(execution.processIdentifier.value, signal)
         }
       }

@@ -134,7 +134,7 @@ extension MountTests {
       let program = try directory.write("stpack", OpenFile(Machine.stpack).bytes(step: 1 << 24))
       try program.setPermissions(0o755)
       let unreadable = try await Command.run(
-        "\(program)", ["\(secret)", "-n", "-o", "/tmp/none"], user: PrivateNamespace.nobody)
+        "\(program)", ["\(secret)", "-n", "-o", "\(directory.path)/none"], user: PrivateNamespace.nobody)
       #expect(unreadable.status == 77 && unreadable.error.contains("Permission denied"), "\(unreadable)")
       try secret.setPermissions(0o644)
       let unwritable = try await Command.run(
