@@ -2,7 +2,8 @@
 //
 //   below DIRECTORY MOUNTPOINT [NAME=VALUE...] [OPTION...]
 //
-// MOUNTPOINT/.control sets the values while it is mounted (echo latency=200 >.control), and shows what was asked for:
+// MOUNTPOINT/.control sets the values while it is mounted (echo latency=200 >.control), and shows what was asked for. `jumps` are reads
+// that do not begin where the last one by the same open file ended.
 //
 //   latency=MS         every request takes so long
 //   bandwidth=MB       so many megabytes a second of each read, beside the others
@@ -17,7 +18,7 @@
 //   serial=1           at the beginning: names of a directory are looked up one by one, as libfuse before 3.17 has it
 //   reset=1            the counts begin anew
 //
-// An OPTION is one of libfuse, such as attr_timeout=0.
+// An OPTION is one of libfuse, such as attr_timeout=0, or subtype=rclone.
 
 #define FUSE_USE_VERSION 312
 #define _FILE_OFFSET_BITS 64
@@ -36,8 +37,10 @@
 
 static int directory;
 static atomic_long latency, bandwidth, errors, short_reads, stat_errors, stat_latency, read_latency, flush, direct, serial, reset,
-    max_background,    error_number = EIO;
-static atomic_long requests, reads, bytes, opens, in_flight, most_in_flight;
+    max_background, error_number = EIO;
+static atomic_long requests, reads, jumps, bytes, opens, in_flight, most_in_flight;
+// Where the last read by each open file ended.
+static atomic_long ends[1 << 16];
 
 static const struct { const char *name; atomic_long *value; } values[] = {
     {"latency", &latency}, {"bandwidth", &bandwidth}, {"errors", &errors}, {"short", &short_reads},
@@ -51,7 +54,7 @@ static int set_value(const char *text) {
     const size_t length = strlen(values[i].name);
     if (strncmp(text, values[i].name, length) != 0 || text[length] != '=') continue;
     *values[i].value = atol(text + length + 1);
-    if (reset) reset = requests = reads = bytes = opens = most_in_flight = 0;
+    if (reset) reset = requests = reads = jumps = bytes = opens = most_in_flight = 0;
     return 1;
   }
   return 0;
@@ -114,16 +117,19 @@ static int open_file(const char *path, struct fuse_file_info *info) {
   take_time(0, NULL);
   const int file = openat(directory, below(path), O_RDONLY | O_CLOEXEC);
   info->fh = (unsigned)file;
+  if (file >= 0) ends[(unsigned)file % (sizeof ends / sizeof *ends)] = 0;
   return file < 0 ? -errno : 0;
 }
 
 static int read_file(const char *path, char *buffer, size_t size, off_t offset, struct fuse_file_info *info) {
   if (is_control(path)) {
     if (offset > 0) return 0;
-    return snprintf(buffer, size, "requests %ld\nreads %ld\nbytes %ld\nopens %ld\nin_flight %ld\nunder_way %ld\n", requests,
-                    reads, bytes, opens, most_in_flight, in_flight);
+    return snprintf(buffer, size, "requests %ld\nreads %ld\njumps %ld\nbytes %ld\nopens %ld\nin_flight %ld\nunder_way %ld\n", requests,
+                    reads, jumps, bytes, opens, most_in_flight, in_flight);
   }
   reads++;
+  const size_t file = info->fh % (sizeof ends / sizeof *ends);
+  if (atomic_exchange(&ends[file], offset + (off_t)size) != offset) jumps++;
   take_time(size, reads > 1 ? &read_latency : NULL);
   if (happens(errors)) return -(int)error_number;
   if (happens(short_reads)) size /= 2;

@@ -41,6 +41,9 @@ import Testing
         #expect(piece.range.lowerBound <= part.lowerBound && part.upperBound <= piece.range.upperBound)
         table.use(part, of: piece)
         position = part.upperBound
+      case .after(let piece, _):
+        Issue.record("\(piece.range) has not come")
+        return missing
       }
     }
     return missing
@@ -135,6 +138,44 @@ import Testing
     table.end(pieces[0], hasArrived: false)
     #expect(read(0..<10, of: &table) == [0..<10])
     #expect(!begin(pieces[0], in: &table))
+  }
+
+  @Test(
+    "In sequence, a piece is fetched once those before it have come; a reader fetches what no thread has begun"
+  )
+  func sequence() throws {
+    var table = PieceTable(limit: 256 * Self.mib, inSequence: true)
+    let pieces = add(0..<4 * Self.mib, to: &table)
+    try #require(pieces.count == 4)
+    #expect(add(0..<Self.mib, to: &table, of: 4).allSatisfy { begin($0, in: &table) }, "another file")
+    #expect(!begin(pieces[1], in: &table) && begin(pieces[0], in: &table) && !begin(pieces[1], in: &table))
+    guard case .after(let first, isMine: false) = table.first(of: Self.mib..<Self.mib + 1, in: 3, at: 0)
+    else {
+      Issue.record("the first is under way")
+      return
+    }
+    #expect(first === pieces[0])
+    #expect(table.endRead(pieces[0]) === pieces[1] && begin(pieces[1], in: &table))
+    #expect(table.endRead(pieces[1]) === pieces[2])
+    guard
+      case .after(let third, isMine: true) = table.first(of: 3 * Self.mib..<3 * Self.mib + 1, in: 3, at: 0)
+    else {
+      Issue.record("nobody has begun to fetch the third")
+      return
+    }
+    #expect(third === pieces[2] && !begin(third, in: &table))
+    table.removeUnused(since: 1)
+    #expect(table.bytes == 4 * Self.mib, "what is being fetched stays: three, and the other file's")
+    #expect(table.endRead(third) === nil, "the fourth is gone")
+
+    let others = add(10 * Self.mib..<20 * Self.mib, to: &table)
+    guard
+      case .piece(let far, _, isMine: true) = table.first(of: 19 * Self.mib..<19 * Self.mib + 1, in: 3, at: 0)
+    else {
+      Issue.record("a reader waits for what is far before it")
+      return
+    }
+    #expect(far === others.last)
   }
 
   @Test("Unused pieces are removed after a time, unless they are being fetched")

@@ -1,7 +1,10 @@
 /// The pieces of a store's files that were requested and not yet consumed: at most ``limit`` bytes.
 struct PieceTable {
   private enum State {
-    case queued, underWay, arrived
+    case queued, underWay
+    /// Its bytes have come, and the file's attributes are asked for.
+    case read
+    case arrived
   }
 
   private struct Entry {
@@ -15,16 +18,26 @@ struct PieceTable {
     var left: Int
     /// In seconds.
     var lastUse: Double
+
+    var isBeingFetched: Bool { state == .underWay || state == .read }
   }
+
+  /// How many pieces before its own a reader waits for, in sequence.
+  private static let mostBefore = 4
 
   /// In bytes.
   let limit: UInt64
+  /// Pieces that follow each other are fetched one after the other.
+  let inSequence: Bool
   /// Ordered by the time of the request, oldest first.
   private var entries: [Entry] = []
   /// The size of all pieces.
   private(set) var bytes: UInt64 = 0
 
-  init(limit: UInt64) { self.limit = limit }
+  init(limit: UInt64, inSequence: Bool = false) {
+    self.limit = limit
+    self.inSequence = inSequence
+  }
 
   var isEmpty: Bool { entries.isEmpty }
 
@@ -69,7 +82,7 @@ struct PieceTable {
   /// Evicts old pieces. False if there is no room: what is left is being fetched, or was added just now.
   private mutating func makeRoom(for count: UInt64, sparing added: Int) -> Bool {
     while bytes + count > limit {
-      let old = entries.indices.dropLast(added).filter { entries[$0].state != .underWay }
+      let old = entries.indices.dropLast(added).filter { !entries[$0].isBeingFetched }
       guard let oldest = old.min(by: { entries[$0].lastUse < entries[$1].lastUse }) else { return false }
       remove(oldest)
     }
@@ -82,11 +95,33 @@ struct PieceTable {
 
   private func index(of piece: Piece) -> Int? { entries.firstIndex { $0.piece === piece } }
 
-  /// Marks a piece as being fetched. False if somebody else has begun to fetch it.
+  /// The piece that has to be read before another one.
+  private func predecessor(of index: Int) -> Int? {
+    guard inSequence else { return nil }
+    let (file, start) = (entries[index].file, entries[index].piece.range.lowerBound)
+    return entries.firstIndex {
+      $0.file == file && $0.piece.range.upperBound == start && ($0.state == .queued || $0.state == .underWay)
+    }
+  }
+
+  /// Marks a piece as being fetched. False if somebody else has begun to fetch it, or one before it has to be read first.
   mutating func begin(_ piece: Piece) -> Bool {
-    guard let index = index(of: piece), entries[index].state == .queued else { return false }
+    guard let index = index(of: piece), entries[index].state == .queued,
+      predecessor(of: index) == nil
+    else { return false }
     entries[index].state = .underWay
     return true
+  }
+
+  /// All reading for a piece has ended. Returns the one that had to wait for that.
+  mutating func endRead(_ piece: Piece) -> Piece? {
+    guard let index = index(of: piece) else { return nil }
+    entries[index].state = .read
+    guard inSequence else { return nil }
+    let file = entries[index].file
+    return entries.first {
+      $0.file == file && $0.piece.range.lowerBound == piece.range.upperBound && $0.state == .queued
+    }?.piece
   }
 
   /// Records that the fetch of a piece ended.
@@ -97,7 +132,7 @@ struct PieceTable {
 
   /// Removes pieces that nobody has used since a time, unless they are being fetched.
   mutating func removeUnused(since time: Double) {
-    let unused = entries.indices.filter { entries[$0].lastUse < time && entries[$0].state != .underWay }
+    let unused = entries.indices.filter { entries[$0].lastUse < time && !entries[$0].isBeingFetched }
     for index in unused.reversed() { remove(index) }
   }
 
@@ -109,6 +144,8 @@ struct PieceTable {
     case missing(Range<UInt64>)
     /// A piece has them. If `isMine`, the caller must fetch it; otherwise, somebody else does.
     case piece(Piece, Range<UInt64>, isMine: Bool)
+    /// The reader has to fetch this one or wait for it, and then ask again.
+    case after(Piece, isMine: Bool)
   }
 
   /// Finds the first bytes of a non-empty range, and how many bytes that part has.
@@ -122,7 +159,14 @@ struct PieceTable {
     }
     let piece = entries[index].piece
     entries[index].lastUse = time
-    let isMine = begin(piece)
+    var next = index
+    // The kernel asks for several parts of its read-ahead at the same time.
+    for _ in 0..<Self.mostBefore where entries[next].state == .queued { next = predecessor(of: next) ?? next }
+    // Far ahead of all that is fetched, it is another reader's: the last page of a tensor is the next one's first.
+    if entries[next].state == .queued, predecessor(of: next) != nil { next = index }
+    let isMine = entries[next].state == .queued
+    if isMine { entries[next].state = .underWay }
+    if next != index { return .after(entries[next].piece, isMine: isMine) }
     return .piece(piece, range.lowerBound..<min(range.upperBound, piece.range.upperBound), isMine: isMine)
   }
 

@@ -18,6 +18,8 @@ package final class RemoteFile: Sendable {
     var users = 0
     /// The end of its latest read, finished or in progress.
     var end: UInt64 = 0
+    /// How many reads in a row belong to a stream.
+    var streak = 0
   }
   private let handles: Mutex<[Handle]>
   /// In bytes.
@@ -39,15 +41,21 @@ package final class RemoteFile: Sendable {
   /// Reads all bytes of a piece, and waits for them. Throws ESTALE if the file ends before the piece does.
   ///
   /// Then asks the file system for the file's current attributes and returns them: the kernel may have cached
-  /// older ones. A caller that compares them detects every change made before the read ended.
-  func read(_ piece: Piece) throws(Errno) -> Stat {
-    let file = try readBytes(of: piece)
+  /// older ones. A caller that compares them detects every change made before the read ended. Calls `whenRead`
+  /// once reading has ended, with or without an error.
+  ///
+  /// A piece that `isAlone` is not expected to be followed by the next one.
+  func read(_ piece: Piece, isAlone: Bool = false, whenRead: () -> Void = {}) throws(Errno) -> Stat {
+    let file = try readBytes(of: piece, isAlone, whenRead)
     return try RemoteFiles.status(of: file.descriptor, isFresh: true)
   }
 
   /// Reads all bytes of a piece, and returns the open file description that was used.
-  private func readBytes(of piece: Piece) throws(Errno) -> OwnedFile {
-    let (index, file) = take(piece.range)
+  private func readBytes(
+    of piece: Piece, _ isAlone: Bool, _ whenRead: () -> Void
+  ) throws(Errno) -> OwnedFile {
+    defer { whenRead() }
+    let (index, file) = take(piece.range, isAlone)
     defer { handles.withLock { $0[index].users -= 1 } }
     var filled = 0
     while filled < piece.range.count {
@@ -67,18 +75,17 @@ package final class RemoteFile: Sendable {
     return file
   }
 
-  /// Picks the least busy description; among equals, the one whose last read ended where the range begins.
-  private func take(_ range: Range<UInt64>) -> (index: Int, OwnedFile) {
+  /// Picks the least busy description; among equals, the one whose last read ended where the range begins, and
+  /// then the one with the shortest stream. So single reads use the same one each time, and leave the others to streams.
+  private func take(_ range: Range<UInt64>, _ isAlone: Bool) -> (index: Int, OwnedFile) {
     handles.withLock { handles in
-      var best = 0
-      for index in handles.indices {
-        let (other, mine) = (handles[index], handles[best])
-        if other.users < mine.users
-          || other.users == mine.users && other.end == range.lowerBound && mine.end != range.lowerBound
-        {
-          best = index
-        }
+      func cost(_ handle: Handle) -> (Int, Int, Int) {
+        (handle.users, handle.end == range.lowerBound ? 0 : 1, handle.streak)
       }
+      var best = 0
+      for index in handles.indices where cost(handles[index]) < cost(handles[best]) { best = index }
+      handles[best].streak =
+        isAlone ? 0 : handles[best].end == range.lowerBound ? handles[best].streak + 1 : 1
       handles[best].users += 1
       handles[best].end = range.upperBound
       return (best, handles[best].file)

@@ -7,16 +7,22 @@ package enum RemoteFiles {
   /// The largest request, in bytes, that the kernel sends to the file system by default. Nil on a disk or in
   /// memory. Calls fstatfs(2), which is a request to the file system.
   package static func requestSize(of file: FileDescriptor, on device: DeviceID) -> UInt64? {
-    let number = UInt64(device.rawValue)
-    // gnu_dev_major(3) and gnu_dev_minor(3). Files on a block device have its major number, others have 0.
-    let major = number >> 8 & 0xFFF | number >> 32 & ~0xFFF
-    let minor = number & 0xFF | number >> 12 & ~0xFF
-    guard major == 0, FileSystemKind(of: file, nanoseconds: 0).reports == .some else { return nil }
-    let kibibytes = TextFile.lines(FilePath("/sys/class/bdi/\(major):\(minor)/read_ahead_kb")).first.flatMap {
+    let number = text(device)
+    // Files on a block device have its major number, others have 0.
+    guard number.hasPrefix("0:"), FileSystemKind(of: file, nanoseconds: 0).reports == .some else {
+      return nil
+    }
+    let kibibytes = TextFile.lines(FilePath("/sys/class/bdi/\(number)/read_ahead_kb")).first.flatMap {
       UInt64($0)
     }
     // The size of a request is also the size of a prefetch, so it is limited to 16 MiB.
     return min(max(kibibytes ?? 0, 128), 16 << 10) << 10
+  }
+
+  /// A device number as the kernel writes it, `MAJOR:MINOR`: gnu_dev_major(3), gnu_dev_minor(3).
+  package static func text(_ device: DeviceID) -> String {
+    let number = UInt64(device.rawValue)
+    return "\(number >> 8 & 0xFFF | number >> 32 & ~0xFFF):\(number & 0xFF | number >> 12 & ~0xFF)"
   }
 
   /// Reads at most as many bytes as `target` has, and returns their number. Unlike pread(2), a thread that

@@ -14,33 +14,38 @@ package final class RemoteStore: Sendable {
 
   /// By the descriptor that identifies each file.
   private let files: [CInt: RemoteFile]
-  private let pieces = Mutex(PieceTable(limit: Pace.most))
+  /// The file system below reads each open file in one sequence, and begins anew for a read elsewhere.
+  private let inSequence: Bool
+  private let pieces: Mutex<PieceTable>
   private let pace = Mutex(Pace())
   private let threads = TransientThreads(most: mostThreads, mostWaiting: 1024)
   private let cleaner = TransientThreads(most: 1, mostWaiting: 1)
   private let memory = AvailableMemory()
 
-  /// A store with some files, keyed by the descriptors that identify them.
-  package init(_ files: [CInt: RemoteFile]) { self.files = files }
+  /// A store with some files, keyed by the descriptors that identify them. If `inSequence`, pieces that follow
+  /// each other are fetched one after the other, with the same open file description.
+  package init(_ files: [CInt: RemoteFile], inSequence: Bool = false) {
+    self.files = files
+    self.inSequence = inSequence
+    pieces = Mutex(PieceTable(limit: Pace.most, inSequence: inSequence))
+  }
 
   /// The number of bytes that should be in flight or prefetched, for all readers together.
-  package var window: UInt64 { pace.withLock { $0.window } }
+  package var window: UInt64 { inSequence ? Pace.least : pace.withLock { $0.window } }
 
   /// Fetches bytes of a file in the background, unless they are in memory or on their way. Does nothing if
   /// little memory is available.
   package func fetch(_ range: Range<UInt64>, of file: FileDescriptor) {
     guard let remote = files[file.rawValue], UInt64(range.count) <= memory.bytes / 8 else { return }
-    let length = min(max(window / 16, Self.lengths.lowerBound), Self.lengths.upperBound)
+    let length =
+      inSequence
+      ? Self.lengths.lowerBound : min(max(window / 16, Self.lengths.lowerBound), Self.lengths.upperBound)
     let new = pieces.withLock {
       $0.add(range, of: file.rawValue, size: remote.size, length: length, at: Self.now) { part in
         CachedPages.hold(part, of: file) == true
       }
     }
-    for piece in new {
-      threads.run { [self] in
-        if pieces.withLock({ $0.begin(piece) }) { fetch(piece, of: remote) }
-      }
-    }
+    for piece in new { start(piece, of: remote) }
     if !new.isEmpty { cleaner.run { [self] in removeUnused() } }
   }
 
@@ -72,6 +77,9 @@ package final class RemoteStore: Sendable {
           status = try unsafe readAlone(part, of: remote, into: rest)
         }
         position = part.upperBound
+      case .after(let piece, let isMine):
+        if isMine { fetch(piece, of: remote) }
+        _ = piece.arrival.wait()
       }
     }
     return status
@@ -81,9 +89,16 @@ package final class RemoteStore: Sendable {
     _ part: Range<UInt64>, of file: RemoteFile, into target: UnsafeMutableRawBufferPointer
   ) throws(Errno) -> Stat {
     guard let piece = Piece(part, size: file.size) else { throw .noMemory }
-    let status = try file.read(piece)
+    let status = try file.read(piece, isAlone: true)
     unsafe piece.copy(part, to: target)
     return status
+  }
+
+  /// Has a thread fetch a piece, unless somebody else has begun to.
+  private func start(_ piece: Piece, of file: RemoteFile) {
+    threads.run { [self] in
+      if pieces.withLock({ $0.begin(piece) }) { fetch(piece, of: file) }
+    }
   }
 
   /// Fetches a piece; others may be waiting for it. Returns the file's attributes afterwards, or nil on
@@ -92,7 +107,9 @@ package final class RemoteStore: Sendable {
   private func fetch(_ piece: Piece, of file: RemoteFile) -> Stat? {
     pace.withLock { $0.begin(at: Self.now) }
     // A later reader of these bytes gets an error of its own.
-    let status = try? file.read(piece)
+    let status = try? file.read(piece) {
+      if let next = pieces.withLock({ $0.endRead(piece) }) { start(next, of: file) }
+    }
     let hasArrived = status != nil
     pace.withLock { $0.end(hasArrived ? UInt64(piece.range.count) : 0, at: Self.now) }
     pieces.withLock { $0.end(piece, hasArrived: hasArrived) }

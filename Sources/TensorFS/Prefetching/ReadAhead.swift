@@ -1,3 +1,4 @@
+internal import FUSE
 internal import Linux
 internal import Models
 internal import Synchronization
@@ -29,13 +30,17 @@ package final class ReadAhead: Sendable {
       if let description { descriptions[file.rawValue, default: []].append(description) }
     }
     var remotes: [CInt: RemoteStreams] = [:]
-    for (_, files) in Dictionary(grouping: remoteFiles, by: \.status.deviceID) {
+    let mounts = remoteFiles.isEmpty ? nil : try? MountTable()
+    for (device, files) in Dictionary(grouping: remoteFiles, by: \.status.deviceID) {
       var known: [CInt: RemoteFile] = [:]
       for file in files {
         let number = file.descriptor.rawValue
         known[number] = RemoteFile(descriptions[number] ?? [], size: file.size, isDirect: isDirect)
       }
-      let store = RemoteStore(known)
+      let number = RemoteFiles.text(device)
+      // rclone has a download for each open file, and without `--vfs-cache-mode full` a new one for each read elsewhere.
+      let inSequence = mounts?.entries.last { $0.device == number }?.type == "fuse.rclone"
+      let store = RemoteStore(known, inSequence: inSequence)
       let streams = RemoteStreams(of: store)
       for file in files where known[file.descriptor.rawValue] != nil {
         file.read(by: store)

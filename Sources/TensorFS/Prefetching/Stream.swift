@@ -9,8 +9,6 @@ struct Window {
   let largest: UInt64
   /// How far to read past the end of the tensor, in bytes. Another reader may have read what is there.
   let beyond: UInt64
-  /// A new part of the window is requested after each of this many steps.
-  let steps: UInt64
   /// True if requests are slow. A first read of ``trustedRead`` bytes at the beginning of a tensor then
   /// begins a stream, and the window ends at round offsets, so that requests are few.
   let isRemote: Bool
@@ -19,22 +17,27 @@ struct Window {
   static let trustedRead: UInt64 = 128 << 10
   /// The minimum window of a stream that began with such a read, in bytes. It exceeds what FUSE normally has
   /// in flight, since a reader can only continue after a check of the file's attributes.
-  static let trustedWindow: UInt64 = 16 << 20
+  static let trustedWindow: UInt64 = 24 << 20
 
   /// For files on a disk.
   static let disk = Window(
-    growth: 2, smallest: 0, largest: 16 << 20, beyond: 16 << 20, steps: 2, isRemote: false)
+    growth: 2, smallest: 0, largest: 16 << 20, beyond: 16 << 20, isRemote: false)
 
   /// For files where a request is slow, and a large one hardly slower than a small one.
   static func remote(largest: UInt64) -> Window {
-    Window(growth: 4, smallest: 512 << 10, largest: largest, beyond: largest / 2, steps: 8, isRemote: true)
+    Window(growth: 4, smallest: 512 << 10, largest: largest, beyond: largest / 2, isRemote: true)
   }
 
   /// Rounds the end of a window, if the file is remote.
   func end(_ offset: UInt64, of window: UInt64) -> UInt64 {
     guard isRemote else { return offset }
-    let unit: UInt64 = window >= 8 << 20 ? 1 << 20 : 128 << 10
+    let unit: UInt64 = window >= 4 << 20 ? 1 << 20 : 128 << 10
     return offset / unit * unit
+  }
+
+  /// How much of a window is used up before more is read ahead. Where requests take long, they are large.
+  func step(of window: UInt64) -> UInt64 {
+    isRemote ? min(max(window / 8, 1 << 20), window / 2) : window / 2
   }
 }
 
@@ -103,7 +106,7 @@ struct Stream {
     let smallest = isTrusted ? Window.trustedWindow : rule.smallest
     let window = min(max(rule.growth * streamed, smallest), rule.largest)
     // Request in large steps: only when a part of the window has been used up.
-    guard end + window - window / rule.steps > fetched else { return end..<end }
+    guard end + window - rule.step(of: window) > fetched else { return end..<end }
     let limit = start < tensor.lowerBound ? min(size, tensor.upperBound + rule.beyond) : tensor.upperBound
     let target = min(rule.end(end + window, of: window), limit)
     guard fetched < target else { return end..<end }

@@ -16,11 +16,11 @@ extension MountTests {
 
     /// Runs `body` with the model on such a store, mounted.
     private func withSlowModel(
-      _ values: String..., body: (Store, MountedModel) async throws -> Void
+      _ model: SafetensorsFile = model, body: (Store, MountedModel) async throws -> Void
     ) async throws {
-      try await withStore([("m.safetensors", Self.model)], "latency=20", "bandwidth=200") { store in
+      try await withStore([("m.safetensors", model)], "latency=20", "bandwidth=200") { store in
         try await withMount(store.path.appending("m.safetensors")) { mount in
-          for value in values + ["reset=1"] { try store.set(value) }
+          try store.set("reset=1")
           try await body(store, mount)
         }
       }
@@ -54,10 +54,31 @@ extension MountTests {
       }
     }
 
-    @Test("A reader who stops has cost what was under way: 16 MiB at the beginning")
+    @Test(
+      "Of rclone, which begins anew for a read elsewhere, each tensor is read by one open file from beginning to end"
+    )
+    func sequence() async throws {
+      let tensors = (0..<3).map { SafetensorsFile.Tensor("t.\($0)", "U8", [8 << 20]) }
+      let model = SafetensorsFile(tensors)
+      try await withStore([("m.safetensors", model)], "latency=2", "subtype=rclone") { store in
+        try await withMount(store.path.appending("m.safetensors")) { mount in
+          try store.set("reset=1")
+          let readers = tensors.enumerated().map { number, tensor in
+            onThread { expectSame(try mount.bytes("t.\(number)"), tensor.data, "t.\(number)") }
+          }
+          for reader in readers { try await reader.value }
+          let counts = try store.counts
+          // A reader's first requests may come in another order, and a page may lie in two tensors.
+          #expect(counts.jumps <= 12 && counts.reads >= 24, "\(counts)")
+        }
+      }
+    }
+
+    @Test("A reader who stops has cost what was under way: 24 MiB at the beginning")
     func stops() async throws {
-      try await withSlowModel { store, mount in
-        let file = try OpenFile(mount.file("large"))
+      let long = SafetensorsFile(.init("long", "U8", [40 << 20]))
+      try await withSlowModel(long) { store, mount in
+        let file = try OpenFile(mount.file("long"))
         for number in 0..<4 { _ = try file.bytes(1 << 18, at: number << 18) }
         // Nothing is fetched any more once a second has brought nothing new.
         var counts = try store.counts
@@ -67,7 +88,7 @@ extension MountTests {
           if now.bytes == counts.bytes { break }
           counts = now
         }
-        #expect(counts.bytes < 20 << 20, "\(counts) for 1 MiB")
+        #expect(counts.bytes < 28 << 20, "\(counts) for 1 MiB")
       }
     }
 

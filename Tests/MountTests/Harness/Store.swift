@@ -20,6 +20,8 @@ struct Store {
   struct Counts {
     /// Requests of all kinds, and those that read.
     var requests = 0, reads = 0
+    /// Reads that did not begin where the last one by the same open file ended.
+    var jumps = 0
     /// How many bytes were read.
     var bytes = 0
     /// The most requests that were under way at a time.
@@ -38,7 +40,8 @@ struct Store {
       }
       return try Counts(
         requests: #require(numbers["requests"]), reads: #require(numbers["reads"]),
-        bytes: #require(numbers["bytes"]), mostInFlight: #require(numbers["in_flight"]),
+        jumps: #require(numbers["jumps"]), bytes: #require(numbers["bytes"]),
+        mostInFlight: #require(numbers["in_flight"]),
         underWay: #require(numbers["under_way"]))
     }
   }
