@@ -34,8 +34,9 @@ extension TensorFileSystem {
       case .memory, .computed: break
       }
     }
-    // A view's header comes from memory, but must become unreadable too when the source changes.
-    let files = sources.isEmpty ? files(of: layout, at: entry) : sources.files
+    // A view's header comes from no source, but must become unreadable too when a source changes.
+    let hasHeader = parts.contains { $0.segment.sources(of: $0.range).isEmpty }
+    let files = hasHeader ? files(of: layout, at: entry) : sources.files
     let tensor = tree.node(entry).kind == .tensor ? source(tree.node(entry)).0.name : nil
     return .computed(
       count: range.count, from: files.map { ServedSource(file: $0, fileSystem: self, tensor: tensor) },

@@ -120,6 +120,29 @@ extension MountTests {
       }
     }
 
+    @Test(
+      "Once a shard has changed, a read of the header with another shard's data fails; one of that data does not"
+    )
+    func changedHeader() async throws {
+      let directory = try TemporaryDirectory()
+      try directory.write(
+        "set/model-00001-of-00002.safetensors", SafetensorsFile(.init("a", "F32", [40_000])))
+      let shard = try directory.write(
+        "set/model-00002-of-00002.safetensors", SafetensorsFile(.init("b", "U8", [10])))
+      try await withMount(directory.path.appending("set")) { mount in
+        let before = try mount.bytes(".model.safetensors")
+        let writer = try FileDescriptor.open(shard, .writeOnly)
+        try writer.closeAfter { _ = try writer.writeAll([1]) }
+        let tensor = try OpenFile(mount.file("b"), OpenFile.direct)
+        #expect(throws: Errno.ioError) { try tensor.alignedBytes(512, at: 0) }
+        let file = try OpenFile(mount.file(".model.safetensors"), OpenFile.direct)
+        for count in [512, 4096, 65_536] {
+          #expect(throws: Errno.ioError) { try file.alignedBytes(count, at: 0) }
+        }
+        expectSame(try file.alignedBytes(4096, at: 8192), before[8192..<12_288], "data")
+      }
+    }
+
     @Test("Once a shard has changed, reads of its tensors and of the header fail with EIO")
     func changed() async throws {
       let directory = try TemporaryDirectory()

@@ -24,6 +24,15 @@ package struct FileLayout: Sendable {
       case .computed(let elements): elements.byteCount
       }
     }
+
+    /// The parts of source files that bytes `part` of the segment come from; none of a header.
+    package func sources(of part: Range<UInt64>) -> [FileRange] {
+      switch self {
+      case .memory: []
+      case .file(let source): [source.part(part)]
+      case .computed(let elements): elements.sources(of: part)
+      }
+    }
   }
 
   /// The segments in order; none is empty.
@@ -79,13 +88,7 @@ package struct FileLayout: Sendable {
   /// The parts of source files that bytes `range` of the file come from.
   package func sources(of range: Range<UInt64>) -> [FileRange] {
     var sources: [FileRange] = []
-    forEachPart(of: range) { segment, part in
-      switch segment {
-      case .memory: break
-      case .file(let source): sources.append(source.part(part))
-      case .computed(let elements): sources += elements.sources(of: part)
-      }
-    }
+    forEachPart(of: range) { segment, part in sources += segment.sources(of: part) }
     return sources
   }
 
