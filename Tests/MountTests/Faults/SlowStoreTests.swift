@@ -13,14 +13,17 @@ extension MountTests {
     }
     private static let last = SafetensorsFile.Tensor("z", "U8", [1 << 20])
     private static let model = SafetensorsFile([large] + small + [last])
+    /// More than is prefetched at first.
+    private static let long = SafetensorsFile(.init("long", "U8", [40 << 20]))
 
     /// Runs `body` with the model on such a store, mounted.
     private func withSlowModel(
-      _ model: SafetensorsFile = model, body: (Store, MountedModel) async throws -> Void
+      _ values: String..., model: SafetensorsFile = model,
+      body: (Store, MountedModel) async throws -> Void
     ) async throws {
       try await withStore([("m.safetensors", model)], "latency=20", "bandwidth=200") { store in
         try await withMount(store.path.appending("m.safetensors")) { mount in
-          try store.set("reset=1")
+          for value in values + ["reset=1"] { try store.set(value) }
           try await body(store, mount)
         }
       }
@@ -76,8 +79,7 @@ extension MountTests {
 
     @Test("A reader who stops has cost what was under way: 24 MiB at the beginning")
     func stops() async throws {
-      let long = SafetensorsFile(.init("long", "U8", [40 << 20]))
-      try await withSlowModel(long) { store, mount in
+      try await withSlowModel(model: Self.long) { store, mount in
         let file = try OpenFile(mount.file("long"))
         for number in 0..<4 { _ = try file.bytes(1 << 18, at: number << 18) }
         // Nothing is fetched any more once a second has brought nothing new.
@@ -221,14 +223,14 @@ extension MountTests {
 
     @Test("TERM frees the mount point while a store does not answer, whatever is prefetched")
     func end() async throws {
-      try await withStore([("m.safetensors", Self.model)], "latency=1") { store in
+      try await withStore([("m.safetensors", Self.long)], "latency=1") { store in
         let status = try await withForegroundMount(store.path.appending("m.safetensors")) { mount in
-          let file = try OpenFile(mount.file("large"))
+          let file = try OpenFile(mount.file("long"))
           for number in 0..<8 { _ = try file.bytes(1 << 18, at: number << 18) }
           try store.set("latency=600000")
-          // So far from each other that each has the kernel ask for something else.
+          // Beyond what is prefetched, and so far from each other that each has the kernel ask for something else.
           let readers = (0..<40).map { number in
-            onThread { try OpenFile(mount.file("large")).bytes(100_000, at: 12 << 20 + number * 300_000) }
+            onThread { try OpenFile(mount.file("long")).bytes(100_000, at: 28 << 20 + number * 300_000) }
           }
           try await withConnection(of: mount.path) { connection in
             try #require(try await eventually { try connection.waiting >= 20 })
