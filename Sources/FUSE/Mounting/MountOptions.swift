@@ -84,10 +84,7 @@ package struct MountOptions: Sendable, Equatable {
     case ("allow_root", nil): allowRoot = true
     case ("uid", let value?): owner = try Self.number(value, radix: 10, of: name)
     case ("gid", let value?): group = try Self.number(value, radix: 10, of: name)
-    case ("umask", let value?):
-      let bits = try Self.number(value, radix: 8, of: name)
-      guard bits <= 0o777 else { throw Problem(description: "umask=\(value) is more than 0777") }
-      umask = bits
+    case ("umask", let value?): umask = try Self.number(value, radix: 8, upTo: 0o777, of: name)
     case ("direct_io", nil): isDirect = true
     case ("io_uring", nil):
       guard stmount_has_io_uring() != 0 else {
@@ -120,12 +117,13 @@ package struct MountOptions: Sendable, Equatable {
     }
   }
 
-  private static func number(_ text: String, radix: Int, of name: String) throws(Problem) -> UInt32 {
-    guard let number = UInt32(text, radix: radix), text.first != "+" else {
+  private static func number(
+    _ text: String, radix: Int, upTo most: UInt32 = .max, of name: String
+  ) throws(Problem) -> UInt32 {
+    guard let number = UInt32(text, radix: radix), number <= most, text.first != "+" else {
+      let kind = radix == 8 ? "an octal" : "a decimal"
       throw Problem(
-        description:
-          "\(name)=\(text) is not \(radix == 8 ? "an octal" : "a decimal") number up to \(String(UInt32.max, radix: radix))"
-      )
+        description: "\(name)=\(text) is not \(kind) number up to \(String(most, radix: radix))")
     }
     return number
   }

@@ -9,7 +9,7 @@ package struct InheritedFiles: Sendable {
   package init() {
     let names = (try? FilePath("/proc/self/fd").entryNames()) ?? []
     numbers = names.compactMap { CInt(String(decoding: $0, as: UTF8.self)) }
-      // The listing has its own descriptor, too.
+      // The listing names the descriptor that it was read by, which is closed by now.
       .filter { $0 > STDERR_FILENO && fcntl($0, F_GETFD) >= 0 }
   }
 
