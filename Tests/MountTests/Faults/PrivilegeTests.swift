@@ -29,8 +29,8 @@ extension MountTests {
         func threads() throws -> [String] {
           try Listing(tasks).rest().map { "\($0.name)" }.filter { $0 != "." && $0 != ".." }
         }
-        // Eight workers, the one for signals, and the first, which waits for the end. The mount is there before them.
-        #expect(try await eventually { try threads().count >= 10 })
+        // Four workers, the one for signals, and the first, which waits for the end. The mount is there before them.
+        #expect(try await eventually { try threads().count >= 6 })
         var checked = 0
         for thread in try threads() {
           // The one that waits for the mount's first answer ends with it.
@@ -42,7 +42,7 @@ extension MountTests {
           for set in ["CapInh", "CapAmb"] { #expect(status[Substring(set)] == "0000000000000000", "\(set)") }
           #expect(status["NoNewPrivs"] == "1" && status["Umask"] == "0077")
         }
-        #expect(checked >= 10)
+        #expect(checked >= 6)
       }
       if options.isEmpty {
         try await withMount(source) { try await check($0.daemon.id) }
@@ -67,7 +67,7 @@ extension MountTests {
         as_nobody cat "$mnt/w" >/dev/null
         # A worker that has not run yet is not confined yet.
         for _ in $(seq 3000); do
-          [ "$(cat /proc/$pid/task/*/status | grep -c '^NoNewPrivs:.1')" = 8 ] && break; sleep 0.01
+          [ "$(cat /proc/$pid/task/*/status | grep -c '^NoNewPrivs:.1')" = 4 ] && break; sleep 0.01
         done
         cat /proc/$pid/task/*/status | grep -E '^Cap(Inh|Prm|Eff|Amb)|^NoNewPrivs' | sort | uniq -c | sed 's/^ *//'
         as_nobody fusermount3 -u "$mnt"
@@ -76,8 +76,8 @@ extension MountTests {
       let lines = output.split(separator: "\n")
       #expect(
         lines.filter { $0.contains("Cap") }.allSatisfy { $0.hasSuffix("\t0000000000000000") }, "\(output)")
-      // Eight workers; the one that waits for them, the one for signals, and the first, which waits for the end.
-      #expect(lines.suffix(2) == ["3 NoNewPrivs:\t0", "8 NoNewPrivs:\t1"], "\(output)")
+      // Four workers; the one that waits for them, the one for signals, and the first, which waits for the end.
+      #expect(lines.suffix(2) == ["3 NoNewPrivs:\t0", "4 NoNewPrivs:\t1"], "\(output)")
     }
 
     @Test(

@@ -5,7 +5,7 @@ internal import Synchronization
 /// wait for a disk or a network. So a slow source delays only its own readers.
 final class Crew: Sendable {
   /// The minimum number of threads. More than the processors, since a request may wait for a disk.
-  static let base = 8
+  static let base = 4
   /// The maximum number of threads. Each may hold a reply buffer, so this bounds memory.
   static let most = 256
   /// A thread's stack size in bytes. Handlers do not recurse, and the default of 8 MiB would dominate the address space.
