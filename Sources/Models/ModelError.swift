@@ -24,6 +24,8 @@ package struct ModelError: Error {
   package let problem: String
   /// The header's own error, if that is the reason.
   package let headerError: HeaderError?
+  /// The system's error, if that is the reason.
+  package let errno: Errno?
   /// True if there are several models, and the user must name one.
   var isAmbiguous = false
 
@@ -33,6 +35,7 @@ package struct ModelError: Error {
     self.path = path
     self.problem = problem
     headerError = nil
+    errno = nil
   }
 
   /// Runs `body` and turns its error into one about `path`; `action` is the attempted operation, such as
@@ -61,6 +64,7 @@ package struct ModelError: Error {
     self.path = path
     self.problem = problem ?? error.description
     headerError = error
+    errno = nil
   }
 
   private init(_ error: FormatError, _ path: FilePath, _ action: String) {
@@ -80,9 +84,12 @@ package struct ModelError: Error {
     }
     self.path = path
     let remedy =
-      errno == .tooManyOpenFiles ? "; raise the hard limit, 'ulimit -Hn' or LimitNOFILE= of its unit" : ""
+      errno == .tooManyOpenFiles
+      ? "; raise the hard limit, as root with 'ulimit -n NUMBER', or by LimitNOFILE= of its unit"
+      : ""
     problem = "cannot \(action) it: \(errno)\(remedy)"
     headerError = nil
+    self.errno = errno
   }
 }
 

@@ -1,6 +1,6 @@
 package import Safetensors
 
-/// A model with a file for each tensor: a mount, or a copy of a mount.
+/// A model with a file for each tensor: a mount, or a copy of a mount. The files are not held open.
 package struct SeparateTensors: Sendable {
   /// The tensors in the order of their unique names. Each is the whole of its file.
   package let tensors: [(tensor: Tensor, file: SourceFile)]
@@ -9,11 +9,15 @@ package struct SeparateTensors: Sendable {
   /// The file that describes them.
   package let document: SourceFile
 
+  /// Opens the file of each tensor by `open`, and closes it again; files that are used later are opened by it, too.
   package init(
-    _ tensors: [(tensor: Tensor, file: SourceFile)], metadata: [(key: [UInt8], value: [UInt8])],
-    describedBy document: SourceFile
-  ) {
-    self.tensors = tensors
+    opening tensors: [Tensor], metadata: [(key: [UInt8], value: [UInt8])], describedBy document: SourceFile,
+    by open: @escaping @Sendable (Int) throws(ModelError) -> SourceFile
+  ) throws(ModelError) {
+    let reopening = Reopening(by: open)
+    self.tensors = try tensors.enumerated().map { number, tensor throws(ModelError) in
+      (tensor, SourceFile(try open(number), reopening, number))
+    }
     self.metadata = metadata
     self.document = document
   }

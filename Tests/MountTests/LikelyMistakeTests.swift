@@ -57,7 +57,7 @@ extension MountTests {
           of: "script", "-qec", "'\(Machine.stmount)' \(quiet)'\(source)' '\(place)'", "/dev/null")
         try await Command.output(of: "umount", "\(place)")
         let expected =
-          "mounted tiny.safetensors (2 tensors, 416) on '\(place)'; views: .npy .f32 .safetensors"
+          "mounted tiny.safetensors (2 tensors, 416 bytes) on '\(place)'; views: .npy .f32 .safetensors"
         // The terminal makes CR LF of the newline.
         #expect(shown.split(whereSeparator: \.isNewline) == (quiet.isEmpty ? [expected[...]] : []))
       }
@@ -95,10 +95,13 @@ extension MountTests {
       let other = "\(try files.write("other.safetensors", Self.model))"
       let config = "\(try files.write("config.json", text: "{}"))"
       let out = "\(files.path)/out"
+      let empty = try TemporaryDirectory()
       for (command, arguments, status, words) in [
         ("stmount", [source, other], 73, "the last argument is the directory to mount on"),
         ("stcat", ["w", source], 64, "'\(source)' is a model: the source comes first"),
         ("stcat", ["none", "w"], 66, "cannot open it"),
+        ("stunpack", ["\(files.path)/new", source], 64, "'\(source)' is a model: the source comes first"),
+        ("stunpack", ["\(empty.path)", source], 64, "has no model, and '\(source)' is a model"),
         ("stls", [source, source], 65, "this is the same file as '\(source)'; name it once"),
         ("stpack", [source, source, "-o", out], 65, "'\(source)': this input is given twice"),
         ("stls", ["\(files.path)"], 65, "if these are two models, name one of them"),

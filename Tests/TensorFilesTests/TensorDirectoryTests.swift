@@ -1,4 +1,5 @@
 import Fixtures
+import Glibc
 import SystemPackage
 import Testing
 
@@ -41,7 +42,7 @@ import Safetensors
   @Test(
     "A malformed document is refused with the byte",
     arguments: [
-      "", "[]", "{}", #"{"tensors": {}} x"#, #"{"tensors": {}, "tensors": {}}"#, #"{"tensors": {},}"#,
+      "", #"{"a": 1"#, #"{"tensors": {}} x"#, #"{"tensors": {}, "tensors": {}}"#, #"{"tensors": {},}"#,
       #"{"tensors": {"a": {}}}"#, #"{"metadata": {"k": 1}, "tensors": {}}"#,
       document(sound + #", "path": "a""#), document(sound + "," + sound),
       document(#""path": "a", "dtype": "F32", "shape": [2], "nbytes": 9"#),
@@ -56,6 +57,43 @@ import Safetensors
     #expect { try open(document) } throws: { error in
       let error = error as? ModelError
       return error?.kind == .malformed && error?.problem.contains("byte") == true
+    }
+  }
+
+  @Test(
+    "JSON without an object of tensors is another program's, and no list of a broken mount",
+    arguments: [
+      "[]", "{}", " 3 ", #"{"foo": 1, "foo": 2}"#, #"{"tensors": []}"#, #"{"metadata": 5}"#,
+      #"{"model": {"tensors": {}}}"#,
+    ])
+  func foreign(document: String) {
+    #expect { try open(document) } throws: { error in (error as? ModelError)?.kind == .noSource }
+  }
+
+  @Test("The files of tensors are not held open, and one that was replaced meanwhile counts as changed")
+  func reopening() throws {
+    let directory = try TemporaryDirectory()
+    let fields = (0..<200).map { #""\#($0)": {"path": "\#($0)", "dtype": "U8", "shape": [2], "nbytes": 2}"# }
+    try directory.write("metadata.json", text: #"{"tensors": {"# + fields.joined(separator: ",") + "}}")
+    for number in 0..<200 { try directory.write("\(number)", [UInt8(number), 7]) }
+    let tensors = try TensorDirectory(opening: directory.path).tensors { _ in true }.tensors
+    try #require(tensors.count == 200)
+    let replaced = directory.path.appending("5")
+    try directory.write("new", [5, 7])
+    try #require(unsafe rename("\(directory.path.appending("new"))", "\(replaced)") == 0)
+    try #require(unsafe unlink("\(directory.path.appending("6"))") == 0)
+    #expect(tensors.allSatisfy { $0.file.descriptor.rawValue == -1 })
+    for (tensor, file) in tensors {
+      let number = try #require(UInt8(String(decoding: tensor.name.utf8, as: UTF8.self)))
+      if number == 5 || number == 6 {
+        #expect(throws: number == 5 ? Errno.staleNFSFileHandle : .noSuchFileOrDirectory) {
+          try file.read(from: 0, count: 2)
+        }
+        #expect(file.verdict() == .changed(.contents))
+      } else {
+        #expect(try file.read(from: 0, count: 2) == [number, 7])
+        #expect(file.isUnchanged())
+      }
     }
   }
 

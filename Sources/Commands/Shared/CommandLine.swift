@@ -19,12 +19,13 @@ extension ParsableCommand {
     } catch {
       // --help and --version are errors to the parser too, and print more than one line.
       guard exitCode(for: error) == .validationFailure else {
-        guard arguments.contains(where: { $0.hasPrefix(CompletionScript.option) }) else {
-          exit(withError: error)
+        guard exitCode(for: error) == .success else { exit(withError: error) }
+        var text = fullMessage(for: error)
+        if arguments.contains(where: { $0.hasPrefix(CompletionScript.option) }) {
+          text = CompletionScript.corrected(text)
         }
-        let script = CompletionScript.corrected(fullMessage(for: error))
         do throws(Failure) {
-          try StandardOutput.write(Array((script + "\n").utf8))
+          try StandardOutput.write(Array((text + "\n").utf8))
         } catch {
           error.end(name, trouble)
         }

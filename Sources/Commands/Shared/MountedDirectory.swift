@@ -12,7 +12,7 @@ extension TensorDirectory {
       return try TensorDirectory(opening: path)
     } catch {
       // If a model is here too, even a broken one, open it instead: its error is more useful.
-      if !holdsModel(path) { throw error }
+      if error.kind != .noSource, !holdsModel(path) { throw error }
       return nil
     }
   }
@@ -29,7 +29,8 @@ extension TensorDirectory {
     if names.isEmpty || holdsModel(path) { return [] }
     var models: [(name: [UInt8]?, directory: TensorDirectory)] = []
     for name in names {
-      models.append((name, try TensorDirectory(opening: path.pushing(FilePath(bytes: name)))))
+      guard let directory = try found(at: path.pushing(FilePath(bytes: name))) else { continue }
+      models.append((name, directory))
     }
     return models
   }

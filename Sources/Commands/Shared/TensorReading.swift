@@ -18,7 +18,7 @@ extension FileLayout {
     }
     guard let failure else { return }
     let file = sources(of: 0..<byteCount).first?.file
-    if let file, !file.isUnchanged() { throw Failure(file.changed) }
+    if let file, case .changed = file.verdict() { throw Failure(file.changed) }
     throw .reading(
       failure, "\(file?.path.printable ?? "the source"): cannot read tensor \(tensor.name)")
   }

@@ -60,8 +60,8 @@ struct Stcat: ParsableCommand {
         "standard output is a terminal, which binary data would garble: redirect it, or give --force",
         command: "stcat")
     }
-    try refuseSwapped(source)
-    var collection = try ModelCollection.open([source], opening.options, command: "stcat")
+    var collection = try ModelCollection.open(
+      [source], opening.options, command: "stcat", before: names)
     if dequant { collection = try collection.dequantized(for: "stcat") }
     let files = try collection.files()
     let layouts = try self.layouts(of: Selection(files, of: source).entries(named: names), in: files)
@@ -77,21 +77,6 @@ struct Stcat: ParsableCommand {
       try writer.flush()
     } catch {
       throw error as? Failure ?? .system("cannot write to standard output: \(error)")
-    }
-  }
-
-  /// Throws if the source does not exist and one of the names is a model.
-  private func refuseSwapped(_ source: String) throws(Failure) {
-    let missing = FilePath(argument: source)
-    guard (try? Stat(missing)) == nil else { return }
-    for path in names.map({ FilePath(argument: $0) }) where (try? Stat(path)) != nil {
-      guard
-        (try? TensorDirectory.all(at: path))?.isEmpty == false
-          || (try? ModelCollection(opening: [path], opening.options)) != nil
-      else { continue }
-      throw .usage(
-        "\(missing.printable) does not exist, and \(path.printable) is a model: the source comes first",
-        command: "stcat")
     }
   }
 

@@ -92,7 +92,9 @@ struct Stdiff: ParsableCommand {
 
   /// Both models, dequantised if they are quantised. Fails if neither is.
   private func dequantized(_ models: [ModelCollection]) throws(Failure) -> [ModelCollection] {
-    let others = models.map { $0.dequantizedIfQuantized(for: "stdiff") }
+    let others = try models.map { model throws(Failure) in
+      try model.dequantizedIfQuantized(for: "stdiff")
+    }
     guard others.contains(where: { $0 != nil }) else {
       throw Failure(
         status: EX_DATAERR,

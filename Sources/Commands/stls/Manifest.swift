@@ -55,8 +55,9 @@ struct Manifest {
         unfinished = piece.isEmpty ? [] : parts.popLast().map(Array.init) ?? []
         for part in parts {
           number += 1
-          guard !part.isEmpty else { continue }
-          guard let line = Self.parse(part) else { throw Self.refusal(path, number) }
+          let text = part.last == UInt8(ascii: "\r") ? part.dropLast() : part
+          if text.isEmpty || text.first == UInt8(ascii: "#") { continue }
+          guard let line = Self.parse(text) else { throw Self.refusal(path, number) }
           lines.append(line)
         }
         guard unfinished.count <= Self.longestLine else { throw Self.refusal(path, number + 1) }
@@ -70,8 +71,8 @@ struct Manifest {
     self.lines = lines
   }
 
-  /// In bytes: a digest, and a path with as many bytes as open(2) takes, all of them escaped.
-  private static let longestLine = 67 + 2 * Int(PATH_MAX)
+  /// In bytes: a digest with the signs around it, and a path with as many bytes as open(2) takes, all of them escaped.
+  private static let longestLine = 80 + 2 * Int(PATH_MAX)
 
   /// The next bytes of a manifest, or of standard input; none at the end.
   private static func piece(of file: SourceFile?, at offset: UInt64) throws -> [UInt8] {
@@ -89,18 +90,19 @@ struct Manifest {
       status: EX_DATAERR, "\(path.printable): line \(line) is not a line of sha256sum: DIGEST  PATH")
   }
 
+  /// Reads a line: `DIGEST  PATH`, `DIGEST *PATH`, or as `sha256sum --tag` and OpenSSL write it, `SHA256 (PATH) = DIGEST`. Nil if it
+  /// is neither.
   private static func parse(_ line: ArraySlice<UInt8>) -> Line? {
     let backslash = UInt8(ascii: "\\")
     let isEscaped = line.first == backslash
     let rest = line.dropFirst(isEscaped ? 1 : 0)
+    guard let (digits, name) = tagged(rest) ?? untagged(rest) else { return nil }
     // Capital letters are digits too.
-    let digest = rest.prefix(64).map { (0x41...0x46).contains($0) ? $0 | 0x20 : $0 }
-    let mark = rest.dropFirst(64).prefix(2)
-    guard digest.count == 64, digest.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }),
-      mark.elementsEqual("  ".utf8) || mark.elementsEqual(" *".utf8)
+    let digest = digits.map { (0x41...0x46).contains($0) ? $0 | 0x20 : $0 }
+    guard digest.count == 64, digest.allSatisfy({ (0x30...0x39).contains($0) || (0x61...0x66).contains($0) })
     else { return nil }
     var path: [UInt8] = []
-    var bytes = rest.dropFirst(66)
+    var bytes = name
     while let byte = bytes.popFirst() {
       guard isEscaped, byte == backslash else {
         path.append(byte)
@@ -109,12 +111,34 @@ struct Manifest {
       switch bytes.popFirst() {
       case backslash: path.append(backslash)
       case UInt8(ascii: "n"): path.append(UInt8(ascii: "\n"))
+      case UInt8(ascii: "r"): path.append(UInt8(ascii: "\r"))
       default: return nil
       }
     }
     // As find(1) prints it.
     if path.starts(with: "./".utf8) { path.removeFirst(2) }
     return path.isEmpty ? nil : Line(digest: digest, path: path)
+  }
+
+  private typealias Parts = (digest: ArraySlice<UInt8>, path: ArraySlice<UInt8>)
+
+  private static func untagged(_ line: ArraySlice<UInt8>) -> Parts? {
+    let mark = line.dropFirst(64).prefix(2)
+    guard mark.elementsEqual("  ".utf8) || mark.elementsEqual(" *".utf8) else { return nil }
+    return (line.prefix(64), line.dropFirst(66))
+  }
+
+  private static func tagged(_ line: ArraySlice<UInt8>) -> Parts? {
+    guard line.starts(with: "SHA256".utf8) else { return nil }
+    var path = line.dropFirst(6).drop { $0 == UInt8(ascii: " ") }
+    // The last one: a path can hold others.
+    guard path.popFirst() == UInt8(ascii: "("), let end = path.lastIndex(of: UInt8(ascii: ")")) else {
+      return nil
+    }
+    var digest = path[(end + 1)...].drop { $0 == UInt8(ascii: " ") }
+    guard digest.popFirst() == UInt8(ascii: "=") else { return nil }
+    digest = digest.drop { $0 == UInt8(ascii: " ") }
+    return (digest, path[..<end])
   }
 }
 

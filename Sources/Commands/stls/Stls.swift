@@ -126,7 +126,7 @@ struct Stls: ParsableCommand {
       }
       let lines = try Manifest.lines(of: HashedFile.all(in: collection.files()))
       try checkUnchanged(collection)
-      if !quiet { try StandardOutput.write(Manifest(lines: lines).text) }
+      if !quiet { try StandardOutput.write(lines: Manifest(lines: lines).text) }
     } catch {
       throw error as? Failure ?? .system("cannot read the source: \(error)")
     }
@@ -143,7 +143,7 @@ struct Stls: ParsableCommand {
       } catch {
         throw Failure(error)
       }
-      return try StandardOutput.write(bytes)
+      return try StandardOutput.write(lines: bytes)
     }
     var table = TensorTable()
     table.isHuman = isHuman

@@ -13,7 +13,8 @@ enum MountedLine {
   ) -> String {
     let models = collection.components.map(\.model)
     let tensors = PrintableText.counted(models.reduce(0) { $0 + $1.places.count }, "tensor")
-    let size = TensorTable.human(models.map(\.totalSize).clampedSum)
+    let bytes = models.map(\.totalSize).clampedSum
+    let size = bytes < 1024 ? PrintableText.counted(bytes, "byte") : TensorTable.human(bytes)
     let views = isDequantized ? ".npy .f32 .safetensors .dequant" : ".npy .f32 .safetensors"
     return
       "mounted \(PrintableText.plain(source.fileName)) (\(tensors), \(size)) on \(mountPoint); views: \(views)\n"

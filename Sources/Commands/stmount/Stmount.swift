@@ -127,7 +127,11 @@ struct Stmount: ParsableCommand {
       throw .usage("--list and --doctor take no paths", command: "stmount")
     }
     if list { return try MountListing.print() }
-    if doctor { Glibc.exit(Doctor().examine() ? EX_OK : EX_UNAVAILABLE) }
+    if doctor {
+      let canMount = Doctor().examine()
+      try StandardOutput.flush()
+      Glibc.exit(canMount ? EX_OK : EX_UNAVAILABLE)
+    }
     var invocation = try Invocation(paths, mountOptions: mountOptions)
     invocation.isForeground = foreground
     invocation.opening.add(opening)

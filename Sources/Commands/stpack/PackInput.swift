@@ -44,8 +44,6 @@ struct PackInput {
     let names = try path.entries()
     if let directory = try TensorDirectory.found(at: path) {
       try add(directory, path)
-    } else if names.contains(Array(TensorDirectory.documentName.utf8)) {
-      try addModel(path)
     } else {
       do throws(ModelError) {
         try addModel(path)
@@ -120,6 +118,11 @@ struct PackInput {
   // MARK: - Mounts, and copies of them
 
   private mutating func add(_ directory: TensorDirectory, _ path: FilePath) throws(ModelError) {
+    if options.dequantizes {
+      throw TensorDirectory.dequantizedMount(path)
+        ?? ModelError(
+          .malformed, path, "--dequant does not work on a copy of a mount; pack the model itself")
+    }
     var missing = 0
     for entry in directory.entries where options.selection.contains(entry.tensor.name) {
       let file: SourceFile
@@ -151,8 +154,11 @@ struct PackInput {
   /// A mount of several models has only the metadata.json files of its models.
   private func refuseSeveralModels(in path: FilePath, _ names: [[UInt8]]) throws(ModelError) {
     let models = names.filter { name in
-      let document = path.pushing(FilePath(bytes: name)).appending(TensorDirectory.documentName)
-      return (try? Stat(document).type) == .regular
+      do throws(ModelError) {
+        return try TensorDirectory.found(at: path.pushing(FilePath(bytes: name))) != nil
+      } catch {
+        return true
+      }
     }
     if !models.isEmpty { throw Self.ambiguous(path, models) }
   }

@@ -55,7 +55,8 @@ struct Stunpack: ParsableCommand {
     guard let source, !source.isEmpty, let directory, !directory.isEmpty else {
       throw .usage("give a source and a directory", command: "stunpack")
     }
-    var collection = try ModelCollection.open([source], opening.options, command: "stunpack")
+    var collection = try ModelCollection.open(
+      [source], opening.options, command: "stunpack", before: [directory])
     if dequant { collection = try collection.dequantized(for: "stunpack") }
     let kept = try NameSelection(including: include, excluding: exclude).filter(collection)
     let plan = try UnpackPlan(kept.files(), form: form, to: FilePath(argument: directory), replaces: force)

@@ -12,7 +12,7 @@ package final class SourceFile: Sendable {
   package let path: FilePath
   /// The attributes at opening: fstat(2).
   package let status: Stat
-  /// Open for reading, until the object is released.
+  /// Open for reading, until the object is released; -1 if the file is not held open: see ``opened()``.
   package let descriptor: FileDescriptor
 
   /// The kernel's largest request to the file's store, in bytes, if requests there are slow; nil on a disk.
@@ -21,7 +21,10 @@ package final class SourceFile: Sendable {
   /// The store that reads the file in place of pread(2); see ``read(by:)``.
   private let store = Mutex<RemoteStore?>(nil)
 
-  private let changes: ChangeDetector
+  /// Opens the file again, by its number there. Nil if the file is held open.
+  private let reopening: (files: Reopening, number: Int)?
+  /// Nil if it is not.
+  private let changes: ChangeDetector?
   /// Nil if the file is empty or cannot be mapped.
   private let mapping: SourceMapping?
 
@@ -52,11 +55,29 @@ package final class SourceFile: Sendable {
     requestSize = RemoteFiles.requestSize(of: descriptor, on: status.deviceID)
     // Callers announce what they need. Prefetching is for code that knows where a tensor ends.
     if requestSize != nil { RemoteFiles.stopReadAhead(of: descriptor) }
+    reopening = nil
     changes = ChangeDetector(descriptor, status, isRemote: requestSize != nil)
     mapping = isMapped ? SourceMapping(descriptor, count: Int(status.size)) : nil
   }
 
-  deinit { try? descriptor.close() }
+  /// The same file as `other`, not held open: every use opens it again by its number. If it is another file then, it has changed.
+  init(_ other: SourceFile, _ reopening: Reopening, _ number: Int) {
+    path = other.path
+    status = other.status
+    requestSize = other.requestSize
+    descriptor = FileDescriptor(rawValue: -1)
+    self.reopening = (reopening, number)
+    changes = nil
+    mapping = nil
+  }
+
+  deinit { if reopening == nil { try? descriptor.close() } }
+
+  /// The file with a descriptor, for one call: itself, or the file that was opened again. Throws ESTALE if that is another one.
+  package func opened() throws(Errno) -> SourceFile {
+    guard let reopening else { return self }
+    return try reopening.files.file(reopening.number, openedAs: status)
+  }
 
   /// Bytes `range` of the mapping, to be passed to the kernel only. After a truncation, touching them raises
   /// SIGBUS, while the kernel returns EFAULT (mmap(2)). Nil if `range` exceeds the size at opening, or if the
@@ -80,6 +101,7 @@ package final class SourceFile: Sendable {
   /// unnecessary.
   @discardableResult
   package func read(from offset: UInt64, into target: inout MutableRawSpan) throws(Errno) -> Bool {
+    if reopening != nil { return try opened().read(from: offset, into: &target) }
     let range = offset..<offset + UInt64(target.byteCount)
     let store = store.withLock { $0 }
     if store == nil { announce([range]) }
@@ -92,7 +114,7 @@ package final class SourceFile: Sendable {
         return false
       }
       let status = try unsafe store.read(from: offset, of: descriptor, into: buffer)
-      return status.map { changes.check($0) == .unchanged } ?? false
+      return status.map { changes?.check($0) == .unchanged } ?? false
     }
   }
 
@@ -107,7 +129,7 @@ package final class SourceFile: Sendable {
   /// Prefetches ranges that will be read, with many requests in flight. Does nothing if the file is on a
   /// disk.
   package func announce(_ ranges: [Range<UInt64>]) {
-    guard let requestSize else { return }
+    guard let requestSize, reopening == nil else { return }
     if let store = store.withLock({ $0 }) {
       for range in ranges { store.fetch(range, of: descriptor) }
       return
@@ -166,7 +188,17 @@ package final class SourceFile: Sendable {
   /// Takes one fstat(2) if nothing happened. A different size or modification time is a change. If only the
   /// change time differs, the file's watch decides: what inotify(7) does not report as a write is none.
   /// Without a watch, a new path, link count, mode or owner explains the change time.
-  package func verdict() -> Verdict { changes.check() }
+  package func verdict() -> Verdict {
+    if let changes { return changes.check() }
+    do throws(Errno) {
+      return try opened().verdict()
+    } catch {
+      let isGone: [Errno] = [
+        .staleNFSFileHandle, .noSuchFileOrDirectory, .notDirectory, .tooManySymbolicLinkLevels,
+      ]
+      return isGone.contains(error) ? .changed(.contents) : .unknown(error)
+    }
+  }
 
   /// True if the contents are known to be those at opening.
   package func isUnchanged() -> Bool { verdict() == .unchanged }
@@ -185,7 +217,7 @@ package final class SourceFile: Sendable {
   func watch(by source: SourceWatch, _ kind: FileSystemKind) throws(Errno) -> Bool {
     // requestSize is not enough: a cluster file system has a block device, but other machines write to it.
     guard kind.reports != .some else { return false }
-    try changes.begin(with: source, kind)
+    try changes?.begin(with: source, kind)
     return true
   }
 }

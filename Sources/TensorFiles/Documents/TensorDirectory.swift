@@ -29,7 +29,8 @@ package struct TensorDirectory: Sendable {
   private let documentFile: SourceFile
   private let root: RootDirectory
 
-  /// Reads the directory's document, but none of the tensors' files.
+  /// Reads the directory's document, but none of the tensors' files. A metadata.json of another program is a failure of the kind
+  /// `noSource`.
   package init(opening path: FilePath) throws(ModelError) {
     root = try RootDirectory(opening: path)
     let (bytes, file) = try Self.document(in: root)
@@ -39,6 +40,9 @@ package struct TensorDirectory: Sendable {
       entries = document.entries
       metadata = document.metadata
     } catch {
+      if TensorDocument.isForeign(bytes.span) {
+        throw ModelError(.noSource, file.path, "it is not the metadata.json of a mount: it lists no tensors")
+      }
       throw ModelError(
         .malformed, file.path, "invalid metadata.json at byte \(error.offset): \(error.problem)")
     }
@@ -71,15 +75,15 @@ package struct TensorDirectory: Sendable {
     return file
   }
 
-  /// The tensors that are chosen, each with its file, which is held open and has its size. Entries of
-  /// `__metadata__` that contradict each other are left out.
+  /// The tensors that are chosen, each with its file, which exists and has its size. Entries of `__metadata__` that contradict each
+  /// other are left out.
   package func tensors(choosing isChosen: (TensorName) -> Bool) throws(ModelError) -> SeparateTensors {
-    var tensors: [(tensor: Tensor, file: SourceFile)] = []
-    for entry in entries where isChosen(entry.tensor.name) { tensors.append((entry.tensor, try open(entry))) }
+    let chosen = entries.filter { isChosen($0.tensor.name) }
     let merged = MergedMetadata(agreeing: metadata.map { (documentFile.path, $0) })
-    return SeparateTensors(
-      tensors, metadata: merged.entries.map { (Array($0.key), Array($0.value)) },
-      describedBy: documentFile)
+    return try SeparateTensors(
+      opening: chosen.map(\.tensor), metadata: merged.entries.map { (Array($0.key), Array($0.value)) },
+      describedBy: documentFile
+    ) { number throws(ModelError) in try open(chosen[number]) }
   }
 }
 
@@ -107,6 +111,31 @@ package struct TensorDocument {
     }
     try cursor.expectEnd()
     guard seen.contains(Array("tensors".utf8)) else { throw cursor.error("no tensors in it") }
+  }
+
+  /// True of well-formed JSON without an object of tensors: another program's document.
+  static func isForeign(_ json: Span<UInt8>) -> Bool {
+    do throws(JSONError) {
+      var cursor = try JSONCursor(checking: json)
+      var text: [UInt8] = []
+      cursor.skipWhitespace()
+      if cursor.byte == UInt8(ascii: "{") {
+        try cursor.beginObject()
+        while let key = try cursor.nextKey(into: &text) {
+          let isTensors = text[key.range].elementsEqual("tensors".utf8)
+          text.removeAll(keepingCapacity: true)
+          cursor.skipWhitespace()
+          if isTensors, cursor.byte == UInt8(ascii: "{") { return false }
+          try cursor.skipValue(scratch: &text)
+        }
+      } else {
+        try cursor.skipValue(scratch: &text)
+      }
+      try cursor.expectEnd()
+      return true
+    } catch {
+      return false
+    }
   }
 
   private mutating func nextKey(_ cursor: inout JSONCursor) throws(JSONError) -> ([UInt8], offset: Int)? {

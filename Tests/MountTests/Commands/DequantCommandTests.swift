@@ -113,6 +113,29 @@ extension MountTests {
       }
     }
 
+    @Test("--dequant of a mount is refused, and names its .dequant directory")
+    func mount() async throws {
+      let files = try TemporaryDirectory()
+      let sample = try Self.sample("GPTQ of 4 bits, version 1, reordered")
+      let path = try Self.write(sample, "q", in: files)
+      try await withMount(path) { mount in
+        let place = "\(mount.path)"
+        for (command, arguments, status) in [
+          ("stls", [place], 65), ("stcat", [place, sample.expected[0].name], 65),
+          ("stunpack", [place, "\(files.path)/out"], 65),
+          ("stpack", [place, "-o", "\(files.path)/out.safetensors"], 65), ("stdiff", ["\(path)", place], 2),
+        ] {
+          let outcome = try await run(command, ["--dequant"] + arguments)
+          #expect(outcome.status == Int32(status) && outcome.output.isEmpty, "\(command): \(outcome)")
+          #expect(
+            outcome.errorLines.count == 1 && outcome.error.contains("name '\(place)/.dequant'"),
+            "\(command): \(outcome.error)")
+        }
+        let listed = try await run("stls", ["\(place)/.dequant"])
+        #expect(listed.status == 0 && listed.error.isEmpty, "\(listed)")
+      }
+    }
+
     @Test("Every command refuses --dequant of a model that is not quantised")
     func ordinary() async throws {
       let files = try TemporaryDirectory()

@@ -44,6 +44,35 @@ extension MountTests {
       }
     }
 
+    @Test("--check reads comments, lines that end in CR LF, and those of sha256sum --tag, as sha256sum does")
+    func otherLines() async throws {
+      let files = try TemporaryDirectory()
+      let source = try files.write("m.safetensors", Self.model)
+      let manifest = try await stls("--hash", "sha256", "\(source)").text
+      let lines = manifest.split(separator: "\n").map(String.init)
+      let tagged = lines.map { line in
+        let isEscaped = line.hasPrefix("\\")
+        let rest = line.dropFirst(isEscaped ? 1 : 0)
+        return (isEscaped ? "\\" : "") + "SHA256 (\(rest.dropFirst(66))) = \(rest.prefix(64))"
+      }
+      let openSSL = tagged.map { $0.replacing("SHA256 (", with: "SHA256(").replacing(") = ", with: ")= ") }
+      for list in [lines, tagged, openSSL] {
+        let text = "# comment\r\n\r\n" + list.joined(separator: "\r\n") + "\r\n"
+        let checked = try await stls("--check", "\(files.write("sums", text: text))", "\(source)")
+        #expect(checked.status == 0 && checked.error.isEmpty, "\(checked)")
+        #expect(checked.text.split(separator: "\n").count == lines.count, "\(checked.text)")
+      }
+      // sha256sum's own.
+      try await withMount(source) { mount in
+        try await Command.output(
+          of: "sh", "-c", "cd \(mount.path) && find . -type f -exec sha256sum --tag {} + >\(files.path)/tags")
+      }
+      let checked = try await stls("--check", "\(files.path)/tags", "\(source)")
+      #expect(checked.status == 0 && checked.error.isEmpty, "\(checked)")
+      let other = try files.write("sums", text: "MD5 (a) = " + String(repeating: "a", count: 32) + "\n")
+      #expect(try await stls("--check", "\(other)", "\(source)").status == 65)
+    }
+
     @Test("A tensor that differs, is missing or is not listed is named, and the exit status is 1")
     func differing() async throws {
       let files = try TemporaryDirectory()

@@ -97,6 +97,33 @@ extension MountTests {
       #expect(missing.status == 66 && missing.error.contains("No such file"), "\(missing)")
     }
 
+    @Test("A copy with more files than a process may open is read like any other")
+    func manyFiles() async throws {
+      let files = try TemporaryDirectory()
+      let tensors = (0..<200).map { number in
+        SafetensorsFile.Tensor("t\(number)", "U8", [2], data: [UInt8(number), 1])
+      }
+      let source = "\(try files.write("m.safetensors", SafetensorsFile(tensors)))"
+      let copy = "\(files.path)/copy"
+      #expect(try await run("stunpack", source, copy).status == 0)
+      for command in [
+        ["stls", "--hash", "sha256"], ["stls", "--stats"], ["stcat", "--as", "safetensors"],
+        ["stpack", "-o", "-"], ["stunpack"], ["stdiff", source],
+      ] {
+        var outcomes: [Outcome] = []
+        for path in [source, copy] {
+          let rest = command[0] == "stcat" ? ["*"] : command[0] == "stunpack" ? [path + ".out"] : []
+          var arguments = ["-c", #"ulimit -n 100; exec "$@""#, "sh", "\(try Machine.link(command[0]))"]
+          arguments += command.dropFirst()
+          arguments += [path] + rest
+          outcomes.append(try await Command.run("sh", arguments))
+        }
+        #expect(outcomes.allSatisfy { $0.status == 0 && $0.error.isEmpty }, "\(command): \(outcomes[1])")
+        expectSame(outcomes[1].output, outcomes[0].output, command.joined(separator: " "))
+      }
+      try await Command.output(of: "diff", "-r", "--exclude=metadata.json", source + ".out", copy + ".out")
+    }
+
     @Test("--include and --exclude choose what --stats, --hash, --check and --dequant are about")
     func selection() async throws {
       let files = try TemporaryDirectory()

@@ -24,6 +24,9 @@ extension MountTests {
         (["m", "-o", "out", "--rename", "s/a/b/gx"], "the only flag is g"),
         (["m", "-o", "out", "--rename", "s/(/b/"], "--rename 's/(/b/': "),
         (["m", "-o", "out", "--rename", #"s/(a)/\2/"#], #"there is no group \2"#),
+        (["m", "-o", "out", "--rename", #"s/a/\n/"#], #"\n in a replacement is not supported"#),
+        (["m", "-o", "out", "--rename", #"s/(a)/\U\1/"#], #"\U in a replacement is not supported"#),
+        (["m", "-o", "out", "--rename", #"s/\d/x/"#], #"\d in an expression is not supported"#),
         (["m", "-o", "out", "--metadata", "k"], "expected KEY=VALUE"),
         (["m", "-o", "out", "--no-such-option"], "no-such-option"),
       ] as [([String], String)])

@@ -80,6 +80,40 @@ extension MountTests {
       expectSame(try OpenFile(files.path.appending("out")).bytes(), Self.a, "what is there")
     }
 
+    @Test(
+      "Arrays beside another program's metadata.json are packed as if it were not there; a broken list is an error"
+    )
+    func foreignDocument() async throws {
+      let files = try TemporaryDirectory()
+      let source = try files.write("m.safetensors", Self.model)
+      let arrays = files.path.appending("arrays")
+      try await Command.output(
+        of: "\(Machine.link("stunpack"))", "--as", "npy", "\(source)", "\(arrays)")
+      try files.write("arrays/metadata.json", text: #"{"foo": 1}"#)
+      let packed = try await Packing.run(["\(arrays)", "-o", "\(files.path)/packed"])
+      #expect(packed.status == 0 && packed.error.contains("are left out: 1"), "\(packed)")
+      expectSame(
+        try OpenFile(files.path.appending("packed")).bytes(), Self.model.asReferenceWrites.bytes, "the arrays"
+      )
+      let listed = try await Command.run("\(Machine.stls)", ["\(arrays)"])
+      #expect(listed.status == 66 && !listed.error.contains("invalid metadata.json"), "\(listed.error)")
+      for broken in [#"{"tensors": {"a": 1}}"#, #"{"tensors": {}"#] {
+        try files.write("arrays/metadata.json", text: broken)
+        try await Packing.expectFailure(
+          ["\(arrays)", "-o", "\(files.path)/out"], in: files, status: 65,
+          says: "invalid metadata.json at byte")
+      }
+    }
+
+    @Test(#"In a replacement, \0 is the whole match, as & is"#)
+    func wholeMatch() async throws {
+      let files = try TemporaryDirectory()
+      let source = try files.write("m.safetensors", SafetensorsFile(.init("ab", "U8", [1], data: [5])))
+      expectSame(
+        try await Packing.pack(source, options: ["--rename", #"s/^(.)\w/\0.\1&\&/"#]),
+        SafetensorsFile(.init("ab.aab&", "U8", [1], data: [5])).bytes, "the renamed model")
+    }
+
     @Test("--exclude that leaves a tensor out of two inputs is refused, and --replace advised")
     func excludedTwice() async throws {
       let files = try TemporaryDirectory()

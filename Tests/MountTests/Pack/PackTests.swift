@@ -131,7 +131,7 @@ extension MountTests {
         try await names("--include", "model.*", "--rename", #"s/^model\.//"#) == ["a.bias", "a.weight"])
       #expect(
         try await names("--include", "model.a.bias", "--rename", #"s|([a-z]+)\.([a-z]+)|\2/&/\0\||"#) == [
-          "a/model.a/0|.bias"
+          "a/model.a/model.a|.bias"
         ])
       #expect(try await names("--include", "*.x", "--rename", "s/x/yy/g") == ["été.yy.yy"])
       #expect(

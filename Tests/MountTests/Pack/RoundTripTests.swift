@@ -115,8 +115,7 @@ extension MountTests {
       try files.write("m/metadata.json", text: #"{"author": "me"}"#)
       let path = files.path.appending("m")
       try await Packing.expectFailure(
-        ["\(path)", "-o", "\(files.path)/out"], in: files, status: 65, says: "metadata.json",
-        "no tensors in it")
+        ["\(path)", "-o", "\(files.path)/out"], in: files, status: 66, says: "no .safetensors file")
       try files.write("m/model.safetensors", Self.model)
       expectSame(try await Packing.pack(path), Self.model.bytes, "the model")
       // And a tensor that is called like a model does not hide the mount's document.

@@ -109,8 +109,9 @@ extension MountTests {
       #expect(outcome.text.hasPrefix(#"'a\u{1b}[31mred\u{202e}'  U8"#), "\(outcome.text)")
       #expect(!outcome.output.contains(0x1B))
       // script(1) gives the command a terminal.
-      func onTerminal(_ environment: String) async throws -> String {
-        let command = "env -u NO_COLOR \(environment) \(try Machine.stls) \(path)"
+      func onTerminal(_ environment: String, _ options: String = "") async throws -> String {
+        let arguments = options.isEmpty ? "\(path)" : options
+        let command = "env -u NO_COLOR \(environment) \(try Machine.stls) \(arguments)"
         return try await Command.output(of: "script", "-qec", command, "/dev/null")
       }
       let coloured = try await onTerminal("TERM=xterm")
@@ -118,6 +119,38 @@ extension MountTests {
       for environment in ["TERM=xterm NO_COLOR=1", "TERM=dumb"] {
         #expect(try await !onTerminal(environment).contains("\u{1b}"))
       }
+      // A manifest, and the document of a copied mount, are for programs, unless a terminal shows them.
+      let tensor = #""path": "a", "dtype": "U8", "shape": [1], "nbytes": 1"#
+      try files.write("copy/metadata.json", text: "{\"tensors\": {\"red\u{202e}\": {\(tensor)}}}")
+      try files.write("copy/a", [1])
+      for options in ["--hash sha256 \(path)", "--json \(files.path)/copy"] {
+        let shown = try await onTerminal("TERM=xterm", options)
+        #expect(!shown.contains("\u{1b}") && !shown.contains("\u{202e}"), "\(shown.debugDescription)")
+        #expect(shown.contains("202e"), "\(shown)")
+        let piped = try await Command.run("sh", ["-c", "\(Machine.stls) \(options)"])
+        #expect(piped.text.contains("\u{202e}"), "\(piped.text.debugDescription)")
+      }
+    }
+
+    @Test("A closed standard output is an error of every command that prints")
+    func closedOutput() async throws {
+      let files = try TemporaryDirectory()
+      let path = "\(try files.write("m.safetensors", SafetensorsFile(.init("a", "U8", [1]))))"
+      let other = "\(try files.write("n.safetensors", SafetensorsFile(.init("b", "U8", [1]))))"
+      for (command, arguments) in [
+        ("stls", [path]), ("stls", ["--json", path]), ("stls", ["--hash", "sha256", path]),
+        ("stls", ["--stats", path]), ("stcat", [path, "a"]), ("stdiff", [path, other]),
+        ("stpack", [path, "-o", "-"]), ("stpack", ["-n", path]), ("stunpack", ["--help"]),
+        ("stmount", ["--version"]), ("stls", ["--generate-completion-script", "bash"]),
+      ] {
+        let outcome = try await Command.run(
+          "sh", ["-c", #"exec "$@" >&-"#, "sh", "\(Machine.link(command))"] + arguments)
+        #expect(outcome.status == (command == "stdiff" ? 2 : 71), "\(command) \(arguments): \(outcome)")
+        #expect(
+          outcome.errorLines.count == 1 && outcome.error.contains("standard output"), "\(outcome.error)")
+      }
+      // Nothing is to be printed.
+      #expect(try await Command.run("sh", ["-c", "exec \(Machine.stls) -q \(path) >&-"]).status == 0)
     }
 
     @Test("A model of 400 GB is listed as fast as a small one: only its header is read")

@@ -6,8 +6,8 @@ import TensorFiles
 
 /// A substitution as sed(1) writes it: `s/RE/REPLACEMENT/` or `s/RE/REPLACEMENT/g`, with any character in place of `/`.
 ///
-/// RE is a POSIX extended regular expression of the C library, so no other library is needed. In REPLACEMENT, `&` is
-/// the match, `\1` to `\9` are its groups, and a backslash before any other character is removed.
+/// RE is a POSIX extended regular expression of the C library, so no other library is needed. In REPLACEMENT, `&` and `\0` are
+/// the match, `\1` to `\9` are its groups, and a backslash before any other character but a letter is removed.
 struct Renaming {
   private let expression: RegularExpression
   private let replacement: [Piece]
@@ -21,6 +21,14 @@ struct Renaming {
   /// Reads and compiles a substitution of that command's command line.
   init(_ text: String, command: String) throws(Failure) {
     let parts = try Self.parts(text, command)
+    if let escape = Self.escape(in: parts.expression, besides: "wWsSbB") {
+      throw Self.usage(
+        text, "\(escape) in an expression is not supported: write the character itself", command)
+    }
+    if let escape = Self.escape(in: parts.replacement) {
+      throw Self.usage(
+        text, "\(escape) in a replacement is not supported: only & and \\0 to \\9 are", command)
+    }
     replacement = Self.pieces(parts.replacement)
     isGlobal = parts.flags == "g"
     do throws(RegularExpression.Problem) {
@@ -61,6 +69,18 @@ struct Renaming {
     return (parts[0], parts[1], flags)
   }
 
+  /// The first backslash with a letter after it, except for `known` letters. GNU sed may take it for a newline, a change of case or
+  /// the number of a character, so the letter itself would be a silent difference.
+  private static func escape(in text: [UInt8], besides known: String = "") -> String? {
+    var rest = text[...]
+    while let byte = rest.popFirst() {
+      guard byte == UInt8(ascii: "\\"), let letter = rest.popFirst() else { continue }
+      let isLetter = (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(letter | 0x20)
+      if isLetter, !known.utf8.contains(letter) { return "\\\(Unicode.Scalar(letter))" }
+    }
+    return nil
+  }
+
   private static func pieces(_ text: [UInt8]) -> [Piece] {
     var pieces: [Piece] = []
     var rest = text[...]
@@ -68,7 +88,7 @@ struct Renaming {
       if byte == UInt8(ascii: "&") {
         pieces.append(.group(0))
       } else if byte == UInt8(ascii: "\\"), let escaped = rest.popFirst() {
-        let isDigit = (UInt8(ascii: "1")...UInt8(ascii: "9")).contains(escaped)
+        let isDigit = (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(escaped)
         pieces.append(isDigit ? .group(Int(escaped - UInt8(ascii: "0"))) : .byte(escaped))
       } else {
         pieces.append(.byte(byte))

@@ -75,7 +75,13 @@ struct FileCopier {
   }
 
   /// Writes the beginning of a part of a file, and returns how many bytes that were; at least one.
-  mutating func append(_ range: Range<UInt64>, of file: SourceFile) throws(Problem) -> UInt64 {
+  mutating func append(_ range: Range<UInt64>, of source: SourceFile) throws(Problem) -> UInt64 {
+    let file: SourceFile
+    do throws(Errno) {
+      file = try source.opened()
+    } catch {
+      throw .source(error)
+    }
     // Twice the read-ahead, if the file is read from a disk.
     _ = posix_fadvise(
       file.descriptor.rawValue, off_t(range.lowerBound), off_t(range.count), Int32(POSIX_FADV_SEQUENTIAL))

@@ -33,7 +33,7 @@ struct LayoutWriter {
     _ layout: FileLayout, _ range: Range<UInt64>, of tensor: TensorName?, _ note: (UInt64) -> Void = { _ in }
   ) throws {
     for (segment, part) in layout.parts(of: range) {
-      let sources = segment.sources
+      let sources = segment.sources(of: 0..<segment.byteCount)
       let files = sources.files
       let areScattered = sources.contains { $0.range.isEmpty }
       try write(segment, part, of: tensor, files, areScattered: areScattered, note)
@@ -84,17 +84,6 @@ struct LayoutWriter {
 
   private static func check(_ files: [SourceFile]) throws(Failure) {
     for file in files where !file.isUnchanged() { throw Failure(file.changed) }
-  }
-}
-
-extension FileLayout.Segment {
-  /// The source files of the whole segment.
-  fileprivate var sources: [FileRange] {
-    switch self {
-    case .memory: []
-    case .file(let source): [source]
-    case .computed(let elements): elements.sources(of: 0..<elements.byteCount)
-    }
   }
 }
 

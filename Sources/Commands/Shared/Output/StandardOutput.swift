@@ -1,4 +1,5 @@
 import Glibc
+import Safetensors
 import SystemPackage
 
 /// Standard output of a command that lists.
@@ -20,6 +21,21 @@ enum StandardOutput {
     var size: (UInt16, columns: UInt16, UInt16, UInt16) = (0, 0, 0, 0)
     guard unsafe ioctl(STDOUT_FILENO, UInt(TIOCGWINSZ), &size) == 0, size.columns > 0 else { return nil }
     return Int(size.columns)
+  }
+
+  /// Writes what print() has buffered: fflush(3).
+  static func flush() throws(Failure) {
+    guard fflush(nil) == 0 else {
+      throw .system("cannot write to standard output: \(Errno(rawValue: errno))")
+    }
+  }
+
+  /// Writes lines for programs. On a terminal, characters that could act on it are escaped.
+  static func write(lines: [UInt8]) throws(Failure) {
+    guard isatty(STDOUT_FILENO) == 1 else { return try write(lines) }
+    let shown = lines.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+      .map { PrintableText.line($0) }
+    try write(Array(shown.joined(separator: "\n").utf8))
   }
 
   /// Writes everything: write(2).
