@@ -37,6 +37,19 @@ struct PackPlan {
     files.flatMap(\.model.tensors).filter(\.contents.isComputed).map(\.tensor.byteCount).clampedSum
   }
 
+  /// Of the names in the directory of the output `fileName`, those of another set of its shards, and an index that is not replaced.
+  func otherShards(of fileName: [UInt8], among names: [[UInt8]]) -> [[UInt8]] {
+    let suffix = ".safetensors"
+    guard fileName.suffix(suffix.utf8.count).elementsEqual(suffix.utf8) else { return [] }
+    let prefix = fileName.dropLast(suffix.utf8.count) + "-".utf8
+    let written = Set(files.map(\.name) + (index.map { [$0.name] } ?? []))
+    return names.filter { name in
+      if written.contains(name) { return false }
+      guard let split = ShardName(name)?.split else { return name == fileName + ".index.json".utf8 }
+      return split.prefix.utf8.elementsEqual(prefix) && split.suffix == suffix
+    }
+  }
+
   /// How many tensors begin at a multiple of `unit` bytes in their file.
   func alignedCount(_ unit: UInt64) -> Int {
     files.reduce(0) { count, file in

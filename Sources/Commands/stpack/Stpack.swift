@@ -242,5 +242,11 @@ struct Stpack: ParsableCommand {
     }
     var writer = PackWriter(plan)
     try writer.write(into: path.removingLastComponent(), replaces: force)
+    let others = plan.otherShards(of: path.fileName, among: (try? path.parent.entries()) ?? [])
+    if !others.isEmpty {
+      printError(
+        "warning: \(path.printable): files of another set of shards are left: \(list(others)); remove them",
+        command: "stpack")
+    }
   }
 }

@@ -2,7 +2,7 @@ internal import Safetensors
 
 /// Names in quotes, separated by commas, and the number of further names: the length of a message is limited, and a model
 /// can have hundreds of thousands of tensors.
-func list(_ names: some Collection<some Collection<UInt8>>, limit: Int = 10) -> String {
+package func list(_ names: some Collection<some Collection<UInt8>>, limit: Int = 10) -> String {
   let shown = names.prefix(limit).map { PrintableText.quoted($0) }.joined(separator: ", ")
   let others = names.count - min(names.count, limit)
   return others == 0 ? shown : "\(shown) and \(others) more"

@@ -109,6 +109,33 @@ extension MountTests {
         arguments + ["--force"], in: files, status: 73, says: "in place of the shards; remove it first")
     }
 
+    @Test("A warning names the shards and the index of another set that the output leaves there")
+    func otherShards() async throws {
+      let files = try TemporaryDirectory()
+      let source = try files.write("source", Self.model)
+      let others = ["m-00001-of-00003.safetensors", "m-00003-of-00003.safetensors"]
+      for name in others + [
+        "n-00001-of-00003.safetensors", "m-00001-of-00003.bin", "m.safetensors.index.json",
+      ] {
+        try files.write(name, text: "old")
+      }
+      let output = ["\(source)", "-fo", "\(files.path)/m.safetensors"]
+      let shards = (1...2).map { "m-0000\($0)-of-00002.safetensors" }
+      for (options, left) in [
+        (["--max-shard-size", "12"], others),
+        ([], [shards[0], others[0], shards[1], others[1], "m.safetensors.index.json"]),
+      ] {
+        let outcome = try await Packing.run(output + options)
+        let names = left.map { "'\($0)'" }.joined(separator: ", ")
+        #expect(outcome.status == 0 && outcome.errorLines.count == 1, "\(outcome)")
+        #expect(outcome.error.contains("shards are left: \(names); remove them"), "\(outcome.error)")
+        for name in others { #expect(try OpenFile(files.path.appending(name)).bytes() == Array("old".utf8)) }
+      }
+      // Only those of the output's name.
+      let other = try await Packing.run(["\(source)", "-o", "\(files.path)/other.safetensors"])
+      #expect(other.status == 0 && other.error.isEmpty, "\(other)")
+    }
+
     @Test("Missing, unreadable, broken and foreign inputs are refused")
     func inputs() async throws {
       let files = try TemporaryDirectory()
