@@ -83,7 +83,8 @@ extension HeaderError: CustomStringConvertible {
       return "tensor \(tensor) (header byte \(offset)) \(what): it begins at data byte \(begin), "
         + "not at \(expected)"
     case .validationOverflow(let offset, let tensor):
-      return "tensor \(tensor) (header byte \(offset)) has a shape whose size does not fit in 64 bits"
+      return
+        "tensor \(tensor) (header byte \(offset)) has a shape whose number of elements or bits does not fit in 64 bits"
     case .misalignedSlice(let offset, let tensor, let bits):
       return "tensor \(tensor) (header byte \(offset)) has \(bits) bits, which is not a whole number of bytes"
     case .tensorInvalidInfo(let offset, let tensor, let declared, let computed):
