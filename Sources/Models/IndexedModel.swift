@@ -144,7 +144,7 @@ private struct IndexedShards {
     let clashing = extras.filter { !taken.insert(name(of: $0)).inserted }
     if !clashing.isEmpty {
       warnings.append(
-        "\(path.printable): \(PrintableText.counted(clashing.count, "tensor")) left out, since the index finds the names in "
+        "\(path.printable): \(PrintableText.counted(clashing.count, "tensor")) left out, since the index puts the names into "
           + "other files: \(list(clashing.map { name(of: $0).utf8 }))")
     }
     let left = Set(clashing)

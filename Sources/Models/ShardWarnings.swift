@@ -2,12 +2,12 @@ internal import Safetensors
 internal import SystemPackage
 
 extension Shard {
-  /// The maximum number of named tensors that are left out.
+  /// The maximum number of omitted tensors with a line of their own.
   private static let namedOmissions = 10
-  /// The maximum number of named unknown classes and functions.
+  /// The maximum number of unknown classes and functions that a warning names.
   private static let namedGlobals = 40
 
-  /// A line about bytes that were accepted leniently, and some about names and about tensors that are not shown.
+  /// Warnings about omitted tensors, names, unknown classes, and bytes after the last tensor. One line each; safe to print.
   var warnings: [String] {
     var lines = omitted.prefix(Self.namedOmissions).map {
       "\(file.path.printable): tensor \($0.name) \($0.reason); left out"
@@ -27,7 +27,7 @@ extension Shard {
     }
     if header.trailingBytes > 0 {
       let count = PrintableText.counted(header.trailingBytes, "byte")
-      lines.append("\(file.path.printable): \(count) after the last tensor left out")
+      lines.append("\(file.path.printable): ignored \(count) after the last tensor")
     }
     return lines
   }

@@ -92,7 +92,7 @@ import Safetensors
     #expect(error?.kind == .malformed)
     #expect(error?.problem.contains("4 unexpected bytes after the last tensor") == true)
     let model = try open(path, lenient: true)
-    #expect(model.warnings == ["\(path.printable): 4 bytes after the last tensor left out"])
+    #expect(model.warnings == ["\(path.printable): ignored 4 bytes after the last tensor"])
   }
 
   @Test("An invalid header is an error that names the file and keeps the header's own error")

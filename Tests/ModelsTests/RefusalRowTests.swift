@@ -97,6 +97,27 @@ import Testing
     #expect(count > 20)
   }
 
+  @Test("Every reason for leaving out a tensor has a row")
+  func omissions() throws {
+    let rows = try Self.rows()
+    let kinds: [Omission.Kind] = [.quantized, .sparse, .nested, .meta, .wrapped, .device, .inline, .custom]
+    let reasons = kinds.map { Omission.Reason.kind($0) } + [.lazy, .bareStorage, .unnamed, .deep]
+    for reason in reasons {
+      Self.expectRow(Omission(name: [0x6E], type: .float32, reason: reason).clause, rows)
+    }
+    var count = 0
+    for path in try Self.sources(below: Self.repository.appending("Sources/Models")) {
+      let source = try Self.text(path)
+      for message in source.literals(after: "omit(name, ") + source.literals(after: "OmittedTensor(") {
+        // The index's own error about the tensor says the same.
+        if message.isEmpty || message.hasPrefix("is missing in ") { continue }
+        Self.expectRow(message, rows)
+        count += 1
+      }
+    }
+    #expect(count > 3)
+  }
+
   @Test("Every refusal of a model has a row")
   func models() throws {
     let rows = try Self.rows()

@@ -275,7 +275,7 @@ extension MountTests {
         let document = String(decoding: try OpenFile(mount.file("metadata.json")).bytes(), as: UTF8.self)
         #expect(document.contains("\"pickle_globals\": [\n    \"ultralytics.nn.tasks.DetectionModel\"\n  ]"))
         #expect(
-          document.contains("\"omitted\": {\n    \"storage\": \"is a storage of float32 and no tensor\"\n  }")
+          document.contains("\"omitted\": {\n    \"storage\": \"is a storage of float32, not a tensor\"\n  }")
         )
       }
       let outcome = try await Command.run("\(try Machine.stls)", ["\(source)"])

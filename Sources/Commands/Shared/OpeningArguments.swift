@@ -3,7 +3,7 @@ import Models
 
 /// The command-line options for reading sources.
 struct OpeningArguments: ParsableArguments {
-  @Flag(help: "Accept bytes after a file's last tensor, and tensors that an index names and its shards lack.")
+  @Flag(help: "Ignore bytes after a file's last tensor, and tensors that an index names but its shards lack.")
   var lenient = false
 
   @Flag(help: "Also show tensors and files that an index does not name.")

@@ -37,7 +37,7 @@ struct Stcat: ParsableCommand {
     })
   var range: ByteRange?
 
-  @Flag(help: "Write quantised tensors as the numbers that they stand for, in float32.")
+  @Flag(help: "Dequantise quantised tensors, and write them in float32.")
   var dequant = false
 
   @Flag(name: .shortAndLong, help: "Write to a terminal too.")

@@ -30,7 +30,7 @@ struct Stdiff: ParsableCommand {
   @Flag(help: "Print how far the values of each changed tensor differ.")
   var stat = false
 
-  @Flag(help: "Compare quantised models as the numbers that they stand for, in float32.")
+  @Flag(help: "Dequantise quantised models to float32 before comparing them.")
   var dequant = false
 
   @Flag(help: "Print a JSON document.")

@@ -27,7 +27,7 @@ struct Stls: ParsableCommand {
   var isHuman = false
 
   @Option(
-    help: ArgumentHelp("Sort by name, size (largest first) or offset (as in the files).", valueName: "ORDER"))
+    help: ArgumentHelp("Sort by name, size (largest first) or offset (order in the files).", valueName: "ORDER"))
   var sort = Order.name
 
   @Option(
@@ -38,7 +38,7 @@ struct Stls: ParsableCommand {
     help: ArgumentHelp("Leave out tensors whose whole name matches; may be repeated.", valueName: "GLOB"))
   var exclude: [String] = []
 
-  @Flag(help: "Print the metadata.json of the mount.")
+  @Flag(help: "Print metadata.json, as a mount would show it.")
   var json = false
 
   @Flag(help: "Print statistics of the values: min, max, mean, std, zeros, NaN, Inf.")
@@ -47,7 +47,7 @@ struct Stls: ParsableCommand {
   @Flag(help: "Exit with 1 if a value is NaN; implies --stats.")
   var failOnNan = false
 
-  @Option(help: ArgumentHelp("Print a manifest for sha256sum -c in a mount.", valueName: "sha256"))
+  @Option(help: ArgumentHelp("Print the SHA-256 of each tensor: a manifest for sha256sum -c.", valueName: "sha256"))
   var hash: HashKind?
 
   @Option(

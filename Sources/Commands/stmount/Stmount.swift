@@ -41,14 +41,14 @@ struct Stmount: ParsableCommand {
     name: .customShort("o", allowingJoined: true),
     help: ArgumentHelp(
       "Mount options, separated by commas: allow_other, allow_root, uid=, gid=, umask=, fsname=, subtype=, "
-        + "direct_io, io=auto|mmap|copy, and what fstab passes.", valueName: "OPTIONS"),
+        + "direct_io, io=auto|mmap|copy, and others of stmount(1).", valueName: "OPTIONS"),
     completion: .custom { _, _, prefix in Advice.completions(of: prefix) })
   var mountOptions: [String] = []
 
   @OptionGroup var opening: OpeningArguments
 
   @Option(
-    help: ArgumentHelp("Unmount after that long without use: 600, 10m, 2h.", valueName: "TIME"),
+    help: ArgumentHelp("Unmount after this time without use: 600, 10m, 2h.", valueName: "TIME"),
     transform: { text in
       guard let limit = IdleLimit.parse(text) else {
         throw ValidationError(IdleLimit.problem)
@@ -72,7 +72,7 @@ struct Stmount: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Log from this level: \(logLevels).", valueName: "LEVEL"),
+      "Log messages of this level and above: \(logLevels).", valueName: "LEVEL"),
     completion: .list(Logger.Level.allCases.map(\.rawValue)),
     transform: { name in
       guard let level = Logger.Level(rawValue: name) else {
@@ -91,7 +91,7 @@ struct Stmount: ParsableCommand {
     completion: .directory)
   var unmounted: String?
 
-  @Flag(help: "Check whether this machine can mount, and how well; mount nothing that stays.")
+  @Flag(help: "Check whether this machine can mount, and how fast; makes a trial mount.")
   var doctor = false
 
   static func main() {

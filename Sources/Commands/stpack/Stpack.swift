@@ -45,7 +45,7 @@ struct Stpack: ParsableCommand {
   var maxShardSize: ByteSize?
 
   @Option(
-    help: ArgumentHelp("Start the data at a multiple of this, such as 4096.", valueName: "BYTES"),
+    help: ArgumentHelp("Start the tensors' bytes at a multiple of this, such as 4096.", valueName: "BYTES"),
     transform: { text in
       guard let bytes = UInt64(text), bytes > 0, bytes % HeaderWriter.alignment == 0, bytes <= 1 << 24 else {
         throw ValidationError("'\(text)' is not a multiple of 8 from 8 to 16777216")
@@ -56,7 +56,8 @@ struct Stpack: ParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "Write tensors in reference order, or aligned: multiples of --align (4096) first.", valueName: "ORDER"))
+      "Order tensors as the reference writer does, or sizes that are multiples of --align (4096) first.",
+      valueName: "ORDER"))
   var order = Order.reference
 
   @Option(
@@ -85,7 +86,7 @@ struct Stpack: ParsableCommand {
       "Convert floating-point tensors to f16, bf16 or f32; may be repeated.", valueName: "[GLOB=]TYPE"))
   var dtype: [String] = []
 
-  @Flag(help: "Convert values that are too large for --dtype to the largest one.")
+  @Flag(help: "Convert values that are too large for --dtype to its largest value.")
   var saturate = false
 
   @Option(help: ArgumentHelp("Set an entry of __metadata__; may be repeated.", valueName: "KEY=VALUE"))

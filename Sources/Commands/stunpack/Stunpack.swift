@@ -38,7 +38,7 @@ struct Stunpack: ParsableCommand {
     help: ArgumentHelp("Leave out tensors whose whole name matches; may be repeated.", valueName: "GLOB"))
   var exclude: [String] = []
 
-  @Flag(help: "Write quantised models as the numbers that they stand for, in float32.")
+  @Flag(help: "Dequantise quantised models, and write them in float32.")
   var dequant = false
 
   @Flag(name: .shortAndLong, help: "Replace files that exist.")

@@ -2,12 +2,12 @@ internal import Safetensors
 package import SystemPackage
 
 extension AssembledTensor {
-  /// The maximum number of bytes read at once to be distributed.
+  /// The maximum number of bytes that one read fetches for several short runs.
   private static let bufferSize = 256 << 10
-  /// A run of at least this length is read directly into the target.
+  /// The minimum length, in bytes, of a run that is read directly into the target.
   private static let longRun: UInt64 = 64 << 10
 
-  /// Fills `target` with bytes from `offset` of the whole. Throws the errors of ``Shard/read(_:_:)``.
+  /// Fills `target` with the bytes of the whole tensor from `offset` on. Throws the errors of ``Shard/read(_:_:)``.
   package func read(from offset: UInt64, of shards: [Shard], into target: inout MutableRawSpan) throws(Errno)
   {
     let range = offset..<offset + UInt64(target.byteCount)
@@ -16,7 +16,8 @@ extension AssembledTensor {
     }
   }
 
-  /// Reads a box's part of the range, which is contiguous in the box, and copies its runs into place.
+  /// Reads the part of a box that lies in the range, which is contiguous in the box, and copies each run to its place in
+  /// `target`.
   private static func read(
     _ piece: Piece, _ range: Range<UInt64>, of shard: Shard, into target: inout MutableRawSpan
   ) throws(Errno) {
@@ -41,7 +42,8 @@ extension AssembledTensor {
     }
   }
 
-  /// Copies each run of some of a box's bytes to its place. `target` begins at byte `start` of the whole.
+  /// Copies bytes of a box, run by run, to their places in `target`. `read` holds the box's range `bytes`, and `target`
+  /// begins at byte `start` of the whole tensor.
   private static func distribute(
     _ read: [UInt8], _ bytes: Range<UInt64>, of piece: Piece, to target: inout MutableRawSpan,
     at start: UInt64

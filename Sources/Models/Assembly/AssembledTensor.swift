@@ -1,45 +1,46 @@
 package import Safetensors
 
-/// A tensor whose parts are in several files, or at several places of one, as in a distributed checkpoint.
+/// A tensor that is assembled from slices in several files, or at several places of one file, as in a distributed checkpoint.
 ///
-/// Each part is a box: a tensor in some shard, and the index of its first element in the whole. The boxes fill the whole
-/// without overlap. Takes memory proportional to the number of boxes and their dimensions.
+/// Each slice is a box: a tensor of a shard, and the index of its first element in the whole tensor. The boxes fill the whole
+/// tensor without overlap. Memory is proportional to the number of boxes and their dimensions.
 package struct AssembledTensor: Sendable {
   /// One box.
   package struct Piece: Sendable {
-    /// The place of the box's tensor.
+    /// The place of the box's tensor in the shards.
     package let place: Model.Place
-    /// The index of its first element in the whole, by dimension.
+    /// The index of the box's first element in the whole tensor, by dimension.
     package let start: [UInt64]
-    /// The bytes of the whole that are in the box.
+    /// The bytes of the whole tensor that are in the box.
     let runs: BoxRuns
   }
 
-  /// The whole tensor; its bytes are not in one file, so its `dataRange` begins at 0.
+  /// The whole tensor. Its bytes are not in one file, so its `dataRange` begins at 0.
   package let tensor: Tensor
-  /// The boxes with elements, in the order of their first bytes.
+  /// The boxes that have elements, in the order of their first bytes.
   package let pieces: [Piece]
 
-  /// True if each box is a contiguous run of the whole's bytes, in order.
+  /// True if each box is one contiguous run of the whole tensor's bytes.
   package let isSequence: Bool
 
   private let tree: BoxTree
 
-  /// An unchecked box.
+  /// A box before it is checked.
   struct Box {
     var place: Model.Place
     var start: [UInt64]
     var shape: ArraySlice<UInt64>
   }
 
-  /// Why boxes do not make a tensor, as a clause; safe to print.
+  /// Why boxes do not form a tensor: a clause after the tensor's name; safe to print.
   struct Problem: Error {
     let clause: String
   }
 
-  /// Checks that boxes fill a shape. All must have its number of dimensions, and end inside it.
+  /// Makes a tensor of boxes, and throws if they do not fill `shape` exactly once. All boxes must have the number of
+  /// dimensions of `shape`, and end inside it.
   init(name: TensorName, dtype: DType, shape: [UInt64], _ boxes: [Box]) throws(Problem) {
-    // Overflow does not depend on the order: a dimension of 0 does not make the others smaller.
+    // A dimension of 0 must not hide an overflow of the other dimensions.
     var elements: UInt64 = 1
     for dimension in shape where dimension > 0 {
       let (product, overflow) = elements.multipliedReportingOverflow(by: dimension)
@@ -64,7 +65,8 @@ package struct AssembledTensor: Sendable {
     tree = BoxTree(cut.map(\.box), in: shape, bits: dtype.bitSize)
   }
 
-  /// The boxes with bytes in a part of the whole. Takes time in proportion to their number, not to that of all boxes.
+  /// The boxes that have bytes in a range of the whole tensor. Takes time in proportion to the number of boxes that it finds,
+  /// not of all boxes.
   package func pieces(in range: Range<UInt64>) -> [Piece] {
     var found: [Piece] = []
     tree.search(range) { position in
@@ -75,21 +77,21 @@ package struct AssembledTensor: Sendable {
 }
 
 extension AssembledTensor.Piece {
-  /// The bytes of the box itself that are in a part of the whole.
+  /// The range of the box's own bytes that lie in a range of the whole tensor.
   package func bytes(in range: Range<UInt64>) -> Range<UInt64> { runs.bytes(in: range) }
 
-  /// The offset of a byte of the box in the whole, and the length of its run there.
+  /// The offset in the whole tensor of a byte of the box, and the number of bytes from there to the end of its run.
   func run(at byte: UInt64) -> (place: UInt64, count: UInt64) {
     let (run, rest) = byte.quotientAndRemainder(dividingBy: runs.length)
     return (runs.offset(of: run) + rest, runs.length - rest)
   }
 }
 
-/// The slices of a shard's tensors.
+/// The tensors of a shard that are assembled, and the shards of their slices.
 package struct Assembly: Sendable {
   /// In the order of the shard's header.
   let tensors: [AssembledTensor]
-  /// The shards of the slices, in the numbering of their places.
+  /// The shards of the slices; ``Model/Place/shard`` of a slice is a position in this array.
   package let shards: [Shard]
 
   init(tensors: [AssembledTensor], shards: [Shard]) {

@@ -1,17 +1,19 @@
 internal import Safetensors
 internal import SystemPackage
 
-/// Assembles tensors from slices in several shards.
+/// Assembles tensors from slices in several shards, and makes a model of them.
 struct Assembler {
-  /// A slice: a tensor of a shard, and its start in the whole; nil if the tensor is not a slice.
+  /// A tensor of a shard, which may be a slice of a larger tensor.
   struct Slice {
+    /// The name of the whole tensor.
     let name: TensorName
     let place: Model.Place
+    /// The index of the slice's first element in the whole tensor; nil if the tensor is not a slice.
     let start: [UInt64]?
   }
 
   private let shards: [Shard]
-  /// The checkpoint, for messages.
+  /// The directory of the checkpoint, for messages.
   private let path: FilePath
   private var places: [Model.Place] = []
   private var assembled: [AssembledTensor] = []
@@ -21,8 +23,8 @@ struct Assembler {
     self.path = path
   }
 
-  /// Adds all tensors, in the order of their names. The shape of a whole is in `shapes`; otherwise, each dimension ends at
-  /// the end of its last slice.
+  /// Adds all tensors, sorted by name. `shapes` has the shapes of whole tensors; a tensor that it lacks ends, in each
+  /// dimension, where the last of its slices ends.
   mutating func add(_ slices: [Slice], shapes: [TensorName: [UInt64]] = [:]) throws(ModelError) {
     let slices = slices.sorted { $0.name < $1.name }
     var position = 0
@@ -54,10 +56,10 @@ struct Assembler {
       let tensor = tensor(of: slice)
       let start = slice.start ?? tensor.shape.map { _ in 0 }
       guard start.count == tensor.shape.count, start.count == whole.count else {
-        throw problem(name, "has slices with different numbers of dimensions, one of them", slice)
+        throw problem(name, "has slices with different numbers of dimensions, one", slice)
       }
       guard tensor.dtype == first.dtype else {
-        throw problem(name, "has slices of different dtypes, one of them", slice)
+        throw problem(name, "has slices of different dtypes, one", slice)
       }
       for (dimension, extent) in tensor.shape.enumerated() {
         let (end, overflow) = start[dimension].addingReportingOverflow(extent)
@@ -77,7 +79,7 @@ struct Assembler {
     } catch {
       throw problem(name, error.clause)
     }
-    // After the files' own shards.
+    // The shard of assembled tensors comes after all others.
     places.append(Model.Place(shard: Int32(shards.count), index: Int32(assembled.count - 1)))
   }
 
@@ -87,7 +89,7 @@ struct Assembler {
     if !assembled.isEmpty {
       guard let header = Header(computed: assembled.map(\.tensor), metadata: Model.commonMetadata(shards))
       else {
-        throw ModelError(.malformed, path, "its tensors' names and shapes are too long")
+        throw ModelError(.malformed, path, "its tensors' names and shapes are too long; use shorter names")
       }
       all.append(Shard(Assembly(tensors: assembled, shards: shards), described: header))
     }
@@ -99,7 +101,7 @@ struct Assembler {
     shards[Int(slice.place.shard)].header[Int(slice.place.index)]
   }
 
-  /// The error for a tensor whose slices contradict each other; `slice` is one of them.
+  /// The error for a tensor whose slices contradict each other; names the file of `slice`.
   private func problem(_ name: TensorName, _ clause: String, _ slice: Slice? = nil) -> ModelError {
     let place = slice.map { " in \(shards[Int($0.place.shard)].file.path.printable)" } ?? ""
     return ModelError(

@@ -1,20 +1,22 @@
-/// Decides whether boxes cover each element of a shape exactly once.
+/// Checks that boxes cover each element of a shape exactly once.
 ///
-/// A box is the sum of its corners, with signs: +1 at its start and -1 after its end, in each dimension. The corners of
-/// boxes that fill a shape cancel each other, except those of the shape. The algorithm goes through the dimensions one by
-/// one and drops corners that cancel, so a grid of n boxes takes time and memory in n, not in the number of its corners.
+/// A box has 2^d corners in d dimensions, each with a sign: +1 for a start and -1 for an end, multiplied over the dimensions.
+/// If boxes fill a shape, the signs at each point add up to those of the shape's own corners. The algorithm adds the signs
+/// dimension by dimension, and drops each corner whose sum is 0. So a grid of n boxes takes time and memory proportional to
+/// n, not to the number of corners.
 enum BoxCover {
-  /// The maximum number of entries for a box.
+  /// The maximum number of corners that are kept, per box.
   private static let entriesPerBox = 64
-  /// The maximum number of dimensions in which a tensor is cut; a mesh of devices has three or four.
+  /// The maximum number of dimensions along which slices cut a tensor. A mesh of devices has three or four.
   private static let cutDimensions = 32
 
-  /// Throws if an element is in no box, or in two; both are named. Boxes end inside the shape.
+  /// Throws if an element is in no box or in two boxes; the error has the index of the first such element. Boxes must end
+  /// inside the shape.
   static func check(_ boxes: some Collection<AssembledTensor.Box>, fill shape: [UInt64])
     throws(AssembledTensor.Problem)
   {
     if shape.contains(0) { return }
-    // A dimension that every box covers completely makes no difference.
+    // Dimensions that every box covers completely cannot have gaps or overlaps.
     let cut = shape.indices.filter { index in
       boxes.contains { $0.shape[$0.shape.startIndex + index] != shape[index] }
     }
@@ -22,7 +24,7 @@ enum BoxCover {
       throw AssembledTensor.Problem(
         clause: "is cut along \(cut.count) dimensions; at most \(cutDimensions) are supported")
     }
-    // The rest of a box: a corner's index in the finished dimensions, start and end in the others.
+    // A key has the index of a corner in the dimensions that are done, then start and end of the box in the others.
     var entries: [[UInt64]: Int] = [cut.flatMap { [0, shape[$0]] }: -1]
     for box in boxes where !box.shape.contains(0) {
       let key = cut.flatMap { index in
@@ -45,7 +47,7 @@ enum BoxCover {
       }
       entries = next
     }
-    // In the order of the elements, the first remaining corner is the first wrong element.
+    // The first remaining corner, in row-major order, is the first wrong element.
     guard let wrong = entries.min(by: { $0.key.lexicographicallyPrecedes($1.key) }) else { return }
     var index = shape.map { _ in UInt64(0) }
     for (dimension, corner) in zip(cut, wrong.key) { index[dimension] = corner }
@@ -53,13 +55,13 @@ enum BoxCover {
   }
 
   private static func problem(at index: [UInt64], isGap: Bool) -> AssembledTensor.Problem {
-    // For a shape of thousands of dimensions, the message has only the first ones.
+    // A shape can have thousands of dimensions, and a message must stay short.
     let shown = index.prefix(cutDimensions).map(String.init).joined(separator: ", ")
     let element = "[\(shown)\(index.count > cutDimensions ? ", …" : "")]"
     return AssembledTensor.Problem(
       clause: isGap
-        ? "has a gap: no slice holds its element \(element); is a file missing?"
-        : "has slices that overlap, at its element \(element)")
+        ? "has a gap: no slice holds its element \(element); download all files of the checkpoint"
+        : "has slices that overlap at element \(element)")
   }
 
   private static func add(_ sign: Int, to key: [UInt64], in entries: inout [[UInt64]: Int]) {

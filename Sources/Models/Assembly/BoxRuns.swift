@@ -1,15 +1,15 @@
-/// The bytes of a box in its whole tensor, both in row-major order: runs of equal length.
+/// The bytes of the whole tensor that belong to a box, as runs of equal length.
 ///
-/// The box's own bytes are those runs in order.
+/// The box and the whole tensor are in row-major order, so the box's own bytes are these runs in the same order.
 struct BoxRuns: Sendable {
   /// A dimension of the box over which the runs repeat.
   private struct Axis: Sendable {
     var count: UInt64
-    /// The distance between neighbours in the whole, in bytes.
+    /// The distance between neighbours in the whole tensor, in bytes.
     var stride: UInt64
   }
 
-  /// The offset of the first run in the whole, in bytes.
+  /// The offset of the first run in the whole tensor, in bytes.
   let first: UInt64
   /// The length of each run, in bytes.
   let length: UInt64
@@ -18,8 +18,8 @@ struct BoxRuns: Sendable {
   /// Outermost first.
   private let axes: [Axis]
 
-  /// The runs of a box inside `whole`, with elements of that many bits; nil if a run does not begin or end at a byte. The size
-  /// of the whole in bits must fit into 64 bits.
+  /// The runs of a box inside a tensor of shape `whole`, with elements of `bits` bits; nil if a run begins or ends inside a
+  /// byte. The size of the whole tensor in bits must fit into 64 bits.
   init?(start: [UInt64], shape: ArraySlice<UInt64>, in whole: [UInt64], bits: UInt64) {
     var stride = bits
     var first: UInt64 = 0
@@ -32,7 +32,7 @@ struct BoxRuns: Sendable {
       first += start[index] * stride
       if isRun {
         run *= extent
-        // The next index follows only if the box covers all of a dimension.
+        // The run continues in the next outer dimension only if the box covers all of this one.
         isRun = extent == whole[index]
       } else if extent != 1 {
         if let last = axes.last, last.count * last.stride == stride {
@@ -51,7 +51,7 @@ struct BoxRuns: Sendable {
     self.axes = axes.reversed().map { Axis(count: $0.count, stride: $0.stride / 8) }
   }
 
-  /// The offset of a run in the whole.
+  /// The offset of a run in the whole tensor, in bytes.
   func offset(of run: UInt64) -> UInt64 {
     var rest = run
     var offset = first
@@ -62,7 +62,7 @@ struct BoxRuns: Sendable {
     return offset
   }
 
-  /// The number of runs that begin before a byte of the whole.
+  /// The number of runs that begin before byte `offset` of the whole tensor.
   private func runs(before offset: UInt64) -> UInt64 {
     guard offset > first else { return 0 }
     var rest = offset - first
@@ -78,22 +78,22 @@ struct BoxRuns: Sendable {
     return rest > 0 ? index + 1 : index
   }
 
-  /// The runs with bytes in a part of the whole.
+  /// The runs that have bytes in a range of the whole tensor.
   func runs(in range: Range<UInt64>) -> Range<UInt64> {
     let end = runs(before: range.upperBound)
-    // The runs that end before the part.
+    // The number of runs that end before the range.
     let beginning = range.lowerBound >= length ? runs(before: range.lowerBound - length + 1) : 0
     return min(beginning, end)..<end
   }
 
-  /// The part of a run in `range`, which it must touch, in bytes of the run.
+  /// The bytes of a run that lie in `range`, counted from the run's beginning. The run must have bytes there.
   func part(of run: UInt64, in range: Range<UInt64>) -> Range<UInt64> {
     let start = offset(of: run)
     let part = range.clamped(to: start..<start + length)
     return part.lowerBound - start..<part.upperBound - start
   }
 
-  /// The bytes of the box itself that are in a part of the whole: one range, since both have the same order.
+  /// The box's own bytes that lie in a range of the whole tensor. They are one range, since both have the same order.
   func bytes(in range: Range<UInt64>) -> Range<UInt64> {
     let runs = runs(in: range)
     guard let last = runs.last else { return 0..<0 }

@@ -1,9 +1,9 @@
-/// Finds the boxes with bytes in a part of the whole tensor, without visiting all boxes.
+/// Finds the boxes that have bytes in a range of the whole tensor, without visiting all boxes.
 ///
-/// A balanced binary tree: the root of a run of boxes is its middle box. Each node has the bounding box of
-/// its run. A search skips a run if its bounding box has no bytes in the part.
+/// A balanced binary tree over the array of boxes: the root of a subarray is its middle box. Each node has the bounding box
+/// of its subarray. A search skips a subarray whose bounding box has no bytes in the range.
 struct BoxTree: Sendable {
-  /// Bounding boxes of runs, by position of their middle box; nil if one does not begin or end at a byte.
+  /// The bounding box of each subarray, at the position of its middle box; nil if it begins or ends inside a byte.
   private var bounds: [BoxRuns?]
 
   /// Makes a tree of boxes inside `whole`, with elements of `bits` bits. The boxes are in the order of their
@@ -13,7 +13,7 @@ struct BoxTree: Sendable {
     _ = bound(boxes[...], in: whole, bits: bits)
   }
 
-  /// Sets the bounding boxes of a run, and returns the corners of the outermost; nil if the run is empty.
+  /// Sets the bounding boxes of a subarray and of all its subarrays. Returns start and end of its own; nil if it is empty.
   private mutating func bound(
     _ run: ArraySlice<AssembledTensor.Box>, in whole: [UInt64], bits: UInt64
   ) -> (start: [UInt64], end: [UInt64])? {
@@ -31,7 +31,7 @@ struct BoxTree: Sendable {
     return (start, end)
   }
 
-  /// Calls `body`, in order, with the positions of all boxes with bytes in the range, and of a few others.
+  /// Calls `body`, in order, with the position of each box that has bytes in the range, and of a few other boxes.
   func search(_ range: Range<UInt64>, _ body: (Int) -> Void) { search(bounds.indices, range, body) }
 
   private func search(_ run: Range<Int>, _ range: Range<UInt64>, _ body: (Int) -> Void) {

@@ -1,9 +1,9 @@
 internal import Safetensors
 
-/// Finds tensors of a checkpoint that have the same name: one saved as `a.b`, and `b` in the object `a`.
+/// Finds tensors of a checkpoint that share a name, such as a tensor `a.b` and the tensor `b` in the object `a`.
 ///
-/// torch loads both, at different places in its dictionaries. Each gets a name of its own: `NAME~1`,
-/// `NAME~2`, in the order of `.metadata`, as in a torch.save file.
+/// torch loads both, into different dictionaries. stmount renames them to `NAME~1`, `NAME~2` and so on, in the order of
+/// `.metadata`, as in a torch.save file.
 struct DistributedClashes {
   private struct Place: Hashable {
     var name: TensorName
@@ -15,11 +15,11 @@ struct DistributedClashes {
   /// The shared names, sorted by bytes.
   private(set) var clashes: [NameClash] = []
 
-  /// The sliced tensors that may share their name with a tensor in an object: those whose name begins with an
-  /// object's name and a dot.
+  /// The sliced tensors that can share their name with a tensor in an object, because their name begins with the object's
+  /// name and a dot.
   static func candidates(among items: [DistributedMetadata.Item]) -> Set<TensorName> {
     let names = Set(items.lazy.filter { $0.slice != nil }.map(\.name)).sorted()
-    // The change in the number of matching objects from one name to the next.
+    // For each name, by how many the number of matching objects differs from that of the name before it.
     var changes = [Int](repeating: 0, count: names.count + 1)
     for item in items where item.slice == nil {
       // Such names are consecutive when sorted: from NAME. up to NAME/, the next byte.

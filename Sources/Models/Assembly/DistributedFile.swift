@@ -4,7 +4,7 @@ internal import SystemPackage
 
 /// One file of a distributed checkpoint: a sequence of torch.save files, each with a tensor or an object.
 struct DistributedFile {
-  /// A tensor in an object, or a slice of a tensor.
+  /// A tensor of the file: a slice, or a tensor in an object.
   struct Entry {
     /// The name of the item.
     let item: TensorName
@@ -33,7 +33,7 @@ struct DistributedFile {
         "missing file of the distributed checkpoint (DCP), with \(PrintableText.counted(items.count, "item")); download it"
       )
     }
-    // Without overlaps, the amount to read is at most the file's size.
+    // Items that overlap would make this reader read more bytes than the file has.
     let ordered = items.sorted { $0.range.lowerBound < $1.range.lowerBound }
     for (item, next) in zip(ordered, ordered.dropFirst()) where item.range.overlaps(next.range) {
       throw Self.problem(
@@ -48,7 +48,7 @@ struct DistributedFile {
       if let slice = item.slice {
         let saved = try Self.contents(of: item, .archive, file, path)
         unknown += saved.unknownGlobals.filter { known.insert($0).inserted }
-        // A tensor that wraps others, or that has elements of an unsupported kind.
+        // The item holds a tensor subclass, or elements of an unsupported kind.
         if let reason = OmittedTensor.all(of: saved).first?.reason {
           omitted.append(OmittedTensor(name: item.name, reason: reason))
           continue
@@ -58,7 +58,7 @@ struct DistributedFile {
         // PyTorch counts pairs of F4 elements; safetensors counts elements.
         if DType(tensor.type) == .f4, !whole.unpack() {
           omitted.append(
-            OmittedTensor(name: item.name, reason: "has packed F4 elements that are not contiguous"))
+            OmittedTensor(name: item.name, reason: "has F4 elements in an unsupported shape"))
         } else if try contents.add(tensor, named: item.name.utf8, at: item.range.lowerBound) {
           entries.append(Entry(item: item.name, start: whole.start))
         }
@@ -110,29 +110,29 @@ struct DistributedFile {
     }
   }
 
-  /// The omissions for a rank's own copy of an object: one for each tensor in it.
+  /// The omissions for another rank's copy of an object: one for each tensor in it.
   static func omissions(ofCopy item: DistributedMetadata.Item, _ file: SourceFile) throws(ModelError)
     -> [OmittedTensor]
   {
     let tensors = try object(item, file, file.path)?.tensors.map(\.name) ?? [item.name.utf8]
     return tensors.map {
       OmittedTensor(
-        name: TensorName(utf8: $0), reason: "is in another rank's copy of an object, which differs")
+        name: TensorName(utf8: $0), reason: "is in another rank's copy of an object, and the copies differ")
     }
   }
 
   // MARK: - Items
 
-  /// The tensor that an item's contents hold.
+  /// The only tensor in the contents of an item, which must have the shape of the slice.
   private static func tensor(
     in contents: PyTorchFile, _ item: DistributedMetadata.Item, _ slice: DistributedMetadata.Slice,
     _ path: FilePath
   ) throws(ModelError) -> StoredTensor {
     guard contents.tensors.count == 1, let tensor = contents.tensors.first else {
-      throw problem(item, path, "has contents that are not one tensor")
+      throw problem(item, path, "has contents that are not one tensor; download the file again")
     }
     guard tensor.shape.elementsEqual(slice.shape) else {
-      throw problem(item, path, "has a shape that differs from .metadata")
+      throw problem(item, path, "has a shape that differs from .metadata; download both files again")
     }
     return tensor
   }

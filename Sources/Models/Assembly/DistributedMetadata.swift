@@ -32,11 +32,11 @@ struct DistributedMetadata {
   /// The shapes of whole tensors.
   private(set) var shapes: [TensorName: [UInt64]] = [:]
   private(set) var unknownGlobals: [[UInt8]] = []
-  /// The tensors whose shapes count elements, no longer pairs.
+  /// The F4 tensors whose shapes were already converted from pairs to elements.
   private var unpacked: Set<TensorName> = []
 
-  /// The items read so far, with their index in ``items``: each rank's own metadata repeats replicated
-  /// tensors and objects.
+  /// The index in ``items`` of each item so far. If each rank has its own metadata, all of them list replicated tensors and
+  /// objects.
   private var known: [Part: Int] = [:]
 
   private struct Part: Hashable {
@@ -56,7 +56,7 @@ struct DistributedMetadata {
   /// Adds the contents of one metadata file. With `use_collectives=False`, each rank has its own.
   mutating func read(_ path: FilePath) throws(ModelError) {
     var pickle = try MeteredPickle(reading: path)
-    // Classes that every checkpoint names are not worth a warning.
+    // Every checkpoint names these classes, so a warning about them would not help.
     unknownGlobals += pickle.unknownGlobals.filter { name in
       !["torch.distributed.", "pathlib."].contains { name.starts(with: $0.utf8) }
     }
@@ -69,7 +69,7 @@ struct DistributedMetadata {
       let start = try pickle.counts(pickle.attribute("offset", of: key))
       places[Key(name: name, start: start)] = value
     }
-    // Only items of other files count as repeated. Two items of one file at one place are an overlap.
+    // Only an item of an earlier file counts as a copy. Two equal items of one file are an overlap.
     let earlier = known
     for (key, value) in entries {
       guard let bytes = try pickle.string(key) else { throw unknown(path) }
@@ -92,7 +92,7 @@ struct DistributedMetadata {
     }
   }
 
-  /// Records a tensor's shape and returns its slices. Returns one nil for an object.
+  /// Records a tensor's shape and returns its slices; for an object, returns a single nil.
   private mutating func slices(
     of name: TensorName, _ description: Pickle.Value, _ pickle: inout MeteredPickle, _ path: FilePath
   ) throws(ModelError) -> [Slice?] {
@@ -129,7 +129,7 @@ struct DistributedMetadata {
       let offset = try pickle.count(pickle.attribute("offset", of: place)),
       let length = try pickle.count(pickle.attribute("length", of: place))
     else { throw refusal(name, "has a slice that .metadata assigns to no file", path) }
-    // The name is copied.
+    // Pays for the copy of the name below.
     try pickle.pay(for: file.count)
     if let transforms = try pickle.sequence(pickle.attribute("transform_descriptors", of: place)),
       !transforms.isEmpty

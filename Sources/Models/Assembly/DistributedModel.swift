@@ -31,24 +31,24 @@ extension DistributedMetadata {
   }
 }
 
-/// Turns the files of a checkpoint into shards, and these into a model.
+/// Opens the files of a checkpoint as shards, and makes a model of them.
 private struct DistributedShards {
   private var metadata: DistributedMetadata
   private let path: FilePath
-  /// The items that contain chosen tensors, or may contain some.
+  /// The items that contain chosen tensors or can contain them.
   private let items: [DistributedMetadata.Item]
   private var shards: [Shard] = []
   /// The position of each file's shard.
   private var positions: [[UInt8]: Int] = [:]
   private var slices: [Assembler.Slice] = []
   private var shapes: [TensorName: [UInt64]] = [:]
-  /// The omitted tensors. All slices of a tensor are omitted for the same reason, so one omission is enough.
+  /// The omitted tensors. All slices of a tensor have the same reason, so the first one counts.
   private var omitted: Set<TensorName> = []
 
   init(_ metadata: DistributedMetadata, _ path: FilePath, _ isChosen: (TensorName) -> Bool) {
     self.metadata = metadata
     self.path = path
-    // An object has to be read to know its tensors, and these can share names with others.
+    // Only reading an object tells which tensors it has, and they can share names with other tensors.
     let candidates = DistributedClashes.candidates(among: metadata.items)
     items = metadata.items.filter { $0.slice == nil || isChosen($0.name) || candidates.contains($0.name) }
   }
@@ -96,8 +96,7 @@ private struct DistributedShards {
         notes: notes + file.notes))
   }
 
-  /// Omits the tensors of objects that differ between ranks: each rank may have its own version, and only the
-  /// first rank's is shown.
+  /// Omits the tensors of objects that differ between ranks. Only the first rank's object is shown.
   mutating func omitCopies(_ isChosen: (TensorName) -> Bool) throws(ModelError) {
     for copy in items {
       guard let original = copy.original.map({ metadata.items[$0] }), let own = positions[copy.file],

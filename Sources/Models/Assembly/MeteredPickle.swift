@@ -2,11 +2,11 @@ internal import PyTorch
 internal import Safetensors
 internal import SystemPackage
 
-/// A pickle with a limit on how many of its values can be read.
+/// A pickle that limits how many of its values a caller can read.
 ///
-/// A pickle can refer to one long list a million times, in two bytes each. So each access is charged to a
-/// budget in proportion to the pickle's size. The time and memory to read everything it describes are then in
-/// that proportion too.
+/// A pickle can refer to one long list a million times, in two bytes each. So each access is charged to a budget that is
+/// proportional to the pickle's size. Time and memory for everything that the pickle describes are then proportional to it
+/// too.
 struct MeteredPickle {
   private let pickle: Pickle
   private let path: FilePath
@@ -18,7 +18,7 @@ struct MeteredPickle {
     let bytes = try SmallFile.bytes(of: path, what: "a checkpoint's metadata")
     pickle = try ModelError.translating("read", path) { try PickleMachine.read(bytes, at: 0) }
     self.path = path
-    // Checkpoints written by torch need a quarter of that.
+    // Checkpoints from torch need a quarter of this budget.
     budget = 1 << 16 + 4 * bytes.count
   }
 

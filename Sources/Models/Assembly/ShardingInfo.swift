@@ -1,9 +1,8 @@
 internal import Safetensors
 internal import SystemPackage
 
-/// The slices in a file of a distributed checkpoint in the Hugging Face layout: `DCP_SHARDING_INFO` in
-/// `__metadata__`. It is JSON such as `{"weight": {"saved_offsets": [4, 0]}}`, in elements of the whole
-/// tensor.
+/// Where the slices of a file lie in their whole tensors: the entry `DCP_SHARDING_INFO` of `__metadata__`, which a distributed
+/// checkpoint in the Hugging Face layout has. It is JSON such as `{"weight": {"saved_offsets": [4, 0]}}`, an index in elements.
 struct ShardingInfo {
   /// The keys of `__metadata__` about slices.
   static let keys = ["DCP_SHARDING_INFO", "DCP_VERSION"]

@@ -12,8 +12,8 @@ enum ForeignFiles {
   ]
   private static let starts = ["openvino_", "checkpoint-"]
 
-  /// True for a name that a user could take for the model, in a format that is not supported: files of OpenVINO, ONNX and
-  /// Flax, an unfinished download, the checkpoints of a training run.
+  /// True for a name that a user could take for the model, but whose format stmount does not support: files of OpenVINO, ONNX
+  /// and Flax, unfinished downloads, checkpoints of a training run.
   static func isWeights(_ name: [UInt8]) -> Bool {
     suffixes.contains { name.hasSuffix(ignoringCase: $0) } || starts.contains { name.starts(with: $0.utf8) }
   }

@@ -20,8 +20,8 @@ struct HubCache {
     snapshots = try path.appending("snapshots").entries().filter { $0.first != UInt8(ascii: ".") }
   }
 
-  /// The directory of a revision's files: the snapshot that `refs/REVISION` names, or the one whose name begins with
-  /// REVISION. Without a revision, that of `refs/main`, or the only snapshot.
+  /// The directory of a revision's files: the snapshot that `refs/REVISION` names, or the snapshot whose name begins with
+  /// REVISION. Without a revision, the snapshot that `refs/main` names, or the only snapshot.
   func snapshot(revision: String?) throws(ModelError) -> FilePath {
     if let commit = try commit(of: revision ?? "main") {
       if snapshots.contains(commit) { return directory(commit) }
@@ -32,7 +32,7 @@ struct HubCache {
     if let revision {
       let found = snapshots.filter { revision.utf8.count >= 4 && $0.starts(with: revision.utf8) }
       if found.count == 1 { return directory(found[0]) }
-      throw error("no revision \(PrintableText.quoted(revision))")
+      throw error("no revision \(PrintableText.quoted(revision)) in it")
     }
     if snapshots.count == 1 { return directory(snapshots[0]) }
     throw error("no refs/main in it" + (snapshots.isEmpty ? "" : "; name a snapshot with --revision"))
@@ -65,7 +65,7 @@ struct HubCache {
 }
 
 extension SourceFile {
-  /// Opens a file. If it is a link of the Hub's cache that a copy has turned into a text file, opens the blob that it names.
+  /// Opens a file. If it is a text file that was a link of the Hub's cache before a copy, opens the blob that it names.
   ///
   /// A snapshot's files are symbolic links such as `../../blobs/HASH`. git and archives write a link as text if a file
   /// system has no links. Only a blob of the same cache is followed.
@@ -74,7 +74,7 @@ extension SourceFile {
     do throws(ModelError) {
       return try SourceFile(adopting: FileDescriptor.openRegularFile(blob), openedBy: path)
     } catch {
-      throw ModelError(error.kind, path, "it names the blob \(blob.printable) in its text: \(error.problem)")
+      throw ModelError(error.kind, path, "it is a link to \(blob.printable) as text: \(error.problem)")
     }
   }
 
@@ -83,7 +83,7 @@ extension SourceFile {
 
   /// The blob that the text of the file names; nil for any other file, even a broken one.
   private static func blob(ofTextLink path: FilePath) -> FilePath? {
-    // The size is asked for again once the file is open: it may be another file by then.
+    // Checks the size again after opening: another program may have replaced the file.
     guard path.components.contains("snapshots"), let status = try? Stat(path), status.type == .regular,
       status.size <= longestTextLink, let file = try? SourceFile(opening: path), file.size <= longestTextLink,
       let text = try? file.read(from: 0, count: Int(file.size))

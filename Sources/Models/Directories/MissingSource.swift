@@ -23,16 +23,16 @@ enum MissingSource {
         switch scheme {
         case "hf": "download it with 'hf download ORG/NAME'"
         case "http", "https": "download it with 'hf download ORG/NAME' or curl"
-        default: "mount the store with rclone or mount-s3 first; docs/RECIPES.md"
+        default: "mount the store with rclone or mount-s3 first; see docs/RECIPES.md"
         }
-      return "stmount reads files, not addresses: \(remedy)"
+      return "stmount reads files, not URLs: \(remedy)"
     }
     let text = String(decoding: path.bytes, as: UTF8.self)
     let parts = text.split(separator: "/", omittingEmptySubsequences: false)
     let isName = { (part: Substring) in
       !part.isEmpty && part.first != "." && part.utf8.allSatisfy(isNameByte)
     }
-    // Below a directory that exists, it is a path with a typing error.
+    // If the directory exists, the source is a misspelled path, not a repository.
     guard parts.count == 2, parts.allSatisfy(isName), (try? Stat(path.removingLastComponent())) == nil else {
       return nil
     }

@@ -10,9 +10,9 @@ struct ModelDirectory {
     case file(FilePath)
     /// One file, or several that make one model.
     case files([FilePath])
-    /// A sharded set, and files and directories of weights that its index may leave out.
+    /// The index of a sharded set, then the files and the directories of weights beside it, which the index may leave out.
     case index(FilePath, beside: [FilePath], [[UInt8]])
-    /// A checkpoint of torch.distributed in its own files, `.metadata` and `*.distcp`.
+    /// A distributed checkpoint (DCP) in PyTorch's own format, `.metadata` and `*.distcp`.
     case distributed(FilePath)
     /// A diffusers pipeline or a TensorRT-LLM checkpoint: several models, by directory name.
     case components([(name: [UInt8], layout: Layout)])
@@ -21,7 +21,7 @@ struct ModelDirectory {
   let path: FilePath
   /// Names of the entries that are not hidden, in the order of their bytes.
   let names: [[UInt8]]
-  /// True if the directory has PyTorch's description of a distributed checkpoint, which is hidden.
+  /// True if the directory has the hidden file `.metadata`, PyTorch's description of a distributed checkpoint.
   let hasDistributedMetadata: Bool
   let variant: String?
 
@@ -36,8 +36,8 @@ struct ModelDirectory {
 
   // MARK: - Choosing
 
-  /// Decides the contents of the directory, and adds to `notes` what is left out. The rules, of which the first match
-  /// wins: rank files, a pipeline, a distributed checkpoint, one model's files.
+  /// Decides which files are the model, and adds what is left out to `notes`. The first rule that matches wins: rank files, a
+  /// pipeline, a distributed checkpoint, the files of one model.
   func layout(notes: inout [String]) throws(ModelError) -> Layout {
     // Ranks and distributed checkpoints have no variants.
     if variant == nil, let ranks = try rankLayout(notes: &notes) { return ranks }
@@ -47,9 +47,8 @@ struct ModelDirectory {
     return try modelLayout(notes: &notes)
   }
 
-  /// The files of one model. A model without a variant's name takes precedence, first in safetensors, then in PyTorch files;
-  /// then a model that exists only as a variant or as an adapter. A variant that is missing is an error, unless it is not
-  /// required.
+  /// The files of one model. A model without a variant takes precedence, in safetensors files before PyTorch files; then a
+  /// model that exists only as a variant; then an adapter. A missing variant is an error if `requiresVariant` is true.
   func modelLayout(requiresVariant: Bool = true, notes: inout [String]) throws(ModelError) -> Layout {
     if let variant {
       for family in ModelFamily.all {
@@ -81,16 +80,15 @@ struct ModelDirectory {
     throw noModel(nearbyWeights)
   }
 
-  /// The model among files of one kind. The rules, of which the first match wins: a file with a model's usual name, an index,
-  /// the only file that is not part of a split, several such files, the slices of a distributed checkpoint, the parts of one
-  /// split.
+  /// The model among files of one format. The first rule that matches wins: a file with a model's usual name, an index, the
+  /// slices of a distributed checkpoint, the only file that is not part of a split, several such files, the parts of one split.
   private func layout(of files: Files, notes: inout [String]) throws(ModelError) -> Layout? {
     if let main = files.main {
       note([main], for: main, in: &notes)
       return .files([child(main)])
     }
     if let index = try chooseIndex(files) {
-      // What the index leaves out is known only after it was read.
+      // Only a reader of the index knows what it leaves out.
       note(files.names, for: index, all: false, in: &notes)
       return .index(child(index), beside: files.names.map(child), directoriesOfWeights)
     }
@@ -114,14 +112,14 @@ struct ModelDirectory {
 
   private func chooseIndex(_ files: Files) throws(ModelError) -> [UInt8]? {
     if let main = files.mainIndex { return main }
-    // An index with another name counts like an index of a variant.
+    // An index with an unusual name counts like the index of a variant.
     let all = files.indexes.isEmpty ? [] : names.filter(files.family.isIndex)
     if variant == nil, all.count > 1 { throw ambiguous(all.map { PrintableText.quoted($0) }) }
     guard files.indexes.count <= 1 else { throw ambiguous(files.indexes.map { PrintableText.quoted($0) }) }
     return files.indexes.first
   }
 
-  /// The files of the only split, or of the only complete one.
+  /// The files of the only split, or of the only complete split.
   private func chooseSplit(_ files: Files, notes: inout [String]) throws(ModelError) -> [[UInt8]] {
     func firstMissing(_ split: ShardName.Split) -> Int? {
       split.firstMissing(from: Set((files.splits[split] ?? []).compactMap { ShardName($0)?.number }))
@@ -140,7 +138,7 @@ struct ModelDirectory {
 
   // MARK: - Names
 
-  /// The variants of the models in it.
+  /// The variants of the models in the directory.
   var variants: Set<String> {
     Set(
       ModelFamily.all.flatMap { family in
@@ -158,7 +156,7 @@ struct ModelDirectory {
 
   // MARK: - Several models
 
-  /// TensorRT-LLM: `rank0.safetensors`, `rank1.safetensors`, …, which repeat the same tensor names.
+  /// The ranks of a TensorRT-LLM checkpoint, `rank0.safetensors`, `rank1.safetensors`, …. All ranks have the same tensor names.
   private func rankLayout(notes: inout [String]) throws(ModelError) -> Layout? {
     let ranks: [(number: Int, file: [UInt8])] = names.filter(ModelFamily.safetensors.isFile).compactMap {
       file in
@@ -178,7 +176,7 @@ struct ModelDirectory {
     return .components(ranks.map { (Array("rank\($0.number)".utf8), .files([child($0.file)])) })
   }
 
-  /// A checkpoint of torch.distributed. Whole safetensors files beside it were made from it, and take precedence.
+  /// A distributed checkpoint. Whole safetensors files beside it were converted from it, and take precedence.
   private func distributedLayout(notes: inout [String]) -> Layout? {
     let isRankMetadata = { (name: [UInt8]) in
       name.starts(with: "__".utf8) && name.hasSuffix(ignoringCase: ".metadata")
@@ -190,7 +188,7 @@ struct ModelDirectory {
     return .distributed(path)
   }
 
-  /// Throws for a checkpoint of Megatron without its tensors: `common.pt` has only what all ranks share.
+  /// Throws for a Megatron checkpoint without its tensors. `common.pt` alone has only what all ranks share.
   private func rejectIncompleteMegatron() throws(ModelError) {
     guard contains("common.pt"), contains("metadata.json"),
       !names.contains(where: ModelFamily.safetensors.isFile)

@@ -1,7 +1,7 @@
 internal import Safetensors
 
 extension ModelDirectory {
-  /// The files of one format in a directory with a common property, such as a variant.
+  /// The files of one format in a directory that share a property, such as the variant.
   struct Files {
     let family: ModelFamily
     let names: [[UInt8]]

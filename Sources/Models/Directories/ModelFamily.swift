@@ -1,18 +1,18 @@
 internal import Safetensors
 
-/// The files of one format in a directory: their names, and which of them is the model.
+/// A file format: the names of its files, and which of them are models.
 struct ModelFamily {
   /// The suffixes of the files, in lower case.
   let suffixes: [String]
   /// Files with these names are the model, whatever else is in the directory.
   let mainFiles: [String]
-  /// The part of an index's name that is followed by `index`, or later by `.index`.
+  /// The part of an index's name before `index`, or before a variant and `.index`.
   let indexMark: String
-  /// Prefixes of files that are not models: other files of training, and OpenVINO's weights.
+  /// Prefixes of files that are not models: training files, and OpenVINO's weights.
   let companions: [String]
   /// True if several files that are not parts of a split form one model.
   let joinsFiles: Bool
-  /// Endings of files that are not models: what DeepSpeed's ranks keep of an optimizer.
+  /// Suffixes of files that are not models: the optimizer states of DeepSpeed's ranks.
   var companionEnds: [String] = []
 
   static let safetensors = ModelFamily(
@@ -30,7 +30,7 @@ struct ModelFamily {
     ],
     joinsFiles: false, companionEnds: ["_optim_states.pt"])
 
-  /// Programs with their weights, which many exporters put beside the model.
+  /// Programs that contain weights. Many exporters write one beside the model.
   static let programs = ModelFamily(
     suffixes: [".pt2", ".torchscript", ".jit", ".ptl"], mainFiles: [], indexMark: ".pt2.", companions: [],
     joinsFiles: false)
@@ -41,7 +41,7 @@ struct ModelFamily {
   /// The usual names of an index.
   var mainIndexes: [String] { mainFiles.map { $0 + ".index.json" } }
 
-  /// True if a file of this name can be one of the model's.
+  /// True if a file of this name can be part of a model.
   func isFile(_ name: [UInt8]) -> Bool {
     suffixes.contains { name.hasSuffix(ignoringCase: $0) } && !isCompanion(name)
   }
@@ -61,7 +61,7 @@ struct ModelFamily {
     return end.hasPrefix("index") || end.hasSuffix(".index.json")
   }
 
-  /// True if a file of this name is a PEFT adapter: a few tensors that change a model, but not a model.
+  /// True if a file of this name is a PEFT adapter, which changes a model and is not a model itself.
   static func isAdapter(_ name: [UInt8]) -> Bool { name.starts(with: "adapter_model.".utf8) }
 
   /// The variant in the name of a file or index, as diffusers and transformers write it: `fp16` in

@@ -1,7 +1,7 @@
 internal import Safetensors
 
-/// Names in quotes, separated by commas, and the number of further names: the length of a message is limited, and a model
-/// can have hundreds of thousands of tensors.
+/// At most `limit` names in quotes, separated by commas, and the number of the others. Without a limit, the names of a large
+/// model would fill a terminal.
 package func list(_ names: some Collection<some Collection<UInt8>>, limit: Int = 10) -> String {
   let shown = names.prefix(limit).map { PrintableText.quoted($0) }.joined(separator: ", ")
   let others = names.count - min(names.count, limit)
@@ -9,7 +9,7 @@ package func list(_ names: some Collection<some Collection<UInt8>>, limit: Int =
 }
 
 extension [UInt8] {
-  /// True if the name ends in these words, in upper or lower case.
+  /// True if the name ends in `suffix`, which is in lower case, and has at least one more byte. Ignores ASCII case.
   func hasSuffix(ignoringCase suffix: String) -> Bool {
     count > suffix.utf8.count
       && zip(self.suffix(suffix.utf8.count), suffix.utf8).allSatisfy { byte, wanted in

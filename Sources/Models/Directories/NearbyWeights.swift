@@ -10,21 +10,21 @@ struct NearbyWeights {
   var foreign: [[UInt8]]
   /// Files of training that are not a model.
   var companions: [[UInt8]]
-  /// How many names without an extension were not looked up, so that they could be directories.
+  /// The number of names without an extension that were not examined. They could be directories.
   var skipped: Int
 }
 
-// Weights beside the model, or in place of it, as far as names tell.
+// Finds weights beside the model, or in place of it, by their names.
 extension ModelDirectory {
-  /// How many names in a directory are looked up as directories of weights. Each takes up to three requests, which are slow on a
-  /// network.
+  /// The maximum number of names that are examined as directories of weights. Each takes up to three requests, which are slow
+  /// on a network.
   private static let namesLookedUp = 32
 
-  /// What a directory in this one holds.
+  /// What a subdirectory holds.
   private enum Holdings { case model, foreignWeights, nothing }
 
-  /// Warns of other entries of the directory that could be taken for the model, or for a part of it; with `all`, of directories
-  /// of weights too. `model` is the name of what was chosen.
+  /// Warns about other files that a user could take for the model or a part of it, and with `all`, about directories of weights
+  /// too. `model` is the name of the chosen model.
   func note(_ chosen: [[UInt8]], for model: [UInt8]?, all: Bool = true, in notes: inout [String]) {
     let chosen = Set(chosen)
     let left = names.filter { !chosen.contains($0) && isLeftOut($0) }
@@ -55,8 +55,8 @@ extension ModelDirectory {
 
   // MARK: - In place of a model
 
-  /// What there is in place of a model. Looks into as many directories as ``namesLookedUp`` at most, and if none of them has a model,
-  /// into 8 directories in each of 8 of them, as Megatron and DeepSpeed nest them.
+  /// What the directory has in place of a model. Examines at most ``namesLookedUp`` names. If none is a directory with a model,
+  /// examines 8 directories in each of the first 8, because Megatron and DeepSpeed nest models.
   var nearbyWeights: NearbyWeights {
     let directories = directories(atMost: Self.namesLookedUp)
     let models = directories.filter { $0.holds == .model }.map(\.name)
@@ -68,7 +68,7 @@ extension ModelDirectory {
       skipped: max(0, names.count { !hasExtension($0) } - Self.namesLookedUp))
   }
 
-  /// The directories among the first names, of which those without an extension come first.
+  /// The directories among the first ``namesLookedUp`` names, names without an extension first.
   private func directories(atMost limit: Int) -> [(name: [UInt8], holds: Holdings)] {
     let likely = names.filter { !hasExtension($0) } + names.filter(hasExtension)
     var found: [(name: [UInt8], holds: Holdings)] = []
@@ -88,7 +88,7 @@ extension ModelDirectory {
     }
   }
 
-  /// What a directory in this one, or a repository of the Hub's cache, seems to hold; nil if there is no directory of this name.
+  /// What a subdirectory seems to hold, which may be a repository of the Hub's cache; nil if it is not a directory.
   private func holdings(of name: [UInt8]) -> Holdings? {
     guard isDirectory(name) else { return nil }
     if name.starts(with: "models--".utf8) { return .model }

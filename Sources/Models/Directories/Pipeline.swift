@@ -2,9 +2,10 @@ internal import Safetensors
 internal import SystemPackage
 
 extension ModelDirectory {
-  /// diffusers: one subdirectory for each component that model_index.json names, or, if it names none, for each directory
-  /// with weights. Components without weights (tokenizer, scheduler) are not shown, and `notes` names other directories
-  /// with weights. Nil if no component has weights. A component without the variant is shown as it is, if another one has it.
+  /// The layout of a diffusers pipeline: the components that model_index.json names, or, if it names none, all directories
+  /// with weights. Leaves out components without weights (tokenizer, scheduler), and adds other directories with weights to
+  /// `notes`. Components without the variant are shown without it, if another component has it. Nil if no component has
+  /// weights.
   func pipelineLayout(notes: inout [String]) throws(ModelError) -> Layout? {
     let named = try componentNames()
     var pipeline = Pipeline(of: self)
@@ -36,7 +37,7 @@ extension ModelDirectory {
     var named = index.components
     let existing = Set(names)
     for name in index.lists {
-      // The first has the component's name, the others NAME_1, NAME_2, ….
+      // diffusers names the first model after the component, and the others NAME_1, NAME_2, ….
       for number in 1...max(1, names.count) {
         let next = name + "_\(number)".utf8
         guard existing.contains(next), isDirectory(next) else { break }
@@ -51,11 +52,11 @@ extension ModelDirectory {
 private struct Pipeline {
   /// The pipeline's directory, for messages.
   private let parent: ModelDirectory
-  /// Those with weights.
+  /// The components with weights.
   private(set) var components: [(name: [UInt8], layout: ModelDirectory.Layout)] = []
-  /// Why one of the others has no layout, though it has weights.
+  /// Why a component with weights has no layout.
   private(set) var undecided: ModelError?
-  /// Directories of weights that are no component.
+  /// Directories of weights that are not components.
   private(set) var left: [[UInt8]] = []
   /// The variants of the components' models.
   private(set) var variants: Set<String> = []

@@ -6,7 +6,7 @@ struct PipelineIndex {
   /// The names of the existing components: `"unet": ["diffusers", "UNet2DConditionModel"]`, but not
   /// `"safety_checker": [null, null]`.
   private(set) var components: Set<[UInt8]> = []
-  /// Those that are lists of models, each in a directory of its own: `"controlnet": ["diffusers", "MultiControlNetModel"]`.
+  /// The components that are lists of models, one directory each: `"controlnet": ["diffusers", "MultiControlNetModel"]`.
   private(set) var lists: [[UInt8]] = []
 
   init(opening path: FilePath) throws(ModelError) {
@@ -19,7 +19,7 @@ struct PipelineIndex {
     }
   }
 
-  /// Reads the JSON alone; for fuzzing.
+  /// Reads the JSON without a file; for fuzzing.
   init(json: [UInt8]) throws(JSONError) { try read(json.span) }
 
   private mutating func read(_ json: Span<UInt8>) throws(JSONError) {

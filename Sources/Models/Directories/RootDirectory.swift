@@ -10,7 +10,7 @@ package final class RootDirectory: Sendable {
   package let path: FilePath
   private let descriptor: FileDescriptor
 
-  /// Opens the directory itself, for which links are followed.
+  /// Opens the directory. Follows symbolic links in `path` itself.
   package init(opening path: FilePath) throws(ModelError) {
     self.path = path
     descriptor = try ModelError.translating("open", path) {
@@ -20,7 +20,7 @@ package final class RootDirectory: Sendable {
 
   deinit { try? descriptor.close() }
 
-  /// False for a path that cannot be a file below any directory.
+  /// False for a relative path that could leave its directory, or that no file can have.
   package static func contains(_ relative: ArraySlice<UInt8>) -> Bool {
     !relative.contains(0)
       && relative.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).allSatisfy {
@@ -28,8 +28,8 @@ package final class RootDirectory: Sendable {
       }
   }
 
-  /// Opens a file, each component of its path by itself: openat(2) with O_NOFOLLOW. It is not mapped: there may be more of them
-  /// than a process may have mappings.
+  /// Opens a file component by component: openat(2) with O_NOFOLLOW. Does not map it, since a model can have more files than
+  /// a process may have mappings.
   package func open(_ relative: [UInt8]) throws(ModelError) -> SourceFile {
     let full = path.pushing(FilePath(bytes: relative))
     let components = relative.split(separator: UInt8(ascii: "/")).map { FilePath(bytes: $0) }
@@ -49,7 +49,7 @@ package final class RootDirectory: Sendable {
   private func openFile(_ name: FilePath, in directory: FileDescriptor, _ full: FilePath)
     throws(ModelError) -> FileDescriptor
   {
-    // Only a regular file is ever opened; a link is refused by the next call.
+    // Opens only regular files; the next call refuses links.
     let status = try ModelError.translating("open", full) {
       try unsafe name.withPlatformString { name throws(Errno) in
         try unsafe Stat(name, relativeTo: directory, flags: .symlinkNoFollow)
@@ -69,12 +69,12 @@ package final class RootDirectory: Sendable {
     }
     if result >= 0 { return FileDescriptor(rawValue: result) }
     let error = Errno(rawValue: errno)
-    // ELOOP for a link, or ENOTDIR if a directory was expected.
+    // A link gives ELOOP, or ENOTDIR where the call asks for a directory.
     if error == .tooManySymbolicLinkLevels {
-      throw ModelError(.malformed, full, "it is a symbolic link; links in such a directory are not followed")
+      throw ModelError(.malformed, full, "it is a symbolic link; links in this directory are not followed")
     }
     if error == .notDirectory {
-      throw ModelError(.malformed, full, "\(name.printable) is not a directory, or a symbolic link to one")
+      throw ModelError(.malformed, full, "\(name.printable) is a symbolic link, or not a directory")
     }
     throw ModelError(errno: error, full, "open")
   }

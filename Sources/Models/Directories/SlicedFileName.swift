@@ -1,7 +1,7 @@
 internal import Safetensors
 
-/// A file of a checkpoint of torch.distributed in the Hugging Face layout, by its name:
-/// `shard-RRRRR-model-FFFFF-of-NNNNN.safetensors`, of which R is the rank that wrote it, from 1.
+/// The name of a file of a distributed checkpoint (DCP) in the Hugging Face layout:
+/// `shard-RRRRR-model-FFFFF-of-NNNNN.safetensors`, where R is the rank that wrote it, from 1.
 struct SlicedFileName {
   let rank: Int
 
@@ -18,7 +18,7 @@ struct SlicedFileName {
     return slices.isEmpty ? nil : slices
   }
 
-  /// The first rank that has none of these files. It may have had nothing to write, or its file is missing: both look the same.
+  /// The first rank that has none of these files. Either it had nothing to write, or its file is missing; names do not tell.
   static func missingRank(in files: [[UInt8]]) -> Int? {
     let ranks = Set(files.compactMap { SlicedFileName($0)?.rank })
     guard let last = ranks.max(), last > 0 else { return nil }

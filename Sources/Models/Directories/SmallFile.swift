@@ -1,12 +1,12 @@
 internal import Safetensors
 internal import SystemPackage
 
-/// A small file that describes a model and is read completely: an index, a reference of the Hub's cache.
+/// Reads small files that describe a model completely into memory: an index, a reference of the Hub's cache.
 enum SmallFile {
   /// The maximum size, in bytes; the same as for a header.
   static let maximumSize = HeaderPrefix.maximumLength
 
-  /// The file's bytes. `what` names it in an error, such as "an index".
+  /// The file's bytes. `what` names the kind of file in an error, such as "an index".
   static func bytes(of path: FilePath, what: String) throws(ModelError) -> [UInt8] {
     let file = try SourceFile.opening(path)
     guard file.size <= maximumSize else {

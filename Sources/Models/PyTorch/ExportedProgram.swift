@@ -88,7 +88,7 @@ enum ExportedProgram {
     return numbers
   }
 
-  /// A number that could have been a symbol: `{"as_int": 2}`.
+  /// A number in the form `{"as_int": 2}`. A symbolic size in its place is an error.
   private static func number(_ cursor: inout JSONCursor, _ text: inout [UInt8]) throws(JSONError) -> UInt64 {
     try cursor.beginObject()
     guard try key(&cursor, &text) == "as_int" else { throw cursor.error("a size is not a number") }

@@ -1,34 +1,34 @@
 internal import Safetensors
 
-/// A name that several tensors of a file of PyTorch have, by keys such as 0 and '0'.
+/// A name that several tensors of a PyTorch file share, because of keys such as 0 and '0'.
 struct NameClash {
   let name: [UInt8]
-  /// How many tensors there are of it.
+  /// The number of tensors that share the name.
   let count: Int
-  /// What the first of them is called.
+  /// The new name of the first tensor.
   let first: [UInt8]
 
-  /// How many are named one by one.
+  /// The maximum number of names with a line of their own.
   private static let named = 10
 
-  /// Lines for a person; safe to print.
+  /// Warnings, one line each; safe to print.
   static func notes(of clashes: [NameClash]) -> [String] {
     var lines = clashes.prefix(named).map { clash in
-      "\(clash.count) tensors have the name \(PrintableText.quoted(clash.name)), by keys such as 0 and '0'; shown as "
+      "\(clash.count) tensors share the name \(PrintableText.quoted(clash.name)) (keys such as 0 and '0'); shown as "
         + "\(PrintableText.quoted(clash.first)) and so on"
     }
     if clashes.count > named {
-      lines.append("\(PrintableText.counted(clashes.count - named, "more name")) of several tensors each")
+      lines.append("\(PrintableText.counted(clashes.count - named, "more name")) with several tensors each")
     }
     return lines
   }
 }
 
 extension Header {
-  /// Gives tensors that share a name one of their own each, since it would be a guess which of them the name means: `NAME~1`,
-  /// `NAME~2` in the order of `records`. One tensor that is there twice is one.
+  /// Renames tensors that share a name to `NAME~1`, `NAME~2` and so on, in the order of `records`: any choice of one of
+  /// them would be a guess. Equal records of one name count as one tensor.
   ///
-  /// `records` are in the order of their names, and are so again. Nil where the names are too long together.
+  /// `records` must be sorted by name, and are sorted by name afterwards. Returns nil if the names have more than 4 GiB.
   static func renameClashes(_ records: inout [Record], _ text: inout [UInt8], _ dimensions: [UInt64])
     -> [NameClash]?
   {
@@ -78,18 +78,18 @@ extension Header {
     return clashes
   }
 
-  /// Whether one of the records, which are in the order of their names, has this one.
+  /// True if one of the records, which are sorted by name, has this name.
   private static func contains(_ name: ArraySlice<UInt8>, _ records: [Record], _ text: [UInt8]) -> Bool {
     let index = records.partitionPoint { compareBytes($0.name(in: text), name) < 0 }
     return index < records.count && records[index].name(in: text) == name
   }
 }
 
-/// What makes a tensor the same as another one.
+/// The parts of a record that decide whether two tensors are the same.
 private struct Identity: Hashable {
   private let dtype: DType
   private let bytes: Range<UInt64>
-  /// The shape, and the strides where they are not those of rows.
+  /// The shape, and the strides of a tensor that is not contiguous.
   private let numbers: ArraySlice<UInt64>
   private let rank: UInt32
 

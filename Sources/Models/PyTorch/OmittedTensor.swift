@@ -1,11 +1,11 @@
 internal import PyTorch
 package import Safetensors
 
-/// A tensor that a source names and a mount does not show.
+/// A tensor that a source names and the mount does not show.
 package struct OmittedTensor: Sendable {
-  /// The name it would have.
+  /// The name that the tensor would have.
   package let name: TensorName
-  /// Why it is not shown, as a clause; safe to print.
+  /// Why the mount does not show it: a clause after the tensor's name; safe to print.
   package let reason: String
 }
 
@@ -16,7 +16,7 @@ extension OmittedTensor {
       var type: ElementType?
       var reason: Omission.Reason
     }
-    // Made once for each reason, however many tensors there are.
+    // Tensors with the same reason share one string.
     var clauses: [Cause: String] = [:]
     return file.omissions.map { omission in
       let cause = Cause(type: omission.type, reason: omission.reason)
@@ -28,16 +28,22 @@ extension OmittedTensor {
 }
 
 extension Omission {
-  fileprivate var clause: String {
+  /// The reason as a clause after the tensor's name; safe to print.
+  var clause: String {
     let type = type.map { " of \($0.rawValue)" } ?? ""
     switch reason {
-    case .kind(.custom): return "is a tensor that a function of its own makes"
-    case .kind(.inline): return "is a tensor\(type) whose elements are in the pickle"
-    case .kind(let kind): return "is a \(kind) tensor" + type
-    case .lazy: return "is a tensor\(type) whose elements are conjugated or negated when they are used"
-    case .bareStorage: return "is a storage\(type) and no tensor"
-    case .unnamed: return "is a tensor\(type) under a key that makes no name"
-    case .deep: return "is nested so deep that it was not looked into"
+    case .kind(.quantized): return "is a quantized tensor\(type) (save its dequantize())"
+    case .kind(.sparse): return "is a sparse tensor\(type) (save its to_dense())"
+    case .kind(.nested): return "is a nested tensor\(type) (save its unbind())"
+    case .kind(.meta): return "is a meta tensor\(type), which has no elements"
+    case .kind(.wrapped): return "is a tensor subclass without elements of its own"
+    case .kind(.device): return "is a tensor\(type) of a device such as XLA (save its cpu())"
+    case .kind(.inline): return "is a tensor\(type) whose elements are in the pickle, not in a storage"
+    case .kind(.custom): return "is made by Python code that stmount does not execute"
+    case .lazy: return "is a conjugated or negated tensor\(type) (save its resolve_conj().resolve_neg())"
+    case .bareStorage: return "is a storage\(type), not a tensor"
+    case .unnamed: return "is a tensor\(type) whose dictionary key cannot become a name (use a string)"
+    case .deep: return "is nested too deeply to be searched for tensors"
     }
   }
 }

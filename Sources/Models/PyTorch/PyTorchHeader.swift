@@ -2,7 +2,7 @@ internal import PyTorch
 internal import Safetensors
 internal import SystemPackage
 
-/// Makes a header from the tensors of files of torch.save, and lists those that safetensors does not support.
+/// Makes a header from the tensors of torch.save files, and lists those that safetensors does not support.
 struct PyTorchHeader {
   private let path: FilePath
   private var text: [UInt8] = []
@@ -18,19 +18,19 @@ struct PyTorchHeader {
   /// The number of tensors so far.
   var count: Int { records.count }
 
-  /// The tensors that were added, in the order in which they were.
+  /// The header of the added tensors, in the order in which they were added.
   func header(trailingBytes: UInt64 = 0) -> Header {
     Header(
       dataStart: 0, trailingBytes: trailingBytes, text: text, dimensions: dimensions, records: records,
       metadataRanges: [])
   }
 
-  /// Adds all tensors of a source that begins at byte `start` of the file, in the order of their names.
+  /// Adds all tensors of a source that begins at byte `start` of the file, sorted by name.
   mutating func add(_ file: PyTorchFile, at start: UInt64 = 0) throws(ModelError) {
     omitted += OmittedTensor.all(of: file)
     var own: [Header.Record] = []
     own.reserveCapacity(file.tensors.count)
-    // The starts of shared shapes.
+    // Where the shape of each layout begins in `dimensions`: tensors of one layout share it.
     var starts: [Int: UInt32] = [:]
     for tensor in file.tensors {
       if let record = try record(of: tensor, tensor.name, start, &starts) { own.append(record) }
@@ -54,7 +54,7 @@ struct PyTorchHeader {
   /// The name of a tensor, by its position.
   func name(at position: Int) -> ArraySlice<UInt8> { records[position].name(in: text) }
 
-  /// Gives a tensor another name, which must be UTF-8. The order of the tensors stays.
+  /// Renames a tensor; the name must be UTF-8. Does not change the order of the tensors.
   mutating func rename(at position: Int, to name: ArraySlice<UInt8>) throws(ModelError) {
     guard let start = UInt32(exactly: text.count), let count = UInt32(exactly: name.count) else {
       throw tooLong
@@ -63,7 +63,7 @@ struct PyTorchHeader {
     text += name
   }
 
-  /// Adds a tensor's name and shape. Nil if it is left out.
+  /// Adds a tensor's name and shape, and returns its record; nil if the tensor is omitted.
   private mutating func record(
     of tensor: StoredTensor, _ name: ArraySlice<UInt8>, _ base: UInt64, _ starts: inout [Int: UInt32]
   ) throws(ModelError) -> Header.Record? {
@@ -78,7 +78,7 @@ struct PyTorchHeader {
     var start = starts[tensor.layout]
     if dtype == .f4 {
       guard let unpacked = Self.unpacked(tensor) else {
-        omit(name, "holds pairs of elements that do not follow each other")
+        omit(name, "has packed F4 elements that are not contiguous (save its view(torch.uint8))")
         return nil
       }
       start = end
@@ -101,10 +101,10 @@ struct PyTorchHeader {
   }
 
   private var tooLong: ModelError {
-    ModelError(.malformed, path, "its tensors' names and shapes are too long")
+    ModelError(.malformed, path, "its tensors' names and shapes are too long; use shorter names")
   }
 
-  /// Puts the tensors into the order of their names; the result has the former position of each.
+  /// Sorts the tensors by name, and returns the former position of each.
   mutating func sort() -> [Int] {
     let order = records.indices.sorted {
       compareBytes(records[$0].name(in: text), records[$1].name(in: text)) < 0
@@ -113,9 +113,9 @@ struct PyTorchHeader {
     return order
   }
 
-  /// The shape, and the strides where there are any, of elements in place of the pairs that PyTorch's
-  /// float4_e2m1fn_x2 has in a byte; nil if pairs do not come in a row. As in safetensors, the last
-  /// dimension is the one that grows.
+  /// The shape in elements of a tensor of float4_e2m1fn_x2, whose shape in PyTorch counts pairs (bytes), and then
+  /// its strides if it is not contiguous. The last dimension doubles, as in safetensors. Nil if the pairs of the
+  /// last dimension are not contiguous, or on overflow.
   private static func unpacked(_ tensor: StoredTensor) -> [UInt64]? {
     var (shape, strides) = (Array(tensor.shape), Array(tensor.strides))
     return unpack(&shape, &strides) ? shape + (tensor.isContiguous ? [] : strides) : nil

@@ -1,9 +1,9 @@
 internal import PyTorch
 internal import Safetensors
 
-/// The message about a refused PyTorch file.
+/// The message about a PyTorch file that stmount refuses.
 extension FormatError {
-  /// One clause: the problem, the offset, and the remedy. Safe to print.
+  /// One clause: the problem, the byte at which it is, and the remedy. Safe to print.
   var clause: String {
     let place = offset.map { " (byte \($0))" } ?? ""
     switch problem {

@@ -3,9 +3,9 @@ internal import Safetensors
 internal import SystemPackage
 
 extension PyTorchFile {
-  /// The form of a file that begins with `start`; nil for a safetensors file, whose header length may look
-  /// like an archive. The two differ: no header begins with NUL, and the compression method of an uncompressed
-  /// archive does.
+  /// The form of a file that begins with `start`; nil for a safetensors file. The length of a safetensors header can look
+  /// like the signature of an archive. Byte 8 tells them apart: it is NUL in an uncompressed archive (the compression
+  /// method), and never NUL in a header.
   static func form(of start: [UInt8], in file: SourceFile, _ path: FilePath) throws(ModelError) -> Form? {
     let form = form(of: start)
     guard form == .archive, start.count > 8, start[8] != 0,
@@ -22,7 +22,7 @@ extension PyTorchFile {
     }) {
       throw ModelError(
         .malformed, path,
-        "it can be read as safetensors and as an archive of PyTorch, which would be two models: refused; do not load it"
+        "it can be read as safetensors and as an archive of PyTorch, so it is two models; do not load it"
       )
     }
     return nil

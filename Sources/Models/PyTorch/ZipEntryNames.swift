@@ -1,10 +1,10 @@
 internal import Glibc
 internal import SystemPackage
 
-/// The names of a zip archive's entries, to identify its format: those in the last bytes of the file.
+/// The names of the zip entries whose central directory headers are in the last 64 KiB of a file, to identify its format.
 ///
-/// Reads headers of the central directory at every signature (APPNOTE.TXT 4.3.12), without checks. The PyTorch library
-/// reads archives that are used.
+/// Reads a header at every signature (APPNOTE.TXT 4.3.12), without checks. Use it only for messages: `ZipArchive` in the
+/// PyTorch library makes the checks.
 func zipEntryNames(in file: SourceFile) throws(Errno) -> [[UInt8]] {
   let window: UInt64 = 1 << 16
   let start = file.size - min(file.size, window)

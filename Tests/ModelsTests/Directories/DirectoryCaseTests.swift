@@ -144,7 +144,7 @@ extension DirectoryCase {
     DirectoryCase(
       "the root of the cache",
       ["models--a--b/refs/main": .text(one), "models--a--b/snapshots/\(one)/model.safetensors": "a"],
-      .refusal(["name one of the directories in it: 'models--a--b'"])),
+      .refusal(["name one of its directories: 'models--a--b'"])),
     DirectoryCase(
       "a revision of a file", ["m.safetensors": "a"], .refusal(["--revision is for a directory"]),
       source: "m.safetensors", revision: "main"),
@@ -274,11 +274,11 @@ extension DirectoryCase {
         "latest": .text("global_step9"), "global_step9/mp_rank_00_model_states.pt": "a",
         "zero_to_fp32.py": .text("x"),
       ],
-      .refusal(["name one of the directories in it: 'global_step9'"])),
+      .refusal(["name one of its directories: 'global_step9'"])),
     DirectoryCase(
       "a directory two levels above a model",
       ["iter_9/mp_rank_00/model_optim_rng.pt": "a", "iter_9/mp_rank_01/x": .text(""), "b/c": .directory],
-      .refusal(["name one of the directories in it: 'iter_9/mp_rank_00'"])),
+      .refusal(["name one of its directories: 'iter_9/mp_rank_00'"])),
     DirectoryCase(
       "a checkpoint of Megatron without its tensors",
       [
@@ -292,16 +292,16 @@ extension DirectoryCase {
     DirectoryCase(
       "checkpoints alone",
       ["checkpoint-500/model.safetensors": "a", "checkpoint-1000/model.safetensors": "b"],
-      .refusal(["name one of the directories in it: 'checkpoint-1000', 'checkpoint-500'"])),
+      .refusal(["name one of its directories: 'checkpoint-1000', 'checkpoint-500'"])),
     DirectoryCase(
       "an optimizer alone", ["optimizer.pt": "o", "config.json": .text("{}")],
-      .refusal(["'optimizer.pt' is a file of training: name one to see it"])),
+      .refusal(["'optimizer.pt' is a training file: name one to see it"])),
     DirectoryCase("nothing", [:], .refusal(["no .safetensors file and no PyTorch file in it"])),
     DirectoryCase("empty directories", ["a/b": .directory], .refusal(["no PyTorch file in it"])),
     DirectoryCase(
       "formats of other programs",
       ["a.Q4_K_M.GGUF": .text("x"), "b.gguf": .text("x"), "onnx/model.onnx": .text("x")],
-      .refusal(["'a.Q4_K_M.GGUF', 'b.gguf', 'onnx' are of another format"])),
+      .refusal(["'a.Q4_K_M.GGUF', 'b.gguf', 'onnx' have an unsupported format"])),
     DirectoryCase(
       "a split in upper case", ["M-00001-of-00002.SafeTensors": "a", "M-00002-of-00002.SafeTensors": "b"],
       .model("a", "b")),

@@ -158,7 +158,7 @@ import Safetensors
       ),
       (
         ["rank0.safetensors", "rank2.safetensors"],
-        "rank1.safetensors is missing, though there are later ranks"
+        "rank1.safetensors is missing, though there are later ranks; download it"
       ),
     ])
   func missingFile(of files: [String], problem: String) throws {
@@ -207,7 +207,7 @@ import Safetensors
     #expect(other?.kind == .noSource)
     #expect(
       other?.problem
-        == "no .safetensors file and no PyTorch file in it; 'model.gguf' is of another format")
+        == "no .safetensors file and no PyTorch file in it; 'model.gguf' has an unsupported format")
   }
 
   @Test("Without a model, a few subdirectories are searched, and the error counts the others")
@@ -219,12 +219,12 @@ import Safetensors
     for number in 10..<50 { try directory.write("\(number)/config.json", text: "{}") }
     // Not among the first.
     try write("49/model.safetensors")
-    #expect(problem() == "no .safetensors file and no PyTorch file in it; 8 more names not looked up")
+    #expect(problem() == "no .safetensors file and no PyTorch file in it; 8 more names not examined")
     try write("12/model.safetensors")
-    #expect(problem().hasSuffix("; name one of the directories in it: '12'; 8 more names not looked up"))
+    #expect(problem().hasSuffix("; name one of its directories: '12'; 8 more names not examined"))
     // Names with an extension come after those without.
     for number in 10..<50 { try directory.write("\(number).json", text: "{}") }
-    #expect(problem().hasSuffix("; name one of the directories in it: '12'; 8 more names not looked up"))
+    #expect(problem().hasSuffix("; name one of its directories: '12'; 8 more names not examined"))
   }
 
   // MARK: Caches

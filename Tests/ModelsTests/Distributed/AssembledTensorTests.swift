@@ -102,10 +102,10 @@ import Testing
     "A gap or an overlap is refused, with the tensor and the first wrong element",
     arguments: [
       ([([0, 0], [1, 4]), ([2, 0], [1, 4])], "has a gap: no slice holds its element [1, 0]"),
-      ([([0, 0], [2, 4]), ([1, 0], [2, 4])], "has slices that overlap, at its element [1, 0]"),
+      ([([0, 0], [2, 4]), ([1, 0], [2, 4])], "has slices that overlap at element [1, 0]"),
       ([([0, 0], [3, 2]), ([0, 2], [2, 2])], "has a gap: no slice holds its element [2, 2]"),
       ([([0, 0], [2, 2]), ([1, 1], [2, 3])], "has a gap: no slice holds its element [0, 2]"),
-      ([([0, 0], [3, 4]), ([0, 0], [3, 4])], "has slices that overlap, at its element [0, 0]"),
+      ([([0, 0], [3, 4]), ([0, 0], [3, 4])], "has slices that overlap at element [0, 0]"),
     ] as [([([Int], [Int])], String)])
   func wrong(_ boxes: [([Int], [Int])], _ clause: String) throws {
     let data = [UInt8](repeating: 1, count: 12)

@@ -111,8 +111,8 @@ import Safetensors
     #expect(model.omitted.isEmpty)
     #expect(
       model.warnings.map { $0.split(separator: "m.pt': ").last ?? "" } == [
-        "2 tensors have the name 'True', by keys such as 0 and '0'; shown as 'True~1' and so on",
-        "2 tensors have the name 'a.b', by keys such as 0 and '0'; shown as 'a.b~2' and so on",
+        "2 tensors share the name 'True' (keys such as 0 and '0'); shown as 'True~1' and so on",
+        "2 tensors share the name 'a.b' (keys such as 0 and '0'); shown as 'a.b~2' and so on",
       ])
     for (index, bytes) in [(4, file.storages[storage].data[..<8]), (5, file.storages[storage].data[8...])] {
       let place = model.places[index]
@@ -136,7 +136,7 @@ import Safetensors
       })
     let other = try open(try directory.write("n.pt", file))
     #expect(other.places.count == 30 && other.warnings.count == 11)
-    #expect(other.warnings.last?.hasSuffix("5 more names of several tensors each") == true)
+    #expect(other.warnings.last?.hasSuffix("5 more names with several tensors each") == true)
   }
 
   @Test("One warning names at most forty unknown classes, escaped")
@@ -167,7 +167,7 @@ import Safetensors
     #expect(error?.kind == .malformed)
     #expect(error?.problem.hasPrefix("2 unexpected bytes after the last storage") == true)
     #expect(
-      try open(path, lenient: true).warnings == ["\(path.printable): 2 bytes after the last tensor left out"])
+      try open(path, lenient: true).warnings == ["\(path.printable): ignored 2 bytes after the last tensor"])
     let archive = try directory.write("a.pt", file("w").bytes + [0, 0])
     for lenient in [false, true] { #expect(throws: ModelError.self) { try open(archive, lenient: lenient) } }
   }
