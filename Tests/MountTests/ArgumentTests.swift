@@ -9,8 +9,8 @@ extension MountTests {
     private static let model = SafetensorsFile(.init("w", "U8", [5]))
     private static let other = SafetensorsFile(.init("x", "U8", [6]))
 
-    /// Runs a script with `$bad` and `$private`, which end in a byte that is not UTF-8 and in U+10FFFF, and `$repaired`,
-    /// what Unicode makes of the first: three files or directories.
+    /// Runs a script with three paths of files or directories: `$bad` ends in a byte that is not UTF-8, `$private` in U+10FFFF, and
+    /// `$repaired` is what a Unicode decoder makes of `$bad`.
     private func run(_ script: String, _ files: TemporaryDirectory) async throws -> Outcome {
       let preamble = """
         set -u; cd \(files.path); stmount=\(try Machine.stmount); stls=\(try Machine.stls); stpack=\(try Machine.stpack)

@@ -13,7 +13,7 @@ func setTimes(of path: FilePath, access: (Int, Int), modification: (Int, Int)) t
 }
 
 extension MountTests {
-  /// What stat(2) and statfs(2) say.
+  /// The results of stat(2) and statfs(2).
   @Suite struct AttributeTests {
     private static let model = SafetensorsFile(
       .init("w", "U8", [5000]), .init("a/b/c", "F32", [128]), .init("a/b/d", "U8", [1]),
@@ -46,7 +46,7 @@ extension MountTests {
       let files = try TemporaryDirectory()
       let path = try files.write("m.safetensors", Self.model)
       try #require(unsafe chown("\(path)", 1234, 4321) == 0)
-      // An access time that reading does not move: newer than the other times and less than a day old.
+      // Reading does not update this access time (relatime): it is newer than the other times, and less than a day old.
       let now = Int(time(nil))
       try setTimes(of: path, access: (now, 987_654_321), modification: (1_234_567_890, 123_456_789))
       let source = try Stat(path)
@@ -123,7 +123,7 @@ extension MountTests {
         let tensors = Self.model.tensors.reduce(0) { $0 + $1.data.count }
         #expect(size >= tensors && size < tensors + 3 * 4096)
         #expect(status.f_bfree == 0 && status.f_bavail == 0)
-        // Four tensors, metadata.json, and the directories "", a, a/b.
+        // The mount has four tensors, metadata.json, and the directories "", a, a/b.
         #expect(status.f_files == 8)
         #expect(status.f_ffree == 0 && status.f_favail == 0)
         #expect(status.f_namemax == 255)

@@ -50,8 +50,8 @@ extension MountTests {
       }
     }
 
-    /// Reads everything in pieces and returns how many of them fail, with EIO. What is given must be right; where a
-    /// piece is given in part, the rest must fail, and not look like the end of the file.
+    /// Reads a file in pieces, and returns how many pieces fail with EIO. Expects bytes that are returned to be correct. If a read
+    /// returns fewer bytes than requested before the end of the file, expects the read of the rest to fail.
     private func failingReads(of file: OpenFile, step: Int = 65_536) throws -> Int {
       let data = Self.tensor.data
       var failures = 0
@@ -85,7 +85,7 @@ extension MountTests {
         #expect(before.isEmpty)
         try apply(change)
 
-        // Only what the kernel still has may be given; what was read ahead is the smaller part.
+        // Only cached pages may still be readable. The kernel's read-ahead is the smaller part of the file.
         #expect(try failingReads(of: file) > 20)
         let direct = try OpenFile(mount.file("w"), OpenFile.direct)
         for offset in [0, 4096, 1 << 20] {
@@ -94,7 +94,7 @@ extension MountTests {
         let log = try mount.log
         #expect(log.count == 1 && log[0].contains("m.safetensors' has changed"), "\(log)")
 
-        // Everything else goes on.
+        // The other shards stay readable.
         expectSame(try OpenFile(mount.file("other")).bytes(), Self.other.data, "another source")
         let document = try OpenFile(mount.file("metadata.json")).bytes()
         #expect(document.last == UInt8(ascii: "\n"))

@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Views of sources that change under their mount.
+  /// Views of sources that change while they are mounted.
   @Suite struct ChangedViewTests {
     private static let tensor = SafetensorsFile.Tensor("w", "BF16", [3_000_000])
     private static let paths = [".npy/w.npy", ".f32/w", ".safetensors/w.safetensors"]
@@ -42,7 +42,7 @@ extension MountTests {
         let source = try directory.write("m.safetensors", SafetensorsFile(Self.tensor))
         try await withMount(source) { mount in
           let reading = onThread {
-            // Each request takes a good millisecond; the truncation falls into one of the first rounds.
+            // Each request takes about a millisecond, so the truncation happens during one of the first rounds.
             try OpenFile(mount.file(".f32/w"), OpenFile.direct).failures(
               expecting: expected, partSize: 1 << 20)
           }
@@ -58,7 +58,7 @@ extension MountTests {
 }
 
 extension [UInt8] {
-  /// Each element of BF16, after two zeros.
+  /// The float32 of each BF16 element: two bytes of zero, then the element's bytes.
   fileprivate var widened: [UInt8] {
     var wide = [UInt8](repeating: 0, count: 2 * count)
     for index in indices { wide[index / 2 * 4 + 2 + index % 2] = self[index] }

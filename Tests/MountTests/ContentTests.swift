@@ -4,11 +4,11 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// The bytes of the files, whichever system call fetches them.
+  /// The bytes of the files, through every system call that reads.
   @Suite struct ContentTests {
     private static let pageSize = 4096
 
-    /// One tensor over many pages, beginning at an odd place of the file and ending in the middle of a page.
+    /// One tensor of many pages that begins at an odd offset of the file and ends in the middle of a page.
     private static let large = SafetensorsFile.Tensor("large", "U8", [3 * pageSize * 64 + 1001])
     private static let source = SafetensorsFile(
       [.init("before", "U8", [5]), large, .init("after", "U8", [pageSize])], padding: 3)
@@ -76,7 +76,7 @@ extension MountTests {
         let file = try OpenFile(path)
         let size = Self.large.data.count
         for _ in 0..<300 {
-          // Small offsets, the end and page borders more often than chance would have them.
+          // Prefers small offsets, the end of the file and page boundaries to other offsets.
           let anchor =
             [0, size, Int.random(in: 0...size, using: &generator) / Self.pageSize * Self.pageSize]
             .randomElement(using: &generator) ?? 0
@@ -181,7 +181,7 @@ extension MountTests {
       let source = try directory.write("m.safetensors", SafetensorsFile(header: header))
       let writer = try FileDescriptor.open(source, .writeOnly, options: .closeOnExec)
       try writer.closeAfter {
-        // A sparse file: only what the test looks at is written.
+        // The file is sparse: the test writes only the bytes that it reads.
         let start = Int64(8 + header.count)
         try writer.resize(to: start + Int64(size) + 3)
         for border in [1 << 31, 1 << 32, size] {

@@ -4,9 +4,9 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// `.dequant/`, the model as the numbers that its quantised tensors stand for.
+  /// `.dequant/`, the model with dequantised weights.
   @Suite struct DequantTests {
-    /// DeepSeek's blocks, the weight in one shard and its scales in another.
+    /// A model with DeepSeek's blocks: the weight is in one shard, and its scales are in another.
     private static func sharded(in directory: TemporaryDirectory) throws -> (
       QuantizedSample, paths: [FilePath]
     ) {
@@ -33,7 +33,7 @@ extension MountTests {
       try await Command.output(of: "ls", "-A", "\(path)").split(separator: "\n").map(String.init).sorted()
     }
 
-    /// Expects the numbers; any NaN matches a NaN.
+    /// Expects these numbers. A NaN matches every NaN.
     private static func expect(_ bytes: ArraySlice<UInt8>, _ values: [Float]) {
       #expect(bytes.count == values.count * 4)
       let bytes = Array(bytes)
@@ -163,7 +163,7 @@ extension MountTests {
       #expect(output.hasSuffix("quantised tensors the same, 0 models different"), "\(output)")
     }
 
-    /// A file of tensors that are holes, with some bytes written over them. Returns where each tensor begins.
+    /// Writes a file of tensors that are holes, except for some bytes. Returns the offset of each tensor.
     private static func writeHoles(
       _ path: FilePath, _ tensors: [(name: String, dtype: String, shape: [Int], size: Int)]
     ) throws -> [Int64] {
@@ -199,7 +199,7 @@ extension MountTests {
     func doubtfulScale() async throws {
       let files = try TemporaryDirectory()
       let path = files.path.appending("m.safetensors")
-      // 17 MiB of scales, each for 16 numbers.
+      // The model has 17 MiB of scales, one scale for 16 numbers.
       let (rows, columns) = (1088, 1 << 18)
       let starts = try Self.writeHoles(
         path,
@@ -265,7 +265,7 @@ extension MountTests {
         }
         let second = try mount.usage.memory
         #expect(second - first < 8 << 20, "\(second - first) bytes")
-        // A part of each stripe that is kept.
+        // The read covers a part of each cached stripe.
         let packed = try OpenFile(mount.file(".dequant/b.weight"), OpenFile.direct)
         for place in stride(from: 0, to: outputs * columns * 4, by: 8 << 20) {
           #expect(try packed.alignedBytes(4096, at: place).count == 4096)

@@ -1,7 +1,7 @@
 import Testing
 
 extension MountTests {
-  /// This reader and the reference on the same files, which chance has changed: `make differential` reads more of them.
+  /// Compares this reader with the reference on randomly changed files. `make differential` compares more of them.
   @Suite struct DifferentialTests {
     @Test(
       "Changed files are accepted and refused as the reference does, with the same tensors and metadata",
@@ -10,7 +10,7 @@ extension MountTests {
       let output = try await Reference.run("differential.py", "\(Machine.verdicts)", "10000", "\(seed)")
       #expect(
         output.hasPrefix("10000 files, seed \(seed): 0 differences that are not declared\n"), "\(output)")
-      // All four ways of agreeing that are declared, and the two that need no word.
+      // The lines are a header, the four declared kinds of agreement, and the two kinds that need no declaration.
       #expect(output.split(separator: "\n").count == 7, "\(output)")
     }
 

@@ -4,9 +4,9 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Checkpoints of torch.distributed, mounted as whole tensors.
+  /// Distributed checkpoints (DCP), mounted as whole tensors.
   @Suite struct DistributedTests {
-    /// A tensor of three dimensions, and its slices in a grid, uneven along each.
+    /// A tensor of three dimensions, and its slices: a grid with uneven cuts along each dimension.
     private static let shape = [5, 7, 300]
     private static let whole: [UInt8] = {
       var generator = SeededGenerator(seed: 18)
@@ -35,7 +35,7 @@ extension MountTests {
       return boxes
     }
 
-    /// Reads of all kinds, at odd places, against the whole tensor.
+    /// Compares reads of all kinds, at odd offsets, with the whole tensor.
     private static func check(_ mount: MountedModel) throws {
       let path = mount.file("w")
       #expect(try Stat(path).size == Int64(whole.count))
@@ -51,7 +51,7 @@ extension MountTests {
         expectSame(try opened.bytes(count, at: offset), part, "\(count) at \(offset)")
         expectSame(try direct.alignedBytes(count, at: offset), part, "\(count) at \(offset), direct")
       }
-      // NumPy's header of this shape has 128 bytes.
+      // NumPy's header for this shape has 128 bytes.
       expectSame(try mount.bytes(".npy/w.npy").dropFirst(128).map(\.self), whole, "the view")
       expectSame(
         try mount.bytes(".model.safetensors").suffix(whole.count).map(\.self), whole, "the model as a file")
@@ -76,7 +76,7 @@ extension MountTests {
             tensors, metadata: ["DCP_SHARDING_INFO": info + "}", "DCP_VERSION": "1.0", "format": "pt"]))
       }
       try await withMount(directory.path) { try Self.check($0) }
-      // One of its files alone is slices, and the command says so.
+      // A mount of only one file shows slices, and the command warns.
       let one = directory.path.appending("shard-00002-model-00001-of-00001.safetensors")
       try directory.makeDirectory("mnt")
       let mountPoint = directory.path.appending("mnt")

@@ -3,7 +3,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// metadata.json, the way from a name to its file.
+  /// metadata.json, which maps names to files.
   @Suite struct DocumentTests {
     @Test("Every tensor is listed, its path opens, and its offset is the place of its bytes in the source")
     func tensors() async throws {
@@ -59,7 +59,7 @@ extension MountTests {
             == ##"{"café":"重み","format":"pt","json":"{\"a\": 1}","nul":"\u0000","quote":"\"\\"}"##)
         #expect(try await jq("[.sources[] | .name, .size]") == #"["m.safetensors",\#(file.bytes.count)]"#)
         let text = String(decoding: try mount.bytes("metadata.json"), as: UTF8.self)
-        // jq's numbers have not enough digits for this.
+        // jq's numbers have too few digits for these values.
         #expect(text.contains("\"mtime\": 1600000000.123456789"))
         #expect(text.hasSuffix("}\n") && !text.hasSuffix("\n\n"))
         #expect(try Stat(document).size == Int64(text.utf8.count))

@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// What the command says and how it ends where it cannot mount.
+  /// The message and the exit status if the command cannot mount.
   @Suite struct FailureTests {
     private let files: TemporaryDirectory
     private let mountPoint: FilePath
@@ -17,8 +17,8 @@ extension MountTests {
       source = try files.write("m.safetensors", SafetensorsFile(.init("w", "U8", [100])))
     }
 
-    /// Runs the command where it must fail: with this status, one line of printable text on standard error that
-    /// holds `parts`, and nothing mounted.
+    /// Runs the command and expects it to fail with this status, to print one printable line with all `parts` on standard error, and
+    /// to mount nothing.
     private func expectFailure(
       _ status: Int32, _ arguments: [String], saying parts: String..., user: UInt32? = nil,
       sourceLocation: SourceLocation = #_sourceLocation
@@ -92,7 +92,7 @@ extension MountTests {
           saying: "is a mount, or a copy of one, and 'm.safetensors' a model")
         try await expectFailure(EX_USAGE, ["\(mount.path)", "mnt"], saying: "mount the model itself")
       }
-      // A directory without a model is a mount point like any other, and its own message.
+      // A directory without a model can be a mount point; as a source, it has its own message.
       try files.makeDirectory("other")
       try await expectFailure(EX_NOINPUT, ["mnt", "other"], saying: "no .safetensors file")
     }
@@ -184,7 +184,7 @@ extension MountTests {
 
     @Test("A source or a mount point that the user cannot reach is 77")
     func notPermitted() async throws {
-      // The built command may lie where others cannot reach it.
+      // Other users may not be able to reach the directory of the built command.
       let space = try PrivateNamespace(model: SafetensorsFile(.init("w", "U8", [3])))
       let directory = space.directory
       let closed = try directory.makeDirectory("closed")

@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// File handles, with which NFS servers keep files for longer than the kernel remembers them.
+  /// File handles, which NFS servers use to keep files longer than the kernel keeps their inodes.
   @Suite struct HandleTests {
     private static let tensor = SafetensorsFile.Tensor("deep/er/w", "U8", [300_000])
 
@@ -20,7 +20,7 @@ extension MountTests {
         let paths = (names + ["deep", "deep/er"]).map { "\(mount.file($0))" }
         let outcome = try await Command.run("\(program)", ["\(mount.path)"] + paths)
         #expect(outcome.status == 0 && outcome.error.isEmpty, "\(outcome.error)")
-        // Not before: an inode with pages in memory is not dropped.
+        // Reads the files only now: the kernel does not drop an inode that has pages in memory.
         let expected = try names.flatMap { try mount.bytes($0) } + Array("er\nw\n".utf8)
         expectSame(outcome.output, expected, "what the handles lead to")
       }

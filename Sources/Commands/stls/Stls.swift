@@ -27,7 +27,8 @@ struct Stls: ParsableCommand {
   var isHuman = false
 
   @Option(
-    help: ArgumentHelp("Sort by name, size (largest first) or offset (order in the files).", valueName: "ORDER"))
+    help: ArgumentHelp(
+      "Sort by name, size (largest first) or offset (order in the files).", valueName: "ORDER"))
   var sort = Order.name
 
   @Option(
@@ -47,7 +48,8 @@ struct Stls: ParsableCommand {
   @Flag(help: "Exit with 1 if a value is NaN; implies --stats.")
   var failOnNan = false
 
-  @Option(help: ArgumentHelp("Print the SHA-256 of each tensor: a manifest for sha256sum -c.", valueName: "sha256"))
+  @Option(
+    help: ArgumentHelp("Print the SHA-256 of each tensor: a manifest for sha256sum -c.", valueName: "sha256"))
   var hash: HashKind?
 
   @Option(

@@ -100,7 +100,8 @@ extension ModelDirectory {
   }
 
   func missing(rank: Int) -> ModelError {
-    ModelError(.malformed, path, "rank\(rank).safetensors is missing, though there are later ranks; download it")
+    ModelError(
+      .malformed, path, "rank\(rank).safetensors is missing, though there are later ranks; download it")
   }
 
   var megatronWithoutTensors: ModelError {

@@ -138,7 +138,7 @@ extension MountTests {
       let stcat = try Machine.link("stcat")
       let enough = try await Command.run("sh", ["-c", "\(stcat) \(source) a | head -c 5"])
       #expect(enough.output == [7, 7, 7, 7, 7] && enough.error.isEmpty, "\(enough.error)")
-      // The pipe is full and the command waits when the source changes.
+      // The source changes while the pipe is full and the command waits.
       let changed = try await Command.run(
         "sh",
         [

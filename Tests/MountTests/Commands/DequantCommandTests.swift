@@ -3,9 +3,9 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// `--dequant` of the commands that need no mount.
+  /// `--dequant` of the commands that do not mount.
   @Suite struct DequantCommandTests {
-    /// A quantised model, in a directory with its configuration.
+    /// A quantised model in a directory with its configuration.
     private static func write(_ sample: QuantizedSample, _ directory: String, in files: TemporaryDirectory)
       throws
       -> FilePath
@@ -93,14 +93,14 @@ extension MountTests {
       func last(_ options: String...) async throws -> Substring {
         try await run("stls", options + ["\(path)"]).text.split(separator: "\n").last ?? ""
       }
-      // Beside the weight, the sample has 8 numbers of a norm.
+      // Besides the weight, the sample has a norm of 8 elements.
       let count = sample.expected.reduce(8) { $0 + $1.values.count }
       try #require(sample.expected.count == 1 && count < 10_000)
       let stored = try await last()
       #expect(stored.hasPrefix("\(count) parameters in ") && stored.contains(" elements: I32 "), "\(stored)")
       let whole = try await last("--dequant")
       #expect(whole == "\(count) parameters: F32 \(count - 8), BF16 8", "\(whole)")
-      // Without its scales, a weight is not known.
+      // Without its scales, the weight's shape is unknown.
       let part = try await last("--include", "*qweight")
       #expect(part.contains(" elements: I32 ") && !part.contains("parameters"), "\(part)")
       let packed = try await run("stpack", ["-n", "\(path)"]).text.split(separator: "\n").last ?? ""

@@ -16,7 +16,7 @@ extension MountTests {
 
     private static func floats(_ values: Float...) -> [UInt8] { values.flatMap { bytes($0.bitPattern) } }
 
-    /// The model with another float in a tensor, other dtypes and shapes, and other names.
+    /// The model with a changed float in one tensor, other dtypes and shapes, and other names.
     private static var tuned: SafetensorsFile {
       var file = base
       file.tensors[1].data = floats(1, 2, 3, 5)
@@ -196,7 +196,7 @@ extension MountTests {
 }
 
 extension String {
-  /// The lines in the order of the names in them, which follow a sign.
+  /// The lines, sorted by the names after the signs.
   fileprivate var sortedByName: String {
     split(separator: "\n").sorted { $0.dropFirst(2) < $1.dropFirst(2) }.joined(separator: "\n")
   }

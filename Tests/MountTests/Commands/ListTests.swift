@@ -14,7 +14,7 @@ extension MountTests {
       source = try files.write("m.safetensors", SafetensorsFile(.init("w", "U8", [10])))
     }
 
-    /// What `--list` prints of a mount point: source, mount point, process, state.
+    /// What `--list` prints about a mount point: source, mount point, process ID, state.
     private func fields(of mount: FilePath) async throws -> [Substring] {
       let outcome = try await Command.stmount(["--list"])
       #expect(outcome.status == 0 && outcome.error.isEmpty, "\(outcome.error)")
@@ -72,7 +72,7 @@ extension MountTests {
         let file = try OpenFile(mount.file("w"))
         try await refusal(mount.path, 75, "it is in use")
         #expect(try file.bytes().count == 10)
-        // By another path, and from the directory that it is in.
+        // The mount point is given by another path, and then relative to the working directory.
         let link = files.path.appending("link")
         #expect(unsafe symlink("\(mount.path)", "\(link)") == 0)
         try await refusal(link, 75, "it is in use")

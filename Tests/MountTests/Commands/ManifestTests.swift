@@ -3,7 +3,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// `stls --hash` and `stls --check`: manifests as sha256sum(1) has them.
+  /// `stls --hash` and `stls --check`: manifests in the format of sha256sum(1).
   @Suite struct ManifestTests {
     private static let model = SafetensorsFile(
       .init("a/b", "F32", [500]), .init("a", "U8", [1]), .init("back\\slash\n", "BF16", [3]),
@@ -102,7 +102,7 @@ extension MountTests {
         let outcome = try await stls("--check", "\(manifest)", source)
         #expect(outcome.status == 65 && outcome.error.contains("line 2"), "\(text): \(outcome)")
       }
-      // A sparse file, far larger than the memory.
+      // The file is sparse, and far larger than the machine's memory.
       let large = try files.write("large", [])
       let file = try FileDescriptor.open(large, .writeOnly)
       try file.closeAfter { try file.resize(to: 1 << 42) }

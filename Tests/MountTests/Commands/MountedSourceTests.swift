@@ -3,7 +3,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// A mount, or a copy of one, as the source of the commands that need no mount.
+  /// A mount, or a copy of a mount, as the source of the commands that do not mount.
   @Suite struct MountedSourceTests {
     private static let model = SafetensorsFile(
       [
@@ -17,7 +17,7 @@ extension MountTests {
       try await Command.run("\(Machine.link(command))", arguments)
     }
 
-    /// Calls `body` with a mount of a source and with a copy of that.
+    /// Calls `body` with a mount of a source, and then with a copy of that mount.
     private func withMountAndCopy(_ source: FilePath, _ body: (FilePath) async throws -> Void) async throws {
       let files = try TemporaryDirectory()
       try await withMount(source) { mount in
@@ -138,7 +138,7 @@ extension MountTests {
       #expect(
         checked.status == 0 && checked.text.split(separator: "\n").count == 4 && checked.error.isEmpty,
         "\(checked)")
-      // A tensor that is gone counts if it would have been chosen.
+      // A missing tensor is an error only if the selection includes it.
       var less = Self.model
       less.tensors.removeAll { $0.name == Array("layer".utf8) }
       let other = "\(try files.write("less.safetensors", less))"

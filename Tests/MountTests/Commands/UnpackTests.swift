@@ -19,7 +19,7 @@ extension MountTests {
       try await Command.run("\(Machine.link("stunpack"))", arguments)
     }
 
-    /// Unpacks into a directory, which must succeed without a word.
+    /// Unpacks a source into a directory. Expects success and no output.
     private func unpack(_ source: FilePath, to directory: FilePath, _ options: String...) async throws {
       let outcome = try await stunpack(["\(source)", "\(directory)"] + options)
       #expect(outcome.status == 0 && outcome.error.isEmpty && outcome.output.isEmpty, "\(outcome)")

@@ -3,14 +3,14 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// `stls --stats`: what the values of tensors are like.
+  /// `stls --stats`: statistics of tensors' values.
   @Suite struct ValuesTests {
     private func stls(_ arguments: String...) async throws -> Outcome {
       try await Command.run("\(Machine.stls)", arguments)
     }
 
-    /// Random bits of each type, which make numbers of all sizes, NaNs and infinities: few, and so many that bit patterns are
-    /// counted; and numbers that a model could have.
+    /// Tensors of each type with random bits, which include numbers of all sizes, NaNs and infinities. Some are small, and some so
+    /// large that stls counts bit patterns. Also tensors with values that a model could have.
     private static var model: SafetensorsFile {
       var tensors = TensorData.bitSizes.flatMap { dtype, _ in
         [
@@ -18,7 +18,7 @@ extension MountTests {
           SafetensorsFile.Tensor("\(dtype).odd", dtype, [4, 501, 3]),
         ]
       }
-      // Sums of larger numbers overflow, in one order of adding and not in another.
+      // The sum of larger numbers could overflow in one order of addition and not in another.
       for index in tensors.indices where tensors[index].dtype == "F64" {
         for byte in stride(from: 7, to: tensors[index].data.count, by: 8) { tensors[index].data[byte] = 0x3F }
       }

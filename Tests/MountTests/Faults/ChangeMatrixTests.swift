@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Every way in which a source can change, seen through every way to read it.
+  /// Every kind of change of a source, with every way of reading it.
   @Suite struct ChangeMatrixTests {
     private static let count = 300_001
     private let files: TemporaryDirectory
@@ -28,7 +28,7 @@ extension MountTests {
       }
     }
 
-    /// A file of each kind that shows the shard's tensor. The view of float32 does not have it.
+    /// One file of each kind that shows the shard's tensor. The float32 view does not have the tensor.
     private func paths(_ shard: ChangedShard) -> [String] {
       [shard.name, ".npy/\(shard.name).npy", ".safetensors/\(shard.name).safetensors"]
     }
@@ -89,7 +89,7 @@ extension MountTests {
       expectSame(mapped, bytes, "\(what): mmap")
     }
 
-    /// Only O_DIRECT goes past the kernel's pages; the first of these reads has the change noticed and them dropped.
+    /// O_DIRECT alone bypasses the page cache. The first of these reads detects the change, and stmount drops the cached pages.
     private func expectGone(_ path: FilePath, _ bytes: [UInt8], _ what: String) async throws {
       let direct = try OpenFile(path, OpenFile.direct)
       for offset in [0, 4096, bytes.count & ~4095] {
@@ -106,7 +106,7 @@ extension MountTests {
           try file.sent(1000, from: offset)
         }
       }
-      // Each has to have a process of its own, which takes its time; the views are mapped by FailingStorageTests.
+      // Each mapping needs a process of its own, which is slow. FailingStorageTests maps the views.
       if path.string.contains("/.") { return }
       let mapped = try await MappedReader.bytes(of: path)
       #expect(mapped == nil, "\(what): a mapping still shows something")
@@ -115,7 +115,7 @@ extension MountTests {
 }
 
 extension OpenFile {
-  /// The whole file, in reads that O_DIRECT allows.
+  /// The whole file, in reads with the alignment that O_DIRECT requires.
   fileprivate func all() throws -> [UInt8] {
     var bytes: [UInt8] = []
     while true {

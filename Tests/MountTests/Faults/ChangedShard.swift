@@ -2,19 +2,19 @@ import Fixtures
 import Glibc
 import SystemPackage
 
-/// A shard that is going to change under its mount, and how.
+/// A shard that a test changes while it is mounted, and the kind of change.
 struct ChangedShard: Sendable {
-  /// What happens to a file.
+  /// The kinds of changes.
   enum Change: Sendable, CustomStringConvertible {
     case truncated(to: Int)
     case extended(by: Int)
-    /// From here on, every byte of the data is another.
+    /// Overwrites the data from this byte on with other bytes.
     case rewritten(from: Int)
     case replaced
     case renamed
     case deleted
 
-    /// Whether the bytes that were mounted are still there.
+    /// True if the change keeps the mounted bytes.
     var isHarmless: Bool {
       switch self {
       case .truncated, .extended, .rewritten: false
@@ -34,11 +34,11 @@ struct ChangedShard: Sendable {
     }
   }
 
-  /// What is in a tensor, and what is written over it: made once, since that takes long without optimization.
+  /// The tensor's bytes, and the bytes that overwrite them. Made once, because making them is slow without optimisation.
   private static let contents = TensorData.bytes("U8", [1 << 20], seed: 1)
   private static let others = contents.map { ~$0 }
 
-  /// The name of its one tensor, which no other shard has.
+  /// The name of the only tensor, which no other shard has.
   let name: String
   let tensor: SafetensorsFile.Tensor
   let path: FilePath
@@ -52,7 +52,7 @@ struct ChangedShard: Sendable {
     self.change = change
   }
 
-  /// Changes the file. What opens it and makes ready for that has happened before `now` is called.
+  /// Changes the file. Opens and prepares everything first, then calls `now`, then makes the change.
   func apply(now: () -> Void = {}) throws {
     let elsewhere = FilePath("\(path).elsewhere")
     let file = try FileDescriptor.open(path, .readWrite, options: .closeOnExec)
@@ -78,7 +78,7 @@ struct ChangedShard: Sendable {
   }
 }
 
-/// What a program sees that maps a file and touches each page: the bytes, or SIGBUS, which is what a mapping has in place
+/// What a program gets that maps a file and reads each page: the bytes, or SIGBUS, which a mapping raises in place
 /// of EIO.
 enum MappedReader {
   private static let program = """
@@ -88,7 +88,7 @@ enum MappedReader {
     sys.stdout.buffer.write(mapping[:])
     """
 
-  /// Each file is mapped by a process of its own, which SIGBUS ends.
+  /// Maps each file in a process of its own, because SIGBUS ends the process.
   private static let comparison = """
     import mmap, os, signal, sys
     expected = open(sys.argv[1], 'rb').read()
@@ -102,7 +102,7 @@ enum MappedReader {
         print({0: 'same', 1: 'other', -signal.SIGBUS: 'gone'}.get(status, status))
     """
 
-  /// The bytes, or nil where touching them raised SIGBUS. The program has a process of its own, which that ends.
+  /// The bytes, or nil if reading them raised SIGBUS. A process of its own maps the file, because SIGBUS ends it.
   static func bytes(of path: FilePath) async throws -> [UInt8]? {
     let outcome = try await Command.run("python3", ["-c", program, "\(path)"])
     if outcome.status == 128 + SIGBUS { return nil }
@@ -112,8 +112,8 @@ enum MappedReader {
     return outcome.output
   }
 
-  /// Of each of some files `same` where it ends with the bytes of `reference`, `other` where it does not, and `gone` where
-  /// touching its bytes raised SIGBUS.
+  /// For each file: `same` if it ends with the bytes of `reference`, `other` if it does not, and `gone` if reading its bytes
+  /// raised SIGBUS.
   static func compare(_ paths: [FilePath], with reference: FilePath) async throws -> [Substring] {
     let arguments = ["-c", comparison, "\(reference)"] + paths.map { "\($0)" }
     return try await Command.output(of: "python3", arguments: arguments).split(separator: "\n")

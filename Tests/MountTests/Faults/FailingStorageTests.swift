@@ -4,13 +4,13 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// A disk that fails, and one that is unmounted, below a mounted model: a file system in a file, on a loop device.
+  /// A disk that fails or is unmounted below a mounted model. The disk is a file system in a file, on a loop device.
   @Suite struct FailingStorageTests {
     private static let tensor = SafetensorsFile.Tensor("w", "U8", [3_000_000])
     private static let other = SafetensorsFile.Tensor("other", "BF16", [50_000])
 
-    /// Runs `body` with a model on a disk, and what makes the disk fail: its image loses its end. Nothing of the model is
-    /// in memory then but its header.
+    /// Runs `body` with a model on a disk, and a function that makes the disk fail by truncating its image. The page cache then has
+    /// only the model's header.
     private func withDisk(
       _ body: (_ model: FilePath, _ disk: FilePath, _ fail: () throws -> Void) async throws -> Void
     ) async throws {
@@ -24,7 +24,7 @@ extension MountTests {
       try await Command.output(of: "mount", "-o", "loop", "\(image)", "\(disk)")
       defer { _ = unsafe umount2("\(disk)", Int32(MNT_DETACH)) }
       let model = try directory.write("disk/m.safetensors", SafetensorsFile(Self.tensor))
-      // Unmounting leaves nothing in memory.
+      // Unmounting drops all pages from the page cache.
       try await Command.output(of: "umount", "\(disk)")
       try await Command.output(of: "mount", "-o", "loop,ro", "\(image)", "\(disk)")
       try await body(model, disk) { try file.resize(to: 0) }

@@ -3,12 +3,12 @@ import Glibc
 import SystemPackage
 import Testing
 
-/// A model on a file system in a program, which can be stopped, and does not answer then.
+/// A model on a FUSE file system of a test program, which does not answer while it is stopped.
 private struct HangingDisk {
   static let tensor = SafetensorsFile.Tensor("w", "U8", [8_000_000])
   private let files: TemporaryDirectory
   private let disk: FilePath
-  /// The model where the program reads it.
+  /// The model's path in the directory that the program serves.
   let below: FilePath
 
   init() throws {
@@ -17,7 +17,7 @@ private struct HangingDisk {
     disk = try files.makeDirectory("disk")
   }
 
-  /// Runs `body` with the model on the file system, and the process that answers for that.
+  /// Runs `body` with the model on the file system, and the program's process.
   func run(_ body: (_ model: FilePath, _ server: Int32) async throws -> Void) async throws {
     let output = try await Command.output(
       of: "sh", "-c", #"bindfs -f "$1" "$2" >/dev/null 2>&1 & echo $!"#, "sh",
@@ -32,7 +32,7 @@ private struct HangingDisk {
     try await body(model, server)
   }
 
-  /// Twelve readers, more than there are workers, of parts of a file that are not cached yet.
+  /// Twelve readers, which is more than the workers, of parts of a file that are not cached.
   static func readers(of file: FilePath) -> [Task<Bool, any Error>] {
     (0..<12).map { number in
       onThread {
@@ -44,7 +44,7 @@ private struct HangingDisk {
     }
   }
 
-  /// Waits until so many readers at least wait for a mount's daemon.
+  /// Waits until at least so many readers wait for a mount's daemon.
   static func wait(for count: Int, at mountPoint: FilePath) async throws {
     try await withConnection(of: mountPoint) { connection in
       try #require(try await eventually { try connection.waiting >= count })
@@ -53,7 +53,7 @@ private struct HangingDisk {
 }
 
 extension MountTests {
-  /// Sources that do not answer, for a while or for ever.
+  /// Sources that do not answer, temporarily or permanently.
   @Suite struct HangingSourceTests {
     @Test("TERM frees the mount point and ends the daemon while its source hangs; its readers get an error")
     func end() async throws {
@@ -187,13 +187,13 @@ extension MountTests {
   }
 }
 
-/// Beside all others, since it waits for half a minute.
+/// Runs beside the other tests, since it waits for half a minute.
 @Suite(.timeLimit(.minutes(5))) struct LongHangingSourceTests {
   @Test(
     "A read that takes longer than the kernel's timeout for requests is answered, and the mount goes on")
   func requestTimeout() async throws {
     let setting = FilePath("/proc/sys/fs/fuse/default_request_timeout")
-    // Before Linux 6.15 the file does not exist.
+    // The file does not exist before Linux 6.15.
     guard let before = try? OpenFile(setting).bytes() else { return }
     func set(_ text: some Sequence<UInt8>) throws {
       let file = try FileDescriptor.open(setting, .writeOnly)
@@ -201,7 +201,7 @@ extension MountTests {
     }
     try await HangingDisk().run { model, server in
       defer { try? set(before) }
-      // The least that the kernel makes of it is 15 seconds, and it looks as often.
+      // The kernel's minimum is 15 seconds, and it checks once in 15 seconds.
       try set("1".utf8)
       try await withMount(model) { mount in
         try set(before)

@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Acts that leave a source's contents alone, and rewritings that hide behind them, through every way to read.
+  /// Acts that do not change a source's contents, and rewrites that hide behind such acts, with every way of reading.
   @Suite struct HarmlessActTests {
     private static let count = 300_001
     private static let bytes = TensorData.bytes("F32", [count / 4], seed: 3) + [1]
@@ -17,21 +17,21 @@ extension MountTests {
       reference = try files.write("reference", Self.bytes)
     }
 
-    /// Where the sources are.
+    /// The file systems of the sources.
     enum Place: String { case disk, overlay }
 
-    /// One source, whose one tensor has a name that no other has, and what happens to it.
+    /// One source with one tensor, whose name is unique, and the act.
     private struct Cell {
       let rewriting: Rewriting?
       let act: HarmlessAct
       var name: String { "\(rewriting.map { "\($0)-" } ?? "")\(act)" }
-      /// A file of each kind that shows the tensor.
+      /// One file of each kind that shows the tensor.
       var paths: [String] { [name, ".npy/\(name).npy", ".safetensors/\(name).safetensors"] }
     }
 
-    /// Every harmless act alone.
+    /// Every harmless act by itself.
     private static let acts = HarmlessAct.allCases.map { Cell(rewriting: nil, act: $0) }
-    /// Every rewriting, and every act that it can hide behind.
+    /// Every rewrite combined with every act that it can hide behind.
     private static let rewritings = Rewriting.allCases.flatMap { rewriting in
       HarmlessAct.allCases.filter { $0 != .renamed }.map { Cell(rewriting: rewriting, act: $0) }
     }
@@ -42,12 +42,12 @@ extension MountTests {
       )
     }
 
-    /// Calls `body` with the source of each cell in a place, ready to be mounted.
+    /// Calls `body` with the source of each cell in a directory, before it is mounted.
     private func withSources(
       of cells: [Cell], at place: Place, _ body: ([FilePath]) async throws -> Void
     ) async throws {
       guard place == .overlay else { return try await body(cells.map { try shard($0.name) }) }
-      // Layers of a file system that can have them, whatever holds the tests' files.
+      // The layers of overlayfs need a file system that supports them, which that of the test's files may not.
       let layers = try files.makeDirectory("layers")
       try await Command.output(of: "mount", "-t", "tmpfs", "tmpfs", "\(layers)")
       defer { _ = unsafe umount2("\(layers)", Int32(MNT_DETACH)) }
@@ -63,7 +63,7 @@ extension MountTests {
       try await body(cells.map { merged.appending("\($0.name).safetensors") })
     }
 
-    /// Reads that no cache answers, and mappings: right but for the last `changed` bytes.
+    /// Reads without the page cache, and mappings. Expects correct bytes, except for the last `changed` bytes.
     private func expectRight(
       _ mount: ForegroundMount, _ cells: [Cell], exceptLast changed: Int = 0, _ when: String
     ) async throws {
@@ -101,7 +101,7 @@ extension MountTests {
       "No act that leaves a source's contents alone makes a read fail, and the log has no line",
       arguments: [("auto", .disk), ("mmap", .disk), ("copy", .disk), ("auto", .overlay)] as [(String, Place)])
     func harmless(io: String, place: Place) async throws {
-      // The limit on overlayfs: docs/SEMANTICS.md.
+      // docs/SEMANTICS.md documents this limit on overlayfs.
       let acts = Self.acts.filter { place != .overlay || $0.act != .touched }
       try await withSources(of: acts, at: place) { sources in
         let status = try await withForegroundMount(sources, options: ["-o", "io=\(io)"]) { mount in
@@ -155,7 +155,7 @@ extension MountTests {
             try cell.act.apply(to: source)
           }
           try await expectRight(mount, shown.filter { $0.rewriting == nil }, "after")
-          // The limit of this rule: docs/SEMANTICS.md.
+          // docs/SEMANTICS.md documents this limit of the rule.
           try await expectRight(mount, shown.filter { $0.rewriting != nil }, exceptLast: 10, "after")
           try await expectGone(mount, gone)
           let log = try mount.log

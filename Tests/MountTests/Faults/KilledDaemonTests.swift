@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Abrupt ends of a daemon, and what remains.
+  /// Daemons that end abruptly, and the mounts that they leave.
   @Suite struct KilledDaemonTests {
     private static let tensor = SafetensorsFile.Tensor("w", "U8", [8_000_000])
     private let files: TemporaryDirectory
@@ -48,7 +48,7 @@ extension MountTests {
       daemon.send(SIGKILL)
       for (number, reader) in readers.enumerated() where number % 2 == 0 {
         let error = try await reader.value
-        // ECONNABORTED for what was under way, ENOTCONN from then on.
+        // Requests in progress fail with ECONNABORTED, and later ones with ENOTCONN.
         #expect([.connectionAbort, .socketNotConnected, .ioError].contains(error), "\(error)")
       }
       for reader in readers { _ = try await reader.value }
@@ -66,7 +66,7 @@ extension MountTests {
       #expect(try await eventually { try Daemon(servingAt: mountPoint) == nil })
     }
 
-    /// A library that has the first unmounting of a process wait as long as there is a file, which it makes: `$GATE`.
+    /// Builds a library for LD_PRELOAD. The first unmount of the process creates the file `$GATE`, and waits until the file is removed.
     private static let gate = """
       #include <fcntl.h>
       #include <stdlib.h>

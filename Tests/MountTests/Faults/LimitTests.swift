@@ -4,13 +4,13 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Processes, descriptors, memory and directories that are not to be had. The command works, or says in one line why not,
-  /// and leaves nothing.
+  /// Missing processes, descriptors, memory and directories. The command works, or prints one line with the reason, and leaves
+  /// nothing behind.
   @Suite struct LimitTests {
     private static let model = SafetensorsFile(.init("w", "U8", [300_000]))
 
-    /// What the scripts share: `tries NAME COMMAND…` runs a command that mounts, and prints a line if it did something other
-    /// than mount well, or fail in one line and leave nothing.
+    /// A function that the scripts share: `tries NAME COMMAND…` runs a command that mounts. It prints a line unless the command either
+    /// mounts correctly, or fails with one line and leaves nothing behind.
     private static let tries = """
       # Who reads what was mounted: a user's mount is not for root.
       reader=
@@ -92,7 +92,7 @@ extension MountTests {
     @Test("Where a user may have no more processes: a mount, or one line")
     func processes() async throws {
       let space = try PrivateNamespace(model: Self.model)
-      // The limit counts all of the user's threads, and no other process has this user.
+      // The limit counts all threads of the user, who has no other process.
       let output = try await space.run(
         Self.tries + """
           # fusermount3 wants a user who has a name.
@@ -111,8 +111,8 @@ extension MountTests {
     @Test("With little memory: a mount that works, or an exit without a mount")
     func memory() async throws {
       let space = try PrivateNamespace(model: Self.model)
-      // Where memory ends, allocating ends the program, in the C library or in Swift's: without the one line, but before
-      // anything is mounted or with everything undone. Nothing is read: there may be no memory for a reply, either.
+      // Without memory, an allocation in the C library or in Swift's runtime ends the program without a message. But the program
+      // must end before it mounts, or undo everything. The script reads nothing, since a reply may lack memory too.
       let output = try await space.run(
         Self.tries + """
           reader=:

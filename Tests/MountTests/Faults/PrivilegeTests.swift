@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// What a daemon may still do once it has mounted, and who may read what it shows.
+  /// The privileges of a daemon after it has mounted, and who may read the mount.
   @Suite struct PrivilegeTests {
     private static let model = SafetensorsFile(.init("w", "U8", [300_000]), .init("a/b", "BF16", [8]))
     /// CAP_DAC_READ_SEARCH and CAP_SYS_ADMIN.
@@ -29,11 +29,11 @@ extension MountTests {
         func threads() throws -> [String] {
           try Listing(tasks).rest().map { "\($0.name)" }.filter { $0 != "." && $0 != ".." }
         }
-        // Four workers, the one for signals, and the first, which waits for the end. The mount is there before them.
-        #expect(try await eventually { try threads().count >= 6 })
+        // The threads are eight workers, one for signals, and the first one, which waits for the end. The mount appears before them.
+        #expect(try await eventually { try threads().count >= 10 })
         var checked = 0
         for thread in try threads() {
-          // The one that waits for the mount's first answer ends with it.
+          // The thread that waits for the mount's first answer ends when it gets the answer.
           guard let status = try? status("\(tasks)/\(thread)/status") else { continue }
           checked += 1
           for set in ["CapPrm", "CapEff", "CapBnd"] {
@@ -76,8 +76,8 @@ extension MountTests {
       let lines = output.split(separator: "\n")
       #expect(
         lines.filter { $0.contains("Cap") }.allSatisfy { $0.hasSuffix("\t0000000000000000") }, "\(output)")
-      // Four workers; the one that waits for them, the one for signals, and the first, which waits for the end.
-      #expect(lines.suffix(2) == ["3 NoNewPrivs:\t0", "4 NoNewPrivs:\t1"], "\(output)")
+      // The threads are eight workers, one that waits for them, one for signals, and the first one, which waits for the end.
+      #expect(lines.suffix(2) == ["3 NoNewPrivs:\t0", "8 NoNewPrivs:\t1"], "\(output)")
     }
 
     @Test(
@@ -146,7 +146,7 @@ extension MountTests {
           #expect(owner.status == 0)
           expectSame(owner.output, try mount.bytes(path), path)
         }
-        // Names are the model's too.
+        // Tensor names are private too.
         let list = try await Command.run("ls", ["\(mount.path)"], user: PrivateNamespace.nobody)
         #expect(list.status != 0 && list.output.isEmpty)
         let attributes = try await Command.run(

@@ -4,13 +4,13 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// What the worst headers, pickles and indexes cost the built command, at a size, at twice that and at four times that: seconds
-  /// of a processor, and the peak of its memory.
+  /// Processor time and peak memory of the built command for the worst headers, pickles and indexes, at one, two and four times a
+  /// size.
   @Suite struct ProportionTests {
-    /// Files of about so many bytes that ask for much, and what to open of them.
+    /// Files of about `size` bytes that are costly to read, and the source among them.
     struct Sample: Sendable, CustomTestStringConvertible {
       let testDescription: String
-      /// Writes the files, and returns what to open and how many bytes describe its tensors.
+      /// Writes the files. Returns the source, and the number of bytes that describe its tensors.
       fileprivate let write: @Sendable (TemporaryDirectory, Int) throws -> (source: FilePath, size: Int)
 
       fileprivate init(
@@ -21,7 +21,7 @@ extension MountTests {
         self.write = write
       }
 
-      /// A header of so many pieces of text, as one of JSON.
+      /// A header of so many repeated texts, as one JSON text.
       fileprivate init(header description: String, _ text: @escaping @Sendable (Int) -> String) {
         self.init(description) { directory, size in
           let file = SafetensorsFile(header: text(size))
@@ -38,7 +38,7 @@ extension MountTests {
       String(repeating: text, count: bytes / text.utf8.count)
     }
 
-    /// Entries of an object, of about so many bytes.
+    /// Entries of an object, about `size` bytes of them.
     private static func entries(_ value: String, bytes: Int) -> String {
       (0..<bytes / (value.utf8.count + 9)).map { "\"\($0)\":\(value)" }.joined(separator: ",")
     }
@@ -72,7 +72,7 @@ extension MountTests {
         }
       }
 
-    /// What a command takes for a source, accepted or refused.
+    /// The cost of a source for a command that accepts or refuses it.
     private func usage(_ program: FilePath, _ command: [String]) async throws -> (seconds: Double, bytes: Int)
     {
       let text = try await Command.output(of: "\(program)", arguments: command)
@@ -89,7 +89,7 @@ extension MountTests {
       let files = try TemporaryDirectory()
       let program = try await CProgram("Usage").compile()
       let mountPoint = "\(try files.makeDirectory("mnt"))"
-      // What mount.stmount does with -f: everything, but it mounts nothing.
+      // With -f, mount.stmount does everything except mounting.
       let commands: [(String, (FilePath) -> [String])] = [
         ("stls", { ["\($0)"] }), ("mount.stmount", { ["\($0)", mountPoint, "-f"] }),
       ]
@@ -106,7 +106,7 @@ extension MountTests {
             let usage = try await usage(program, [command] + arguments(source))
             let grown = Double(usage.bytes - base.bytes) / Double(described)
             row += " \(described) B, \(usage.seconds) s, \(grown) |"
-            // Pages that an allocator has for itself.
+            // The pages that the allocator keeps for itself.
             let slack = 2 << 20
             #expect(
               usage.bytes - base.bytes < 64 * described + slack,
@@ -118,7 +118,7 @@ extension MountTests {
       }
     }
 
-    /// Adds a row to the file that `PROPORTION_TABLE` names: bytes, seconds and bytes of memory for a byte, of each size.
+    /// Adds a row to the file that `PROPORTION_TABLE` names. For each size, it has bytes, seconds, and bytes of memory per byte.
     private static func report(_ row: String) throws {
       guard let path = unsafe getenv("PROPORTION_TABLE").map({ unsafe FilePath(platformString: $0) }) else {
         return
@@ -143,7 +143,7 @@ extension MountTests {
       #expect(costs.areProportional, "\(costs)")
     }
 
-    /// What reading a tensor of so many dimensions, and its views, takes the daemon, and the bytes of the header.
+    /// The daemon's cost of reading a tensor of so many dimensions and its views, and the number of bytes of the header.
     private func giantShape(_ count: Int) async throws -> (seconds: Double, memory: Int, header: Int) {
       let files = try TemporaryDirectory()
       let file = SafetensorsFile(.init("w", "U8", Array(repeating: 1, count: count - 1) + [0], data: []))
@@ -167,13 +167,13 @@ extension MountTests {
 }
 
 extension ForegroundMount {
-  /// The daemon's seconds of a processor, and the peak of its memory in bytes: proc_pid_stat(5), proc_pid_status(5).
+  /// The daemon's processor time in seconds, and its peak memory in bytes: proc_pid_stat(5), proc_pid_status(5).
   var usage: (seconds: Double, memory: Int) {
     get throws {
       func text(_ name: String) throws -> String {
         String(decoding: try OpenFile(FilePath("/proc/\(daemon)/\(name)")).bytes(), as: UTF8.self)
       }
-      // After the name in parentheses, which may hold anything: utime and stime are the 12th and 13th from there.
+      // The name is in parentheses and may contain anything. utime and stime are the 12th and 13th fields after it.
       let fields = try text("stat").split(separator: ") ").last?.split(separator: " ") ?? []
       let ticks = try #require(fields.count > 13 ? (Int(fields[11]), Int(fields[12])) : nil)
       let peak = try text("status").split(separator: "\n").first { $0.hasPrefix("VmHWM:") }

@@ -5,20 +5,20 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Readers and a writer at the same time, again and again.
+  /// Readers and a writer that run at the same time, repeatedly.
   @Suite struct RacingChangeTests {
     private static let count = 1 << 20
     private static let seed: UInt64 = 20_261_125
 
-    /// What came of the reads of one shard.
+    /// The results of the reads of one shard.
     struct Tally: Sendable {
       var reads = 0
       var failures = 0
-      /// Wrong or short reads that were over before the change.
+      /// Wrong or short reads that ended before the change.
       var wrongBefore = 0
-      /// Those that were under way when it happened.
+      /// Wrong or short reads that were in progress during the change.
       var wrongMeanwhile = 0
-      /// Those that began when it was over.
+      /// Wrong or short reads that began after the change.
       var wrongAfter = 0
       var readsAfter = 0
 
@@ -32,14 +32,14 @@ extension MountTests {
       }
     }
 
-    /// When a change began and was over.
+    /// The times at which a change began and ended.
     private final class Moment: Sendable {
       let span = Mutex<(begin: ContinuousClock.Instant?, end: ContinuousClock.Instant?)>((nil, nil))
       let isDone = Atomic<Bool>(false)
-      /// How many reads have been answered, rightly or not.
+      /// The number of reads that have ended, with correct bytes or not.
       let answers = Atomic<Int>(0)
 
-      /// Waits for so many more answers, which takes a busy machine longer.
+      /// Waits for `count` more reads to end. A busy machine takes longer.
       func wait(for count: Int) async throws {
         let target = answers.load(ordering: .relaxed) + count
         let hasCome = try await eventually(every: .microseconds(100)) {
@@ -49,7 +49,7 @@ extension MountTests {
       }
     }
 
-    /// Reads a file here and there until told to stop.
+    /// Reads random parts of a file until it is told to stop.
     private func hammer(
       _ path: FilePath, _ options: FileDescriptor.OpenOptions, origin: Int = 0, _ shard: ChangedShard,
       seed: UInt64,
@@ -91,7 +91,7 @@ extension MountTests {
       return tally
     }
 
-    /// Changes a shard while `readers` run: after so many reads, and then so many `microseconds`.
+    /// Changes a shard while `readers` run: after a number of reads, and then after `microseconds`.
     private func race(
       _ shard: ChangedShard, after microseconds: Int, reads: Int,
       _ readers: [@Sendable (Moment) throws -> Tally]
@@ -141,7 +141,7 @@ extension MountTests {
           sum.add(
             try await race(
               shard, after: Int.random(in: 0...2000, using: &random), reads: 20, [direct, direct]))
-          // Through the page cache, in which some pages come from replies that raced too.
+          // These reads use the page cache. Some of its pages come from replies that were in progress during the change.
         }
         for shard in shards {
           let cached = try OpenFile(mount.file(shard.name))
@@ -156,7 +156,7 @@ extension MountTests {
       #expect(status == 0)
       #expect(sum.reads >= 1000 && sum.failures > 100, "too little was read to say anything: \(sum)")
       #expect(sum.wrongBefore == 0 && sum.wrongAfter == 0, "seed \(Self.seed): \(sum)")
-      // A copy is checked after it was made, so that not even what is under way can be wrong.
+      // stmount checks the source after copying the bytes, so even reads in progress are correct or fail.
       if source == "copy" { #expect(sum.wrongMeanwhile == 0, "seed \(Self.seed): \(sum)") }
       print("io=\(source): \(sum)")
     }
@@ -178,13 +178,13 @@ extension MountTests {
               try hammer(mount.file(shard.name), [], shard, seed: seed &+ UInt64(number), moment)
             }
           }
-          // Early, since what has been read once is not asked for again.
+          // The change comes early, because the kernel does not ask again for pages that were read.
           sum.add(try await race(shard, after: Int.random(in: 100...2000, using: &random), reads: 2, readers))
         }
         for shard in shards {
           let file = try OpenFile(mount.file(shard.name))
           _ = try? OpenFile(mount.file(shard.name), OpenFile.direct).alignedBytes(4096, at: 0)
-          // The kernel drops one page after the other.
+          // The kernel drops the pages one after the other.
           for offset in stride(from: 0, to: Self.count, by: 1 << 16) {
             let isDropped = try await eventually { (try? file.bytes(1 << 16, at: offset)) == nil }
             #expect(isDropped, "\(shard.change), at \(offset)")
@@ -194,7 +194,7 @@ extension MountTests {
         mount.send(SIGTERM)
       }
       #expect(status == 0)
-      // How many are right is up to the machine: of those after the change, the ones that the kernel answers by itself.
+      // The number of correct reads depends on the machine: after the change, the kernel can still answer reads from its cache.
       #expect(sum.reads > 100, "too little was read to say anything: \(sum)")
       #expect(sum.wrongBefore == 0, "seed \(Self.seed): \(sum)")
       print("cached, io=\(source): \(sum)")

@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// A model on a store that takes long for each request.
+  /// A model on a store with a high latency for each request.
   @Suite struct SlowStoreTests {
     private static let size = 24 << 20
     private static let large = SafetensorsFile.Tensor("large", "U8", [size])
@@ -13,10 +13,10 @@ extension MountTests {
     }
     private static let last = SafetensorsFile.Tensor("z", "U8", [1 << 20])
     private static let model = SafetensorsFile([large] + small + [last])
-    /// More than is prefetched at first.
+    /// A size beyond the first prefetch window.
     private static let long = SafetensorsFile(.init("long", "U8", [40 << 20]))
 
-    /// Runs `body` with the model on such a store, mounted.
+    /// Runs `body` with a mount of the model on such a store.
     private func withSlowModel(
       _ values: String..., model: SafetensorsFile = model,
       body: (Store, MountedModel) async throws -> Void
@@ -31,7 +31,7 @@ extension MountTests {
 
     @Test("A tensor is fetched in many requests at a time, and nothing beside it")
     func whole() async throws {
-      // So long that a busy machine too has asked for the next pieces before the first is there.
+      // With this latency, even a busy machine requests the next pieces before the first one arrives.
       try await withSlowModel("latency=200") { store, mount in
         let bytes = try OpenFile(mount.file("large")).bytes()
         expectSame(bytes, Self.large.data, "large")
@@ -52,7 +52,7 @@ extension MountTests {
           expectSame(try file.bytes(4096, at: offset), Self.large.data[offset..<offset + 4096], "\(offset)")
         }
         let counts = try store.counts
-        // A page of the tensor lies in two of the model. The kernel may drop some before they are copied.
+        // A page of the tensor's file covers two pages of the model. The kernel may drop one of them before stmount copies it.
         #expect(counts.bytes <= 44 * 8192 && 40...44 ~= counts.reads, "\(counts)")
       }
     }
@@ -71,7 +71,7 @@ extension MountTests {
           }
           for reader in readers { try await reader.value }
           let counts = try store.counts
-          // A reader's first requests may come in another order, and a page may lie in two tensors.
+          // The kernel may reorder a reader's first requests, and a page may belong to two tensors.
           #expect(counts.jumps <= 12 && counts.reads >= 24, "\(counts)")
         }
       }
@@ -82,7 +82,7 @@ extension MountTests {
       try await withSlowModel(model: Self.long) { store, mount in
         let file = try OpenFile(mount.file("long"))
         for number in 0..<4 { _ = try file.bytes(1 << 18, at: number << 18) }
-        // Nothing is fetched any more once a second has brought nothing new.
+        // Prefetching has ended if nothing new arrives for a second.
         var counts = try store.counts
         while true {
           try await Task.sleep(for: .seconds(1))
@@ -99,7 +99,7 @@ extension MountTests {
       try await withSlowModel { store, mount in
         let source = try OpenFile(store.path.appending("m.safetensors"))
         expectSame(try source.bytes().suffix(Self.last.data.count), Self.last.data, "the source")
-        // All but two MiB.
+        // All except two MiB.
         let pinned = try [source.pinned(0..<10 << 20), source.pinned(12 << 20..<Self.size + 1 << 20)]
         defer { withExtendedLifetime(pinned) {} }
         posix_fadvise(source.descriptor.rawValue, 0, 0, Int32(POSIX_FADV_DONTNEED))
@@ -148,7 +148,7 @@ extension MountTests {
       }
       try await withStore(shards, "attr_timeout=0", "max_background=64") { store in
         try store.set("read_latency=600000")
-        // Of all but the first, no read is answered before so many are under way.
+        // The store answers no read, except the first, before so many are under way.
         let answering = Task {
           let areMany = try await eventually { try store.counts.underWay >= 16 }
           try store.set("read_latency=0")
@@ -197,7 +197,7 @@ extension MountTests {
           expectSame(try cached.bytes(), Self.last.data, "z")
           let pinned = try cached.pinned(0..<1 << 20)
           defer { withExtendedLifetime(pinned) {} }
-          // Until it is set anew.
+          // The fault stays until the test sets another value.
           try store.set("latency=600000")
           let readers = (0..<64).map { number in
             onThread {
@@ -228,7 +228,7 @@ extension MountTests {
           let file = try OpenFile(mount.file("long"))
           for number in 0..<8 { _ = try file.bytes(1 << 18, at: number << 18) }
           try store.set("latency=600000")
-          // Beyond what is prefetched, and so far from each other that each has the kernel ask for something else.
+          // These offsets are beyond the prefetch window, and so far apart that the kernel sends a request for each.
           let readers = (0..<40).map { number in
             onThread { try OpenFile(mount.file("long")).bytes(100_000, at: 28 << 20 + number * 300_000) }
           }
@@ -260,7 +260,7 @@ extension MountTests {
           while offset < 4 << 20 {
             do {
               let bytes = try file.bytes(100_000, at: offset)
-              // Shorter where it is a later page that fails.
+              // The read is short if the page that fails is not its first one.
               try #require(!bytes.isEmpty)
               expectSame(bytes, Self.large.data[offset..<offset + bytes.count], "at \(offset)")
               offset += bytes.count

@@ -4,11 +4,11 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// A source on a FUSE file system of another program, which fails when it is told to.
+  /// A source on the FUSE file system of a test program, which fails on demand.
   @Suite struct SourceBelowTests {
     private static let tensor = SafetensorsFile.Tensor("w", "BF16", [1_000_001])
 
-    /// Runs `body` with a model there, the file that holds it below, and what makes its attributes fail or work again.
+    /// Runs `body` with a model there, the file that stores it, and a function that makes its attributes fail or work again.
     private func withModel(
       _ options: String = "direct=0",
       _ body: (_ model: FilePath, _ file: FilePath, _ fail: (Bool) throws -> Void) async throws -> Void

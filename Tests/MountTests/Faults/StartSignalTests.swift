@@ -19,7 +19,7 @@ extension MountTests {
       mountPoint = try files.makeDirectory("mnt")
     }
 
-    /// Starts the command, sends it a signal after so many microseconds, and returns how it ended.
+    /// Starts the command, sends it a signal after `delay` microseconds, and returns how it ended.
     private func interrupted(_ arguments: [String], by signal: CInt, after delay: UInt32) async throws
       -> Int32
     {
@@ -31,7 +31,7 @@ extension MountTests {
         usleep(delay)
         _ = kill(execution.processIdentifier.value, signal)
         if signal == SIGQUIT {
-          // The first may have met the Swift runtime before main, which takes it for a crash to report, and is lost.
+          // If the first signal arrived before main, the Swift runtime may have taken it for a crash to report, and it is lost.
           let command = Daemon(id: execution.processIdentifier.value)
           for _ in 0..<20 where command.isRunning { usleep(5000) }
           _ = kill(execution.processIdentifier.value, signal)
@@ -40,7 +40,7 @@ extension MountTests {
       return result.terminationStatus.shellStatus
     }
 
-    /// How many microseconds a start takes that no signal disturbs. What it has mounted is gone afterwards.
+    /// The duration in microseconds of a start without a signal. Unmounts afterwards.
     private func startTime() async throws -> UInt32 {
       let clock = ContinuousClock()
       let begin = clock.now
@@ -60,8 +60,8 @@ extension MountTests {
       defer { _ = unsafe umount2("\(mountPoint)", Int32(MNT_DETACH)) }
       var mounted = 0
       var interrupted = 0
-      // As far beyond the start's end as before it. Where the machine is so busy that all were before or all after it, later
-      // or earlier ones follow.
+      // Half of the delays end after a usual start. On a busy machine all signals can come before its end, or all after it; then
+      // the test sends later or earlier ones.
       var latest = try await startTime() * 2
       for round in 0..<500 where round < 50 || interrupted == 0 || mounted == 0 {
         if round >= 50 { latest = mounted == 0 ? latest * 2 : latest / 2 }
