@@ -29,8 +29,8 @@ extension MountTests {
         func threads() throws -> [String] {
           try Listing(tasks).rest().map { "\($0.name)" }.filter { $0 != "." && $0 != ".." }
         }
-        // The threads are eight workers, one for signals, and the first one, which waits for the end. The mount appears before them.
-        #expect(try await eventually { try threads().count >= 10 })
+        // The threads are four workers, one for signals, and the first one, which waits for the end. The mount appears before them.
+        #expect(try await eventually { try threads().count >= 6 })
         var checked = 0
         for thread in try threads() {
           // The thread that waits for the mount's first answer ends when it gets the answer.
@@ -76,8 +76,8 @@ extension MountTests {
       let lines = output.split(separator: "\n")
       #expect(
         lines.filter { $0.contains("Cap") }.allSatisfy { $0.hasSuffix("\t0000000000000000") }, "\(output)")
-      // The threads are eight workers, one that waits for them, one for signals, and the first one, which waits for the end.
-      #expect(lines.suffix(2) == ["3 NoNewPrivs:\t0", "8 NoNewPrivs:\t1"], "\(output)")
+      // The threads are four workers, one that waits for them, one for signals, and the first one, which waits for the end.
+      #expect(lines.suffix(2) == ["3 NoNewPrivs:\t0", "4 NoNewPrivs:\t1"], "\(output)")
     }
 
     @Test(
