@@ -1,22 +1,22 @@
-// A file system in a program of its own, below a mounted model: a directory as a slow or failing store would show it.
+// A FUSE file system for tests, below a mounted model. It shows a directory as a slow or failing store would.
 //
 //   below DIRECTORY MOUNTPOINT [NAME=VALUE...] [OPTION...]
 //
-// MOUNTPOINT/.control sets the values while it is mounted (echo latency=200 >.control), and shows what was asked for. `jumps` are reads
-// that do not begin where the last one by the same open file ended.
+// Writing to MOUNTPOINT/.control sets values while it is mounted (echo latency=200 >.control), and reading it shows the counts of
+// requests. `jumps` are reads that do not begin where the last read of the same open file ended.
 //
-//   latency=MS         every request takes so long
-//   bandwidth=MB       so many megabytes a second of each read, beside the others
+//   latency=MS         each request takes MS milliseconds
+//   bandwidth=MB       each read gets MB megabytes per second, independently of the others
 //   errors=N           N of 1000 reads fail with `errno` (5, EIO)
-//   short=N            N of 1000 reads return half of what they should
-//   stat_errors=N      N of 1000 questions for attributes fail with `errno`
-//   stat_latency=MS    questions for attributes take so much longer
-//   read_latency=MS    reads take so much longer, but for the first one
-//   flush=1            at the beginning: closing a file is a request too, as of sshfs
-//   direct=1           files are opened with direct_io, so that they cannot be mapped
-//   max_background=N   so many reads can be under way, at the beginning; 0 is the kernel's 12
-//   serial=1           at the beginning: names of a directory are looked up one by one, as libfuse before 3.17 has it
-//   reset=1            the counts begin anew
+//   short=N            N of 1000 reads return half of the requested bytes
+//   stat_errors=N      N of 1000 requests for attributes fail with `errno`
+//   stat_latency=MS    requests for attributes take MS milliseconds longer
+//   read_latency=MS    all reads except the first one take MS milliseconds longer
+//   flush=1            at start only: closing a file is a request too, as in sshfs
+//   direct=1           open files with direct_io, so that they cannot be mapped
+//   max_background=N   at start only: the maximum number of reads in progress; 0 is the kernel's 12
+//   serial=1           at start only: the kernel looks up the names of a directory one by one, as with libfuse before 3.17
+//   reset=1            reset the counts
 //
 // An OPTION is one of libfuse, such as attr_timeout=0, or subtype=rclone.
 
@@ -39,7 +39,7 @@ static int directory;
 static atomic_long latency, bandwidth, errors, short_reads, stat_errors, stat_latency, read_latency, flush, direct, serial, reset,
     max_background, error_number = EIO;
 static atomic_long requests, reads, jumps, bytes, opens, in_flight, most_in_flight;
-// Where the last read by each open file ended.
+// Where the last read of each open file ended.
 static atomic_long ends[1 << 16];
 
 static const struct { const char *name; atomic_long *value; } values[] = {
@@ -48,7 +48,7 @@ static const struct { const char *name; atomic_long *value; } values[] = {
     {"direct", &direct}, {"serial", &serial}, {"max_background", &max_background}, {"errno", &error_number},
     {"reset", &reset}};
 
-// Takes a NAME=VALUE. False of any other text.
+// Takes a NAME=VALUE. Returns false for any other text.
 static int set_value(const char *text) {
   for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
     const size_t length = strlen(values[i].name);
@@ -62,22 +62,22 @@ static int set_value(const char *text) {
 
 static int is_control(const char *path) { return strcmp(path, "/.control") == 0; }
 
-// The path below DIRECTORY.
+// The path of a file in DIRECTORY.
 static const char *below(const char *path) { return path[1] ? path + 1 : "."; }
 
-// True for `of_1000` of 1000 calls, in an order that is the same each time.
+// True for `of_1000` of 1000 calls, in the same order in each run.
 static int happens(long of_1000) {
   static atomic_uint state = 1;
   return of_1000 > 0 && (long)((state += 0x9E3779B9) * 2654435761u >> 8) % 1000 < of_1000;
 }
 
-// Takes as long as a request for `count` bytes, and `more` milliseconds.
+// Waits as long as a request for `count` bytes takes, and `more` milliseconds longer.
 static void take_time(size_t count, const atomic_long *more) {
   requests++;
   const long now = ++in_flight;
   if (now > most_in_flight) most_in_flight = now;
   const long transfer = bandwidth > 0 ? (long)count / bandwidth : 0;
-  // In small steps: the latency may be changed meanwhile.
+  // Waits in small steps, because the latency may change meanwhile.
   long left;
   for (long passed = 0; passed < (left = (latency + (more ? *more : 0)) * 1000 + transfer);) {
     const long step = left - passed < 20000 ? left - passed : 20000;
@@ -93,7 +93,7 @@ static int get_attributes(const char *path, struct stat *status, struct fuse_fil
     *status = (struct stat){.st_mode = S_IFREG | 0644, .st_nlink = 1};
     return 0;
   }
-  // Whoever comes to .control passes the root.
+  // Every lookup of .control asks for the root too, which is therefore never slow.
   if (path[1]) take_time(0, &stat_latency);
   if (path[1] && happens(stat_errors)) return -(int)error_number;
   return fstatat(directory, below(path), status, AT_SYMLINK_NOFOLLOW) == 0 ? 0 : -errno;
@@ -152,7 +152,7 @@ static int truncate_control(const char *path, off_t size, struct fuse_file_info 
 
 static int flush_file(const char *path, struct fuse_file_info *info) {
   (void)info;
-  // Which the kernel remembers.
+  // The kernel remembers ENOSYS, and then sends no more flush requests.
   if (!flush) return -ENOSYS;
   if (!is_control(path)) take_time(0, NULL);
   return 0;
@@ -169,8 +169,8 @@ static void *begin(struct fuse_conn_info *connection, struct fuse_config *config
   return NULL;
 }
 
-// What libfuse sends by. Its first message answers INIT, in which libfuse before 3.17 never tells the kernel that names of one
-// directory can be looked up at the same time. gcsfuse does, and whatever is written with go-fuse.
+// Changes libfuse's first message, which answers INIT. libfuse before 3.17 never tells the kernel that it may look up several names of a
+// directory at the same time. gcsfuse and file systems written with go-fuse do.
 ssize_t writev(int file, const struct iovec *parts, int count) {
   static atomic_int has_answered;
   const unsigned parallel_lookups = 1 << 18;  // FUSE_PARALLEL_DIROPS of struct fuse_init_out, after three words of 32 bits.

@@ -1,32 +1,32 @@
 package import Fixtures
 package import Safetensors
 
-/// A small file and what must come of it.
+/// A small file, and the expected result of reading it.
 ///
-/// The verdicts on all of them were measured with the reference package, safetensors 0.8.
+/// The expected results were measured with the reference package, safetensors 0.8.
 package struct ConformanceCase: Sendable {
-  /// What it is, for a person.
+  /// A description for humans.
   package let title: String
   /// The file.
   package let bytes: [UInt8]
-  /// What must come of it.
+  /// The expected result.
   package let verdict: Verdict
 
   /// All of them.
   package static let all = frame + metadata + fields + dtypes + shapes + layout + duplicates + names
 
-  /// What must come of a file.
+  /// The kinds of expected results.
   package enum Verdict: Sendable {
-    /// The reference and we read these tensors, in the order of their names, and this metadata.
+    /// Both readers accept the file with these tensors, sorted by name, and this metadata.
     case accepted([ExpectedTensor], [String: String])
-    /// The reference refuses it, with the error of this name, and so do we.
+    /// Both readers refuse the file with the error of this name.
     case refused(String)
-    /// We refuse it with this error. The reference accepts it or, if `reference` is given, refuses it with the
+    /// This reader refuses the file with this error. The reference accepts it or, if `reference` is given, refuses it with the
     /// error of that name.
     case stricter(HeaderError, reference: String?)
   }
 
-  /// A tensor as it must be read.
+  /// The expected description of a tensor.
   package struct ExpectedTensor: Sendable, Equatable {
     var name: [UInt8]
     var dtype: String
@@ -71,7 +71,7 @@ extension ConformanceCase {
     SafetensorsFile(header: header, data: Array(data.utf8))
   }
 
-  /// A file of one tensor. Every part is JSON, put into the header as it is.
+  /// A file of one tensor. Each argument is JSON, which goes into the header unchanged.
   package static func one(
     name: String = #""a""#, dtype: String = #""U8""#, shape: String = "[1]", offsets: String = "[0,1]",
     more: String = "", data: String = "x"
@@ -80,7 +80,7 @@ extension ConformanceCase {
       #"{\#(name):{"dtype":\#(dtype),"shape":\#(shape),"data_offsets":\#(offsets)\#(more)}}"#, data)
   }
 
-  /// A file of several tensors of U8, each with one dimension. Names are put into the header as they are.
+  /// A file of several tensors of U8, each with one dimension. Names go into the header unchanged.
   static func several(_ tensors: (name: String, shape: UInt64, begin: UInt64, end: UInt64)..., data: String)
     -> SafetensorsFile
   {

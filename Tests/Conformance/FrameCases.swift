@@ -2,7 +2,7 @@ import Fixtures
 import Safetensors
 
 extension ConformanceCase {
-  /// The length before the header, the size of the file, and what stands around the JSON.
+  /// The length before the header, the size of the file, and bytes around the JSON.
   package static let frame: [Self] = [
     .refused("An empty file", [], "HeaderTooSmall"),
     .refused("7 bytes", Array(repeating: 0, count: 7), "HeaderTooSmall"),

@@ -2,7 +2,7 @@ import Fixtures
 import Safetensors
 
 extension ConformanceCase {
-  /// Offsets: where the tensors lie, and that nothing lies between them.
+  /// Offsets: the tensors are contiguous, and cover the data.
   package static let layout: [Self] = [
     .refused("Three offsets", one(offsets: "[0,1,2]"), "InvalidHeaderDeserialization"),
     .refused("One offset", one(offsets: "[0]"), "InvalidHeaderDeserialization"),
@@ -53,7 +53,7 @@ extension ConformanceCase {
     .refused("9 tensors that end at 2^64 - 1", huge(withLast: true), "MetadataIncompleteBuffer"),
   ]
 
-  /// Tensors of 2^61 - 1 bytes, the largest whose bits fit 64 bits.
+  /// Tensors of 2^61 - 1 bytes, the largest size whose number of bits fits into 64 bits.
   private static func huge(withLast: Bool) -> SafetensorsFile {
     let size: UInt64 = (1 << 61) - 1
     var entries = (0..<UInt64(8)).map { position in
@@ -66,7 +66,7 @@ extension ConformanceCase {
     return file("{" + entries.joined(separator: ",") + "}")
   }
 
-  /// Two tensors of one name.
+  /// Two tensors with the same name.
   package static let duplicates: [Self] = [
     .stricter(
       "A tensor twice, word for word", several(("a", 1, 0, 1), ("a", 1, 0, 1), data: "x"),
@@ -86,7 +86,7 @@ extension ConformanceCase {
       .duplicateTensor(offset: 113, tensor: TensorName("a")), reference: "InvalidOffset"),
   ]
 
-  /// What a name may be.
+  /// Names that are allowed.
   package static let names: [Self] = [
     .accepted("An empty name", one(name: #""""#), .tensor("")),
     .accepted("A slash", one(name: #""a/b""#), .tensor("a/b")),

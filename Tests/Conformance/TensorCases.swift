@@ -80,7 +80,7 @@ extension ConformanceCase {
     .accepted("A BOOL that is 7", one(dtype: #""BOOL""#, data: "\u{7}"), .tensor("a", "BOOL")),
   ]
 
-  /// Shapes, and whether they agree with the offsets.
+  /// Shapes that agree or disagree with the offsets.
   package static let shapes: [Self] = [
     .refused("null for a shape", one(shape: "null"), "InvalidHeaderDeserialization"),
     .refused("A negative dimension", one(shape: "[-1]"), "InvalidHeaderDeserialization"),

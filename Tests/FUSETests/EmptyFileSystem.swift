@@ -3,7 +3,7 @@ import SystemPackage
 @testable import FUSE
 import Linux
 
-/// A file system of nothing but its root.
+/// A file system that has only a root directory.
 struct EmptyFileSystem: FileSystem {
   func lookup(_ name: Span<UInt8>, in directory: InodeNumber) throws(Errno) -> Attributes? { nil }
 

@@ -13,7 +13,7 @@ import Testing
   @Test("A mount is idle only after the whole limit without a request, counted from the last one")
   func limit() {
     var watch = IdleWatch(limit: .seconds(10), now: start)
-    // The first look, at 9, finds a request: so the last may have come until then.
+    // The first check, at 9, finds a request, which may have arrived as late as 9.
     let looks: [(second: Int, reads: UInt64, isIdle: Bool)] = [
       (9, 1, false), (18, 1, false), (19, 1, true), (25, 1, true), (26, 2, false), (36, 2, true),
     ]

@@ -15,7 +15,7 @@ import Linux
     #expect(error.description == description, sourceLocation: location)
   }
 
-  /// An ordinary user of a sound machine.
+  /// A machine without problems, and an unprivileged user.
   private static var user: Privileges {
     var user = Privileges()
     user.isRoot = false

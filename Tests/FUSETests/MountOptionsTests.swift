@@ -3,7 +3,7 @@ import Testing
 @testable import FUSE
 import Linux
 
-@Suite("What -o can say") struct MountOptionsTests {
+@Suite("Options after -o") struct MountOptionsTests {
   private func options(_ lists: String...) throws -> MountOptions {
     var options = MountOptions()
     for option in lists.flatMap(MountOptions.split) { try options.add(option: option) }

@@ -9,7 +9,7 @@ import Testing
     MountTable(parsing: Array(text.utf8)).entries
   }
 
-  /// An entry of which the numbers and whether it can be written to are of no interest.
+  /// An entry for tests that use neither its numbers nor whether it is writable.
   private struct Place: Equatable {
     let device: String
     let path: FilePath

@@ -2,7 +2,7 @@ import Testing
 
 @testable import FUSE
 
-/// A clock that only moves when it is told to.
+/// A clock that advances only when a test advances it.
 private final class ManualClock {
   var now = 5_000_000
 }
@@ -10,7 +10,7 @@ private final class ManualClock {
 @Suite("Polling for the next request") struct PollingTests {
   private let clock = ManualClock()
 
-  /// Polling that sees a request once so many nanoseconds have passed, each yield taking `step` of them.
+  /// Polling that sees a request after a number of nanoseconds. Each yield takes `step` nanoseconds.
   private func finds(after wait: Int, step: Int, isPossible: Bool = true) -> Bool {
     let start = clock.now
     let polling = Polling(

@@ -7,13 +7,13 @@ import Testing
 @testable import FUSE
 @testable import Linux
 
-/// A second worker, which waits until it may receive, in a thread of its own.
+/// A second worker on a thread of its own. It waits until it may receive.
 private final class OtherWorker: Sendable {
   private let threadID = Atomic<Int32>(0)
   private let receives = Atomic<Bool>(false)
   private let thread = Mutex<WorkerThread?>(nil)
 
-  /// Starts it; `body` runs while it receives.
+  /// Starts the worker. `body` runs while it receives.
   init(of receiver: Receiver, _ body: @escaping @Sendable () -> Void = {}) {
     let thread = WorkerThread { [self] in
       let line = TextFile.lines("/proc/thread-self/stat").first ?? ""
@@ -26,7 +26,7 @@ private final class OtherWorker: Sendable {
     self.thread.withLock { $0 = thread }
   }
 
-  /// True if it receives, and false once it sleeps instead: proc_pid_stat(5). No other thing makes it sleep.
+  /// True if the worker receives, and false if it sleeps: proc_pid_stat(5). Nothing else makes it sleep.
   var isReceiving: Bool {
     get throws {
       while true {
@@ -34,7 +34,7 @@ private final class OtherWorker: Sendable {
         let id = threadID.load(ordering: .sequentiallyConsistent)
         if id != 0 {
           let line = TextFile.lines(FilePath("/proc/self/task/\(id)/stat")).first ?? ""
-          // The name is in parentheses and may hold anything; the state comes after it.
+          // The name is in parentheses and may contain anything. The state follows it.
           if line.split(separator: ") ").last?.first == "S",
             !receives.load(ordering: .sequentiallyConsistent)
           {
@@ -46,7 +46,7 @@ private final class OtherWorker: Sendable {
     }
   }
 
-  /// Waits until it has received and ended.
+  /// Waits until the worker has received and ended.
   func join() {
     thread.withLock { $0.take() }?.join()
     let received = receives.load(ordering: .sequentiallyConsistent)
@@ -58,7 +58,7 @@ private final class OtherWorker: Sendable {
   /// Polls without waiting.
   private let receiver = Receiver(polling: Polling(isPossible: false))
 
-  /// One request; true if the worker still receives alone after its answer.
+  /// Answers one request. True if the worker still receives alone afterwards.
   private func answer(anotherWaits: Bool = false, nextIsFound: Bool = true) -> Bool {
     receiver.wait()
     receiver.begin { anotherWaits }
@@ -122,7 +122,7 @@ private final class OtherWorker: Sendable {
   @Test("A worker does not poll while another one is still receiving, since that one gets the request")
   func notAlone() {
     receiver.wait()
-    // Whoever was let in once comes back later.
+    // A worker that was allowed to receive may receive again later.
     let received = receiver.receive {
       receiver.begin { false }
       receiver.poll {
@@ -139,7 +139,7 @@ private final class OtherWorker: Sendable {
   @Test("While all workers receive, one that had to wait for the others lets the next in")
   func recruits() throws {
     receiver.wait()
-    // Both others wait, and each lets the next one in as soon as it has received.
+    // Both other workers wait. Each lets the next one receive after it has received.
     let others = (0..<2).map { _ in
       OtherWorker(of: receiver) { [receiver] in receiver.begin { false } }
     }

@@ -7,11 +7,11 @@ import Testing
 @testable import FUSE
 import Linux
 
-/// A file system whose file `0` can be read at any time, and whose others only once that has been read.
+/// A file system whose file `0` answers at any time, and whose other files answer only after a read of `0`.
 private final class WaitingFileSystem: FileSystem {
-  /// How many are being waited for.
+  /// The number of reads that wait.
   let waiting = Mutex(0)
-  /// How many gave up, for which the kernel asks a second time.
+  /// The number of reads that gave up. The kernel requests such a read a second time.
   let timedOut = Mutex(0)
   private let isFirstRead = Mutex(false)
 
@@ -55,7 +55,7 @@ private final class WaitingFileSystem: FileSystem {
   func statistics() -> Statistics { Statistics(size: 75, inodes: 76) }
 }
 
-/// A source for which an answer may have to wait.
+/// A source that may make an answer wait.
 private struct SlowSource: ReplySource {
   var descriptor: FileDescriptor { .standardInput }
   var isRemote: Bool { false }
@@ -67,7 +67,7 @@ private struct SlowSource: ReplySource {
   func failed(_ error: Errno) {}
 }
 
-/// Reads the only byte of a file, which is called by the character so many after `0`.
+/// Reads the only byte of the file whose name is the character `number` places after `0`.
 private func byte(of number: Int, in directory: FilePath) throws -> UInt8 {
   let name = String(decoding: [UInt8(0x30 + number)], as: UTF8.self)
   let file = try FileDescriptor.open(directory.appending(name), .readOnly)
@@ -79,7 +79,7 @@ private func byte(of number: Int, in directory: FilePath) throws -> UInt8 {
   }
 }
 
-/// Has `count` readers wait for as many files, and then reads the one they wait for.
+/// Starts `count` readers that wait, one per file, and then reads the file that they wait for.
 private func readWhileOthersWait(_ count: Int) throws {
   let directory = try TemporaryDirectory()
   let fileSystem = WaitingFileSystem()
@@ -90,7 +90,7 @@ private func readWhileOthersWait(_ count: Int) throws {
     session.detach()
     server?.join()
   }
-  // Enough requests one by one that one worker receives alone.
+  // After enough sequential requests, one worker receives alone.
   for number in 0..<100 { _ = try? Stat(directory.path.appending("missing.\(number)")) }
   let results = Mutex<[UInt8]>([])
   let readers = (1...count).map { number in
@@ -100,7 +100,7 @@ private func readWhileOthersWait(_ count: Int) throws {
       }
     }
   }
-  // One that were held up would get here once another had given up, which is found below.
+  // A read that was held up would get here only after another one gave up, which the count below would show.
   while fileSystem.waiting.withLock({ $0 }) < count { usleep(1000) }
   #expect(try byte(of: 0, in: directory.path) == 2)
   for reader in readers { reader?.join() }
@@ -108,7 +108,7 @@ private func readWhileOthersWait(_ count: Int) throws {
   #expect(results.withLock { $0.sorted() } == (1...count).map { UInt8($0 + 2) })
 }
 
-/// Each in a process of its own, which mounts.
+/// Each test mounts in a process of its own.
 @Suite("Workers") struct WorkerTests {
   @Test("A waiting read does not delay another one")
   func one() async {

@@ -1,20 +1,20 @@
 internal import Glibc
 
-/// What something costs at a size, at twice that and at four times that.
+/// The cost of an operation at one, two and four times a size.
 public struct Costs: Sendable, CustomStringConvertible {
   private let values: [Double]
 
-  /// What is less than this many seconds is measured in noise.
+  /// Below this many seconds, noise dominates.
   private static let floor = 0.02
 
-  /// The costs in seconds of a processor, in the order of the sizes.
+  /// The costs in seconds of processor time, in the order of the sizes.
   public init(_ values: [Double]) { self.values = values }
 
-  /// Measures `body`, which does something at a size and says how many seconds of a processor that took, at `size`, at twice that and at
-  /// four times that.
+  /// Measures `body` at `size`, at twice that and at four times that. `body` does something at a size, and returns the seconds of
+  /// processor time that it took.
   ///
-  /// A busy machine makes some of them longer, by what it has to fetch again from memory. So where they are out of proportion the least
-  /// of up to five times counts: what is a square stays one.
+  /// On a busy machine a measurement can take longer, because other programs evict its data from the caches. So if the costs are out
+  /// of proportion, each is the minimum of up to five measurements. A quadratic cost stays quadratic.
   public init(from size: Int, seconds body: (Int) async throws -> Double) async rethrows {
     var least = [Double](repeating: .infinity, count: 3)
     for _ in 0..<5 {
@@ -26,7 +26,7 @@ public struct Costs: Sendable, CustomStringConvertible {
     values = least
   }
 
-  /// The same with the processor's time of `body` in this thread.
+  /// The same, with the processor time of `body` in this thread.
   public init(from size: Int, _ body: (Int) throws -> Void) rethrows {
     var least = [Double](repeating: .infinity, count: 3)
     for _ in 0..<5 {
@@ -40,13 +40,14 @@ public struct Costs: Sendable, CustomStringConvertible {
     values = least
   }
 
-  /// True if twice the size costs about twice, and four times the size about four times. A square would cost 4 and 16 times.
+  /// True if twice the size costs about twice as much, and four times the size about four times. A quadratic cost would be 4 and 16
+  /// times as much.
   public var areProportional: Bool {
     let first = max(values[0], Self.floor)
     return values[1] < 3.5 * first && values[2] < 8 * first
   }
 
-  /// The seconds that this thread has had of a processor: clock_gettime(2). Other programs do not count.
+  /// The processor time of this thread, in seconds: clock_gettime(2). Excludes other programs.
   public static var now: Double {
     var time = timespec()
     unsafe clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)

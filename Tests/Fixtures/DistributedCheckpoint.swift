@@ -1,23 +1,23 @@
-/// A checkpoint of torch.distributed in its own files, as FileSystemWriter leaves it: `.metadata`, and slices in `*.distcp`
-/// files, each of them a file of torch.save.
+/// A distributed checkpoint (DCP) in PyTorch's own format, as FileSystemWriter writes it: `.metadata`, and `*.distcp` files with
+/// slices, each of which is a torch.save file.
 public struct DistributedCheckpoint {
-  /// A slice in some file.
+  /// A slice in a file.
   public struct Chunk {
-    /// The tensor that it is a part of.
+    /// The name of its tensor.
     public var name: String
-    /// The index of its first element in the whole.
+    /// The index of its first element in the whole tensor.
     public var start: [Int]
-    /// Its own shape.
+    /// The shape of the slice.
     public var shape: [Int]
-    /// Its elements, bytes each.
+    /// The elements of the slice, one byte each.
     public var data: [UInt8]
-    /// The file that it is in.
+    /// The file of the slice.
     public var file: String
-    /// What has compressed it.
+    /// The extensions that compressed it.
     public var transforms: PickledValue?
-    /// An element type that has no storage class; bytes without one.
+    /// An element type without a storage class. Without one, elements are bytes.
     public var dtype: String?
-    /// True for a tensor that holds the elements in another one.
+    /// True for a tensor that wraps another one, which has the elements.
     public var isWrapped = false
 
     /// A slice of bytes, unless `dtype` says otherwise.
@@ -29,7 +29,7 @@ public struct DistributedCheckpoint {
       (self.file, self.transforms, self.dtype) = (file, transforms, dtype)
     }
 
-    /// What torch.save makes of it.
+    /// The torch.save file of the slice.
     fileprivate var item: TorchFile {
       var item = TorchFile()
       if let dtype {
@@ -54,12 +54,12 @@ public struct DistributedCheckpoint {
   public struct Object {
     /// Its name.
     public var name: String
-    /// What is in the file.
+    /// The contents of the file.
     public var bytes: [UInt8]
-    /// The file that it is in.
+    /// The file of the object.
     public var file: String
 
-    /// An object whose file of torch.save has these bytes.
+    /// An object whose torch.save file has these bytes.
     public init(_ name: String, _ bytes: [UInt8], file: String = "__0_0.distcp") {
       (self.name, self.bytes, self.file) = (name, bytes, file)
     }
@@ -67,12 +67,12 @@ public struct DistributedCheckpoint {
 
   /// The slices, in the order in which they are written.
   public var chunks: [Chunk]
-  /// The tensors' whole shapes.
+  /// The shapes of whole tensors.
   public var shapes: KeyValuePairs<String, [Int]>
-  /// The other values, which come before the slices.
+  /// The other values. Files have them before the slices.
   public var objects: [Object]
 
-  /// A checkpoint of some slices, and of objects: a number beside the first slice, unless others are given.
+  /// A checkpoint of some slices and objects. Without `objects`, it has a number before the first slice.
   public init(
     _ chunks: [Chunk], shapes: KeyValuePairs<String, [Int]>,
     objects: [Object]? = nil
@@ -82,7 +82,7 @@ public struct DistributedCheckpoint {
     self.objects = objects ?? [step]
   }
 
-  /// Writes the files, of which `metadata` describes the others.
+  /// Writes the files. `metadata` is the name of the file that describes the others.
   public func write(to directory: TemporaryDirectory, metadata: String = ".metadata") throws {
     var files: [String: [UInt8]] = [:]
     var storage: [(PickledValue, PickledValue)] = []
@@ -112,7 +112,7 @@ public struct DistributedCheckpoint {
         Self.object("TensorStorageMetadata", ["size": Self.size(shape), "chunks": .list(slices)])
       )
     }
-    // What is no tensor has no size.
+    // Values that are not tensors have no size.
     let others = objects.map {
       (
         PickledValue.string($0.name),

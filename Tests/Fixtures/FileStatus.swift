@@ -1,7 +1,7 @@
 internal import Glibc
 public import SystemPackage
 
-/// Changes to what stat(2) says of a file.
+/// Changes to the attributes of a file.
 extension FilePath {
   /// Sets the permission bits: chmod(2).
   public func setPermissions(_ bits: UInt32) throws(Errno) {
@@ -9,13 +9,13 @@ extension FilePath {
     if result != 0 { throw Errno(rawValue: errno) }
   }
 
-  /// Sets owner and group, which only root may: chown(2).
+  /// Sets owner and group, which only root may do: chown(2).
   public func setOwner(_ owner: UInt32, group: UInt32) throws(Errno) {
     let result = unsafe withPlatformString { unsafe chown($0, owner, group) }
     if result != 0 { throw Errno(rawValue: errno) }
   }
 
-  /// Sets the times of the last access and of the last change, in seconds and nanoseconds: utimensat(2).
+  /// Sets access and modification time, in seconds and nanoseconds: utimensat(2).
   public func setTimes(
     access: (seconds: Int, nanoseconds: Int), modification: (seconds: Int, nanoseconds: Int)
   ) throws(Errno) {

@@ -1,7 +1,7 @@
 internal import Glibc
 public import SystemPackage
 
-/// What people and programs do to a file without touching its contents.
+/// Acts of users and programs that change a file, but not its contents.
 public enum HarmlessAct: String, CaseIterable, Sendable {
   case nothing
   case sameMode, otherMode, modeAndBack
@@ -9,12 +9,12 @@ public enum HarmlessAct: String, CaseIterable, Sendable {
   case linked, linkedAndUnlinked
   case renamed, renamedAndBack
   case accessList, attribute
-  /// As `touch -a` does: opened for writing, and the time of access set alone.
+  /// As `touch -a` does: opens the file for writing, and sets only the access time.
   case touched
-  /// As a backup program does: read, and both times put back.
+  /// As a backup program does: reads the file, and restores both times.
   case backedUp
 
-  /// True if what stat(2) says afterwards shows that it was done.
+  /// True if the act changes what stat(2) reports.
   public var isSeenByStatus: Bool {
     switch self {
     case .otherMode, .linked, .renamed, .accessList: true
@@ -22,10 +22,10 @@ public enum HarmlessAct: String, CaseIterable, Sendable {
     }
   }
 
-  /// True if the change time is another one afterwards.
+  /// True if the act changes the change time.
   public var setsChangeTime: Bool { self != .nothing }
 
-  /// Does it to a file, which has mode 0644 and is at a path with `.elsewhere` afterwards where it was renamed.
+  /// Applies the act to a file with mode 0644. If the act renames the file, `.elsewhere` is added to its path.
   public func apply(to path: FilePath) throws(Errno) {
     let other = "\(path).elsewhere"
     switch self {
@@ -64,7 +64,7 @@ public enum HarmlessAct: String, CaseIterable, Sendable {
   /// UTIME_OMIT.
   private static let omit = timespec(tv_sec: 0, tv_nsec: 0x3FFF_FFFE)
 
-  /// An access control list that lets user 1 read: version 2, and entries of tag, permissions and ID.
+  /// An access control list that lets user 1 read: version 2, then entries of tag, permissions and ID.
   private static let list: [UInt8] =
     [2, 0, 0, 0] + [1, 0, 6, 0, 255, 255, 255, 255] + [2, 0, 4, 0, 1, 0, 0, 0]
     + [4, 0, 4, 0, 255, 255, 255, 255] + [16, 0, 6, 0, 255, 255, 255, 255] + [
@@ -72,7 +72,7 @@ public enum HarmlessAct: String, CaseIterable, Sendable {
     ]
 }
 
-/// Ways in which the contents of a file become others, of the same number of bytes.
+/// Ways to change the contents of a file, but not their size.
 public enum Rewriting: String, CaseIterable, Sendable {
   case inPlace, truncatedAndRefilled, truncatedAndExtended, punched
   /// Through a shared mapping.
@@ -80,10 +80,10 @@ public enum Rewriting: String, CaseIterable, Sendable {
   /// By io_submit(2).
   case submitted
 
-  /// True if inotify(7) reports it.
+  /// True if inotify(7) reports the write.
   public var isReported: Bool { self != .mapped && self != .submitted }
 
-  /// Sets the last `count` bytes to others, calls `whileOpen`, closes the file, and puts the modification time back.
+  /// Overwrites the last `count` bytes, calls `whileOpen`, closes the file, and restores the modification time.
   public func apply(to path: FilePath, last count: Int, whileOpen: () -> Void = {}) throws(Errno) {
     var before = stat()
     try check(unsafe stat("\(path)", &before))
@@ -125,14 +125,14 @@ private func check(_ result: CInt) throws(Errno) {
   if result < 0 { throw Errno(rawValue: errno) }
 }
 
-/// Makes zeros of bytes: fallocate(2) with FALLOC_FL_PUNCH_HOLE, which Glibc's module leaves out.
+/// Replaces bytes with zeros: fallocate(2) with FALLOC_FL_PUNCH_HOLE, which Glibc's module lacks.
 private func punchHole(_ file: CInt, from start: Int, count: Int) throws(Errno) {
   typealias Allocate = @convention(c) (CInt, CInt, off_t, off_t) -> CInt
   guard let symbol = unsafe dlsym(nil, "fallocate") else { throw .noFunction }
   try check(unsafe unsafeBitCast(symbol, to: Allocate.self)(file, 3, off_t(start), off_t(count)))
 }
 
-/// Writes bytes to a file by io_setup(2) and io_submit(2), which Glibc does not have.
+/// Writes bytes to a file through io_setup(2) and io_submit(2), which Glibc lacks.
 private func submit(_ bytes: [UInt8], to file: CInt, at offset: Int) throws(Errno) {
   typealias Call = @convention(c) (Int, Int, Int, Int, Int, Int) -> Int
   guard let symbol = unsafe dlsym(nil, "syscall") else { throw .noFunction }
@@ -148,7 +148,7 @@ private func submit(_ bytes: [UInt8], to file: CInt, at offset: Int) throws(Errn
   defer { _ = call(destroy, context, 0, 0, 0, 0) }
   var event: [Int] = [0, 0, 0, 0]
   unsafe bytes.withUnsafeBytes { bytes in
-    // struct iocb: data, key and flags, IOCB_CMD_PWRITE and the descriptor, the buffer, its size, the offset, two more.
+    // struct iocb: data, key and flags, IOCB_CMD_PWRITE and the descriptor, the buffer, its size, the offset, two unused fields.
     let request = [0, 0, 1 | Int(file) << 32, Int(bitPattern: bytes.baseAddress), bytes.count, offset, 0, 0]
     unsafe request.withUnsafeBytes { request in
       unsafe withUnsafePointer(to: Int(bitPattern: request.baseAddress)) { list in
@@ -164,7 +164,7 @@ private func submit(_ bytes: [UInt8], to file: CInt, at offset: Int) throws(Errn
 }
 
 extension FilePath {
-  /// Sets an extended attribute, if the file system has any: setxattr(2), which Glibc's module leaves out.
+  /// Sets an extended attribute, if the file system supports them: setxattr(2), which Glibc's module lacks.
   fileprivate func setAttribute(_ name: String, _ value: [UInt8]) throws(Errno) {
     typealias Set =
       @convention(c) (UnsafePointer<CChar>, UnsafePointer<CChar>, UnsafeRawPointer, Int, CInt) -> CInt

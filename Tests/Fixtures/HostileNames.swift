@@ -1,7 +1,7 @@
 internal import Safetensors
 internal import TensorFiles
 
-/// Sets of names that were made to get in each other's way.
+/// Sets of names that try to collide.
 package enum HostileNames {
   private static let pieces: [String] = [
     "/", "/", "/", ".", "..", "%", "%25", "%2F", "%2E", "%~0123456789abcdef", "%~", "~", "a", "a", "b", "A",
@@ -11,7 +11,7 @@ package enum HostileNames {
     "\u{1B}", "\u{7F}", "\u{80}", "é", "e\u{301}", "語", "😀", "\u{202E}", " ", "-", "\\",
   ]
 
-  /// A set that depends on `seed` alone, in no order.
+  /// A set that depends only on `seed`, in random order.
   package static func names(seed: UInt64) -> [[UInt8]] {
     var generator = SeededGenerator(seed: seed)
     var names: [String] = []
@@ -24,7 +24,7 @@ package enum HostileNames {
         name += String(repeating: piece, count: count)
       }
       names.append(name)
-      // The path of one name as the name of another.
+      // The path of one name becomes another name.
       if generator.oneIn(4) {
         var encoder = PathEncoder()
         let path = encoder.encode(TensorName(name)).bytes

@@ -1,4 +1,4 @@
-/// The little JSON that the builders here write.
+/// Writes the JSON that the fixtures need.
 enum JSONText {
   /// A string literal. Bytes that are not UTF-8 are written as they are.
   static func string(_ bytes: some Sequence<UInt8>) -> [UInt8] {
@@ -17,7 +17,7 @@ enum JSONText {
     return text + [UInt8(ascii: "\"")]
   }
 
-  /// An object of entries that are JSON already.
+  /// An object of entries whose values are already JSON.
   static func object(_ entries: [(key: [UInt8], value: [UInt8])]) -> [UInt8] {
     var text: [UInt8] = [UInt8(ascii: "{")]
     for (position, entry) in entries.enumerated() {

@@ -1,6 +1,6 @@
-/// JSON as it was written: objects keep their order, numbers their spelling and strings their bytes.
+/// A JSON text with its spelling: objects keep their order, numbers their spelling, and strings their bytes.
 ///
-/// A second reader of the format, written to be obviously right instead of fast, to check what others write.
+/// A second reader of JSON, to check the output of writers. It is simple and slow.
 public indirect enum JSONValue: Equatable, Sendable {
   /// `null`.
   case null
@@ -29,11 +29,11 @@ public indirect enum JSONValue: Equatable, Sendable {
     }
   }
 
-  /// Why a text is no JSON, and at which byte.
+  /// Why a text is not JSON, and at which byte.
   public struct Problem: Error {
     /// What was expected.
     public let expected: String
-    /// Where, in bytes from the beginning.
+    /// The offset of the error, in bytes.
     public let offset: Int
   }
 
@@ -45,22 +45,22 @@ public indirect enum JSONValue: Equatable, Sendable {
     guard parser.position == parser.text.count else { throw parser.problem("the end") }
   }
 
-  /// The entries of an object; empty where it is none.
+  /// The entries of an object; empty for another value.
   public var entries: [Entry] {
     if case .object(let entries) = self { entries } else { [] }
   }
 
-  /// The elements of an array; empty where it is none.
+  /// The elements of an array; empty for another value.
   public var elements: [JSONValue] {
     if case .array(let elements) = self { elements } else { [] }
   }
 
-  /// The bytes of a string; nil where it is none.
+  /// The bytes of a string; nil for another value.
   public var stringBytes: [UInt8]? {
     if case .string(let bytes) = self { bytes } else { nil }
   }
 
-  /// A number that is a whole one; nil where it is none.
+  /// An integer; nil for another value.
   public var integer: Int? {
     if case .number(let spelling) = self { Int(spelling) } else { nil }
   }

@@ -1,4 +1,4 @@
-/// A value as a pickle has it, of protocol 2, the one that PyTorch writes.
+/// A value in a pickle of protocol 2, which PyTorch writes.
 public indirect enum PickledValue: Sendable {
   case none
   case bool(Bool)
@@ -8,22 +8,22 @@ public indirect enum PickledValue: Sendable {
   case tuple([PickledValue])
   case list([PickledValue])
   case dictionary(KeyValuePairs<String, PickledValue>)
-  /// A dictionary of any keys.
+  /// A dictionary with keys of any type.
   case pairs([(PickledValue, PickledValue)])
   /// A name to import: `global("torch", "FloatStorage")`.
   case global(String, String)
   /// A call: REDUCE.
   case call(PickledValue, [PickledValue])
-  /// An instance made without arguments: NEWOBJ.
+  /// An object made without arguments: NEWOBJ.
   case instance(PickledValue)
   /// A state given to a value: BUILD.
   case state(PickledValue, PickledValue)
-  /// What stands outside of the pickle: BINPERSID.
+  /// A persistent id, which refers to something outside of the pickle: BINPERSID.
   case persistent(PickledValue)
-  /// Opcodes as they are, which leave one value.
+  /// Opcodes that leave one value on the stack.
   case raw([UInt8])
 
-  /// An OrderedDict, as state dicts are.
+  /// An OrderedDict, such as a state dict.
   public static func ordered(_ entries: KeyValuePairs<String, PickledValue>) -> PickledValue {
     .raw(
       PickledValue.call(.global("collections", "OrderedDict"), []).opcodes

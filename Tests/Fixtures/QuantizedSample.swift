@@ -1,18 +1,18 @@
-/// A quantised model made in memory, with the numbers that it stands for.
+/// A quantised model in memory, with its expected dequantised weights.
 ///
-/// The numbers come from the codes and scales before these are packed, in exact arithmetic: products of a code and a scale
-/// fit into a double, whose one rounding to float32 is the formula's.
+/// The expected numbers are computed from codes and scales before these are packed. The arithmetic is exact: a double holds the
+/// product of a code and a scale, and is rounded to float32 once, as the formula says.
 package struct QuantizedSample: Sendable {
-  /// What it is, for the name of a test.
+  /// A description for the name of a test.
   package let name: String
   /// The stored tensors.
   package var tensors: [SafetensorsFile.Tensor]
-  /// config.json; nil for none.
+  /// The text of config.json; nil if there is none.
   package var config: String?
   /// The dequantised tensors.
   package var expected: [(name: String, shape: [Int], values: [Float])]
 
-  /// A model of tensors with an ordinary one beside them, which stays.
+  /// Makes a model of these tensors, and adds one that is not quantised.
   init(
     _ description: String, config: String?, _ tensors: [SafetensorsFile.Tensor],
     expected: [(name: String, shape: [Int], values: [Float])]
@@ -23,7 +23,7 @@ package struct QuantizedSample: Sendable {
     self.expected = expected
   }
 
-  /// The file.
+  /// The model's file.
   package var file: SafetensorsFile { SafetensorsFile(tensors, metadata: ["format": "pt"]) }
 }
 
@@ -37,7 +37,7 @@ struct QuantizedData {
     (0..<count).map { _ in Int.random(in: 0..<limit, using: &generator) }
   }
 
-  /// Scales of a type, of either sign and of every exponent up to 2^20.
+  /// Scales of a type, with either sign and every exponent up to 2^20.
   mutating func scales(_ count: Int, _ dtype: String) -> [Float] {
     (0..<count).map { _ in
       let mantissa = UInt32(truncatingIfNeeded: generator.next())
@@ -50,7 +50,7 @@ struct QuantizedData {
     }
   }
 
-  /// The bytes of float32 numbers as another type, which holds them exactly.
+  /// The bytes of float32 numbers in another type, which must hold them exactly.
   static func bytes(_ floats: [Float], _ dtype: String) -> [UInt8] {
     floats.flatMap { float -> [UInt8] in
       switch dtype {
@@ -87,13 +87,13 @@ struct QuantizedData {
     byte == 255 ? .nan : Double(sign: .plus, exponent: byte - 127, significand: 1)
   }
 
-  /// `(value - zero) * scale`, rounded once.
+  /// `(value - zero) * scale`, rounded to float32 once.
   static func scaled(_ value: Float, _ scale: Double, zero: Int = 0) -> Float {
-    // A double holds the product, as 28 bits are its most.
+    // A double holds the product, which has at most 28 significant bits.
     Float((Double(value) - Double(zero)) * scale)
   }
 
-  /// Codes as a stream of bits, filled up to whole 32-bit words.
+  /// Codes as a stream of bits, padded to whole 32-bit words.
   static func stream(_ codes: [Int], _ width: Int) -> [UInt8] {
     var bytes = [UInt8](repeating: 0, count: (codes.count * width + 31) / 32 * 4)
     for (index, code) in codes.enumerated() {
@@ -104,7 +104,7 @@ struct QuantizedData {
     return bytes
   }
 
-  /// As many whole codes in each 32-bit word as fit.
+  /// Codes in 32-bit words, as many whole codes in each word as fit.
   static func words(_ codes: [Int], _ width: Int) -> [UInt8] {
     let perWord = 32 / width
     return stride(from: 0, to: codes.count, by: perWord).flatMap { start in
@@ -114,7 +114,7 @@ struct QuantizedData {
     }
   }
 
-  /// Two codes in each byte, the first in the low half.
+  /// Two codes in each byte, the first one in the low half.
   static func nibbles(_ codes: [Int]) -> [UInt8] {
     stride(from: 0, to: codes.count, by: 2).map { UInt8(codes[$0] | codes[$0 + 1] << 4) }
   }
@@ -136,7 +136,7 @@ struct Grid<Element> {
   func row(_ row: Int) -> [Element] { Array(elements[row * columns..<(row + 1) * columns]) }
   func column(_ column: Int) -> [Element] { (0..<rows).map { self[$0, column] } }
 
-  /// Rows of words that were made of columns: element `[word][column]`.
+  /// Transposes words that were made of columns: element `[word][column]`.
   static func transposed(_ columns: [[UInt8]], wordSize: Int) -> [UInt8] {
     let words = (columns.first?.count ?? 0) / wordSize
     return (0..<words).flatMap { word in columns.flatMap { $0[word * wordSize..<(word + 1) * wordSize] } }

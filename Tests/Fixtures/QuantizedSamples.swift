@@ -2,7 +2,7 @@ extension QuantizedSample {
   typealias Part = SafetensorsFile.Tensor
   static let module = "model.layers.0.mlp.up_proj"
 
-  /// Every format, with sizes that are no multiples of its blocks where it allows that.
+  /// Samples of every format. If a format allows it, their sizes are not multiples of its blocks.
   package static let all: [QuantizedSample] =
     [
       float8Blocks(rows: 131, columns: 140, scale: "F32"), float8Blocks(rows: 20, columns: 17, scale: "BF16"),
@@ -151,7 +151,7 @@ extension QuantizedSample {
     -> QuantizedSample
   {
     var data = QuantizedData(seed: UInt64(bits) + (isStream ? 100 : 200))
-    // More rows than one word of zero points has, and columns whose words tell the two packings apart.
+    // There are more rows than zero points in a word, and the number of columns tells the two packings apart.
     let (rows, columns, size) = (37, 96, 24)
     let groups = columns / size
     let codes = Grid(data.codes(rows * columns, below: 1 << bits), columns: columns)
@@ -196,12 +196,12 @@ extension QuantizedSample {
   private static func nvfp4(isModelOpt: Bool) -> QuantizedSample {
     var data = QuantizedData(seed: 31)
     let codes = data.codes(6 * 48, below: 16)
-    // Without NaN.
+    // The codes exclude NaN.
     let scales = data.codes(6 * 3, below: 127)
     let global: Float = isModelOpt ? 0.0123 : 813.7
     let values = codes.indices.map { index -> Float in
       let scale = QuantizedData.e4m3(scales[index / 16])
-      // Rounded to float32 here already.
+      // The product of the scales is rounded to float32 first.
       let combined = Float(isModelOpt ? Double(scale) * Double(global) : Double(scale) / Double(global))
       // ModelOpt's table has no negative zero.
       let code = isModelOpt && codes[index] == 8 ? 0 : codes[index]
@@ -307,7 +307,7 @@ extension QuantizedSample {
       ), parts, expected: [("\(module).weight", [outputs, inputs], values)])
   }
 
-  /// Which of eight neighbours is in each nibble of a word, from the lowest up.
+  /// For each nibble of a word, from the lowest up, which of eight neighbouring codes it holds.
   private static let awqNeighbours = [0, 2, 4, 6, 1, 3, 5, 7]
 
   private static func awqWords(_ codes: [Int]) -> [UInt8] {
@@ -366,7 +366,7 @@ extension QuantizedSample {
 
   private static func bitsAndBytes(_ type: String, isNested: Bool) -> QuantizedSample {
     var data = QuantizedData(seed: isNested ? 51 : 52)
-    // An odd number of values, the last block incomplete, more blocks than one of the outer level has.
+    // An odd number of values, an incomplete last block, and more blocks than one outer block has.
     let (rows, columns, size, outerSize) = (151, 77, 32, 256)
     let count = rows * columns
     let blocks = (count + size - 1) / size
@@ -380,7 +380,7 @@ extension QuantizedSample {
       let indices = data.codes(blocks, below: 256)
       let map = data.scales(256, "F32")
       let outer = data.scales((blocks + outerSize - 1) / outerSize, "F32")
-      // Rounded after each step.
+      // Each step is rounded.
       scales = indices.enumerated().map { position, index in
         Float(Double(Float(Double(map[index]) * Double(outer[position / outerSize]))) + Double(offset))
       }
@@ -414,7 +414,7 @@ extension QuantizedSample {
   private static func table(_ type: String) -> [Float] {
     if type == "fp4" {
       let positive = [0, 0.0625, 8, 12, 4, 6, 2, 3].map { (value: Float) in value / 12 }
-      // The reference writes -0, an integer of Python.
+      // The reference's -0 is Python's integer, so it is 0.
       return positive + positive.map { $0 == 0 ? 0 : -$0 }
     }
     return [
@@ -430,7 +430,7 @@ extension QuantizedSample {
     let codes = data.codes(9 * 14, below: 256)
     let scales = data.scales(9, "F32")
     let values = codes.indices.map { index -> Float in
-      // Two roundings.
+      // The result is rounded twice.
       let product = QuantizedData.scaled(
         Float(Int8(truncatingIfNeeded: codes[index])), Double(scales[index / 14]))
       return Float(Double(product) * Double(0.007874015718698502 as Float))

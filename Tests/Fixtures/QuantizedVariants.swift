@@ -1,11 +1,11 @@
 extension QuantizedSample {
-  /// Layouts that the formats' libraries write besides the usual ones.
+  /// Unusual layouts that the formats' libraries also write.
   static let variants: [QuantizedSample] = [
     packedBlocks(), transposedExperts(isDown: false), transposedExperts(isDown: true), mergedExperts(),
     modelOptExperts(), asymmetricFloat8(), raggedGPTQ(bits: 3), raggedGPTQ(bits: 4),
   ]
 
-  /// compressed-tensors packs integers with scales of blocks too; their zero points are bytes.
+  /// compressed-tensors also packs integers with scales of blocks. Their zero points are bytes.
   private static func packedBlocks() -> QuantizedSample {
     var data = QuantizedData(seed: 61)
     let (rows, columns, block) = (32, 48, 16)
@@ -40,7 +40,7 @@ extension QuantizedSample {
     let (rows, columns) = (7, 37)
     let codes = data.codes(rows * columns, below: 256)
     let scales = data.scales(rows, "BF16")
-    // Without NaN.
+    // The codes exclude NaN.
     let zeros = data.codes(rows, below: 127)
     let values = codes.indices.map { index in
       let zero = Double(QuantizedData.e4m3(zeros[index / columns]))
@@ -59,7 +59,7 @@ extension QuantizedSample {
 
   private static let experts = "model.layers.0.feed_forward.experts"
 
-  /// FP8 experts: codes, and values with the scale that `scale` finds for a row and a column of an expert.
+  /// FP8 experts: codes, and values with the scale that `scale` returns for a row and a column of an expert.
   private static func experts(
     _ description: String, config: String, _ name: String, rows: Int, columns: Int, scaleName: String,
     scaleShape: [Int], _ scale: (_ expert: Int, _ row: Int, _ column: Int) -> Int
@@ -81,7 +81,8 @@ extension QuantizedSample {
       ], expected: [("\(experts).\(name)", shape, values)])
   }
 
-  /// Llama 4's experts are stored transposed. The scales of down_proj are not, so that a square one could be taken for rows.
+  /// Llama 4 stores experts transposed, but not the scales of down_proj. A reader could mistake the scales of a square matrix for
+  /// scales of rows.
   private static func transposedExperts(isDown: Bool) -> QuantizedSample {
     let size = 12
     let name = isDown ? "down_proj" : "gate_up_proj"
@@ -92,7 +93,7 @@ extension QuantizedSample {
     ) { expert, _, column in expert * size + column }
   }
 
-  /// Without blocks, the halves of gate_up_proj have a scale each.
+  /// Without blocks, each half of gate_up_proj has one scale.
   private static func mergedExperts() -> QuantizedSample {
     experts(
       "FP8 experts without blocks",
@@ -109,7 +110,7 @@ extension QuantizedSample {
     ) { expert, _, _ in expert }
   }
 
-  /// GPTQ of outputs whose zero points do not fill the last word.
+  /// GPTQ whose zero points do not fill the last word.
   private static func raggedGPTQ(bits: Int) -> QuantizedSample {
     var data = QuantizedData(seed: UInt64(63 + bits))
     let (inputs, outputs) = (64, 11)

@@ -1,46 +1,46 @@
-/// A safetensors file made in memory, sound or broken at will.
+/// A safetensors file in memory, valid or deliberately invalid.
 ///
 ///     SafetensorsFile(.init("weight", "F32", [2, 3]), .init("bias", "F32", [3])).bytes
 public struct SafetensorsFile: Sendable {
   /// One tensor of the file.
   public struct Tensor: Sendable {
-    /// The name's bytes, as they are once the header's escapes are resolved.
+    /// The bytes of the name, without the header's escapes.
     public var name: [UInt8]
-    /// The dtype's name as the header spells it.
+    /// The name of the dtype in the header.
     public var dtype: String
     /// The dimensions.
     public var shape: [Int]
     /// The contents.
     public var data: [UInt8]
 
-    /// A tensor; without `data`, made-up contents that depend on its name, dtype and shape alone.
+    /// Makes a tensor. Without `data`, its contents depend only on its name, dtype and shape.
     public init(_ name: String, _ dtype: String, _ shape: [Int], data: [UInt8]? = nil) {
       self.init(name: Array(name.utf8), dtype, shape, data: data)
     }
 
-    /// A tensor whose name is any bytes, even such as are not UTF-8.
+    /// Makes a tensor whose name can be any bytes, even invalid UTF-8.
     public init(name: [UInt8], _ dtype: String, _ shape: [Int], data: [UInt8]? = nil) {
       self.name = name
       self.dtype = dtype
       self.shape = shape
-      // FNV-1a, so that two tensors of one file differ.
+      // FNV-1a makes the contents of two tensors differ.
       let seed = name.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
       self.data = data ?? TensorData.bytes(dtype, shape, seed: seed)
     }
   }
 
-  /// The tensors in the order in which the header names them.
+  /// The tensors, in the order of the header.
   public var tensors: [Tensor]
-  /// The entries of `__metadata__` in order; nil leaves it out.
+  /// The entries of `__metadata__`, in order; nil for none.
   public var metadata: KeyValuePairs<String, String>?
-  /// The order of the data: positions in ``tensors``. Nil is the header's order.
+  /// The order of the data: positions in ``tensors``. Nil means the order of the header.
   public var dataOrder: [Int]?
-  /// Spaces after the header's JSON. Nil pads it to a multiple of 8 bytes, as writers do; with other numbers
-  /// the data can be made to begin at any odd place.
+  /// The number of spaces after the header's JSON. Nil pads the header to a multiple of 8 bytes, as writers do. Other numbers let
+  /// the data begin at an odd offset.
   public var padding: Int?
-  /// Takes the place of the header's JSON, padding included.
+  /// Replaces the header's JSON and its padding.
   public var rawHeader: [UInt8]?
-  /// Bytes after the last tensor, which make the file unsound.
+  /// Bytes after the last tensor, which make the file invalid.
   public var trailing: [UInt8] = []
 
   /// A file of these tensors.
@@ -89,10 +89,10 @@ public struct SafetensorsFile: Sendable {
     return json + Array(repeating: UInt8(ascii: " "), count: padding ?? (8 - json.count % 8) % 8)
   }
 
-  /// Where the data buffer begins in the file.
+  /// The offset of the data in the file.
   public var dataStart: Int { 8 + header.count }
 
-  /// Where each of ``tensors`` lies in the data buffer.
+  /// The range of each of ``tensors`` in the data.
   public var dataRanges: [Range<Int>] {
     var ranges = Array(repeating: 0..<0, count: tensors.count)
     var end = 0

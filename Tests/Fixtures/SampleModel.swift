@@ -2,7 +2,7 @@ internal import SystemPackage
 package import Models
 package import TensorFiles
 
-/// Files made for one test, and what they amount to when they are opened.
+/// The files of a test, and the result of opening them.
 package struct SampleModel {
   package let directory: TemporaryDirectory
   package let collection: ModelCollection
@@ -10,12 +10,12 @@ package struct SampleModel {
   /// A model of one file, `model.safetensors`.
   package init(_ file: SafetensorsFile) throws { try self.init([("model.safetensors", file)]) }
 
-  /// A model of one file of these names, each a tensor of one byte.
+  /// A model of one file with tensors of these names, one byte each.
   package init(names: [String]) throws {
     try self.init(SafetensorsFile(names.map { SafetensorsFile.Tensor($0, "U8", [1]) }))
   }
 
-  /// The model that `open` makes from a directory of these files: from the files, or from the directory itself.
+  /// The result of opening a directory of these files. `open` opens the files, or the directory itself.
   package init(_ files: [(name: String, file: SafetensorsFile)], asDirectory: Bool = false) throws {
     directory = try TemporaryDirectory()
     var paths: [FilePath] = []
@@ -31,7 +31,7 @@ package struct SampleModel {
     }
   }
 
-  /// There are several models.
+  /// The models, if there are several.
   package struct Unexpected: Error {}
 
   /// The tree of its names.

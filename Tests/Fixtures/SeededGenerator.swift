@@ -1,10 +1,10 @@
-/// A generator of random numbers that repeats itself: SplitMix64.
+/// A reproducible generator of random numbers: SplitMix64.
 ///
-/// A test that uses one prints its seed when it fails, so that the failure can be had again.
+/// A test that uses a generator prints its seed after a failure, so that the failure can be reproduced.
 public struct SeededGenerator: RandomNumberGenerator, Sendable {
   private var state: UInt64
 
-  /// A generator whose numbers depend on `seed` alone.
+  /// A generator whose numbers depend only on `seed`.
   public init(seed: UInt64) { state = seed }
 
   /// The next 64 bits.
@@ -30,6 +30,6 @@ public struct SeededGenerator: RandomNumberGenerator, Sendable {
     return bytes
   }
 
-  /// True in one of `times` cases.
+  /// True with a probability of 1 in `times`.
   public mutating func oneIn(_ times: Int) -> Bool { Int.random(in: 0..<times, using: &self) == 0 }
 }

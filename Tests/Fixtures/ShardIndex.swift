@@ -1,8 +1,8 @@
-/// The index of a sharded set, `model.safetensors.index.json`, made in memory.
+/// The index of a sharded set in memory, `model.safetensors.index.json`.
 public struct ShardIndex: Sendable {
-  /// Each tensor with the file it is in, in the order in which the index names them.
+  /// Each tensor with its file, in the order of the index.
   public var weightMap: [(tensor: String, file: String)]
-  /// `total_size` in the index's metadata; nil leaves the metadata out.
+  /// `total_size` in the index's metadata; nil for an index without metadata.
   public var totalSize: Int?
 
   /// An index of these tensors.

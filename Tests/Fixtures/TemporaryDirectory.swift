@@ -1,9 +1,9 @@
 internal import Glibc
 public import SystemPackage
 
-/// A directory of its own for one test, removed with everything in it when the object goes.
+/// A directory for one test. The object removes it, with its contents, when it is released.
 ///
-/// Keep a reference for as long as the files are needed. What is mounted inside is not entered.
+/// Keep a reference for as long as the test needs the files. Removal does not enter mounts in the directory.
 public final class TemporaryDirectory: Sendable {
   /// The directory, under `$TMPDIR` or `/tmp`.
   public let path: FilePath
@@ -21,8 +21,8 @@ public final class TemporaryDirectory: Sendable {
 
   deinit { remove(path, device: try? Stat(path, followTargetSymlink: false).deviceID) }
 
-  /// Writes a file, making the directories on the way, and returns its path. An existing file is overwritten
-  /// in place.
+  /// Writes a file, makes its directories if necessary, and returns its path. Overwrites an existing file in
+  /// place.
   @discardableResult
   public func write(_ name: String, _ bytes: some Sequence<UInt8>) throws -> FilePath {
     let file = try prepare(name)
@@ -43,7 +43,7 @@ public final class TemporaryDirectory: Sendable {
     try write(name, file.bytes)
   }
 
-  /// Writes a file of PyTorch.
+  /// Writes a PyTorch file.
   @discardableResult
   public func write(_ name: String, _ file: TorchFile) throws -> FilePath { try write(name, file.bytes) }
 
@@ -51,7 +51,7 @@ public final class TemporaryDirectory: Sendable {
   @discardableResult
   public func write(_ name: String, _ index: ShardIndex) throws -> FilePath { try write(name, index.bytes) }
 
-  /// Makes a directory, and those on the way to it: mkdir(2).
+  /// Makes a directory, and its parents if necessary: mkdir(2).
   @discardableResult
   public func makeDirectory(_ name: String) throws -> FilePath {
     let directory = path.appending(name)
@@ -59,7 +59,7 @@ public final class TemporaryDirectory: Sendable {
     return directory
   }
 
-  /// Makes a symbolic link that says `target`, which need not exist: symlink(2).
+  /// Makes a symbolic link to `target`, which need not exist: symlink(2).
   @discardableResult
   public func makeLink(_ name: String, to target: String) throws -> FilePath {
     let link = try prepare(name)
@@ -79,7 +79,7 @@ public final class TemporaryDirectory: Sendable {
 
   private func prepare(_ name: String) throws -> FilePath {
     let file = path.appending(name)
-    // Without optimization, taking a path apart takes longer than writing a file.
+    // Without optimisation, splitting a path takes longer than writing a file.
     if name.utf8.contains(UInt8(ascii: "/")) { try makeDirectories(to: file.removingLastComponent()) }
     return file
   }
@@ -105,7 +105,7 @@ public final class TemporaryDirectory: Sendable {
   }
 
   private func entries(of directory: FilePath) -> [FilePath.Component] {
-    // So that a directory which a test made unreadable can be emptied.
+    // Lets the removal enter a directory that a test made unreadable.
     _ = unsafe directory.withPlatformString { unsafe chmod($0, 0o700) }
     guard let stream = unsafe directory.withPlatformString({ unsafe opendir($0) }) else { return [] }
     defer { unsafe closedir(stream) }

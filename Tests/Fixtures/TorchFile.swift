@@ -1,4 +1,4 @@
-/// A file of torch.save made in memory: the object, and the storages that its tensors are in.
+/// A torch.save file in memory: an object, and the storages of its tensors.
 ///
 ///     var file = TorchFile()
 ///     let weight = file.tensor("Float", [2, 3])
@@ -7,7 +7,7 @@
 public struct TorchFile: Sendable {
   /// A storage.
   public struct Storage: Sendable {
-    /// The class, without its ending.
+    /// The storage class without its suffix.
     public var type: String
     /// The number of elements.
     public var count: Int
@@ -15,24 +15,24 @@ public struct TorchFile: Sendable {
     public var data: [UInt8]
   }
 
-  /// What is pickled.
+  /// The object in the pickle.
   public var object = PickledValue.none
-  /// The storages; a storage's key is its position.
+  /// The storages. The key of a storage is its position.
   public private(set) var storages: [Storage] = []
-  /// The directory of the archive.
+  /// The archive's top-level directory.
   public var directory = "archive"
-  /// The contents of `byteorder`, and what old files say of it.
+  /// The contents of `byteorder`, and the byte order in files of the older form.
   public var byteOrder = "little"
-  /// The form before PyTorch 1.6, in place of an archive.
+  /// True for the form before PyTorch 1.6; false for an archive.
   public var isLegacy = false
 
-  /// The size of an element of a storage, by its class without the ending.
+  /// The size of an element by storage class, without the suffix.
   public static let widths: KeyValuePairs<String, Int> = [
     "Byte": 1, "Char": 1, "Bool": 1, "Short": 2, "Half": 2, "BFloat16": 2, "Int": 4, "Float": 4, "Long": 8,
     "Double": 8, "ComplexFloat": 8, "ComplexDouble": 16, "QInt8": 1, "QUInt8": 1, "QInt32": 4, "Untyped": 1,
   ]
 
-  /// A file of nothing yet.
+  /// An empty file.
   public init(isLegacy: Bool = false) { self.isLegacy = isLegacy }
 
   /// A file of one object.
@@ -40,7 +40,7 @@ public struct TorchFile: Sendable {
 
   // MARK: - Storages
 
-  /// Adds a storage of made-up contents, and returns its number.
+  /// Adds a storage with pseudo-random contents, and returns its number.
   public mutating func addStorage(_ type: String, count: Int, data: [UInt8]? = nil) -> Int {
     let width = Self.widths.first { $0.key == type }?.value ?? 1
     var generator = SeededGenerator(seed: UInt64(storages.count + 1) &* 0x1234_5678_9ABC)
@@ -68,13 +68,13 @@ public struct TorchFile: Sendable {
     shape.indices.map { shape[($0 + 1)...].reduce(1, *) }
   }
 
-  /// A tensor with a storage of its own, row-major.
+  /// A row-major tensor with a storage of its own.
   public mutating func tensor(_ type: String, _ shape: [Int], data: [UInt8]? = nil) -> PickledValue {
     let storage = addStorage(type, count: shape.reduce(1, *), data: data)
     return view(of: storage, shape)
   }
 
-  /// Elements of a storage.
+  /// A tensor of elements of a storage.
   public func view(of storage: Int, offset: Int = 0, _ shape: [Int], strides: [Int]? = nil) -> PickledValue {
     .call(
       .global("torch._utils", "_rebuild_tensor_v2"),
@@ -85,7 +85,7 @@ public struct TorchFile: Sendable {
       ])
   }
 
-  /// Elements of a type that has no storage class, in a storage of bytes.
+  /// A tensor of a type without a storage class, in a storage of bytes.
   public func view(
     of storage: Int, as dtype: String, offset: Int = 0, _ shape: [Int], strides: [Int]? = nil
   ) -> PickledValue {
@@ -98,7 +98,7 @@ public struct TorchFile: Sendable {
       ])
   }
 
-  /// What a tensor's elements are, one after the other, gathered one by one.
+  /// The elements of a tensor in row-major order, gathered one by one.
   public func elements(of storage: Int, offset: Int = 0, _ shape: [Int], strides: [Int], width: Int)
     -> [UInt8]
   {
@@ -145,7 +145,7 @@ public struct TorchFile: Sendable {
   /// The file in its form.
   public var bytes: [UInt8] { isLegacy ? legacyBytes : archive.bytes }
 
-  /// Where a storage's bytes begin in ``bytes``.
+  /// The offset of a storage's bytes in ``bytes``.
   public func offset(of storage: Int) -> Int {
     if !isLegacy { return archive.offset(of: "\(directory)/data/\(storage)") }
     return bytes.count - storages[storage...].reduce(0) { $0 + 8 + $1.data.count } + 8

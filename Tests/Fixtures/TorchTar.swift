@@ -1,23 +1,23 @@
-/// A file of PyTorch before 0.1.10, made in memory: a tar archive in which tensors and storages have numbers.
+/// A file of PyTorch before 0.1.10 in memory: a tar archive in which tensors and storages have numbers.
 public struct TorchTar: Sendable {
-  /// What is pickled; tensors are persistent ids of their numbers.
+  /// The object in the pickle. Tensors are persistent ids, which are their numbers.
   public var object = PickledValue.none
-  /// What `sys_info` says.
+  /// The contents of `sys_info`.
   public var isLittleEndian = true
-  /// Parts of storages: number, number of the whole, first element, count.
+  /// Views of storages: number, number of the root storage, first element, count.
   public var views: [[Int]] = []
   private var storages: [(number: Int, type: String, data: [UInt8])] = []
   private var tensors: [(number: Int, storage: Int, shape: [Int], strides: [Int], offset: Int)] = []
 
-  /// A file of nothing yet.
+  /// An empty file.
   public init() {}
 
-  /// Adds a storage of these elements, under a number.
+  /// Adds a storage of these elements with a number.
   public mutating func addStorage(_ number: Int, _ type: String, _ data: [UInt8]) {
     storages.append((number, type, data))
   }
 
-  /// Adds a tensor under a number; the value that refers to it.
+  /// Adds a tensor with a number, and returns the value that refers to it.
   public mutating func tensor(_ number: Int, of storage: Int, _ shape: [Int], strides: [Int], offset: Int = 0)
     -> PickledValue
   {

@@ -1,8 +1,8 @@
-/// A pickle that asks for much again and again by few bytes.
+/// A pickle that describes much data in few bytes, by repetition.
 public struct WorstPickle: Sendable, CustomStringConvertible {
-  /// What it asks for.
+  /// A description of the data.
   public let description: String
-  /// Opcodes of about so many bytes, which leave one value.
+  /// Makes opcodes of about the given number of bytes, which leave one value on the stack.
   public let opcodes: @Sendable (Int) -> [UInt8]
 
   private init(_ description: String, _ opcodes: @escaping @Sendable (Int) -> [UInt8]) {
@@ -10,7 +10,7 @@ public struct WorstPickle: Sendable, CustomStringConvertible {
     self.opcodes = opcodes
   }
 
-  /// A file of torch.save with a pickle of about so many bytes, and the one storage that it names.
+  /// A torch.save file with a pickle of about `size` bytes, and the only storage that it names.
   public func file(_ size: Int) -> TorchFile {
     var file = Self.file
     file.object = .raw(opcodes(size))
@@ -29,7 +29,7 @@ public struct WorstPickle: Sendable, CustomStringConvertible {
   private static func named(_ module: String, _ name: String, _ place: UInt8) -> [UInt8] {
     remembered(PickledValue.global(module, name).opcodes, place)
   }
-  /// A list of these opcodes' values, over and over.
+  /// A list of the values of these opcodes, repeated.
   private static func list(of opcodes: [UInt8], bytes: Int) -> [UInt8] {
     joined([0x5D, 0x28], repeated(opcodes, bytes: bytes), [0x65])
   }
@@ -39,7 +39,7 @@ public struct WorstPickle: Sendable, CustomStringConvertible {
     return file
   }()
 
-  /// All of them.
+  /// All samples.
   public static let all: [WorstPickle] = [
     WorstPickle("a storage's long key") { size in
       joined(

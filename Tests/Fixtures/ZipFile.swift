@@ -1,42 +1,42 @@
-/// A zip archive made in memory, as PyTorch writes them, or broken at will.
+/// A zip archive in memory, as PyTorch writes it, or deliberately invalid.
 public struct ZipFile: Sendable {
-  /// One entry. What is nil is as it should be.
+  /// One entry. A property that is nil has its correct value.
   public struct Entry: Sendable {
     /// The name's bytes.
     public var name: [UInt8]
-    /// What is stored.
+    /// The stored contents.
     public var contents: [UInt8]
-    /// Bit 3: sizes and checksum come after the contents, as PyTorch has it of all that is not empty.
+    /// The flags. Bit 3: sizes and checksum follow the contents, as in all of PyTorch's entries that are not empty.
     public var flags: UInt16
-    /// The way of compression.
+    /// The compression method.
     public var method: UInt16 = 0
-    /// The checksum, wherever it is not replaced below.
+    /// The checksum, except where another property below replaces it.
     public var checksum: UInt32
-    /// What the local header says in place of the central directory's name.
+    /// The name in the local header, if it differs from that in the central directory.
     public var localName: [UInt8]?
-    /// As ``localName``, of the flags.
+    /// The flags in the local header.
     public var localFlags: UInt16?
-    /// As ``localName``, of the method.
+    /// The method in the local header.
     public var localMethod: UInt16?
-    /// As ``localName``, of the checksum.
+    /// The checksum in the local header.
     public var localChecksum: UInt32?
-    /// As ``localName``, of both sizes.
+    /// Both sizes in the local header.
     public var localSize: UInt32?
-    /// As ``localSize``, of the size in the archive alone.
+    /// The compressed size in the local header.
     public var localStoredSize: UInt32?
-    /// What the central directory says in place of the size.
+    /// The size in the central directory.
     public var centralSize: UInt32?
-    /// What the central directory says in place of where the local header is.
+    /// The offset of the local header in the central directory.
     public var centralOffset: UInt32?
     /// The external attributes.
     public var attributes: UInt32 = 0
-    /// The beginning of the local extra field.
+    /// The start of the local extra field.
     public var localExtra: [UInt8] = []
     /// The central extra field.
     public var centralExtra: [UInt8] = []
-    /// What comes after the contents in place of sizes and checksum.
+    /// The bytes after the contents, in place of sizes and checksum.
     public var descriptor: [UInt8]?
-    /// Bytes behind everything of the entry.
+    /// Bytes after all parts of the entry.
     public var gap: [UInt8] = []
 
     /// An entry as PyTorch writes it.
@@ -54,11 +54,11 @@ public struct ZipFile: Sendable {
   public var prefix: [UInt8] = []
   /// A comment at the end.
   public var comment: [UInt8] = []
-  /// How many entries the end counts, where it does not count right.
+  /// The number of entries in the end record, if it is wrong.
   public var count: UInt16?
-  /// PyTorch writes 64-bit records for any size.
+  /// True for 64-bit records, which PyTorch writes for archives of any size.
   public var hasWideEnd = true
-  /// How the end of 64 bits counts its entries, where it does not count right.
+  /// The number of entries in the 64-bit end record, if it is wrong.
   public var wideCount: UInt64?
 
   /// An archive of these entries.
@@ -69,7 +69,7 @@ public struct ZipFile: Sendable {
     for index in entries.indices where entries[index].name == Array(name.utf8) { body(&entries[index]) }
   }
 
-  /// Where an entry's contents begin.
+  /// The offset of an entry's contents.
   public func offset(of name: String) -> Int {
     layout.offsets[entries.firstIndex { $0.name == Array(name.utf8) } ?? 0]
   }
@@ -116,7 +116,7 @@ public struct ZipFile: Sendable {
       let flags = entry.localFlags ?? entry.flags
       let isLeft = entry.flags & 8 != 0
       let size = entry.localSize ?? (isLeft ? 0 : UInt32(entry.contents.count))
-      // Contents begin at a multiple of 64 bytes, by a block of the extra field that means nothing.
+      // A block without meaning in the extra field makes the contents begin at a multiple of 64 bytes.
       let plain = bytes.count + 30 + name.count + entry.localExtra.count + 4
       let padding = (64 - plain % 64) % 64
       bytes += Array("PK\u{3}\u{4}".utf8) + Fixtures.bytes(UInt16(0)) + Fixtures.bytes(flags)

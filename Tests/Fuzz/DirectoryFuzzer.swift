@@ -36,7 +36,7 @@ enum DirectoryFuzzer: FuzzTarget {
     let tensors = document.entries.map(\.tensor)
     for (left, right) in zip(tensors, tensors.dropFirst()) {
       require(
-        left.name.utf8.lexicographicallyPrecedes(right.name.utf8), "\(left.name) stands before \(right.name)")
+        left.name.utf8.lexicographicallyPrecedes(right.name.utf8), "\(left.name) comes before \(right.name)")
     }
     for entry in document.entries {
       let tensor = entry.tensor

@@ -3,7 +3,7 @@ import Fixtures
 @testable import Models
 @testable import Safetensors
 
-/// What describes distributed checkpoints: `.metadata`, and the JSON of `DCP_SHARDING_INFO`.
+/// The readers of descriptions of distributed checkpoints: `.metadata`, and the JSON of `DCP_SHARDING_INFO`.
 enum DistributedFuzzer: FuzzTarget {
   static var seeds: [[UInt8]] {
     let module = "torch.distributed.checkpoint.metadata"

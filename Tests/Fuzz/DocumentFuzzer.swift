@@ -7,7 +7,7 @@ import SystemPackage
 @testable import Safetensors
 @testable import TensorFiles
 
-/// What is written about a header's tensors: metadata.json, and the headers of views. An input is a header.
+/// The writers of documents about a header's tensors: metadata.json, and the headers of views. An input is a header.
 enum DocumentFuzzer: FuzzTarget {
   static var seeds: [[UInt8]] {
     ConformanceCase.all.compactMap {
@@ -17,7 +17,7 @@ enum DocumentFuzzer: FuzzTarget {
 
   static var words: [String] { HeaderFuzzer.words }
 
-  /// The largest data, in bytes; none of them are written.
+  /// The maximum size of the data, in bytes. No data is written.
   private static let maximumData: UInt64 = 1 << 30
 
   static func test(_ input: [UInt8]) {
@@ -42,7 +42,7 @@ enum DocumentFuzzer: FuzzTarget {
     }
   }
 
-  /// metadata.json is JSON, and this project's own reader finds the same tensors in it.
+  /// metadata.json must be JSON, and this project's own reader must find the same tensors in it.
   private static func checkDocument(of model: Model) {
     let bytes = MetadataDocument.bytes(of: model)
     require((try? JSONValue(parsing: bytes)) != nil, "metadata.json is not JSON")
@@ -65,7 +65,7 @@ enum DocumentFuzzer: FuzzTarget {
     }
   }
 
-  /// A view's header is read back correctly, and is the same in parts of any size.
+  /// A view's header must be read back correctly, and be the same in parts of any size.
   private static func check(
     _ view: View, of tensor: Tensor, _ raw: FileLayout, _ header: Header, _ writer: HeaderWriter,
     _ chance: inout SeededGenerator
@@ -87,7 +87,7 @@ enum DocumentFuzzer: FuzzTarget {
     }
   }
 
-  /// How many bytes come before the tensor's own, which may be widened.
+  /// The number of bytes before the tensor's own bytes, which may be widened.
   private static func headerSize(of layout: FileLayout, _ tensor: Tensor) -> UInt64 {
     var size: UInt64 = 0
     for segment in layout.segments {
@@ -119,7 +119,7 @@ enum DocumentFuzzer: FuzzTarget {
       require(
         array.shape[...] == tensor.shape
           && array.dtype == (tensor.dtype.numPyName == nil ? .f32 : tensor.dtype)
-          && array.dataRange == UInt64(header.count)..<layout.byteCount, "an array is not what it is of")
+          && array.dataRange == UInt64(header.count)..<layout.byteCount, "an array differs from its tensor")
     } catch {
       fatalError("an array is refused: \((error as? NPYError)?.problem ?? "\(error)")")
     }

@@ -5,17 +5,17 @@ import Safetensors
 import SystemPackage
 import TensorFiles
 
-/// One reader of hostile bytes, as libFuzzer calls it.
+/// A reader of hostile bytes, as a target of libFuzzer.
 protocol FuzzTarget: SendableMetatype {
-  /// Inputs to begin with: what the reader accepts, and what it refuses for one reason.
+  /// Initial inputs: some that the reader accepts, and some that it refuses for a single reason.
   static var seeds: [[UInt8]] { get }
-  /// Words of the format, which random inputs do not contain.
+  /// Words of the format, which random inputs rarely contain.
   static var words: [String] { get }
-  /// Reads an input; ``require(_:_:)`` reports every problem of the result.
+  /// Reads an input. Calls ``require(_:_:)`` for every property that must hold.
   static func test(_ input: [UInt8])
 }
 
-/// All targets, by the name that the command line has for them.
+/// All targets, by their names on the command line.
 private let targets: [(name: String, type: any FuzzTarget.Type)] = [
   ("header", HeaderFuzzer.self), ("index", IndexFuzzer.self), ("names", NamesFuzzer.self),
   ("text", TextFuzzer.self),
@@ -33,12 +33,12 @@ private let target: any FuzzTarget.Type = {
   return found.type
 }()
 
-/// What follows `name` on the command line.
+/// The value after `name` on the command line.
 private func option(_ name: String) -> String? {
   CommandLine.arguments.first { $0.hasPrefix(name) }.map { String($0.dropFirst(name.count)) }
 }
 
-/// The largest input, in bytes: libFuzzer's -max_len, and the limit of seeds.
+/// The maximum size of an input, in bytes: libFuzzer's -max_len, and the limit for seeds.
 private let maximumSize = 16_384
 
 /// The fuzzer of one target: `Fuzzer --target=NAME`, and then libFuzzer's own options.
@@ -58,7 +58,7 @@ private let maximumSize = 16_384
     } else {
       var count = CommandLine.argc
       var arguments: UnsafeMutablePointer<UnsafeMutablePointer<CChar>?>? = unsafe CommandLine.unsafeArgv
-      // Not as a main of its own: SwiftPM's executables have theirs.
+      // The name is not `main`, because SwiftPM gives executables a main function of their own.
       unsafe exit(runDriver(&count, &arguments, testOneInput))
     }
   }
@@ -90,7 +90,7 @@ private func writeSeeds(to directory: FilePath) throws {
 
 /// Called for each input.
 private func testOneInput(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
-  // libFuzzer's bytes live as long as the call.
+  // libFuzzer frees the bytes after the call.
   let input = unsafe [UInt8](UnsafeBufferPointer(start: bytes, count: count))
   let before = Usage()
   target.test(input)
@@ -103,15 +103,15 @@ private func testOneInput(_ bytes: UnsafePointer<UInt8>?, _ count: Int) -> CInt 
   return 0
 }
 
-/// What the process has used so far: getrusage(2). An input that takes more than another of its size by far is a
-/// find as a crash is.
+/// The resources that the process has used: getrusage(2). An input that takes far more than another one of the same size is a
+/// finding, like a crash.
 private struct Usage {
-  /// Of one input, in seconds of a processor and in bytes.
+  /// The limits for one input, in seconds of processor time and in bytes.
   static let secondsLimit = 1.0
   static let peakLimit = 64 << 20
 
   let seconds: Double
-  /// The most memory at any time, in bytes.
+  /// The peak memory of the process, in bytes.
   let peak: Int
 
   init() {
@@ -125,29 +125,29 @@ private struct Usage {
 
 // MARK: - For the targets
 
-/// Ends the process where something is not as it must be, which libFuzzer reports with the input.
+/// Ends the process if a condition does not hold. libFuzzer then reports the input.
 func require(_ condition: Bool, _ problem: @autoclosure () -> String) {
   if !condition { fatalError(problem()) }
 }
 
-/// A message must be one line that is safe to print, and not long.
+/// Requires that a message is one line, safe to print, and not long.
 func requirePrintable(_ message: String) {
   require(
     PrintableText.line(message) == message, "a message is not safe to print: \(message.debugDescription)")
   require(message.utf8.count < 4096, "a message has \(message.utf8.count) bytes")
 }
 
-/// Random numbers that depend only on an input.
+/// A generator of random numbers that depends only on an input.
 func generator(for input: [UInt8]) -> SeededGenerator {
   // FNV-1a.
   SeededGenerator(seed: input.reduce(0xCBF2_9CE4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 })
 }
 
-/// A file for readers of files, rewritten for each input; in `$TMPDIR`, which should be in memory.
+/// A file for readers that need one, rewritten for each input, in `$TMPDIR`, which should be in memory.
 enum ScratchFile {
   private static let directory = try? TemporaryDirectory()
 
-  /// Writes the file, and makes it `size` bytes long; a hole is its end.
+  /// Writes the file, and extends it to `size` bytes with a hole.
   static func write(_ bytes: [UInt8], size: Int) -> FilePath {
     do {
       guard let path = try directory?.write("model", bytes) else { fatalError("there is no directory") }

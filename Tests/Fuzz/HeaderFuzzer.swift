@@ -5,7 +5,7 @@ import Fixtures
 @testable import Safetensors
 @testable import TensorFiles
 
-/// The header's reader, and the writer on what it accepts. An input is a whole file, or else a header alone.
+/// The reader of headers, and the writer with every header that the reader accepts. An input is a whole file, or only a header.
 enum HeaderFuzzer: FuzzTarget {
   static var seeds: [[UInt8]] {
     ConformanceCase.all.flatMap { [$0.bytes, Array($0.bytes.dropFirst(Int(HeaderPrefix.size)))] }
@@ -22,7 +22,7 @@ enum HeaderFuzzer: FuzzTarget {
   static func test(_ input: [UInt8]) {
     for lenient in [false, true] { _ = read(input, lenient: lenient) }
     guard let header = header(of: input) else { return }
-    // As long as its tensors ask for, and neither shorter nor longer.
+    // The file has exactly the size that the tensors need.
     let end = (0..<header.count).map { header[$0].dataRange.upperBound }.max() ?? 0
     let size = header.dataStart + end
     let exact = try? Header(json: input.span, fileSize: size)
@@ -34,10 +34,10 @@ enum HeaderFuzzer: FuzzTarget {
     rewrite(header, end: end, of: input)
   }
 
-  /// The valid header in an input, for a file of any size.
+  /// The header in an input if it is valid for a file of any size.
   static func header(of json: [UInt8]) -> Header? {
     do throws(HeaderError) {
-      // Larger than any file, and not so large that a sum of two overflows.
+      // The number is larger than any file, and the sum of two such numbers does not overflow.
       let header = try Header(json: json.span, fileSize: 1 << 63, allowsTrailingBytes: true)
       check(header, fileSize: 1 << 63)
       require((try? JSONValue(parsing: json)) != nil, "it is accepted, and no JSON")
@@ -65,7 +65,7 @@ enum HeaderFuzzer: FuzzTarget {
     }
   }
 
-  /// What the type promises of every header.
+  /// Requires what `Header` promises.
   private static func check(_ header: Header, fileSize: UInt64) {
     require(header.dataStart <= fileSize, "the data begins past the file's end")
     let tensors = (0..<header.count).map { header[$0] }
@@ -78,9 +78,9 @@ enum HeaderFuzzer: FuzzTarget {
     }
     for (left, right) in zip(tensors, tensors.dropFirst()) {
       require(
-        left.name.utf8.lexicographicallyPrecedes(right.name.utf8), "\(left.name) stands before \(right.name)")
+        left.name.utf8.lexicographicallyPrecedes(right.name.utf8), "\(left.name) comes before \(right.name)")
     }
-    // One after the other, up to the end.
+    // The tensors are contiguous, up to the end of the file.
     var end: UInt64 = 0
     for tensor in tensors.sorted(by: {
       ($0.dataRange.lowerBound, $0.dataRange.upperBound) < ($1.dataRange.lowerBound, $1.dataRange.upperBound)
@@ -92,7 +92,7 @@ enum HeaderFuzzer: FuzzTarget {
     let keys = header.metadata.map(\.key)
     for (key, value) in header.metadata { for text in [key, value] { requireText(text) } }
     for (left, right) in zip(keys, keys.dropFirst()) {
-      require(left.lexicographicallyPrecedes(right), "metadata's keys are not in order, or one stands twice")
+      require(left.lexicographicallyPrecedes(right), "metadata's keys are not in order, or have a duplicate")
     }
   }
 
@@ -100,7 +100,7 @@ enum HeaderFuzzer: FuzzTarget {
     require(String(validating: bytes, as: UTF8.self) != nil, "a text is not UTF-8")
   }
 
-  /// The size in bytes, by another way than the reader's; nil where it is none.
+  /// The size in bytes, computed in another way than the reader does; nil if it is invalid.
   private static func size(of tensor: Tensor) -> UInt64? {
     if tensor.shape.contains(0) { return 0 }
     var bits = tensor.dtype.bitSize
@@ -112,7 +112,7 @@ enum HeaderFuzzer: FuzzTarget {
     return bits % 8 == 0 ? bits / 8 : nil
   }
 
-  /// Writes the header again, and reads it back.
+  /// Writes the header, and reads it back.
   private static func rewrite(_ header: Header, end: UInt64, of json: [UInt8]) {
     let tensors = (0..<header.count).map { header[$0] }
     let written = HeaderWriter(metadata: header.metadata).pieces(tensors).flatMap { $0 }

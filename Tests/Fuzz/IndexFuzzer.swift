@@ -4,7 +4,7 @@ import Fixtures
 @testable import Safetensors
 @testable import TensorFiles
 
-/// The readers of model.safetensors.index.json and model_index.json, and the writer on what the first accepts.
+/// The readers of model.safetensors.index.json and model_index.json, and the writer with every index that the first reader accepts.
 enum IndexFuzzer: FuzzTarget {
   static var seeds: [[UInt8]] {
     let name = "model-0000\u{31}-of-00002.safetensors"
@@ -51,9 +51,9 @@ enum IndexFuzzer: FuzzTarget {
   }
 
   private static func check(_ index: ModelIndex) {
-    require(!index.tensors.isEmpty, "it names no tensor")
+    require(!index.tensors.isEmpty, "the index names no tensor")
     for (left, right) in zip(index.shards, index.shards.dropFirst()) {
-      require(left.lexicographicallyPrecedes(right), "shards are not in order, or one stands twice")
+      require(left.lexicographicallyPrecedes(right), "shards are not in order, or have a duplicate")
     }
     for shard in index.shards {
       let components = shard.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false)
@@ -65,10 +65,11 @@ enum IndexFuzzer: FuzzTarget {
         "a shard is not below its index's directory")
     }
     require(
-      Set(index.tensors.map(\.shard)) == Set(index.shards.indices), "a shard has no tensor, or none is there")
+      Set(index.tensors.map(\.shard)) == Set(index.shards.indices),
+      "a shard has no tensor, or a tensor has no shard")
     for (left, right) in zip(index.tensors, index.tensors.dropFirst()) {
       require(
-        left.name.utf8.lexicographicallyPrecedes(right.name.utf8), "\(left.name) stands before \(right.name)")
+        left.name.utf8.lexicographicallyPrecedes(right.name.utf8), "\(left.name) comes before \(right.name)")
     }
   }
 }

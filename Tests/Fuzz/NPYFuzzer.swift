@@ -4,7 +4,7 @@ import Fixtures
 @testable import Safetensors
 @testable import TensorFiles
 
-/// The reader of NumPy's files, and the writer on what it accepts.
+/// The reader of NumPy files, and the writer with every file that the reader accepts.
 enum NPYFuzzer: FuzzTarget {
   static var seeds: [[UInt8]] {
     let written = DType.allCases.compactMap { dtype -> [UInt8]? in

@@ -6,7 +6,7 @@ import SystemPackage
 @testable import Safetensors
 @testable import TensorFiles
 
-/// The paths of a set of names, the tree of them, and its names in every view. Names are divided by bytes of 255.
+/// The paths of a set of names, their tree, and the names in every view. Bytes of 255 separate the names of an input.
 enum NamesFuzzer: FuzzTarget {
   private static let divider: UInt8 = 0xFF
 
@@ -45,7 +45,7 @@ enum NamesFuzzer: FuzzTarget {
     }
   }
 
-  /// Each tensor is found by its path, once, and the path tells its name.
+  /// Requires that each tensor is found by its path, once, and that the path decodes to its name.
   private static func checkPaths(_ model: Model, _ tree: ViewedTree) {
     var encoder = PathEncoder()
     var found: Set<Int> = []
@@ -70,7 +70,7 @@ enum NamesFuzzer: FuzzTarget {
     _ path: [UInt8], _ name: TensorName, _ decode: ([UInt8]) throws(PathDecoder.Problem) -> TensorName
   ) {
     do throws(PathDecoder.Problem) {
-      require(try decode(path) == name, "\(PrintableText.quoted(path)) does not tell \(name)")
+      require(try decode(path) == name, "\(PrintableText.quoted(path)) does not decode to \(name)")
     } catch {
       requirePrintable(error.problem)
       let isCut = path.indices.contains { path[$0...].starts(with: "%~".utf8) }
@@ -78,7 +78,7 @@ enum NamesFuzzer: FuzzTarget {
     }
   }
 
-  /// Every component is one that Linux has, and leads to its node alone.
+  /// Requires that Linux allows every component, and that it leads to its node only.
   private static func checkNames(_ tree: ViewedTree, _ view: View) {
     for (position, node) in tree.tree.nodes.enumerated().dropFirst()
     where node.kind != .metadata || view.number == View.raw.number {
@@ -101,7 +101,7 @@ enum NamesFuzzer: FuzzTarget {
 }
 
 extension ViewedTree.Entry {
-  /// A directory in a view, also where that is the view's own.
+  /// A directory in a view; also if it is the view's own directory.
   fileprivate func at(_ position: Int, _ view: View) -> Self {
     Self(position: position, view: view, isInComponent: false)
   }

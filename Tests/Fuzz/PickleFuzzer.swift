@@ -2,11 +2,11 @@ import Fixtures
 
 @testable import PyTorch
 
-/// The machine that reads pickles, and the walk that finds tensors in what it makes.
+/// The machine that reads pickles, and the walk that finds tensors in the result.
 enum PickleFuzzer: FuzzTarget {
   static var seeds: [[UInt8]] { files(isLegacy: false).map(\.object.pickle) }
 
-  /// Opcodes with what belongs to them, in the words of ``PickledValue``.
+  /// Opcodes with their arguments, written with ``PickledValue``.
   static var words: [String] {
     [
       "ctorch\nFloatStorage\n", "ctorch._utils\n_rebuild_tensor_v2\n", "ccollections\nOrderedDict\n",
@@ -18,7 +18,7 @@ enum PickleFuzzer: FuzzTarget {
       ]
   }
 
-  /// Objects as PyTorch pickles them, and some that it does not, with their storages of 24 bytes.
+  /// Objects that PyTorch pickles, and some that it does not pickle, with storages of 24 bytes.
   static func files(isLegacy: Bool) -> [TorchFile] {
     var file = TorchFile(isLegacy: isLegacy)
     let weight = file.tensor("Float", [2, 3])
@@ -78,7 +78,7 @@ enum PickleFuzzer: FuzzTarget {
       do throws(FormatError) {
         let pickle = try PickleMachine.read(input, at: 0, references: references)
         check(pickle)
-        // Storages of the sizes that the pickle has for them, one after the other.
+        // The storages have the sizes in the pickle, and follow each other.
         var end: UInt64 = 0
         let storages = pickle.storages.map { storage -> Range<UInt64>? in
           let (size, overflow) = storage.count.multipliedReportingOverflow(by: storage.type.byteCount)
@@ -87,7 +87,7 @@ enum PickleFuzzer: FuzzTarget {
           return end - size..<end
         }
         var table = TensorTable()
-        // With a name, as the objects of a distributed checkpoint have one.
+        // With a name, as for the objects of a distributed checkpoint.
         let name = references == .kept ? Array("é.1".utf8) : []
         try TensorWalk.walk(pickle, storages: storages, name: name, into: &table)
         for tensor in StoredTensors(table: table) {
@@ -103,13 +103,13 @@ enum PickleFuzzer: FuzzTarget {
     }
   }
 
-  /// Every row of a value is there, every text is in the pickle, and containers hold what the walk relies on.
+  /// Requires that all rows of values exist, all texts are in the pickle, and containers have the form that the walk expects.
   private static func check(_ pickle: Pickle) {
     require(pickle.end <= pickle.bytes.count, "a pickle is longer than its bytes")
     func check(_ text: Pickle.Text) {
       let end = Int(text.start) + Int(text.count)
       require(end <= pickle.bytes.count + pickle.decoded.count, "a text is not in the pickle")
-      require(Int(text.start) >= pickle.bytes.count || end <= pickle.end, "a text is behind the pickle")
+      require(Int(text.start) >= pickle.bytes.count || end <= pickle.end, "a text is past the pickle")
     }
     func check(_ value: Pickle.Value) {
       switch value {
@@ -138,7 +138,7 @@ enum PickleFuzzer: FuzzTarget {
     for call in pickle.tensors { check(.container(call.arguments)) }
   }
 
-  /// A tensor is inside its file, for any index.
+  /// Requires that a tensor is inside its file, for any index.
   static func check(_ tensor: StoredTensor, fileSize: UInt64) {
     let name = String(validating: tensor.name, as: UTF8.self)
     require(name != nil, "a name is not UTF-8")
@@ -150,7 +150,7 @@ enum PickleFuzzer: FuzzTarget {
     }
     var (last, size) = (UInt64(0), tensor.type.byteCount)
     for (count, stride) in zip(tensor.shape, tensor.strides) {
-      // A file has no room for what overflows here, which traps.
+      // No file is large enough for an overflow here, which would trap.
       last += (count - 1) * stride
       size *= count
     }

@@ -4,7 +4,7 @@ import Safetensors
 import SystemPackage
 import TensorFiles
 
-/// The recogniser of quantised models, and the kernels that compute what it describes: a configuration, NUL, a model.
+/// The recogniser of quantised models, and the kernels that compute them. An input is a configuration, NUL, and a model.
 enum QuantizationFuzzer: FuzzTarget {
   static var seeds: [[UInt8]] {
     QuantizedSample.all.map { Array(($0.config ?? "{}").utf8) + [0] + $0.file.bytes }
@@ -22,7 +22,7 @@ enum QuantizationFuzzer: FuzzTarget {
     ] + DType.allCases.map { "\"\($0.name)\"" }
   }
 
-  /// The most that is computed of one tensor, in bytes.
+  /// The maximum number of bytes that are computed of one tensor.
   private static let window = 64 << 10
 
   static func test(_ input: [UInt8]) {
@@ -33,7 +33,7 @@ enum QuantizationFuzzer: FuzzTarget {
     let quantization = Quantization(of: model, configuration: Array(input[..<end]))
     for warning in quantization.warnings { requirePrintable(warning) }
     let names = Set(model.places.map(model.name))
-    require(quantization.hidden.allSatisfy(names.contains), "what is hidden is not in the model")
+    require(quantization.hidden.allSatisfy(names.contains), "a hidden tensor is not in the model")
     var generator = generator(for: input)
     for tensor in quantization.tensors.prefix(8) {
       let elements = DequantizedElements(of: tensor, cache: StripeCache())
@@ -44,14 +44,14 @@ enum QuantizationFuzzer: FuzzTarget {
       var span = bytes.mutableSpan
       var target = unsafe span.mutableBytes
       fill(&target, from: start, of: elements)
-      // A number's bytes are the same whatever is read with it.
+      // The bytes of a number do not depend on the range of the read.
       let middle = Int.random(in: 0...count, using: &generator)
       for part in [0..<middle, middle..<count] where !part.isEmpty {
         var again = [UInt8](repeating: 0xA5, count: part.count)
         var span = again.mutableSpan
         var target = unsafe span.mutableBytes
         fill(&target, from: start + UInt64(part.lowerBound), of: elements)
-        require(again == Array(bytes[part]), "\(tensor.name) depends on what is read")
+        require(again == Array(bytes[part]), "\(tensor.name) depends on the range of the read")
       }
       for source in elements.sources(of: start..<start + UInt64(count)) {
         require(source.range.upperBound <= source.file.size, "\(tensor.name) has a source beyond its file")

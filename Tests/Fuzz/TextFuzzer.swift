@@ -4,7 +4,7 @@ import Fixtures
 @testable import Safetensors
 @testable import TensorFiles
 
-/// Text from strangers, as a person is shown it: in messages, and in metadata.json.
+/// Text from strangers that is shown to users, in messages and in metadata.json.
 enum TextFuzzer: FuzzTarget {
   static var seeds: [[UInt8]] {
     let texts = [
@@ -22,15 +22,15 @@ enum TextFuzzer: FuzzTarget {
   static func test(_ input: [UInt8]) {
     let escaped = PrintableText.escaped(input)
     requireSafe(escaped)
-    require(unescaped(escaped) == input, "what is escaped does not tell what it was")
+    require(unescaped(escaped) == input, "unescaping does not restore the input")
     for shown in [PrintableText.quoted(input), PrintableText.plain(input)] {
       requireSafe(shown)
-      // Three letters of U+FFFF take ten letters for three bytes, a byte that is no text four, a control five.
-      require(shown.utf8.count <= PrintableText.limit * 6 + 40, "it is not cut")
+      // An escape has at most six characters for each byte of the input.
+      require(shown.utf8.count <= PrintableText.limit * 6 + 40, "a long text is not cut")
     }
     let text = String(decoding: input, as: UTF8.self)
     requireSafe(PrintableText.line(text))
-    require(PrintableText.line(escaped) == escaped, "what is safe already is changed")
+    require(PrintableText.line(escaped) == escaped, "a safe text is changed")
     writeJSON(Array(text.utf8))
   }
 
@@ -49,7 +49,7 @@ enum TextFuzzer: FuzzTarget {
     require(read == text, "JSON is not read as it was written")
   }
 
-  /// Looks for what must not be shown, without asking Unicode's tables.
+  /// Finds characters that must not be shown, without Unicode's tables.
   private static func requireSafe(_ text: String) {
     let isUnsafe = text.unicodeScalars.contains { scalar in
       switch scalar.value {
@@ -63,7 +63,7 @@ enum TextFuzzer: FuzzTarget {
     require(!isUnsafe, "it is not safe to print: \(text.debugDescription)")
   }
 
-  /// The way back from ``PrintableText/escaped(_:)``.
+  /// The inverse of ``PrintableText/escaped(_:)``.
   private static func unescaped(_ text: String) -> [UInt8]? {
     var bytes: [UInt8] = []
     var rest = text.unicodeScalars[...]

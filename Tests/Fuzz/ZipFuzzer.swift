@@ -6,8 +6,8 @@ import SystemPackage
 @testable import Safetensors
 @testable import TensorFiles
 
-/// Files of torch.save in both forms: the archive, the pickles in it, and the tensors' bytes as they are read. What
-/// is neither is a pickle, of which an archive is made: no checksum is right by chance.
+/// torch.save files in both forms: the archive, its pickles, and the tensors' bytes as they are read. If an input is neither, it is
+/// a pickle that is put into an archive, because random bytes never have correct checksums.
 enum ZipFuzzer: FuzzTarget {
   static var seeds: [[UInt8]] {
     var seeds = PickleFuzzer.seeds
@@ -44,7 +44,7 @@ enum ZipFuzzer: FuzzTarget {
       + PickleFuzzer.words
   }
 
-  /// An archive of a pickle, and of storages for it.
+  /// An archive of a pickle, with storages for it.
   private static func archive(of pickle: [UInt8]) -> [UInt8] {
     let storages = (0..<4).map { ZipFile.Entry("a/data/\($0)", 24 * UInt8($0)..<24 * UInt8($0 + 1)) }
     return ZipFile([.init("a/data.pkl", pickle)] + storages).bytes
@@ -53,7 +53,7 @@ enum ZipFuzzer: FuzzTarget {
   static func test(_ input: [UInt8]) {
     let isFile = PyTorchFile.form(of: input) != nil
     let input = isFile ? input : archive(of: input)
-    guard let form = PyTorchFile.form(of: input) else { fatalError("an archive is none") }
+    guard let form = PyTorchFile.form(of: input) else { fatalError("an archive is not recognised") }
     let file: PyTorchFile
     do throws(FormatError) {
       file = try PyTorchFile(input, form: form)
@@ -77,7 +77,7 @@ enum ZipFuzzer: FuzzTarget {
       let shard = try Shard(opening: path, lenient: true)
       guard shard.format == .pyTorch else { return }
       for omitted in shard.omitted { requirePrintable("\(omitted.name) \(omitted.reason)") }
-      // Those of one name are one, or are left out together.
+      // Tensors that share a name are one tensor, are renamed, or are omitted together.
       let names = Set(file.tensors.map { Array($0.name) })
       require(
         shard.header.count + shard.omitted.count >= names.count, "tensors are missing")
@@ -108,7 +108,7 @@ enum ZipFuzzer: FuzzTarget {
     }
   }
 
-  /// Where byte `offset` of a tensor is in the file.
+  /// The offset in the file of byte `offset` of a tensor.
   private static func position(of offset: UInt64, in tensor: StoredTensor) -> UInt64 {
     let width = tensor.type.byteCount
     var rest = offset / width

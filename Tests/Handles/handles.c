@@ -1,8 +1,8 @@
-// Opens files as an NFS server does: by handles that it keeps for longer than the kernel remembers what they stand for.
+// Opens files as an NFS server does: by handles, which it keeps longer than the kernel keeps the inodes.
 //
 //     handles MOUNT PATH...
 //
-// Takes a handle of each file or directory, and opens each by its handle after the kernel has dropped its caches:
+// Gets a handle of each file or directory, drops the kernel's caches, and opens each by its handle:
 // open_by_handle_at(2). Writes the bytes of files, and the names in directories, to standard output.
 
 #define _GNU_SOURCE
@@ -29,7 +29,7 @@ static struct file_handle *take(const char *path) {
   return handle;
 }
 
-// Drops names and inodes, but not those with pages in memory. What was used lately survives the first time.
+// Drops names and inodes, except inodes with pages in memory. Recently used ones survive the first attempt.
 static void drop_caches(void) {
   const char *path = "/proc/sys/vm/drop_caches";
   for (int round = 0; round < 4; round++) {

@@ -15,7 +15,7 @@ import Linux
     try file.closeAfter { try body(file) }
   }
 
-  /// Bytes that are in memory; nil where they are not.
+  /// Bytes that are in the page cache; nil if they are not.
   private func cached(_ range: Range<UInt64>, of file: FileDescriptor) -> [UInt8]? {
     try? [UInt8](filling: range.count) { target throws(Errno) in
       guard CachedPages.read(from: range.lowerBound, of: file, into: &target) else { throw .noData }
@@ -60,13 +60,13 @@ import Linux
   func dropped() throws {
     try withFile { file in
       #expect(fsync(file.rawValue) == 0)
-      // Pages that are still on a processor's list of new ones stay at first.
+      // At first, the kernel cannot drop pages that are in a processor's list of new pages.
       for _ in 0..<100 where CachedPages.areResident(0..<10_000, of: file) {
         #expect(posix_fadvise(file.rawValue, 0, 0, Int32(POSIX_FADV_DONTNEED)) == 0)
         usleep(10_000)
       }
       #expect(!CachedPages.areResident(0..<10_000, of: file))
-      // Asking for the bytes has the kernel fetch them, and a fast disk may have done so before it looks: none, or all.
+      // The question makes the kernel fetch the bytes, and a fast disk may deliver them before it looks. So either none or all are there.
       let fetched = cached(0..<10_000, of: file)
       #expect(fetched == nil || fetched == bytes)
     }

@@ -15,7 +15,7 @@ import Testing
       let problems = Mutex<[String]>([])
       let thread = WorkerThread {
         var found: [String] = []
-        // Where the kernel has no Landlock there is nothing to be seen of it, and nothing else may change.
+        // On a kernel without Landlock, nothing else may change.
         let isConfined = LeastPrivilege.confineThread()
         let modules = TextFile.lines("/sys/kernel/security/lsm").first ?? ""
         if !isConfined, modules.contains("landlock") {

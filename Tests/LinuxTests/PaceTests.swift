@@ -2,14 +2,14 @@ import Testing
 
 @testable import Linux
 
-/// How much is on its way from a store.
+/// The amount of data that is requested from a store at the same time.
 @Suite struct PaceTests {
-  /// Reads 4 GiB, and all of the window at a time, from a store that takes 50 ms for a request and brings at most `rate` bytes a
-  /// second.
+  /// Reads 4 GiB from a store that takes 50 ms per request and delivers at most `rate` bytes per second. Always requests the whole
+  /// window.
   private func window(atMost rate: Double) -> UInt64 {
     var pace = Pace()
     var (time, read) = (0.0, 0 as UInt64)
-    // Something is always under way.
+    // At least one request is always in progress.
     pace.begin(at: time)
     while read < 4 << 30 {
       let window = pace.window

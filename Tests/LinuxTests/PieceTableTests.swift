@@ -2,7 +2,7 @@ import Testing
 
 @testable import Linux
 
-/// Which bytes of files are in memory or on their way, without any files.
+/// The table of pieces that are in memory or requested, without files.
 @Suite struct PieceTableTests {
   private static let mib: UInt64 = 1 << 20
   private static let size = 100 * mib + 5
@@ -24,7 +24,7 @@ import Testing
     }
   }
 
-  /// Reads bytes in order. Returns those that were in no piece.
+  /// Reads bytes in order. Returns the bytes that no piece has.
   private func read(_ range: Range<UInt64>, of table: inout PieceTable, at time: Double = 0) -> [Range<
     UInt64
   >] {
@@ -93,7 +93,7 @@ import Testing
   func odd(step: UInt64) {
     var table = PieceTable(limit: 256 * Self.mib)
     let tensor = 5003..<5 * Self.mib + 77
-    // The first read was without pieces.
+    // The first read found no pieces.
     arrive(add(tensor.lowerBound + step..<tensor.upperBound, to: &table), in: &table)
     var position = tensor.lowerBound + step
     while position < tensor.upperBound {
@@ -110,14 +110,14 @@ import Testing
     let old = add(0..<3 * Self.mib, to: &table, at: 1)
     arrive(Array(old[..<2]), in: &table)
     #expect(begin(old[2], in: &table))
-    // So that the first is not the oldest any more.
+    // Afterwards the first piece is no longer the oldest one.
     #expect(read(0..<5, of: &table, at: 2).isEmpty)
     #expect(add(10 * Self.mib..<12 * Self.mib, to: &table, at: 3).count == 2)
     #expect(table.bytes == 4 * Self.mib)
     #expect(read(0..<5, of: &table, at: 4).isEmpty)
     #expect(read(Self.mib..<Self.mib + 5, of: &table) == [Self.mib..<Self.mib + 5])
     let many = add(20 * Self.mib..<40 * Self.mib, to: &table, at: 5)
-    #expect(many.map(\.range.lowerBound) == [20, 21, 22].map { $0 * Self.mib }, "beside what is under way")
+    #expect(many.map(\.range.lowerBound) == [20, 21, 22].map { $0 * Self.mib }, "next to running pieces")
     #expect(table.bytes == 4 * Self.mib)
     table.end(old[2], hasArrived: true)
     #expect(read(2 * Self.mib..<3 * Self.mib, of: &table).isEmpty)
@@ -165,14 +165,14 @@ import Testing
     }
     #expect(third === pieces[2] && !begin(third, in: &table))
     table.removeUnused(since: 1)
-    #expect(table.bytes == 4 * Self.mib, "what is being fetched stays: three, and the other file's")
+    #expect(table.bytes == 4 * Self.mib, "pieces in progress stay: three, and one of the other file")
     #expect(table.endRead(third) === nil, "the fourth is gone")
 
     let others = add(10 * Self.mib..<20 * Self.mib, to: &table)
     guard
       case .piece(let far, _, isMine: true) = table.first(of: 19 * Self.mib..<19 * Self.mib + 1, in: 3, at: 0)
     else {
-      Issue.record("a reader waits for what is far before it")
+      Issue.record("a reader waits for a piece far before its offset")
       return
     }
     #expect(far === others.last)

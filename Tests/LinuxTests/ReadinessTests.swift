@@ -5,14 +5,14 @@ import Testing
 
 @testable import Linux
 
-/// Waits for a child's end and returns its exit status, or nil where a signal ended it.
+/// Waits until a child ends. Returns its exit status, or nil if a signal ended it.
 private func exitStatus(of child: Int32) -> Int32? {
   var status: Int32 = 0
   guard unsafe waitpid(child, &status, 0) == child, status & 0x7F == 0 else { return nil }
   return status >> 8 & 0xFF
 }
 
-/// In processes of their own, which fork: what the command does when it goes to the background.
+/// These tests fork in processes of their own, as the command does when it goes to the background.
 @Suite("Running in the background") struct ReadinessTests {
   @Test("The command waits until the daemon is ready")
   func ready() async {
@@ -20,7 +20,7 @@ private func exitStatus(of child: Int32) -> Int32? {
       let readiness = try Readiness()
       let child = try ForkedProcess.start {
         _ = readiness.signal()
-        // Lives on: the byte counts, not the end.
+        // The child keeps running: the byte counts, not the end of the process.
         while true { pause() }
       }
       #expect(readiness.wait(seconds: 1000))
@@ -119,7 +119,7 @@ private func exitStatus(of child: Int32) -> Int32? {
       }
       var after = stat()
       #expect(unsafe fstat(STDOUT_FILENO, &after) == 0 && after.st_ino == before.st_ino)
-      // None was opened beside them.
+      // The call opened no other descriptors.
       let (reader, writer) = try makePipe()
       try reader.close()
       try writer.close()

@@ -5,7 +5,7 @@ import Testing
 
 @testable import Linux
 
-/// Reading by a store, of files that are on a disk.
+/// Reads of files on a disk through a `RemoteStore`.
 @Suite struct RemoteStoreTests {
   private let bytes = TensorData.bytes("U8", [(9 << 20) + 1234], seed: 5)
 
@@ -16,7 +16,7 @@ import Testing
     let directory = try TemporaryDirectory()
     let file = try FileDescriptor.open(try directory.write("file", bytes), .readWrite)
     defer { try? file.close() }
-    // So that its pages can be dropped.
+    // Writes the pages back, so that the kernel can drop them.
     try #require(fsync(file.rawValue) == 0)
     let descriptions = (0..<3).compactMap { _ in RemoteFiles.reopen(file) }
     let remote = try #require(RemoteFile(descriptions, size: UInt64(bytes.count), isDirect: isDirect))
@@ -45,7 +45,7 @@ import Testing
             for _ in 0..<20 {
               let start = Int.random(in: 0..<bytes.count, using: &generator)
               let end = min(bytes.count, start + Int.random(in: 1...1 << 20, using: &generator))
-              // Whether the page cache has it is asked of the kernel, and a file that was just written is there.
+              // Drops the pages, because the store takes bytes that the page cache has from there.
               posix_fadvise(file.rawValue, 0, 0, Int32(POSIX_FADV_DONTNEED))
               if Bool.random(using: &generator) { store.fetch(UInt64(start)..<UInt64(end), of: file) }
               let part = try Self.read(start..<end, of: file, by: store)

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Linux
 
-/// Writes to standard error without a buffer, as often as it takes; false where it would block.
+/// Writes to standard error without a buffer, a number of times. False if a write would block.
 @discardableResult
 private func writeError(_ text: String) -> Bool {
   var rest = Array(text.utf8)[...]
@@ -15,7 +15,7 @@ private func writeError(_ text: String) -> Bool {
   return true
 }
 
-/// Runs a command of the shell, and returns its exit status.
+/// Runs a shell command, and returns its exit status.
 private func shell(_ command: String) -> Int32 {
   var child = pid_t()
   let words = ["sh", "-c", command]
@@ -27,7 +27,7 @@ private func shell(_ command: String) -> Int32 {
   return status
 }
 
-/// In processes of their own, since the file descriptor is the whole process's.
+/// These tests run in processes of their own, because a file descriptor belongs to the whole process.
 @Suite("Capturing standard error") struct StandardErrorTests {
   @Test("The output of the closure and its children is returned as one line, with the result")
   func captures() async {
@@ -97,7 +97,7 @@ private func shell(_ command: String) -> Int32 {
     await #expect(processExitsWith: .success) {
       let messages = capturingStandardError { shell("sleep 1000 & echo $! >&2") }.messages
       let sleeper = try #require(pid_t(messages))
-      // It is still there.
+      // The descriptor still works.
       #expect(kill(sleeper, SIGKILL) == 0)
     }
   }
@@ -110,7 +110,7 @@ private func shell(_ command: String) -> Int32 {
         for descriptor in descriptors { close(descriptor) }
         return descriptors
       }
-      // Another thread may open something for a moment, and gets the number of standard error. Not every time.
+      // Another thread may open a file at that moment, and get the number of standard error. That does not happen every time.
       let isClean = (0..<100).contains { _ in
         close(STDERR_FILENO)
         let free = lowestFree()

@@ -5,12 +5,12 @@ import Testing
 @testable import Linux
 
 @Suite("Transient threads") struct TransientThreadsTests {
-  /// What jobs count.
+  /// The counters of jobs.
   private final class Counts: Sendable {
     let done = Atomic(0), running = Atomic(0), most = Atomic(0)
     let isOpen = Atomic(false)
 
-    /// A job that waits until it may end.
+    /// A job that waits until the test lets it end.
     func job() {
       most.max(
         running.wrappingAdd(1, ordering: .sequentiallyConsistent).newValue, ordering: .sequentiallyConsistent)

@@ -1,16 +1,16 @@
-// Loads a mount, or several of one model, with readers that verify every byte, and watches what the daemons hold.
+// Load test of a mount, or of several mounts of one model. Readers verify every byte, and the daemons' resources are sampled.
 //
-//   load make FILE MIB             write a model whose bytes follow from their place in it
+//   load make FILE MIB             write a model whose bytes depend on their positions
 //   load run [OPTIONS] MOUNT...    read it
 //
-//   -m MIB      the size it was made with         -t SECONDS  how long (600)
-//   -r N        readers at a time, each a process (64)        -p PID  a daemon to watch (for each mount)
-//   -c N        opens and closes, beside the readers (100000) -d N    descriptors held open at once (10000)
-//   -k MS       kill a reader, most often in mid-read, and start another, so often (100)
-//   -s SEED     of the readers' random numbers
+//   -m MIB      the size given to `make`              -t SECONDS  duration (600)
+//   -r N        number of readers, each a process (64)        -p PID  a daemon to watch (for each mount)
+//   -c N        opens and closes besides the readers (100000) -d N    descriptors held open at once (10000)
+//   -k MS       every MS milliseconds, kill a reader, usually during a read, and start another one (100)
+//   -s SEED     seed of the readers' random numbers
 //
-// Exit status: 0 where every byte was right and the daemons held no more at the end than in the beginning, 1 otherwise.
-// The rule is in watch.c. Prints a table of what was held over time.
+// The exit status is 0 if every byte was correct and the daemons' resources did not grow, and 1 otherwise.
+// watch.c has the rule. Prints a table of the resources over time.
 #include "load.h"
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -39,7 +39,7 @@ double now(void) {
   return time.tv_sec + time.tv_nsec / 1e9;
 }
 
-// MARK: - What runs beside the readers
+// MARK: - Work besides the readers
 
 static void openAndClose(void) {
   for (size_t i = 0; i < openCount; i++) {
@@ -51,7 +51,7 @@ static void openAndClose(void) {
   }
 }
 
-// Holds descriptors until this process is ended, and reads through each.
+// Holds descriptors until this process is killed, and reads through each.
 static void hold(void) {
   int *held = calloc(descriptorCount, sizeof *held);
   if (!held) fail("memory", "for descriptors");
@@ -78,7 +78,7 @@ static pid_t start(void (*body)(void)) {
   pid_t child = fork();
   if (child < 0) fail("fork", "a process");
   if (child) return child;
-  // None outlives the process that started it, however that ends.
+  // Each process ends with the process that started it, even if that is killed.
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   body();
   _exit(0);
@@ -91,7 +91,7 @@ static pid_t startReader(void) {
   return start(readWithSeed);
 }
 
-// Waits for a process's end; one that says it failed has said why.
+// Waits until a process ends. A process that fails has printed the reason.
 static void reap(pid_t child, bool wasKilled) {
   int status;
   if (waitpid(child, &status, 0) != child) fail("wait for", "a process");

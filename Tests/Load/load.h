@@ -1,4 +1,4 @@
-// What the parts of the load share. See load.c for what it does.
+// Declarations that the parts of the load test share. See load.c.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -24,16 +24,16 @@ extern int mountCount;
 extern pid_t daemons[8];
 extern int daemonCount;
 
-// Counted by all processes.
+// Counters of all processes.
 struct totals { atomic_ulong reads[3], bytes, opened, held, killed, failures; };
 extern struct totals *totals;
 
 // load.c
-// Ends this process, and so the run: something failed that may not. errno says why.
+// Ends this process, and thereby the run, because of an error. errno has the reason.
 __attribute__((noreturn)) void fail(const char *what, const char *which);
 double now(void);
 
-// model.c: which bytes are where.
+// model.c: the bytes of the model.
 static inline uint64_t mix(uint64_t z) {  // splitmix64
   z = (z + 0x9e3779b97f4a7c15) * 0xbf58476d1ce4e5b9;
   z = (z ^ z >> 27) * 0x94d049bb133111eb;
@@ -42,12 +42,12 @@ static inline uint64_t mix(uint64_t z) {  // splitmix64
 void layOut(off_t size);
 void writeModel(const char *path);
 void pathOf(char path[PATH_MAX], int mount, int tensor);
-// Ends the run where one of `count` bytes at `offset` of a tensor is wrong.
+// Ends the run if one of `count` bytes at `offset` of a tensor is wrong.
 void verify(const struct tensor *tensor, const unsigned char *bytes, off_t offset, size_t count);
 
 // reader.c
 __attribute__((noreturn)) void readForEver(uint64_t seed);
 
-// watch.c: samples what the daemons hold, and says at the end whether it grew.
+// watch.c: samples the daemons' resources, and reports at the end whether they grew.
 void watch(double elapsed, double whole);
 bool report(void);

@@ -1,9 +1,9 @@
-// The model: its bytes are numbers made from their place, so that each can be verified without a second copy.
+// The model. Each byte is computed from its position, so it can be verified without a second copy.
 #include "load.h"
 
 struct tensor tensors[TENSORS];
 
-// Half of the bytes in one tensor, as an embedding has them, and the rest in tensors of all sizes. Odd, so that they
+// One tensor has half of the bytes, as an embedding does, and the others have all sizes. The sizes are odd, so that tensors
 // begin anywhere in a page.
 void layOut(off_t size) {
   off_t at = 0, rest = size / 2;
@@ -19,7 +19,7 @@ void layOut(off_t size) {
 
 static uint64_t word(off_t place) { return mix(place / 8); }
 
-// The bytes from `place` of the data on.
+// The bytes of the data from `place` on.
 static void fill(unsigned char *bytes, off_t place, size_t count) {
   size_t i = 0;
   for (; i < count && (place + i) % 8; i++) bytes[i] = word(place + i) >> 8 * ((place + i) % 8);

@@ -1,4 +1,4 @@
-// One reader: random reads of random sizes, each verified, until it is killed.
+// One reader: makes random reads of random sizes, and verifies each, until it is killed.
 #include "load.h"
 
 enum { READ, MAPPED, DIRECT };
@@ -6,7 +6,7 @@ enum { READ, MAPPED, DIRECT };
 static uint64_t state;
 static uint64_t below(uint64_t limit) { return mix(state++) % limit; }
 
-// As many small sizes as large ones, of every magnitude.
+// All magnitudes of sizes are equally frequent.
 static size_t someSize(void) {
   size_t magnitude = 1 + below(23);
   return 1 + below(1UL << magnitude);
@@ -51,7 +51,7 @@ void readForEver(uint64_t seed) {
       if (how == MAPPED) lookOnce(fd, tensor, path); else readOnce(fd, tensor, path, how);
       atomic_fetch_add(&totals->reads[how], 1);
     }
-    // Otherwise the disk is never asked once the model is in memory.
+    // Drops the pages, because the disk is not read while the model is in memory.
     if (below(50) == 0) posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
     close(fd);
   }

@@ -1,11 +1,11 @@
-// What the daemons hold, over time: memory of their own (RssAnon: the model's pages are the page cache's, and are not
-// counted), descriptors, threads.
+// The daemons' resources over time: private memory (RssAnon, which excludes the model's pages in the page cache), descriptors
+// and threads.
 //
-// The rule, for each daemon. After a tenth of the time, in which buffers and stacks are first used, four quarters are
-// compared. Threads: the least of the last quarter is not above the most of the first; the one that reads ahead is there
-// only while it has something to do, with a descriptor of its own for all that waits. Descriptors: likewise. Memory: the mean
-// of the last quarter is at most 1 MiB above that of the first. The smallest block of malloc, lost at every tenth read
-// of ten minutes, would be more.
+// The rule for each daemon: the first tenth of the time does not count, because buffers and stacks are used for the first
+// time. The rest is divided into quarters, and the last one is compared with the first. Threads and descriptors: the minimum of the
+// last quarter is at most the maximum of the first. The thread that prefetches runs only when it has work, with a descriptor of its
+// own. Memory: the mean of the last quarter is at most 1 MiB above that of the first. A leak of malloc's smallest block at
+// every tenth read of ten minutes would be more.
 #include "load.h"
 #include <dirent.h>
 

@@ -11,7 +11,7 @@ struct CompressionGroupTests {
   private static let floats =
     "\"num_bits\": 8, \"type\": \"float\", \"strategy\": \"tensor\", \"symmetric\": true"
 
-  /// The warnings about an int8 module with a scale for each row, and whether it is dequantised.
+  /// The warnings about an int8 module with a scale for each row, and whether the module is dequantised.
   private func warnings(_ module: String, _ groups: [(target: String, weights: String)]) throws -> [String] {
     let texts = groups.enumerated().map { number, group in
       "\"group_\(number)\": {\"targets\": [\"\(group.target)\"], \"weights\": {\(group.weights)}}"

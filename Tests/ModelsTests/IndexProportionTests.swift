@@ -20,7 +20,7 @@ import Safetensors
 
   @Test("Missing components of a pipeline take time linear in their number")
   func pipeline() throws {
-    // So many that comparing all with all takes longer than reading them.
+    // With so many components, a comparison of all pairs takes longer than reading them.
     let directories = try [10_000, 20_000, 40_000].map { count in
       let directory = try TemporaryDirectory()
       try directory.write("unet/model.safetensors", SafetensorsFile(.init("w", "U8", [1])))
@@ -37,7 +37,7 @@ import Safetensors
     #expect(costs.areProportional, "\(costs)")
   }
 
-  /// An index whose `count` tensors all cannot be shown.
+  /// An index of `count` tensors, all of which are omitted.
   private func index(_ count: Int) throws -> TemporaryDirectory {
     let directory = try TemporaryDirectory()
     var file = TorchFile()

@@ -77,7 +77,7 @@ import Safetensors
       #expect(error?.description.contains(paths[1].string) == true)
       #expect(error?.problem.contains(problem) == true)
     }
-    // The same letter spelled in two ways is two tensors.
+    // Two spellings of the same letter are two tensors.
     let third = try directory.write("3.safetensors", SafetensorsFile(.init("\u{E9}", "U8", [1])))
     let fourth = try directory.write("4.safetensors", SafetensorsFile(.init("e\u{301}", "U8", [1])))
     #expect(try open(third, fourth).places.count == 2)

@@ -4,7 +4,7 @@ import Safetensors
 import SystemPackage
 import Testing
 
-/// A model of some tensors and a configuration, and what is recognised in it.
+/// A model of some tensors and a configuration, and the quantised weights that are recognised in it.
 struct Recognised {
   let directory: TemporaryDirectory
   let model: Model
@@ -19,7 +19,7 @@ struct Recognised {
   }
 
   var names: [String] { quantization.tensors.map { String(decoding: $0.name.utf8, as: UTF8.self) } }
-  /// What `.dequant/` has, stored or computed.
+  /// The names of all tensors in `.dequant/`, stored or computed.
   var shown: [String] {
     let hidden = Set(quantization.hidden)
     let stored = model.places.map(model.name).filter { !hidden.contains($0) }
@@ -29,7 +29,7 @@ struct Recognised {
 
 private typealias Part = SafetensorsFile.Tensor
 
-/// A module that is refused, and a part of the reason.
+/// A module that is refused, and a part of the expected reason.
 struct Refused: Sendable, CustomTestStringConvertible {
   let reason: String
   let sample: String
@@ -119,14 +119,14 @@ struct Refused: Sendable, CustomTestStringConvertible {
     }
   }
 
-  /// The group of each of `count` columns: one after the other in turn.
+  /// The group of each of `count` columns, in turn: 0, 1, 2 and so on, then 0 again.
   private static func index(_ count: Int, groups: Int) -> [UInt8] {
     var bytes: [UInt8] = []
     for column in 0..<count { bytes += [UInt8(column % groups), 0, 0, 0] }
     return bytes
   }
 
-  /// Modules with a part too many or without one.
+  /// Modules with an additional part, or without a necessary one.
   static let otherParts: [Refused] = [
     .adding("weight", "F32", [2], to: "packed integers of 4 bits", "an unquantised tensor of this name"),
     .adding("pre_quant_scale", "F32", [48], to: "NVFP4 of ModelOpt", "pre_quant_scale is part of the layer"),
@@ -290,7 +290,7 @@ struct QuantizationTests {
       "\"quant_method\": \"gptq\", \"bits\": 4, \"group_size\": 32, \"sym\": true, \"checkpoint_format\": \"\(format)\""
     let found = try Recognised(tensors, config: "{\"quantization_config\": {\(config)}}")
     let zeros = try #require(found.quantization.tensors.first?.arithmetic.zeros)
-    // Either way 8 is what is subtracted.
+    // In both formats the arithmetic subtracts 8.
     #expect(Int(stored) + zeros.increment == 8)
     #expect(found.quantization.warnings.first?.contains("the configuration says \(format)") == true)
   }
@@ -312,7 +312,7 @@ struct QuantizationTests {
     #expect(cached.shown == ["l.self_attn.o_proj.input_scale", "l.self_attn.q_proj.weight"])
   }
 
-  /// An FP8 weight whose one scale leaves no doubt, with several configuration files.
+  /// An FP8 weight whose format the tensors alone determine, with several configuration files.
   private func withFiles(_ files: [(name: String, text: String)]) throws -> (names: Int, warnings: [String]) {
     let sample = try #require(
       QuantizedSample.all.first { $0.name.hasPrefix("FP8 with a scale for the tensor") })
@@ -359,7 +359,7 @@ struct QuantizationTests {
     arguments: contradictions)
   func contradicted(_ names: [String], _ texts: [String], _ reason: String) throws {
     let found = try withFiles(Array(zip(names, texts)).map { (name: $0.0, text: $0.1) })
-    // What the tensors determine is computed nevertheless.
+    // The tensors alone determine the format, so the weight is dequantised.
     #expect(found.names == 1)
     #expect(found.warnings.count == 1)
     #expect(found.warnings.first?.contains(reason) == true, "\(found.warnings)")

@@ -16,12 +16,12 @@ import Testing
     return String(decoding: try file.read(from: 0, count: Int(file.size)), as: UTF8.self)
   }
 
-  /// The messages of the tables, each as the words that are fixed in it.
+  /// The messages in the tables, each as a list of its fixed parts.
   private static func rows() throws -> [[Substring]] {
     var rows: [[Substring]] = []
     for row in try text(repository.appending("docs/TROUBLESHOOTING.md")).split(separator: "\n") {
       guard row.hasPrefix("| `"), let cell = row.split(separator: " | ", maxSplits: 1).first else { continue }
-      // Between every other two backquotes.
+      // Messages are between pairs of backquotes.
       let parts = cell.split(separator: "`", omittingEmptySubsequences: false)
       for index in stride(from: 1, to: parts.count, by: 2) {
         let words = parts[index].split(separator: "…").map { $0.trimming(" ':") }.filter { !$0.isEmpty }
@@ -78,7 +78,7 @@ import Testing
       .trailing(count: 1), .trailing(count: 2), .bigEndian,
     ]
     for problem in problems { Self.expectRow(FormatError(at: 1, problem).clause, rows) }
-    // What a problem is about comes before it.
+    // The subject comes before the text of a problem.
     let subjects: KeyValuePairs<String, String> = [
       ".malformed(.file, ": "invalid PyTorch file: ", ".malformed(.entry(": "entry … of the archive ",
       ".malformed(.storage(": "storage … ", ".malformed(.tensor(": "tensor … ",
@@ -125,7 +125,7 @@ import Testing
     for path in try Self.sources(below: Self.repository.appending("Sources/Models")) {
       for kind in ["malformed", "noSource"] {
         for message in try Self.text(path).literals(after: "ModelError(.\(kind), ") {
-          // Of a message that is computed somewhere else nothing is left.
+          // A message that is made elsewhere leaves no text here.
           if message.allSatisfy({ " …:;".contains($0) }) { continue }
           Self.expectRow(message, rows)
           count += 1
@@ -145,10 +145,10 @@ import Testing
 }
 
 extension String {
-  /// The texts of the calls that begin like `start`, which ends in their first arguments: the literals in them as one, with
-  /// "…" for what is computed.
+  /// The string literals in the arguments of each call that begins like `start`, joined. `start` ends before the literals; "…"
+  /// replaces interpolations.
   fileprivate func literals(after start: String) -> [String] {
-    // Calls may stand in several lines.
+    // A call may span several lines.
     let source = split(whereSeparator: { " \n".contains($0) }).joined(separator: " ").replacing(
       "( .", with: "(.")
     let depth = start.count { $0 == "(" }
@@ -164,7 +164,7 @@ extension Substring {
     return text
   }
 
-  /// The literals up to the end of as many parentheses as have been opened before.
+  /// The literals up to the closing parenthesis of the call, where `opened` parentheses are open.
   fileprivate func firstLiterals(_ opened: Int) -> String {
     var (text, rest, depth) = ("", self, opened)
     while depth > 0, let character = rest.popFirst() {
@@ -178,7 +178,7 @@ extension Substring {
     return text
   }
 
-  /// A literal whose first quotation mark is gone.
+  /// The rest of a literal, whose opening quotation mark was already removed.
   private mutating func popLiteral() -> String {
     var text = ""
     while let character = popFirst(), character != "\"" {

@@ -3,12 +3,12 @@ import Models
 import SystemPackage
 import Testing
 
-/// A scale that no writer computes, as the bits of each type.
+/// A scale that no quantiser writes.
 private enum Fault: String, CaseIterable {
   case nan = "NaN"
   case infinite, zero = "0"
 
-  /// The bits; nil where the type has no such value.
+  /// The bytes of the scale in a type; nil if the type has no such value.
   func bits(_ dtype: String) -> [UInt8]? {
     switch (self, dtype) {
     case (.nan, "F32"): [0, 0, 0xC0, 0xFF]
@@ -29,13 +29,13 @@ private enum Fault: String, CaseIterable {
 
 @Suite("Scales of blocks, rows and groups")
 struct ScaleCheckTests {
-  /// The formats' own names for their scales, the outer ones first.
+  /// The names of scales in all formats, outer scales first.
   private static let names = [
     "nested_absmax", "weight_scale_inv", "weight_scale", "scale", "gate_up_proj_scales", "scales", "absmax",
     "SCB",
   ]
 
-  /// The sample's scales, unless there is but one.
+  /// The position of the sample's scales; nil if it has only one scale.
   static func scales(of sample: QuantizedSample) -> Int? {
     for name in names {
       let index = sample.tensors.firstIndex { tensor in
@@ -86,7 +86,7 @@ struct ScaleCheckTests {
     let sample = try #require(QuantizedSample.all.first { $0.name == "AWQ for vectors" })
     var tensors = sample.tensors
     let index = try #require(Self.scales(of: sample))
-    // Three of eight are used.
+    // The layer uses three of eight scales in a row.
     for row in 0..<10 {
       for column in 3..<8 {
         let place = 2 * (8 * row + column)

@@ -26,7 +26,7 @@ import Safetensors
   @Test("A sharded set is one model")
   func sharded() throws {
     try writeShards()
-    // total_size is advisory: nonsense in it does no harm.
+    // total_size is advisory, so a wrong value has no effect.
     let path = try write(ShardIndex(complete, totalSize: 1))
     let collection = try ModelCollection(opening: [path])
     let model = collection.components[0].model

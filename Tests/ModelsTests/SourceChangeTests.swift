@@ -49,7 +49,7 @@ import Testing
   func rewriting(_ rewriting: Rewriting) throws {
     for act in HarmlessAct.allCases where act != .renamed {
       for isFirst in [true, false] {
-        // An unreported write is told by the closing of what wrote, and cannot be where stat explains the change time.
+        // Only the close event reveals an unreported write, and stmount ignores that event if stat(2) explains the change time.
         if !rewriting.isReported, act.isSeenByStatus { continue }
         let path = try directory.write("\(act).\(isFirst)", Array(0..<200))
         let file = try SourceFile(opening: path)
@@ -130,7 +130,7 @@ import Testing
 
   @Test("One inotify instance watches many sources, and distinguishes their changes")
   func many() throws {
-    // A user's shell allows 1,024 files.
+    // A shell's usual limit is 1,024 open files.
     OpenFileLimit.raise()
     let watch = try SourceWatch()
     let files = try (0..<1_500).map { try SourceFile(opening: directory.write("f\($0)", Array(0..<200))) }
@@ -164,7 +164,7 @@ import Testing
     let others = try ["a", "b"].map { try SourceFile(opening: directory.write($0, [1])) }
     for other in others { #expect(try other.watch(by: watch)) }
     try HarmlessAct.sameMode.apply(to: path)
-    // Events of one kind of one file in a row are one.
+    // inotify merges consecutive equal events, so events of two files alternate.
     let limit = try String(
       decoding: SourceFile.bytes(of: "/proc/sys/fs/inotify/max_queued_events"), as: UTF8.self)
     let count = try #require(Int(limit.split(separator: "\n")[0]))
@@ -173,7 +173,7 @@ import Testing
     }
     #expect(file.verdict() == .changed(.unknown))
     #expect(others[0].verdict() == .changed(.unknown))
-    // The one that was left alone since then can be relied on again.
+    // After the queue was read, the watch of a new source works again.
     let quiet = try SourceFile(opening: directory.write("c", [1]))
     #expect(try quiet.watch(by: watch))
     try HarmlessAct.sameMode.apply(to: quiet.path)
@@ -200,7 +200,7 @@ import Testing
     "A file system that other machines write to is not watched, even on a block device, and a new ctime is a change",
     arguments: [0x7461_636F, 0x0116_1970, 0x0BD0_0BD0, 0] as [UInt32])
   func otherMachines(magic: UInt32) throws {
-    // OCFS2, GFS2, Lustre, and one that is not known.
+    // OCFS2, GFS2, Lustre, and an unknown file system.
     #expect(file.requestSize == nil, "the temporary directory is on a network")
     let kind = FileSystemKind(magic: magic, kernel: (6, 13), nanoseconds: 1)
     #expect(try !file.watch(by: SourceWatch(), kind))
@@ -267,13 +267,13 @@ import Testing
   }
 }
 
-/// Told to the thread that swaps names.
+/// Tells the thread that swaps names when to stop.
 private final class Swapping: Sendable {
   let isDone = Atomic<Bool>(false)
 }
 
 extension SourceFile {
-  /// All bytes of a file whose size stat(2) does not tell.
+  /// All bytes of a file in /proc, whose size stat(2) reports as 0.
   fileprivate static func bytes(of path: FilePath) throws -> [UInt8] {
     let file = try FileDescriptor.open(path, .readOnly)
     return try file.closeAfter {

@@ -15,7 +15,7 @@ import Safetensors
   init() throws {
     directory = try TemporaryDirectory()
     path = try directory.write("d/file", Self.contents)
-    // Written a minute ago, so that every later act has another time.
+    // The file was written a minute ago, so every later act has another time.
     try Self.setTime(of: path, secondsAgo: 60)
     file = try SourceFile(opening: path)
   }
@@ -29,7 +29,7 @@ import Safetensors
 
   private static func setTime(of path: FilePath, _ time: timespec) throws {
     let times = [time, time]
-    // Past the tick of the clock that times of files are taken from.
+    // Waits longer than a tick of the clock that file times come from.
     usleep(20_000)
     try #require(unsafe utimensat(AT_FDCWD, path.string, times, 0) == 0)
   }
@@ -39,7 +39,7 @@ import Safetensors
     try #require(unsafe Glibc.rename(from.string, to.string) == 0)
   }
 
-  /// Writes into the file where it is, and puts its modification time back.
+  /// Writes into the existing file, and restores its modification time.
   private func rewriteStealthily(_ path: FilePath) throws {
     let descriptor = try FileDescriptor.open(path, .writeOnly)
     try descriptor.closeAfter { _ = try descriptor.writeAll(toAbsoluteOffset: 3, [0xFF]) }
@@ -93,9 +93,9 @@ import Safetensors
     #expect(openDescriptors() == 1)
   }
 
-  /// How many of this process's descriptors are of this file.
+  /// The number of this process's descriptors of this file.
   private func openDescriptors() -> Int {
-    // Tests that run beside this one may have thousands open.
+    // Tests that run at the same time may have thousands of open descriptors.
     (0..<CInt(1 << 16)).count { number in
       guard let status = try? Stat(FileDescriptor(rawValue: number)) else { return false }
       return status.inode == file.status.inode && status.deviceID == file.status.deviceID
@@ -123,7 +123,7 @@ import Safetensors
     #expect(file.isUnchanged())
     try directory.write("d/file", [1, 2, 3])
     #expect(file.isUnchanged())
-    // As a program does that saves a new version: onto the name of the one that is held.
+    // Some programs save a new version by renaming it to the name of a file that is open here.
     let held = try SourceFile(opening: third)
     try rename(try directory.write("new", [9]), third)
     #expect(held.isUnchanged())
@@ -162,7 +162,7 @@ import Safetensors
     #expect(!file.isUnchanged())
     try directory.write("d/file", Self.contents)
     try Self.setTime(of: path, file.status.st_mtim)
-    // Which would excuse a new change time.
+    // chmod explains a new change time, but must not hide the truncation.
     try #require(unsafe chmod(path.string, 0o600) == 0)
     #expect(!file.isUnchanged())
   }

@@ -13,7 +13,7 @@ extension Model {
 }
 
 extension SourceFile {
-  /// Bytes of the mapping, copied, or nil.
+  /// A copy of bytes of the mapping, or nil.
   func mappedElements(_ range: Range<UInt64>) -> [UInt8]? {
     guard let bytes = mappedBytes(range) else { return nil }
     return bytes.byteOffsets.map { unsafe bytes.unsafeLoad(fromByteOffset: $0, as: UInt8.self) }

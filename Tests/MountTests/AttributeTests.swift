@@ -75,7 +75,7 @@ extension MountTests {
       }
     }
 
-    @Test("A file has one link, a directory two and one for each directory in it")
+    @Test("A file has one link; a directory has two, plus one for each directory in it")
     func links() async throws {
       let files = try TemporaryDirectory()
       let model = SafetensorsFile(

@@ -62,7 +62,7 @@ extension MountTests {
           while offset < end {
             let bytes = try file.bytes(end - offset, at: offset)
             try #require(!bytes.isEmpty, "the file seems to end at \(offset)")
-            expectSame(bytes, data[offset..<offset + bytes.count], "what is given at \(offset)")
+            expectSame(bytes, data[offset..<offset + bytes.count], "the bytes at \(offset)")
             offset += bytes.count
           }
         } catch let error as Errno {

@@ -169,7 +169,7 @@ extension MountTests {
       }
     }
 
-    @Test("A tensor of more than 4 GiB is right on both sides of every 32-bit border")
+    @Test("A tensor of more than 4 GiB has correct bytes on both sides of every 32-bit boundary")
     func beyond32Bits() async throws {
       let size = 5 << 30
       let header = Array(

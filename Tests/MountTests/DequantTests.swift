@@ -157,7 +157,7 @@ extension MountTests {
       #expect(refused.error.contains("nothing to dequantise"))
     }
 
-    @Test("Quantised models of chance are the numbers that NumPy makes of them, bit for bit")
+    @Test("Random quantised models equal the numbers that NumPy computes, bit for bit")
     func reference() async throws {
       let output = try await Reference.run("dequantizing.py", "\(Machine.stpack)", "39", "7")
       #expect(output.hasSuffix("quantised tensors the same, 0 models different"), "\(output)")
@@ -277,7 +277,7 @@ extension MountTests {
       #expect(status == 0)
     }
 
-    @Test("A module that does not fit is a warning when it is mounted, and its parts stay")
+    @Test("A module that does not fit its format causes a warning at mount, and is shown as stored")
     func refused() async throws {
       let files = try TemporaryDirectory()
       let path = try files.write(

@@ -39,7 +39,7 @@ extension MountTests {
       #expect(try MountInfo.all(at: mountPoint).isEmpty, sourceLocation: sourceLocation)
     }
 
-    @Test("A wrong command line is 64, with a hint at --help")
+    @Test("A wrong command line exits with 64, and with a hint at --help")
     func usage() async throws {
       let lines: [[String]] = [
         [], ["m.safetensors"], ["", "mnt"], ["m.safetensors", ""], ["--frobnicate", "m.safetensors", "mnt"],
@@ -50,7 +50,7 @@ extension MountTests {
     }
 
     @Test(
-      "An unknown mount option, or a wrong value, is 64 and named",
+      "An unknown mount option, or a wrong value, exits with 64 and is named",
       arguments: [
         "bogus", "rw,bogus,auto", "uid=x", "uid=-1", "uid=", "uid", "gid=4294967296", "umask=8", "umask=1000",
         "exec", "allow_other,allow_root", "fsname", "ro=1",
@@ -68,7 +68,7 @@ extension MountTests {
       try await expectFailure(EX_USAGE, ["--bogus", "m.safetensors", "mnt"], saying: "'--bogus'")
     }
 
-    @Test("--help and --version go to standard output and are no failure")
+    @Test("--help and --version print to standard output and succeed")
     func help() async throws {
       let help = try await Command.stmount(["--help"])
       #expect(
@@ -78,7 +78,7 @@ extension MountTests {
       #expect(version.status == 0 && version.error.isEmpty && version.text.hasPrefix("stmount "))
     }
 
-    @Test("Swapped arguments are 64: the message names both and says which comes last")
+    @Test("Swapped arguments exit with 64: the message names both and says which comes last")
     func swapped() async throws {
       try files.write("model/model.safetensors", SafetensorsFile(.init("w", "U8", [1])))
       for model in ["m.safetensors", "model"] {
@@ -97,7 +97,7 @@ extension MountTests {
       try await expectFailure(EX_NOINPUT, ["mnt", "other"], saying: "no .safetensors file")
     }
 
-    @Test("A source that is not there, or is nothing to mount, is 66")
+    @Test("A source that does not exist, or cannot be mounted, exits with 66")
     func noSource() async throws {
       try await expectFailure(EX_NOINPUT, ["nowhere.safetensors", "mnt"], saying: "'nowhere.safetensors'")
       try await expectFailure(EX_NOINPUT, ["m.safetensors", "nowhere.safetensors", "mnt"], saying: "nowhere")
@@ -124,7 +124,7 @@ extension MountTests {
       try await expectFailure(EX_DATAERR, ["set", "mnt"], saying: "FIFO", "shard.safetensors")
     }
 
-    @Test("A broken model is 65, with the problem and the remedy")
+    @Test("A broken model exits with 65, and with the problem and the remedy")
     func malformed() async throws {
       let sound = SafetensorsFile(.init("w", "F32", [100]))
       let broken: [(String, [UInt8], String)] = [
@@ -147,7 +147,7 @@ extension MountTests {
       }
     }
 
-    @Test("A broken set is 65, and names the shard or the tensor")
+    @Test("A broken sharded set exits with 65, and names the shard or the tensor")
     func malformedSet() async throws {
       let shard = SafetensorsFile(.init("w", "U8", [3]))
       try files.write(
@@ -182,7 +182,7 @@ extension MountTests {
       try await expectFailure(EX_DATAERR, ["odd", "mnt"], saying: #"\u{1b}[31m"#)
     }
 
-    @Test("A source or a mount point that the user cannot reach is 77")
+    @Test("A source or a mount point that the user cannot reach exits with 77")
     func notPermitted() async throws {
       // Other users may not be able to reach the directory of the built command.
       let space = try PrivateNamespace(model: SafetensorsFile(.init("w", "U8", [3])))

@@ -5,12 +5,12 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Names that were made to leave the mount, to be two things at once, to be too much, or to act on a terminal; as the
-  /// tools of a shell meet them.
+  /// Names that try to leave the mount, to be two files at once, to exceed limits, or to act on a terminal, as the tools of a
+  /// shell see them.
   @Suite struct HostileNameTests {
     private static let long = String(repeating: "x", count: 100_000)
 
-    /// Each name's tensor is a line of text that is its own.
+    /// Each tensor of the model is a different line of text.
     private static let names: [String] = [
       "", ".", "..", "/", "//", "../../etc/passwd", "/etc/passwd", "a/../../b", "./a", "-rf", "--help", "*",
       "~root",
@@ -25,7 +25,7 @@ extension MountTests {
       String(repeating: "é", count: 127), String(repeating: "é", count: 128), String(long.prefix(255)),
       String(long.prefix(256)), String(long.prefix(256)) + "/deep", long, long + "y",
       String(repeating: "d/", count: 1000) + "w", String(repeating: "\u{1B}", count: 5000),
-      // What looks like the path of another.
+      // These names look like the paths of other names.
       String(long.prefix(237)) + "%~" + "9b1df59a3e8a8f2c",
     ]
 
@@ -52,7 +52,7 @@ extension MountTests {
         #expect(try await shell("find . ! -type f ! -type d -print") == "")
         #expect(try await shell("find . -printf '%D\\n' | sort -u | wc -l") == "1")
         #expect(try await shell("ls -lAR | grep -c '^-'") == "\(Self.names.count + 1)")
-        // A name cannot be seen as anything but a name by what reads lines.
+        // Programs that read lines must see each name as one name.
         #expect(try await shell("find . | LC_ALL=C grep -c '[[:cntrl:]]' || :") == "0")
         #expect(try await shell("find . | wc -l") == shell("find . -print0 | tr -dc '\\0' | wc -c"))
       }
@@ -69,7 +69,7 @@ extension MountTests {
           of: "find", "\(mount.path)", "-name", "w", "-type", "f", "-printf", "%d %s\n", "-execdir", "cat",
           "{}", "+")
         #expect(found == "20001 5\ndeep")
-        // A path that the kernel does not take leaves the mount as it was.
+        // A path that the kernel refuses does not change the mount.
         #expect(throws: Errno.fileNameTooLong) { try OpenFile(mount.file(String(name.prefix(5000)))) }
       }
     }
@@ -111,7 +111,7 @@ extension MountTests {
       #expect(status == 0)
     }
 
-    /// Expects printable characters and line feeds alone.
+    /// Expects only printable characters and line feeds.
     private func expectHarmless(_ text: String, _ what: String) {
       let bad = text.unicodeScalars.first { $0 != "\n" && PrintableText.isUnsafe($0) || $0 == "\u{FFFD}" }
       #expect(bad == nil, "\(what): \(bad.map { String($0.value, radix: 16) } ?? "")")

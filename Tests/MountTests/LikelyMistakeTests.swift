@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// What people type who know other programs.
+  /// Mistakes of users who know other programs.
   @Suite struct LikelyMistakeTests {
     private static let model = SafetensorsFile(.init("w", "F32", [100]), .init("b", "I64", [2]))
 
@@ -58,7 +58,7 @@ extension MountTests {
         try await Command.output(of: "umount", "\(place)")
         let expected =
           "mounted tiny.safetensors (2 tensors, 416 bytes) on '\(place)'; views: .npy .f32 .safetensors"
-        // The terminal makes CR LF of the newline.
+        // The terminal turns a newline into CR LF.
         #expect(shown.split(whereSeparator: \.isNewline) == (quiet.isEmpty ? [expected[...]] : []))
       }
     }

@@ -3,9 +3,9 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// A few seconds of what `make load` does for many minutes.
+  /// A few seconds of the load test that `make load` runs for many minutes.
   @Suite struct LoadTests {
-    /// The program, and a model of so many MiB that it has made.
+    /// Compiles the program, and makes a model of `mebibytes` MiB.
     private func prepare(
       _ size: Int, in directory: TemporaryDirectory
     ) async throws -> (load: FilePath, source: FilePath) {
@@ -38,7 +38,7 @@ extension MountTests {
     func loadCanFail() async throws {
       let directory = try TemporaryDirectory()
       let (load, source) = try await prepare(8, in: directory)
-      // In the middle of the largest tensor, which has half of the bytes.
+      // This byte is in the middle of the largest tensor, which has half of all bytes.
       try await Command.output(
         of: "sh", "-c", "printf XX | dd of=\"$1\" bs=1 seek=2097152 conv=notrunc", "sh", "\(source)")
       try await withMount(source) { mount in

@@ -12,7 +12,7 @@ extension MountTests {
         .init(".model.safetensors", "U8", [3]), .init("empty", "F16", [0]), .init("s", "I64", []),
       ], metadata: ["format": "pt"])
 
-    /// Sources of every kind whose tensors are those of the model.
+    /// Sources of every kind that have the tensors of the model.
     private static func sources(in directory: TemporaryDirectory) throws -> [FilePath] {
       var parts = [model, model]
       parts[0].tensors.removeLast(3)

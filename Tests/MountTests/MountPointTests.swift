@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Where a model can be mounted, and where not.
+  /// Where a model can be mounted, and where stmount refuses to.
   @Suite struct MountPointTests {
     private static let model = SafetensorsFile(.init("w", "U8", [300_000]), .init("a/b", "U8", [1]))
 
@@ -16,7 +16,7 @@ extension MountTests {
       source = try files.write("m.safetensors", Self.model)
     }
 
-    /// Runs the command where it must fail, and returns its one line.
+    /// Runs the command and expects it to fail. Returns its only line.
     private func refusal(at mountPoint: FilePath, status: Int32 = EX_CANTCREAT) async throws -> String {
       let outcome = try await Command.stmount(["\(source)", "\(mountPoint)"])
       #expect(outcome.status == status, "\(outcome.error)")
@@ -32,7 +32,7 @@ extension MountTests {
       #expect(message.contains("mkdir '\(path)'"))
     }
 
-    @Test("A file is no mount point")
+    @Test("A file is refused as a mount point")
     func file() async throws {
       let message = try await refusal(at: try files.write("file", text: ""))
       #expect(message.contains("is not a directory"))

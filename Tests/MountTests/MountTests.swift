@@ -1,9 +1,9 @@
 import Testing
 
-/// Everything that mounts: the built command, a real kernel, root.
+/// All tests that mount. They need the built command, a real kernel and root.
 ///
-/// One test after the other. Each starts a daemon, and some kill theirs or look at the whole machine's mounts; on
-/// the few processors of a test machine running them side by side saves nothing.
+/// They run one after the other. Each starts a daemon, some kill their daemon or examine all mounts of the machine, and running
+/// them in parallel would save no time on the few processors of a test machine.
 @Suite(.serialized, .timeLimit(.minutes(5))) struct MountTests {
   @Test("This machine can run these tests: root, /dev/fuse, the tools, the built command")
   func machine() throws {

@@ -3,9 +3,9 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// From a tensor's name to its path.
+  /// Tensors' names and their paths.
   @Suite struct NameTests {
-    /// A model's names, each with the path that it must be found at.
+    /// The names of a model, each with its expected path.
     struct Names: Sendable, CustomTestStringConvertible {
       let testDescription: String
       let pairs: KeyValuePairs<String, String>
@@ -92,7 +92,7 @@ extension MountTests {
     func longComponents() async throws {
       let wide = String(repeating: "é", count: 150)
       let directory = try TemporaryDirectory()
-      // 255 bytes less `%~` and 16 digits are 237; é has two bytes, %09 three.
+      // 255 bytes minus `%~` and 16 digits are 237. é has two bytes, and %09 has three.
       let cuts: KeyValuePairs<String, String> = [
         Self.x(300): Self.x(237), Self.x(299) + "y": Self.x(237), wide: String(repeating: "é", count: 118),
         Self.x(236) + "\t" + Self.x(60): Self.x(236), Self.x(256): Self.x(237), Self.x(100_000): Self.x(237),
@@ -106,7 +106,7 @@ extension MountTests {
       for (name, cut) in cuts {
         try await expect(name, at: cut)
         try await expect("layer/" + name, at: "layer/" + cut)
-        // The `/` comes after another tensor's whole name, so this is one component, too.
+        // The `/` follows the whole name of another tensor, so this name is one component too.
         try await expect(name + "/w", at: cut)
       }
       try await expect(
@@ -125,7 +125,7 @@ extension MountTests {
       let source = try directory.write("m.safetensors", SafetensorsFile(.init("a/b", "U8", [3])))
       try await withMount(source) { mount in
         for name in ["x", "a/x", "A", "a/B", "b", "%", "a%2Fb", "a/b ", "metadata", Self.x(255)] {
-          // Twice, since the kernel remembers.
+          // Tries twice, since the kernel caches missing names.
           for _ in 0..<2 {
             #expect(throws: Errno.noSuchFileOrDirectory, "\(name)") { try OpenFile(mount.file(name)) }
           }

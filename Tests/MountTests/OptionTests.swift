@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// What `-o` changes, and what the table of mounts says.
+  /// The effects of `-o`, and the mount table.
   @Suite struct OptionTests {
     private static let model = SafetensorsFile(.init("w", "U8", [100]), .init("a/b", "U8", [1]))
     private static let always: Set<Substring> = ["ro", "nosuid", "nodev", "noexec"]
@@ -45,7 +45,7 @@ extension MountTests {
       let mountPoint = try files.makeDirectory("mnt")
       let outcome = try await Command.stmount(["./sub/../m.safetensors", "mnt"], directory: files.path)
       defer { _ = unsafe umount2("\(mountPoint)", Int32(MNT_DETACH)) }
-      // There is no directory "sub".
+      // The directory "sub" does not exist.
       #expect(outcome.status == EX_NOINPUT)
       let second = try await Command.stmount(["./m.safetensors", "mnt"], directory: files.path)
       #expect(second.status == 0)

@@ -4,11 +4,11 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Random system calls on a mount and on a plain directory of the same files, which have to give the same results.
+  /// Makes random system calls on a mount and on a plain directory of the same files, and expects the same results.
   ///
-  /// Each run has a seed of its own, which it prints: `oracle -s SEED -n STEPS` on the same trees repeats it.
+  /// Each run prints its seed. `oracle -s SEED -n STEPS` with the same trees repeats it.
   @Suite struct OracleTests {
-    /// The program, a model, and the directory that its mount has to equal.
+    /// The program, a model, and the directory that a mount of the model must equal.
     private struct Trees {
       let directory: TemporaryDirectory
       let oracle: FilePath
@@ -23,7 +23,7 @@ extension MountTests {
         try await Reference.run("plain.py", "\(source)", "\(plain)")
       }
 
-      /// Compares the mount with the plain directory, which is read-only meanwhile.
+      /// Compares the mount with the plain directory, which is read-only during the comparison.
       func compare(_ mount: MountedModel, _ options: [String]) async throws -> Outcome {
         try await Command.output(of: "mount", "-o", "bind,ro", "\(plain)", "\(plain)")
         defer { _ = unsafe umount2("\(plain)", Int32(MNT_DETACH)) }
@@ -43,7 +43,7 @@ extension MountTests {
       }
     }
 
-    /// What is changed in the plain directory, the difference that this is, and what undoes it.
+    /// A change of the plain directory, the difference that the oracle must report, and the command that undoes the change.
     private static let changes: [(change: String, difference: String, undoing: String)] = [
       (
         "cp -p $large ../saved && printf X | dd of=$large bs=1 seek=2000000 conv=notrunc && touch -r ../saved $large",
@@ -70,7 +70,7 @@ extension MountTests {
       try await withMount(trees.source) { mount in
         for (change, difference, undoing) in Self.changes {
           try await run(change)
-          // One file among thousands: it takes a while until the changed byte is met.
+          // The changed byte is in one file among thousands, so the oracle needs many steps to find it.
           let outcome = try await trees.compare(mount, ["-s", "1", "-n", "1000000"])
           #expect(outcome.status == 1 && outcome.error.contains(difference), "\(change): \(outcome.error)")
           #expect(outcome.text.contains("seed 1"))

@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// A daemon unmounts only its own mount, whatever else is mounted anywhere.
+  /// A daemon unmounts only its own mount, whatever other mounts exist.
   @Suite struct OwnMountTests {
     private static let tensor = SafetensorsFile.Tensor("w", "U8", [3_000_001])
     private static let inner = SafetensorsFile.Tensor("a/b", "U8", [1], data: [7])
@@ -22,8 +22,8 @@ extension MountTests {
 
     private func unmount(_ path: FilePath) async throws { try await Command.output(of: "umount", "\(path)") }
 
-    /// Sends TERM to a mount's daemon while another mount covers it, and expects `isWhole` to hold until that one is
-    /// unmounted; then the daemon has to end.
+    /// Sends SIGTERM to a mount's daemon while another mount covers it. Expects `isWhole` to hold until the other mount is gone, and
+    /// then the daemon to end.
     private func expectLeft(
       _ mount: ForegroundMount, under upper: FilePath, sourceLocation: SourceLocation = #_sourceLocation,
       _ isWhole: () throws -> Bool
@@ -53,7 +53,7 @@ extension MountTests {
         try await self.mount("-t", "tmpfs", "tmpfs", "\(mount.path)")
         let file = mount.file("precious")
         try FileDescriptor.open(file, .writeOnly, options: .create, permissions: .ownerReadWrite).close()
-        // Time enough for a later mount to end, whatever the machine is busy with.
+        // Once a later mount has ended, this one has had the time to end too, even on a busy machine.
         let other = try await withForegroundMount(source, options: options) { other in
           let hasEnded = try await eventually { !other.isRunning }
           #expect(hasEnded)
@@ -146,7 +146,7 @@ extension MountTests {
 
     @Test("A mount that was moved is unmounted at its new place, and a mount at its old place stays")
     func moved() async throws {
-      // A mount cannot be moved out of a shared one, so below one that is not.
+      // A mount below a shared mount cannot be moved, so this uses one that is not shared.
       let outer = try files.makeDirectory("outer")
       try await mount("-t", "tmpfs", "tmpfs", "\(outer)")
       defer { _ = unsafe umount2("\(outer)", Int32(MNT_DETACH)) }
@@ -188,7 +188,7 @@ extension MountTests {
       let status = try await withForegroundMount(source, options: ["--log-level", "notice"]) { mount in
         try await self.mount("--bind", "\(mount.path)", "\(places[0])")
         try await unmount(mount.path)
-        // The kernel gives away the lowest number that is free.
+        // The kernel assigns the lowest free number.
         for place in places.dropFirst() { try await self.mount("--bind", "\(places[0])", "\(place)") }
         mount.send(SIGTERM)
         try await mount.answersSignals()

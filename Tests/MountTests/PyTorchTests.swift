@@ -4,9 +4,9 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Files of PyTorch, mounted without running what they hold.
+  /// Mounts of PyTorch files. Nothing in the files is executed.
   @Suite struct PyTorchTests {
-    /// Tensors of all layouts, with what their bytes are.
+    /// Tensors with all kinds of strides, and their bytes.
     private static func layouts(isLegacy: Bool) -> (
       file: TorchFile, contents: [(name: String, bytes: [UInt8])]
     ) {
@@ -38,7 +38,7 @@ extension MountTests {
       return (file, contents)
     }
 
-    /// Each element of BF16, after two zeros.
+    /// The float32 of each BF16 element: two bytes of zero, then the element's bytes.
     private static func widened(_ bytes: [UInt8]) -> [UInt8] {
       var wide = [UInt8](repeating: 0, count: 2 * bytes.count)
       for index in bytes.indices { wide[index / 2 * 4 + 2 + index % 2] = bytes[index] }
@@ -193,7 +193,7 @@ extension MountTests {
 
     // MARK: - Hostile files
 
-    /// What Python would run to make a file, each in its own way.
+    /// Pickles that would make Python create a file, each in a different way.
     private static func payloads(_ trace: FilePath) -> [(name: String, object: PickledValue)] {
       let command = PickledValue.string("touch \(trace)")
       let names = PickledValue.string("posix").opcodes + PickledValue.string("system").opcodes
@@ -242,10 +242,10 @@ extension MountTests {
         #expect((try? Stat(trace)) == nil, "\(name) was run")
       }
       #expect(try MountInfo.all(at: mountPoint).isEmpty)
-      // What it is that would have been run: Python does.
+      // Python executes the pickle, so the payload works.
       let pickle = try directory.write("check.pkl", Self.payloads(trace)[0].object.pickle)
       try await Command.output(of: "python3", "-c", "import pickle; pickle.load(open('\(pickle)', 'rb'))")
-      #expect((try? Stat(trace)) != nil, "the payload is none")
+      #expect((try? Stat(trace)) != nil, "the payload did not run")
     }
 
     @Test(
@@ -286,7 +286,7 @@ extension MountTests {
         "\(outcome.error)")
     }
 
-    // MARK: - Files of others
+    // MARK: - Files from packages
 
     @Test("PyTorch files from packages equal those that Python's pickle and zipfile read")
     func packages() async throws {

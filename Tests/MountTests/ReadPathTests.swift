@@ -4,9 +4,9 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// The bytes are the same on every path from the source to the reader.
+  /// All ways from the source to the reader return the same bytes.
   @Suite struct ReadPathTests {
-    /// Larger than any one request, at an odd place, ending in the middle of a page.
+    /// A tensor larger than any request, at an odd offset, that ends in the middle of a page.
     private static let large = SafetensorsFile.Tensor("large", "U8", [(3 << 20) + 1001])
     private static let source = SafetensorsFile([.init("before", "U8", [5]), large], padding: 3)
 

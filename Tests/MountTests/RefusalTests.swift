@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// A mount is read-only, for root too.
+  /// A mount is read-only, also for root.
   @Suite struct RefusalTests {
     private static let model = SafetensorsFile(.init("w", "U8", [5000]), .init("a/b", "U8", [1]))
 
@@ -47,7 +47,7 @@ extension MountTests {
       try #require(unsafe chmod("\(path)", 0o755) == 0)
       try await withMount(path) { mount in
         let outcome = try await Command.run("env", ["\(mount.file("script"))"])
-        // 126: found, but it cannot be run.
+        // Status 126: the shell found the file, but may not execute it.
         #expect(outcome.status == 126)
       }
     }

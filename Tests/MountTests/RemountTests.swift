@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Root may make any mount writable: mount(8) with `-o remount,rw`.
+  /// Root can make any mount writable: mount(8) with `-o remount,rw`.
   @Suite struct RemountTests {
     private static let tensor = SafetensorsFile.Tensor("w", "U8", [3_000_000])
     private let files: TemporaryDirectory
@@ -24,9 +24,9 @@ extension MountTests {
       return info.options.contains("ro") && info.fileSystemOptions.contains("ro")
     }
 
-    /// Opens a file for writing in the moment between a remount and the daemon's answer to it, by stopping the daemon.
+    /// Opens a file for writing after a remount, while the daemon is stopped and cannot undo the remount.
     private func opened(_ mount: ForegroundMount) async throws -> FileDescriptor {
-      // From the first open and the first close on the kernel asks no more.
+      // After the first open and the first close, the kernel sends no more of these requests.
       #expect(try OpenFile(mount.file("w")).bytes(1, at: 0) == [Self.tensor.data[0]])
       // A remount makes the kernel drop the names of files that are not open.
       let file = try OpenFile(mount.file("w"))

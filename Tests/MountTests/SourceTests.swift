@@ -3,7 +3,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// The kinds of sources, each as the whole tree that it makes.
+  /// All kinds of sources, each with the whole tree of its mount.
   @Suite struct SourceTests {
     private static let a = SafetensorsFile.Tensor("layer.0.a", "F32", [50])
     private static let b = SafetensorsFile.Tensor("layer.0.b", "BF16", [7, 3])
@@ -104,7 +104,7 @@ extension MountTests {
       let source = byDirectory ? files.path.appending(snapshot) : index
       try await withMount(source) { mount in
         try expectABC(mount)
-        // Named as the snapshot has them, not by their hashes.
+        // Shards have their names in the snapshot, not their hashes.
         let entries = try await DocumentEntry.all(in: mount.file("metadata.json"))
         #expect(Set(entries.map(\.source)) == [Self.one, Self.two])
       }

@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// The end of a mount, and the daemon's beginning in the background.
+  /// The end of a mount, and the start of the daemon in the background.
   @Suite struct UnmountTests {
     private static let tensor = SafetensorsFile.Tensor("w", "U8", [3_000_001])
     private static let sourceBytes = SafetensorsFile(tensor).bytes
@@ -26,7 +26,7 @@ extension MountTests {
         mount.send(number)
         #expect(try await eventually { try !mount.isMounted })
         #expect(throws: Errno.noSuchFileOrDirectory) { try OpenFile(mount.file("w")) }
-        // Far beyond what was read ahead.
+        // This offset is far beyond the kernel's read-ahead.
         expectSame(try file?.bytes() ?? [], Self.tensor.data, "the open file")
         #expect(kill(mount.daemon, 0) == 0, "the daemon ended before the file was closed")
         file = nil
@@ -101,7 +101,7 @@ extension MountTests {
 
     @Test("A mount that was moved is unmounted at its new place")
     func moved() async throws {
-      // A mount cannot be moved out of a shared one, so below one that is not.
+      // A mount below a shared mount cannot be moved, so this uses one that is not shared.
       try files.makeDirectory("outer")
       let outer = files.path.appending("outer")
       try await Command.output(of: "mount", "-t", "tmpfs", "tmpfs", "\(outer)")
@@ -171,7 +171,7 @@ extension MountTests {
 
     @Test("A daemon that ends late leaves alone a mount that has its device number by then")
     func lateEnd() async throws {
-      // The kernel gives away the lowest number that is free, which others on the machine may be given before.
+      // The kernel assigns the lowest free number, which another program on the machine may get first.
       var rounds = 0
       while try await !endsLate() {
         rounds += 1
@@ -179,13 +179,13 @@ extension MountTests {
       }
     }
 
-    /// Has a daemon end after its mount, and expects a later mount to stay. False if that one has another device number.
+    /// Makes a daemon end after its mount, and expects a later mount to stay. False if the later mount has another device number.
     private func endsLate() async throws -> Bool {
       try await withMount(source) { mount in
         let device = try Stat(mount.path).deviceID
         mount.daemon.send(SIGSTOP)
         defer { mount.daemon.send(SIGCONT) }
-        // umount(8) would ask the daemon first.
+        // umount(8) would send a request to the daemon first.
         try #require(unsafe umount2("\(mount.path)", 0) == 0)
         return try await withMount(source) { next in
           mount.daemon.send(SIGCONT)

@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Ordinary users: they mount through fusermount3, and see what the source's mode lets them see.
+  /// Unprivileged users. They mount through fusermount3, and read what the source's mode allows.
   @Suite struct UnprivilegedTests {
     private static let model = SafetensorsFile(.init("w", "U8", [300_000]), .init("a/b", "F32", [3]))
 
@@ -107,12 +107,12 @@ extension MountTests {
       for status in [1, 3, 5] { #expect(lines[status] == "status 77", "\(output)") }
     }
 
-    @Test("Without fusermount3, or with the fusermount of FUSE 2 alone, a user is told to install it: 69")
+    @Test("Without fusermount3, or with the fusermount of FUSE 2 alone, the message says to install it: 69")
     func noFusermount() async throws {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(
         """
-        # All programs but that one.
+        # Makes a /usr/bin that has all programs except that one.
         mkdir "$directory/tools"
         mount --bind /usr/bin "$directory/tools"
         mount -t tmpfs tmpfs /usr/bin
@@ -136,7 +136,7 @@ extension MountTests {
         lines[5] == "FAIL  fusermount3 is not installed, only the fusermount of FUSE 2: only root can mount")
     }
 
-    @Test("Without /dev/fuse the command says so: 69")
+    @Test("Without /dev/fuse the command says so, and exits with 69")
     func noDevice() async throws {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(

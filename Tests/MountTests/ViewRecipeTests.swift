@@ -5,16 +5,16 @@ import Testing
 
 /// The commands and files of docs/VIEWS.md.
 struct Recipes {
-  /// A command line and what it prints.
+  /// A command line and its output.
   struct Step {
     let section: String
     let command: String
     var output: [Substring] = []
   }
 
-  /// Files that the text shows: blocks whose first line names the language and the file.
+  /// Files in the text: code blocks whose first line has the language and the file name.
   var files: [(name: String, text: String)] = []
-  /// The commands of its console blocks, in order.
+  /// The commands of the console blocks, in order.
   var steps: [Step] = []
 
   init(_ text: String) {
@@ -39,7 +39,7 @@ struct Recipes {
 }
 
 extension MountTests {
-  /// The commands of docs/VIEWS.md. A missing tool fails them.
+  /// Runs the commands of docs/VIEWS.md. Fails if a tool is missing.
   @Suite struct ViewRecipeTests {
     private func bfloat16(_ values: [Float]) -> [UInt8] {
       values.flatMap { [UInt8(truncatingIfNeeded: $0.bitPattern >> 16), UInt8($0.bitPattern >> 24)] }
@@ -54,7 +54,7 @@ extension MountTests {
         ], metadata: ["format": "pt"])
     }
 
-    /// The same weight in FP8: 0.5 is 0x30 at a scale of 1.
+    /// The same weight in FP8. 0.5 is 0x30 at a scale of 1.
     private var quantized: SafetensorsFile {
       SafetensorsFile(
         .init("layer.weight", "F8_E4M3", [2, 3], data: [0x30, 0x38, 0x3C, 0x40, 0xC2, 0x44]),
@@ -72,7 +72,7 @@ extension MountTests {
       let other = try directory.write("q.safetensors", quantized)
       _ = try Machine.stls
       let commands = try Machine.stmount.removingLastComponent()
-      // What a recipe has mounted, if it fails.
+      // A recipe that fails leaves its mount behind.
       defer { _ = unsafe umount2("\(directory.path)/s", Int32(MNT_DETACH)) }
       try await withMount(source) { mount in
         try await withMount(other) { quantized in

@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// The views: the same tensors in other forms.
+  /// The views, which show tensors in other forms.
   @Suite struct ViewTests {
     private static let views = [".npy", ".f32", ".safetensors"]
 
@@ -19,7 +19,7 @@ extension MountTests {
       return bytes
     }
 
-    /// Every bit pattern of every type up to 16 bits, and shapes of all kinds.
+    /// Every bit pattern of every type of up to 16 bits, and shapes of all kinds.
     private static var patterns: SafetensorsFile {
       var tensors = TensorData.bitSizes.map { dtype, width in
         guard width <= 16, dtype != "BOOL" else { return SafetensorsFile.Tensor(dtype, dtype, [2, 3, 4]) }
@@ -30,13 +30,13 @@ extension MountTests {
         .init("scalar", "BF16", []), .init("empty", "F8_E4M3", [0, 3]), .init("vector", "F4", [10]),
         .init("a", "U8", [1]), .init("a.npy/x", "BF16", [7]), .init("b.safetensors/x/y", "F16", [3, 0, 2]),
         .init("deep", "F32", Array(repeating: 1, count: 30)),
-        // An NPY header that is aligned before it is padded.
+        // Without padding, the NPY header of this shape would already be aligned.
         .init("wide", "F64", [1, 1, 1, 1, 1, 1, 1, 2]),
       ]
       return SafetensorsFile(tensors, metadata: ["format": "pt", "tab\t": "\"é\\"], padding: 5)
     }
 
-    /// Tensors of many requests, beginning at odd places.
+    /// Tensors that take many requests, and begin at odd offsets.
     private static let large = SafetensorsFile(
       [
         .init("before", "U8", [3]), .init("bf16", "BF16", [700_001]), .init("f8", "F8_E5M2", [1_200_003]),
@@ -48,7 +48,7 @@ extension MountTests {
       let directory = try TemporaryDirectory()
       try await withMount(try directory.write("m.safetensors", Self.patterns)) { mount in
         let table = try await Reference.run("views.py", "\(mount.path)")
-        // Every pattern has been there to compare.
+        // The comparison covered every bit pattern.
         for (dtype, width) in TensorData.bitSizes where width <= 16 && dtype != "BOOL" {
           #expect(table.contains("| \(1 << width) |"), "\(dtype)")
         }
@@ -118,10 +118,10 @@ extension MountTests {
           let whole = try file.bytes()
           #expect(whole.count == Int(try Stat(mount.path.appending(path.components)).size), "\(path)")
           expectSame(try file.mapped(whole.count, MAP_SHARED), whole, "\(path), mapped")
-          // Past the page cache: the daemon is asked for just these bytes.
+          // O_DIRECT bypasses the page cache, so the kernel asks the daemon for exactly these bytes.
           let direct = try OpenFile(mount.path.appending(path.components), OpenFile.direct)
           for round in 0..<120 {
-            // Around the header's end more often than chance would have it.
+            // Prefers offsets near the end of the header.
             let lower = round % 3 == 0 ? Int.random(in: 0...300, using: &generator) : nil
             let offset = min(lower ?? Int.random(in: 0...whole.count, using: &generator), whole.count)
             let count = Int.random(in: 0...(round % 4 == 0 ? 2_000_000 : 40), using: &generator)

@@ -1,4 +1,4 @@
-// Open files: reading, seeking, sending.
+// Open files: reads, seeks, transfers.
 #include "oracle.h"
 #include <sys/sendfile.h>
 #include <sys/uio.h>
@@ -22,12 +22,12 @@ off_t someOffset(off_t size) {
 size_t someCount(void) {
   const size_t limits[] = { 1, 64, PAGE, 4 * PAGE, 32 * PAGE, 256 * PAGE + 2, ROOM };
   size_t limit = limits[below(sizeof limits / sizeof *limits)];
-  // Whole pages are what O_DIRECT readers ask for.
+  // O_DIRECT readers request whole pages.
   return limit > PAGE && below(3) == 0 ? below(limit / PAGE) * PAGE : below(limit + 1);
 }
 
-// The place for `count` bytes, which are the same on both sides before the call: bytes that it does not say it has
-// written must be the same after it.
+// Prepares the buffers for `count` bytes. Both have the same bytes before a call, so bytes that the call does not report as
+// written must be the same afterwards.
 static void prepare(size_t count) {
   for (int side = 0; side < SIDES; side++) memset(buffers[side], 0xA5, count + PAGE);
 }
@@ -46,7 +46,7 @@ void openFile(void) {
   const int choices[] = { 0, 0, 0, O_DIRECT, O_NOFOLLOW, O_NOATIME, O_NONBLOCK, O_DIRECTORY };
   int flags = O_RDONLY | O_CLOEXEC | choices[below(sizeof choices / sizeof *choices)], fd[SIDES];
   note("open '%s' %#x", entry->path, flags);
-  // What O_DIRECT reads is in the file either way. Which offsets and memory it takes differs: FUSE takes any.
+  // O_DIRECT reads return the same bytes. Only the mount uses it here, because FUSE accepts any offset and alignment.
   if (entry->isDirectory) flags &= ~O_DIRECT;
   int plainFlags = flags & ~O_DIRECT;
   if (BOTH("open", (fd[side] = openat(roots[side], entry->path, side == MOUNT ? flags : plainFlags)) < 0 ? -1 : 0) == 0)
@@ -83,7 +83,7 @@ void readThere(void) {
 }
 
 static void expectSamePosition(const struct opened *file) {
-  // A directory's positions are the file system's own.
+  // The positions in a directory depend on the file system.
   if (!file->entry->isDirectory) BOTH("the position", lseek(file->fd[side], 0, SEEK_CUR));
 }
 
@@ -125,7 +125,7 @@ void seek(void) {
   off_t offset = someOffset(file->entry->size);
   if (chosen == 1 || chosen == 2) offset = offset / 2 - (off_t)below(file->entry->size + PAGE);
   note("lseek '%s' %ld %s", file->entry->path, offset, names[chosen]);
-  // How large a file may become at most is each file system's own. Positions are summed up by SEEK_CUR.
+  // The maximum size of a file depends on the file system. SEEK_CUR adds up positions.
   if (lseek(file->fd[PLAIN], 0, SEEK_CUR) > 1L << 41) chosen = 0;
   BOTH("lseek", lseek(file->fd[side], offset, origins[chosen]));
   expectSamePosition(file);
@@ -160,6 +160,6 @@ void advise(void) {
   off_t offset = below(file->entry->size + 1);
   size_t count = below(2) ? 0 : someCount();
   note("fadvise '%s' %zu bytes at %ld: %d", file->entry->path, count, offset, chosen);
-  // It returns the error and leaves errno alone.
+  // posix_fadvise returns the error and does not set errno.
   BOTH("fadvise", posix_fadvise(file->fd[side], offset, count, chosen));
 }

@@ -1,5 +1,5 @@
-// Directory streams. The plain side was read when the oracle began: its order and its positions are its own, so what
-// the mount lists is held to what it listed then, which had the plain side's names.
+// Directory streams. The order and the positions on the plain side are those of its file system. So listings of the mount are
+// compared with the first listing of the mount, which had the same names as the plain side.
 #include "oracle.h"
 #include <dirent.h>
 #include <sys/syscall.h>
@@ -7,13 +7,13 @@
 struct stream {
   DIR *stream;
   const struct entry *directory;
-  size_t next;  // the number of the entry that comes next
+  size_t next;  // the index of the next entry
 };
 static struct stream streams[8];
 static size_t streamCount;
 enum { STREAMS = sizeof streams / sizeof *streams };
 
-// A child shares the position of its parent's streams but not what they have buffered.
+// A child process shares the positions of its parent's streams, but not their buffers.
 void forgetStreams(void) { streamCount = 0; }
 
 static const struct entry *someDirectory(void) {
@@ -22,7 +22,7 @@ static const struct entry *someDirectory(void) {
   return entry->isDirectory ? entry : &entries[0];
 }
 
-// The entry behind a name in a directory; NULL for "..", and where it cannot be found fast.
+// The entry for a name in a directory; NULL for "..", or if a fast search does not find it.
 static const struct entry *child(const struct entry *directory, const char *name) {
   if (!strcmp(name, ".")) return directory;
   char path[2 * PAGE];
@@ -37,11 +37,11 @@ static void expectEntry(const struct entry *directory, size_t number, const char
   if (number >= directory->nameCount) differ("'%s' lists '%s' after its end", directory->path, name);
   if (strcmp(name, directory->names[number]))
     differ("'%s' lists '%s' in place of '%s'", directory->path, name, directory->names[number]);
-  // A position stands for the same place in every stream.
+  // A position means the same place in every stream.
   if (directory->positions[number] < 0) directory->positions[number] = position;
   if (position != directory->positions[number])
     differ("the position after '%s' is %ld, and was %ld", name, position, directory->positions[number]);
-  if (below(8)) return;  // The search costs more than the rest.
+  if (below(8)) return;  // The search is slower than everything else.
   const struct entry *entry = child(directory, name);
   if (!entry) return;
   if (type != (entry->isDirectory ? DT_DIR : DT_REG)) differ("the type of '%s' is %d", entry->path, type);
@@ -91,7 +91,7 @@ void list(void) {
       stream->next = 0;
       break;
     case 2: case 3: {
-      // Also to a position that another stream has been told.
+      // Also seeks to positions from another stream.
       size_t number = below(directory->nameCount);
       if (directory->positions[number] < 0) break;
       note("seekdir '%s' behind entry %zu", directory->path, number);
@@ -113,7 +113,7 @@ void listWhole(void) {
   closedir(stream.stream);
 }
 
-// getdents64(2) with less room than the C library gives it, from anywhere.
+// Calls getdents64(2) from any position, with a smaller buffer than that of the C library.
 void listRaw(void) {
   const struct entry *directory = someDirectory();
   size_t room = 300 + below(4000), number = below(directory->nameCount);

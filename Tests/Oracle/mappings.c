@@ -1,11 +1,11 @@
-// Mappings, which outlive the descriptors they were made with.
+// Mappings, which stay valid after their descriptors are closed.
 #include "oracle.h"
 #include <sys/uio.h>
 
 struct mapping {
   char *start[SIDES];
   size_t length;
-  size_t touchable;  // what lies on pages of the file; the rest is SIGBUS
+  size_t touchable;  // the bytes on pages of the file; access to the others is SIGBUS
   bool isWritable;
   const char *path;
 };
@@ -30,7 +30,7 @@ void map(void) {
   note("mmap '%s' %zu bytes at %ld, %s%s", file->entry->path, length, offset, isShared ? "shared" : "private",
        isWritable ? ", writable" : "");
   struct mapping mapping = { { NULL, NULL }, length, 0, isWritable, file->entry->path };
-  // Documented: files that bypass the page cache cannot be mapped shared before libfuse 3.17.
+  // Documented: before libfuse 3.17, a file that bypasses the page cache cannot be mapped shared.
   bool isRefused = isDirect && isShared && !file->entry->isDirectory && !isWritable && offset % PAGE == 0;
   long made = BOTH("mmap", ({
     mapping.start[side] = mmap(NULL, length, protection, flags, file->fd[side], offset);
@@ -57,11 +57,11 @@ void look(void) {
   note("look at %zu bytes at %zu of the mapping of '%s'", count, offset, mapping->path);
   long got = count;
   if (below(4) && offset < mapping->touchable) {
-    // By faults of this process.
+    // Page faults of this process read the bytes.
     if (count > mapping->touchable - offset) count = got = mapping->touchable - offset;
     for (int side = 0; side < SIDES; side++) memcpy(buffers[side], mapping->start[side] + offset, count);
   } else {
-    // By the kernel, which says how far it came where a fault would be SIGBUS.
+    // The kernel reads the bytes, and reports how far it came where a page fault would be SIGBUS.
     for (int side = 0; side < SIDES; side++) memset(buffers[side], 0xA5, count);
     got = BOTH("a look at the mapping", ({
       struct iovec here = { buffers[side], count }, there = { mapping->start[side] + offset, count };
@@ -71,7 +71,7 @@ void look(void) {
   expectSameBytes("the mapping", count, got);
 }
 
-// Writes to both mappings: the private ones' pages become copies, and the files stay as they are.
+// Writes to both private mappings: their pages become copies, and the files do not change.
 void scribble(void) {
   if (!mappingCount) return;
   struct mapping *mapping = &mappings[below(mappingCount)];

@@ -1,4 +1,4 @@
-// Paths: status, permissions, extended attributes, and everything that would write.
+// Paths: attributes, permissions, extended attributes, and all calls that write.
 #include "oracle.h"
 #include <sys/xattr.h>
 
@@ -53,7 +53,7 @@ void readLink(void) {
 
 // MARK: - Extended attributes
 
-// A file of which attributes can be asked: these calls take no directory to begin at, but a descriptor.
+// Opens a file for calls on extended attributes, which take a descriptor but no directory.
 static const struct entry *openForAttributes(int fd[SIDES]) {
   const struct entry *entry = someEntry();
   for (int side = 0; side < SIDES; side++)
@@ -79,8 +79,8 @@ void getAttribute(void) {
   const struct entry *entry = openForAttributes(fd);
   note("fgetxattr '%s' %s in %zu bytes", entry->path, name, room);
   for (int side = 0; side < SIDES; side++) memset(buffers[side], 0xA5, room);
-  // Documented: outside of `user.` there are no attributes on the whole file system, where others only have none of
-  // this name, or none of this kind here.
+  // Documented: the whole file system has no attributes outside of `user.`. Other file systems report only that this name, or this
+  // kind of file, has none.
   bool isOther = strncmp(name, "user.", 5) && strchr(name, '.');
   long got = BOTH("fgetxattr", ({
     long result = fgetxattr(fd[side], name, buffers[side], room);
@@ -95,7 +95,7 @@ static int compareStrings(const void *left, const void *right) {
   return strcmp(*(char *const *)left, *(char *const *)right);
 }
 
-// Puts the names of a list in the order of their bytes: the order is each file system's own.
+// Sorts the names of a list by bytes, because the order depends on the file system.
 static void sortNames(char *list, size_t count) {
   char *names[64], sorted[PAGE];
   size_t found = 0, at = 0;

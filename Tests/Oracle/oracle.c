@@ -1,16 +1,16 @@
-// Compares a mount with a plain directory of the same files: makes the same random system calls on both, side by side,
-// and compares every result: value, errno and bytes.
+// Compares a mount with a plain directory of the same files. Makes the same random system calls on both, and compares all
+// results: values, errno and bytes.
 //
 //   oracle [-s SEED] [-n STEPS | -t SECONDS] [-D] [-c SOURCE] MOUNT PLAIN
 //
-//   -s SEED     where the random numbers begin; without it, anywhere. Printed first.
-//   -n STEPS    end after so many calls (100000)       -t SECONDS  end after so long
-//   -D          the mount has -o direct_io: its files cannot be mapped shared
-//   -c SOURCE   a file behind the mount, whose pages are dropped now and then
+//   -s SEED     seed of the random numbers; random by default. Printed first.
+//   -n STEPS    number of calls (100000)               -t SECONDS  duration instead of a number
+//   -D          the mount has -o direct_io, so its files cannot be mapped shared
+//   -c SOURCE   a file of the mounted model, whose pages are dropped from time to time
 //
-// PLAIN must be on a read-only mount (mount -o bind,ro), so that what is tried to write fails there too. Exit status:
-// 0 where everything was the same, 1 after a difference, which is told with what led to it, 2 where nothing could be
-// compared. The same SEED and STEPS on the same trees make the same calls.
+// PLAIN must be on a read-only mount (mount -o bind,ro), so that calls that write fail there too. The exit status is
+// 0 if all results were the same; 1 after a difference, which is printed with the calls before it; and 2 if the comparison was
+// not possible. The same SEED and STEPS on the same trees make the same calls.
 #include "oracle.h"
 #include <stdarg.h>
 #include <sys/random.h>
@@ -28,7 +28,7 @@ static uint64_t *bytesCompared;  // shared with children
 static bool isChild;
 static int source = -1;
 
-// MARK: - Chance
+// MARK: - Random numbers
 
 uint64_t below(uint64_t limit) {  // splitmix64
   uint64_t z = state += 0x9e3779b97f4a7c15;
@@ -120,8 +120,8 @@ static void takeStep(void) {
   steps[i].run();
 }
 
-// A child has the parent's files, whose positions it shares, and its mappings. The parent waits: what two processes
-// do at once would not depend on the seed alone.
+// A child shares the positions of its parent's open files, and has its mappings. The parent waits, because the result of two
+// processes that run at the same time would not depend only on the seed.
 static void forkAndGoOn(void) {
   if (isChild) return;
   uint64_t count = below(40);
@@ -131,7 +131,7 @@ static void forkAndGoOn(void) {
   if (child < 0) fail("fork", "a child");
   if (!child) {
     isChild = true;
-    state = ~state;  // not what the parent will do next
+    state = ~state;  // other random numbers than the parent's
     forgetStreams();
     for (uint64_t i = 0; i < count; i++) takeStep();
     _exit(0);
@@ -157,7 +157,7 @@ int main(int argc, char **argv) {
   uint64_t stepLimit = 0;
   double timeLimit = 0;
   if (getrandom(&seed, sizeof seed, 0) != sizeof seed) fail("random", "seed");
-  seed >>= 32;  // easier to type
+  seed >>= 32;  // a short seed is easy to type
   for (int option; (option = getopt(argc, argv, "s:n:t:Dc:")) != -1;) switch (option) {
     case 's': seed = strtoull(optarg, NULL, 10); break;
     case 'n': stepLimit = strtoull(optarg, NULL, 10); break;
@@ -174,7 +174,7 @@ int main(int argc, char **argv) {
     roots[side] = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (roots[side] < 0 || fstatvfs(roots[side], &info)) fail("open", path);
     if (!(info.f_flag & ST_RDONLY)) errno = EINVAL, fail("mount read-only:", path);
-    // Apart from each other, with room for any alignment.
+    // The buffers do not touch each other, and have room for any alignment.
     buffers[side] = newMemory(ROOM + 2 * PAGE);
   }
   bytesCompared = newMemory(sizeof *bytesCompared);

@@ -1,4 +1,4 @@
-// What the parts of the oracle share. See oracle.c for what it does.
+// Declarations that the parts of the oracle share. See oracle.c.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -16,19 +16,19 @@
 enum { MOUNT, PLAIN, SIDES };
 enum { PAGE = 4096, ROOM = 4 << 20 };
 
-// One file or directory that both sides have.
+// A file or directory on both sides.
 struct entry {
   char *path;  // relative to the root, which is "."
   bool isDirectory;
   off_t size;
   ino_t inode[SIDES];
-  // Of a directory: what the mount lists, in its order, and the position after each once it was seen (-1 before).
+  // The entries of a directory in the order of the mount, and the position after each; -1 until it is known.
   char **names;
   long *positions;
   size_t nameCount;
 };
 
-// One open file: the same on both sides, with one position on each.
+// An open file on both sides. Both have the same position.
 struct opened {
   int fd[SIDES];
   const struct entry *entry;
@@ -39,24 +39,24 @@ extern size_t entryCount;
 extern int roots[SIDES];
 extern struct opened files[48];
 extern size_t fileCount;
-// Where both sides' bytes go. Before a call they hold the same.
+// The buffers of both sides. They have the same bytes before a call.
 extern char *buffers[SIDES];
 // The mount was made with -o direct_io.
 extern bool isDirect;
 
-// oracle.c: chance, and what is said of a difference.
+// oracle.c: random numbers, and reports.
 
-// A number below `limit`, from the seed.
+// A random number below `limit`.
 uint64_t below(uint64_t limit);
-// Notes what is about to be done, for the report of a difference.
+// Records the next call, for the report of a difference.
 __attribute__((format(printf, 1, 2))) void note(const char *format, ...);
-// Ends the oracle: the sides differ in what is named.
+// Reports that the sides differ, and ends the oracle.
 __attribute__((format(printf, 1, 2), noreturn)) void differ(const char *format, ...);
-// Ends the oracle: it cannot work here. errno says why.
+// Ends the oracle, because it cannot work. errno has the reason.
 __attribute__((noreturn)) void fail(const char *what, const char *which);
-// Compares the results of one call: its value and, of a failure, errno.
+// Compares the results of one call: its value, and errno after a failure.
 void expectSame(const char *what, const long value[SIDES], const int error[SIDES]);
-// Compares the first `count` bytes of the buffers, of which the call has written `got`; -1 is none.
+// Compares the first `count` bytes of the buffers. The call has written `got` bytes; -1 means none.
 void expectSameBytes(const char *what, size_t count, long got);
 
 // Runs EXPRESSION for each side, with `side` as its number, and compares value and errno. The value is the mount's.
@@ -66,17 +66,17 @@ void expectSameBytes(const char *what, size_t count, long got);
     errno = 0; value_[side] = (expression); error_[side] = value_[side] < 0 ? errno : 0; } \
   expectSame(what, value_, error_); value_[MOUNT]; })
 
-// tree.c: what is there, and what may differ.
+// tree.c: the entries, and their permitted differences.
 
 // Reads both trees, which must have the same names. `mount` and `plain` are open directories.
 void readTrees(void);
 const struct entry *someEntry(void);
-// A path that most often leads to an entry, and sometimes nowhere. Valid until the next call.
+// A path that usually leads to an entry, and sometimes to nothing. Valid until the next call.
 const char *somePath(void);
-// Takes out of a status what no two file systems have in common, and compares the rest.
+// Removes from both statuses what differs between file systems, and compares the rest.
 void expectSameStatus(struct stat status[SIDES]);
 
-// Each of these does something on both sides and compares what comes of it.
+// Each function makes calls on both sides and compares their results.
 void openFile(void), duplicate(void), closeFile(void), readHere(void), readThere(void), readInto3(void),
     seek(void), sendFile(void), advise(void);  // files.c
 void map(void), look(void), scribble(void), unmap(void);  // mappings.c
@@ -84,9 +84,9 @@ void status(void), extendedStatus(void), checkAccess(void), getAttribute(void), 
     readLink(void), tryToWrite(void);  // names.c
 void list(void), listWhole(void), listRaw(void), forgetStreams(void);  // listings.c
 
-// files.c: an open file at random; NULL where none is open.
+// files.c: a random open file; NULL if none is open.
 struct opened *someFile(void);
-// An offset at which something might go wrong.
+// A random offset, most often near a boundary.
 off_t someOffset(off_t size);
-// A number of bytes, up to ROOM, small more often than large.
+// A number of bytes up to ROOM. Small numbers are more frequent than large ones.
 size_t someCount(void);

@@ -1,4 +1,4 @@
-// The two trees, and all that may legitimately differ between a mount and a directory of another file system.
+// The two trees, and all permitted differences between a mount and a directory of another file system.
 #include "oracle.h"
 #include <dirent.h>
 
@@ -6,16 +6,16 @@ struct entry *entries;
 size_t entryCount;
 static size_t entryRoom;
 
-// MARK: - What may differ
+// MARK: - Permitted differences
 
-// Views are found by name and not listed, so that a walk sees each tensor once: the plain directory cannot hide them.
+// Views are not listed, but can be opened by name. The plain directory has no such hidden entries.
 static bool isHidden(const char *directory, const char *name) {
   return !strcmp(directory, ".")
       && (!strcmp(name, ".npy") || !strcmp(name, ".f32") || !strcmp(name, ".safetensors"));
 }
 static unsigned hiddenCount;
 
-// The mount's number for what has this one on the plain side.
+// The inode number on the mount that belongs to a number on the plain side.
 static ino_t mountedInode(ino_t plain) {
   for (size_t i = 0; i < entryCount; i++) if (entries[i].inode[PLAIN] == plain) return entries[i].inode[MOUNT];
   return 0;
@@ -24,14 +24,14 @@ static ino_t mountedInode(ino_t plain) {
 void expectSameStatus(struct stat status[SIDES]) {
   struct stat *mount = &status[MOUNT], *plain = &status[PLAIN];
   bool isRoot = plain->st_ino == entries[0].inode[PLAIN];
-  // Inode numbers are each file system's own. That they belong to the same names is what both must agree on.
+  // Inode numbers depend on the file system. Both sides must agree only on which names share a number.
   if (mount->st_ino != mountedInode(plain->st_ino)) differ("the inode number is %lu", mount->st_ino);
-  // A directory of one file system has no size; that of the other is its blocks'.
+  // The size of a directory is 0 on one file system, and the size of its blocks on another.
   if (S_ISDIR(mount->st_mode)) mount->st_size = plain->st_size = 0;
-  // Other file systems count what they allocate, and preallocate.
+  // Other file systems count allocated blocks, and allocate in advance.
   else if (mount->st_blocks != (mount->st_size + 511) / 512) differ("st_blocks is %ld", mount->st_blocks);
   if (isRoot) plain->st_nlink -= hiddenCount;
-  // st_dev and st_blksize are the file system's own; ctime cannot be set on the plain side, and reading moves atime.
+  // st_dev and st_blksize depend on the file system; ctime cannot be set on the plain side; reads change atime.
   if (mount->st_mode != plain->st_mode) differ("st_mode is %o, but %o", mount->st_mode, plain->st_mode);
   if (mount->st_size != plain->st_size) differ("st_size is %ld, but %ld", mount->st_size, plain->st_size);
   if (mount->st_nlink != plain->st_nlink) differ("st_nlink is %lu, but %lu", mount->st_nlink, plain->st_nlink);
@@ -47,7 +47,7 @@ static int compareNames(const void *left, const void *right) {
   return strcmp(*(char *const *)left, *(char *const *)right);
 }
 
-// All names in a directory but "." and "..", in its own order.
+// All names in a directory except "." and "..", in the order of its file system.
 static char **namesIn(int root, const char *path, size_t *count) {
   int fd = openat(root, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   DIR *stream = fd < 0 ? NULL : fdopendir(fd);
@@ -64,8 +64,8 @@ static char **namesIn(int root, const char *path, size_t *count) {
   return names;
 }
 
-// Both must have the same names. The order is each file system's own: the mount's is kept, to which later listings are
-// held, and that it is sorted is for other tests.
+// Both sides must have the same names. The order depends on the file system. Later listings must have the order that the mount has
+// now; other tests check that it is sorted.
 static void compareListings(struct entry *directory, char **plain, size_t plainCount) {
   size_t count;
   char **names = namesIn(roots[MOUNT], directory->path, &count);
@@ -104,7 +104,7 @@ static void readEntry(const char *path) {
   if (!entry->isDirectory) return expectSameStatus(status);
   size_t count;
   char **names = namesIn(roots[PLAIN], path, &count);
-  // Otherwise a run would depend on how the plain side is ordered.
+  // Sorts the entries, so that a run does not depend on the order of the plain side.
   qsort(names, count, sizeof *names, compareNames);
   compareListings(entry, names, count);
   for (size_t i = 0; i < count; i++) if (isHidden(path, names[i])) hiddenCount++;
@@ -137,7 +137,7 @@ void readTrees(void) {
 
 // MARK: - Choosing
 
-// Directories and files of more than a few bytes are few among thousands of small files, and the interesting ones.
+// Prefers directories and larger files, which are few among thousands of small files.
 const struct entry *someEntry(void) {
   const struct entry *entry = &entries[below(entryCount)];
   for (uint64_t tries = below(4) * 20; tries > 0 && !entry->isDirectory && entry->size < 256; tries--)
@@ -156,12 +156,12 @@ const char *somePath(void) {
     case 0: snprintf(path, sizeof path, "%s/", known); break;
     case 1: snprintf(path, sizeof path, ".//%s/.", known); break;
     case 2: snprintf(path, sizeof path, "%s/..", known); break;
-    // A name that is somewhere else, and perhaps here too.
+    // A name that exists in another directory, and perhaps here too.
     case 3: snprintf(path, sizeof path, "%.*s/%s", parent, slash ? known : ".", otherName); break;
     case 4: snprintf(path, sizeof path, "%s/%s", known, otherName); break;
     case 5: snprintf(path, sizeof path, "%s%c", known, (int)(1 + below(255))); break;
     case 6: snprintf(path, sizeof path, "%.*s", (int)below(strlen(known)), known); break;
-    case 7: {  // One component around NAME_MAX, or far beyond it.
+    case 7: {  // A component of about NAME_MAX bytes, or of many more.
       size_t count = below(2) ? 250 + below(10) : below(4000);
       memset(path, 'n', count);
       path[count] = 0;
@@ -169,7 +169,7 @@ const char *somePath(void) {
     }
     default: snprintf(path, sizeof path, "%s", known);
   }
-  // The root's own parent is outside.
+  // The parent of the root is outside of the trees.
   if (!strcmp(path, "./..") || strstr(path, "..") == path) snprintf(path, sizeof path, "%s", known);
   return path;
 }

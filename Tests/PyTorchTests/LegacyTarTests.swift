@@ -64,7 +64,7 @@ import Testing
       #expect(refusal(of: TorchTar.archive(files + [removed])) != nil)
     }
     let bytes = Self.sound.bytes
-    // The last file is shorter than its block; the rest of the block is not needed.
+    // The last file is shorter than its block, and readers do not need the rest of the block.
     for end in stride(from: 16, to: bytes.count - 1024 - 512, by: 97) {
       #expect(refusal(of: Array(bytes[..<end])) != nil, "\(end)")
     }

@@ -3,7 +3,7 @@ import Testing
 
 @testable import PyTorch
 
-/// Names and forms that PyTorch no longer writes and torch.load still reads.
+/// Names and forms that PyTorch no longer writes, but that torch.load still reads.
 @Suite("Files of older PyTorch") struct OlderNamesTests {
   private var file = TorchFile()
   private let tensor: PickledValue
@@ -81,7 +81,7 @@ import Testing
   func protocolOne() throws {
     var file = TorchFile(isLegacy: true)
     file.object = .dictionary(["w": file.tensor("Float", [2])])
-    // LONG in place of PROTO and LONG1.
+    // LONG replaces PROTO and LONG1.
     let bytes = Array("L119547037146038801333356L\n.".utf8) + file.legacyBytes.dropFirst(15)
     #expect(try PyTorchTests.read(bytes).names == ["w"])
     #expect(PyTorchFile.form(of: Array("L119547037146038801333357L\n.".utf8)) == nil)

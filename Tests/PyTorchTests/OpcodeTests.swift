@@ -6,7 +6,7 @@ import Testing
 @Suite("The opcodes of pickles") struct OpcodeTests {
   private static func text(_ line: String) -> [UInt8] { Array((line + "\n").utf8) }
 
-  /// What a pickle of these opcodes describes.
+  /// The value of a pickle of these opcodes.
   private func value(_ opcodes: [UInt8]) throws -> (pickle: Pickle, value: Pickle.Value) {
     let pickle = try PickleMachine.read(opcodes + [0x2E], at: 0)
     return (pickle, pickle.root)
@@ -14,7 +14,7 @@ import Testing
 
   @Test(
     "Opcodes that no writer of models uses are refused by name",
-    // EXT1, EXT2, EXT4, PERSID, DUP, NEXT_BUFFER, READONLY_BUFFER, and two that are none.
+    // EXT1, EXT2, EXT4, PERSID, DUP, NEXT_BUFFER, READONLY_BUFFER, and two bytes that are not opcodes.
     arguments: [0x82, 0x83, 0x84, 0x50, 0x32, 0x97, 0x98, 0x00, 0xFF])
   func refused(byte: UInt8) {
     let (error, start) = refusal(of: .raw([byte]))
@@ -91,7 +91,7 @@ import Testing
   func memo() throws {
     let recalled = try value([0x4B, 7] + Self.text("p12") + [0x30] + Self.text("g12"))
     #expect(recalled.value == .small(7))
-    // One value is remembered, so that MEMOIZE gives the number 1, not 6.
+    // The memo has one value, so MEMOIZE assigns the number 1, not 6.
     let gap: [UInt8] = [0x4B, 7, 0x71, 5, 0x30, 0x4B, 8, 0x94, 0x30, 0x68, 1]
     #expect(try value(gap).value == .small(8))
     for line in ["g-1", "gx", "p-1", "p99999999999", "g3"] {
@@ -124,7 +124,7 @@ import Testing
       .instance(.global("a", "B")), .dictionary(["x": .int(1), "y": .int(2), "x": .int(3)]))
     let (pickle, value) = try value(object.opcodes)
     #expect(pickle.attribute("x", of: value) == .small(3) && pickle.attribute("z", of: value) == nil)
-    // The dictionary, with each key and value.
+    // These are the dictionary, and each of its keys and values.
     #expect(pickle.partCount(of: value) == 1 + 6)
     #expect(pickle.unknownGlobals == [Array("a.B".utf8)])
   }

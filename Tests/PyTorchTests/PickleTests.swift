@@ -3,9 +3,8 @@ import Testing
 
 @testable import PyTorch
 
-/// Pickles that Python would run, or choke on. Each is refused or bounded; that nothing is executed needs no
-/// test of its own here, since there is nothing that could: the mount's tests look for the traces all the
-/// same.
+/// Pickles that make Python execute code or exhaust memory. This library refuses them or limits their cost. It has no code that
+/// could execute anything, so these tests do not check that. The tests of mounts do.
 @Suite("Hostile pickles") struct PickleTests {
   @Test("Calls that PyTorch never makes, and calls of something other than a function, are refused")
   func misuse() {
@@ -35,7 +34,7 @@ import Testing
       // LONG_BINPUT and LONG_BINGET of 2^32 - 1.
       ([0x4E, 0x72, 0xFF, 0xFF, 0xFF, 0xFF], false), ([0x6A, 0xFF, 0xFF, 0xFF, 0xFF], false),
       ([0x68, 9], false),
-      // BINUNICODE, BINSTRING and BINBYTES of 4 GB, LONG1 of 255 bytes that are not there.
+      // BINUNICODE, BINSTRING and BINBYTES of 4 GB, and LONG1 of 255 bytes, all of which are missing.
       ([0x58, 0xFF, 0xFF, 0xFF, 0xFF], true), ([0x54, 0xFF, 0xFF, 0xFF, 0x7F], true),
       ([0x42, 0xFF, 0xFF, 0xFF, 0xFF], true), ([0x8A, 255, 1], true), ([0x63, 0x61], true),
     ]
@@ -91,13 +90,13 @@ import Testing
       for level in 1...40 as ClosedRange<UInt8> {
         opcodes += [0x28] + (0..<20).map { $0 % 2 == 0 ? 0x68 : level - 1 } + [0x74, 0x71, level]
       }
-      // Everything but the last is on the stack below it.
+      // All values except the last are below it on the stack.
       return [0x28] + opcodes + [0x74]
     }
     file.object = .raw(bomb(tensor.opcodes))
     #expect(
       refusal(of: file.bytes)?.text?.hasPrefix("it expands to far more data than its size allows") == true)
-    // Without a tensor each list is looked into once.
+    // The walk visits a list without tensors only once.
     file.object = .list([.raw(bomb([0x4E])), tensor])
     #expect(try read(file.bytes).names == ["1"])
   }

@@ -3,10 +3,9 @@ import Testing
 
 @testable import PyTorch
 
-/// Time is that of this thread's processor, and memory what the tables hold: both are the same on a busy
-/// machine.
+/// Time is the processor time of this thread, and memory is the size of the tables. A busy machine changes neither.
 @Suite("Time and memory are proportional to the pickle", .serialized) struct ProportionTests {
-  /// Seconds that this thread's processor takes for a file, and the bytes of its tables for a byte of pickle.
+  /// The processor time of this thread for a file, in seconds, and the bytes of its tables per byte of pickle.
   private func cost(_ opcodes: [UInt8]) -> (seconds: Double, memory: Double) {
     let pickle = [0x80, 2] + opcodes + [0x2E]
     let start = Costs.now
@@ -19,7 +18,7 @@ import Testing
       try TensorWalk.walk(
         read, storages: read.storages.map { 0..<$0.count &* $0.type.byteCount }, into: &table)
     } catch {
-      // Most are refused once it is plain that they describe more than they hold.
+      // The reader refuses most of these pickles when it sees that they describe too much data.
     }
     return (Costs.now - start, Double(bytes) / Double(pickle.count))
   }
@@ -44,7 +43,7 @@ extension Array {
 }
 
 extension Pickle {
-  /// The bytes of the tables.
+  /// The size of the tables, in bytes.
   fileprivate var memory: Int {
     decoded.memory + integers.memory + texts.memory + items.memory + segments.memory + containers.memory
       + objects.memory + globals.memory + storages.memory + tensors.memory + externals.memory + attributes

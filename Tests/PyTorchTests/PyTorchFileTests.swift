@@ -3,7 +3,7 @@ import Testing
 
 @testable import PyTorch
 
-@Suite("The tensors of a file of PyTorch") struct PyTorchFileTests {
+@Suite("Tensors of PyTorch files") struct PyTorchFileTests {
   @Test(
     "A state dict in either format has the right names, dtypes, shapes and byte ranges",
     arguments: [false, true])

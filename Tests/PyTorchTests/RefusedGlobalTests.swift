@@ -4,7 +4,7 @@ import Testing
 @testable import PyTorch
 
 @Suite("Names that only attacks use in a pickle") struct RefusedGlobalTests {
-  /// Python's classic: REDUCE of a function of the system.
+  /// The best-known attack on Python's pickle: REDUCE with a function of the system.
   private static func run(_ module: String, _ name: String) -> PickledValue {
     .call(.global(module, name), [.string("touch /tmp/x")])
   }
@@ -22,7 +22,7 @@ import Testing
     ("numpy.f2py.crackfortran", "getlincoef"), ("numpy", "load"), ("pydoc", "locate"), ("bdb", "Bdb"),
     ("idlelib.run", "Executive"), ("lib2to3.pgen2.grammar", "Grammar"), ("asyncio.unix_events", "X"),
     ("pickle", "loads"), ("_io", "FileIO"), ("requests.api", "get"), ("joblib", "load"),
-    // Modules and functions that a module imports, by a dotted name.
+    // These names reach a dangerous module through another module that imports it.
     ("torch.serialization", "os.system"), ("random", "_os"), ("mylib", "Model.__globals__"),
     ("logging", "sys.modules"),
   ]
@@ -31,7 +31,7 @@ import Testing
   func called(module: String, name: String) {
     let (error, start) = refusal(of: .dictionary(["w": Self.run(module, name)]))
     #expect(error?.problem == .global(name: Array("\(module).\(name)".utf8), isCalled: true))
-    // PROTO, the dictionary, its mark, the key, the name and the arguments come before it.
+    // Before it come PROTO, the dictionary, its mark, the key, the name and the arguments.
     let argument = PickledValue.tuple([.string("touch /tmp/x")]).opcodes.count
     #expect(error?.offset == start + 2 + 2 + 6 + UInt64(3 + module.utf8.count + name.utf8.count + argument))
   }
@@ -62,7 +62,7 @@ import Testing
     let expected = FormatError.Problem.global(name: Array("posix.system".utf8), isCalled: true)
     let names = PickledValue.string("posix").opcodes + PickledValue.string("system").opcodes
     let argument = PickledValue.string("id").opcodes
-    // The module by way of the memo: picklescan missed names that were not pushed just before.
+    // The memo provides the module's name. picklescan missed names that were not pushed immediately before.
     let recalled =
       PickledValue.string("posix").opcodes + [0x94, 0x30, 0x68, 0] + PickledValue.string("system").opcodes + [
         0x93
@@ -71,7 +71,7 @@ import Testing
       names + [0x93] + argument + [0x85, 0x52], recalled + argument + [0x85, 0x52],
       names + [0x93] + argument + [0x85, 0x81], names + [0x93] + argument + [0x85, 0x7D, 0x92],
       [0x28] + argument + [0x69] + Array("posix\nsystem\n".utf8), [0x28] + names + [0x93] + argument + [0x6F],
-      // The result is thrown away.
+      // The pickle discards the result.
       names + [0x93] + argument + [0x85, 0x52, 0x30, 0x4E],
     ]
     for opcodes in cases { #expect(refusal(of: .raw(opcodes)).error?.problem == expected, "\(opcodes)") }

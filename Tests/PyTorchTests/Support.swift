@@ -9,7 +9,7 @@ func read(_ bytes: [UInt8]) throws(FormatError) -> PyTorchFile {
   return try PyTorchFile(bytes, form: form)
 }
 
-/// Why a file is refused; nil where it is not.
+/// The error for a file; nil if it is accepted.
 func refusal(of bytes: [UInt8]) -> FormatError? {
   do throws(FormatError) {
     _ = try read(bytes)
@@ -19,7 +19,7 @@ func refusal(of bytes: [UInt8]) -> FormatError? {
   }
 }
 
-/// Why an archive with this object is refused, and where its pickle begins.
+/// The error for an archive with this object, and the offset of its pickle.
 func refusal(of object: PickledValue) -> (error: FormatError?, start: UInt64) {
   let archive = TorchFile(object).archive
   return (refusal(of: archive.bytes), UInt64(archive.offset(of: "archive/data.pkl")))
@@ -31,7 +31,7 @@ extension PyTorchFile {
 }
 
 extension FormatError {
-  /// The text of a problem that is told in words.
+  /// The text of a problem that has one.
   var text: String? {
     if case .malformed(_, let text) = problem { text } else { nil }
   }

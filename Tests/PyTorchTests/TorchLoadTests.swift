@@ -3,8 +3,8 @@ import Testing
 
 @testable import PyTorch
 
-/// What torch.load of PyTorch 2.13 makes of the same bytes, case by case.
-@Suite("What torch.load gives") struct TorchLoadTests {
+/// The results of torch.load of PyTorch 2.13 for the same bytes, case by case.
+@Suite("Results of torch.load") struct TorchLoadTests {
   private var file = TorchFile()
   private let storage: Int
   private let a: PickledValue
@@ -43,12 +43,12 @@ import Testing
     let dictionary = PickledValue.dictionary(["k": a])
     #expect(try shapes(.call(.global("collections", "OrderedDict"), [dictionary])) == ["k": [2]])
     #expect(try shapes(.call(.global("collections", "Counter"), [dictionary])) == ["k": [2]])
-    // list(x), to which something is added that x does not get.
+    // The pickle makes list(x), and appends an item to the copy. The original does not get the item.
     let copy =
       PickledValue.list([a]).opcodes + [0x71, 0, 0x30] + PickledValue.global("__builtin__", "list").opcodes
       + [0x68, 0, 0x85, 0x52] + b.opcodes + [0x61]
     #expect(try shapes(.list([.raw(copy), .raw([0x68, 0])])) == ["0.0": [2], "0.1": [3], "1.0": [2]])
-    // A class that is not called takes no items.
+    // NEWOBJ does not call the class, so the dictionary stays empty.
     #expect(
       try shapes(
         .raw(PickledValue.global("collections", "OrderedDict").opcodes + dictionary.opcodes + [0x85, 0x81]))
@@ -115,7 +115,7 @@ import Testing
     #expect(try PyTorchTests.read(first.bytes).tensors.map(\.type) == [.float32, .float32])
     first.object = .list([tensor(reference("DoubleStorage", 4)), tensor(reference("FloatStorage", 8))])
     #expect(try PyTorchTests.read(first.bytes).tensors.map(\.type) == [.float64, .float64])
-    // Of an archive's storage without elements each reference is one of its own.
+    // Each reference to an archive's storage without elements is a separate storage.
     var empty = TorchFile()
     let none = empty.addStorage("Float", count: 0)
     func view(_ type: String) -> PickledValue {
@@ -146,7 +146,7 @@ import Testing
       ])
     #expect(try shapes(state(a, [b, .none, .none, .bool(true), .none])) == ["tensor": [3]])
     #expect(try shapes(state(a, [.bool(true), .none, .ordered([:])])) == ["tensor": [2]])
-    // A parameter is a tensor of its own.
+    // A parameter is a separate tensor.
     let parameter = PickledValue.call(
       .global("torch._utils", "_rebuild_parameter"), [.raw([0x68, 0]), .bool(true), .none])
     #expect(
@@ -193,7 +193,7 @@ import Testing
     file.object = .list([tensor(part, 2), tensor(reference(.none), 7)])
     let start = UInt64(file.offset(of: storage))
     #expect(try PyTorchTests.read(file.bytes).tensors.map { $0.range.lowerBound - start } == [20, 4])
-    // It ends where the part ends, and the part in the storage.
+    // The view ends where its part ends, and the part ends inside the storage.
     file.object = .list([tensor(part, 3)])
     #expect(refusal(of: file.bytes)?.text?.hasPrefix("exceeds its storage") == true)
     file.object = .list([tensor(reference(.tuple([.string("part"), .int(4), .int(5)])), 2)])
@@ -205,7 +205,7 @@ import Testing
     var file = TorchFile(isLegacy: true)
     file.object = .list([file.tensor("Float", [200])])
     var bytes = file.bytes
-    // The checksum of a tar header, written over what stands there.
+    // Writes the checksum into the tar header.
     bytes.replaceSubrange(148..<156, with: [UInt8](repeating: 0x20, count: 8))
     let sum = String(bytes[..<512].reduce(0) { $0 + Int($1) }, radix: 8)
     bytes.replaceSubrange(

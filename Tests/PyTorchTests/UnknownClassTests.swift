@@ -3,7 +3,7 @@ import Testing
 
 @testable import PyTorch
 
-/// Whole modules, settings, samplers and other objects in files beside tensors.
+/// Whole modules, settings, samplers and other objects that files have besides tensors.
 @Suite("Unknown classes are inert") struct UnknownClassTests {
   private var file = TorchFile()
   private let a: PickledValue
@@ -40,7 +40,7 @@ import Testing
   func parts() throws {
     #expect(try names(object([.int(1), a])) == ["1"])
     #expect(try names(.dictionary(["x": .state(object(), .dictionary(["w": a]))])) == ["x.w"])
-    // A namedtuple, a list's subclass, a dictionary's subclass.
+    // The objects are a namedtuple, and instances of subclasses of list and dict.
     #expect(
       try names(.raw(PickledValue.global("lib", "P").opcodes + PickledValue.tuple([a, b]).opcodes + [0x81]))
         == ["0", "1"])
@@ -77,7 +77,7 @@ import Testing
     #expect(try names(twice(module(["w": a]))) == ["0.w", "1.w"])
     #expect(try names(twice(.list([a]))) == ["0.0", "1.0"])
     #expect(try names(twice(.state(object(), .dictionary(["w": a])))) == ["0.w"])
-    // An object that holds itself.
+    // The object contains itself.
     #expect(
       try names(
         .raw(object().opcodes + memo + PickledValue.dictionary(["me": recall, "w": a]).opcodes + [0x62])) == [
@@ -140,7 +140,7 @@ import Testing
     let quantized = PickledValue.call(
       .global("torch._utils", "_rebuild_qtensor"),
       [file.reference(0), .int(0), .tuple([.int(1)]), .tuple([.int(1)]), .none])
-    // The value of an enumeration is not a tuple of arguments.
+    // An enumeration has a single value, not a tuple of arguments.
     let mode = PickledValue.raw(PickledValue.global("__torch__", "Mode").opcodes + [0x4B, 1, 0x52])
     file.object = .state(
       .instance(.global("__torch__", "Net")),

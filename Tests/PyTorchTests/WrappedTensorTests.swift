@@ -3,7 +3,7 @@ import Testing
 
 @testable import PyTorch
 
-/// Tensors that hold other tensors: of torch.distributed, or quantized by libraries.
+/// Tensors that contain other tensors: those of torch.distributed, and of quantisation libraries.
 @Suite("Wrapped tensors") struct WrappedTensorTests {
   private var file = TorchFile()
   private let local: PickledValue
@@ -31,7 +31,7 @@ import Testing
 
   @Test("A wrapper tensor is omitted by name, and the tensors in its state are shown below its name")
   func states() throws {
-    // A DTensor has slots, a ShardedTensor a tuple of its shards and more, others attributes.
+    // A DTensor has slots, a ShardedTensor has a tuple with its shards, and other tensors have attributes.
     let slots = PickledValue.tuple([.none, .dictionary(["_local_tensor": local])])
     let shard = PickledValue.state(
       .instance(.global("torch.distributed._shard.sharded_tensor.shard", "Shard")),
@@ -53,7 +53,7 @@ import Testing
 
   @Test("A wrapper that contains itself, and endlessly nested wrappers, are harmless")
   func cycles() throws {
-    // The list holds the tensor whose state it is.
+    // The list is the state of the tensor, and contains the same tensor.
     let list: [UInt8] = [0x5D, 0x71, 0]
     let cycle = PickledValue.raw(list + wrapper(.raw([0x68, 0])).opcodes + [0x61])
     #expect(try read(.dictionary(["c": cycle])).names.isEmpty)

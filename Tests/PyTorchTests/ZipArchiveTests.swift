@@ -4,7 +4,7 @@ import Testing
 
 @testable import PyTorch
 
-/// Archives that two readers see differently, each known from a way past a scanner of models.
+/// Archives that two readers see differently. Each is a known way to deceive a scanner of models.
 @Suite("Hostile archives") struct ZipArchiveTests {
   private static let payload = PickledValue.call(.global("posix", "system"), [.string("touch /tmp/x")])
 
@@ -14,7 +14,7 @@ import Testing
     return file.archive
   }
 
-  /// A way past a scanner: what it was, and the change that makes a sound archive into it.
+  /// A way to deceive a scanner: its description, and the change of a valid archive.
   struct Case: Sendable, CustomTestStringConvertible {
     let testDescription: String
     let change: @Sendable (inout ZipFile) -> Void
@@ -119,7 +119,7 @@ import Testing
     },
     Case("no entry at all") { $0.entries = [] },
     Case("one entry inside of another") {
-      // A stored archive whose last entry's contents are said to reach over those after it.
+      // In an archive of stored entries, the last entry claims to reach over the bytes after it.
       $0.change("archive/data/0") { $0.centralSize = 0x120 }
     },
   ]
@@ -138,7 +138,7 @@ import Testing
     archive.hasWideEnd = false
     for index in archive.entries.indices { archive.entries[index].flags = 0 }
     #expect(try read(archive.bytes).names == ["w"])
-    // The code of TorchScript is compressed, and not read.
+    // TorchScript's code may be compressed, because this reader does not read it.
     var code = ZipFile.Entry("archive/code/x.py", [1, 2, 3])
     code.method = 8
     archive.entries.append(code)
@@ -160,7 +160,7 @@ import Testing
     #expect(try read(archive.bytes).names == ["w"])
     archive.entries.reverse()
     #expect(try read(archive.bytes).names == ["w"])
-    // Sizes in the local header as well as behind the contents, as bsdtar has them.
+    // bsdtar writes the sizes into the local header and after the contents.
     for index in archive.entries.indices where !archive.entries[index].contents.isEmpty {
       archive.entries[index].flags = 1 << 3
       archive.entries[index].localSize = UInt32(archive.entries[index].contents.count)
@@ -181,13 +181,13 @@ import Testing
       var archive = Self.sound
       archive.change(name) { $0.method = 8 }
       #expect(refusal(of: archive.bytes)?.problem == .compressed(entry: Array(name.utf8)))
-      // As zip -9 has it, and with LZMA.
+      // zip -9 sets this flag, and method 14 is LZMA.
       archive.change(name) { $0.flags |= 1 << 1 }
       #expect(refusal(of: archive.bytes)?.problem == .compressed(entry: Array(name.utf8)))
       archive.change(name) { $0.method = 14 }
       #expect(refusal(of: archive.bytes)?.problem == .compressed(entry: Array(name.utf8)))
       archive.change(name) { $0.method = 8 }
-      // As libarchive writes it: the size that it knows, and 0 for the other one.
+      // libarchive writes the size that it knows, and 0 for the other size.
       archive.change(name) { ($0.localSize, $0.localStoredSize) = (UInt32($0.contents.count), 0) }
       #expect(refusal(of: archive.bytes)?.problem == .compressed(entry: Array(name.utf8)))
     }
@@ -197,7 +197,7 @@ import Testing
     "Storages of 4 GiB and more are read, with the 64-bit sizes that PyTorch writes into local headers",
     arguments: [0, 1])
   func large(zeros: Int) throws {
-    // The entry's own header, the central directory's, and the descriptor, for contents that are not in
+    // The local header, the central directory header and the descriptor have the size of contents that are not in
     // memory.
     let size: UInt64 = 1 << 32 + 4
     let wide = size.bytes + (zeros == 1 ? UInt64(0) : size).bytes
@@ -283,7 +283,7 @@ extension UInt64 {
   fileprivate var bytes: [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: self >> (8 * $0)) } }
 }
 
-/// Bytes with a gap of zeros that is not stored. The records at the end count it.
+/// Bytes with a gap of zeros that is not in memory. The records at the end of the archive count the gap.
 private struct SparseSource: ByteSource {
   private var bytes: [UInt8]
   private let hole: UInt64
@@ -291,7 +291,7 @@ private struct SparseSource: ByteSource {
 
   init(_ bytes: [UInt8], hole: UInt64, at start: Int) {
     (self.bytes, self.hole, self.start) = (bytes, hole, start)
-    // The 64 bits of where the central directory is, and of where the record of the end is.
+    // These 64-bit offsets, of the central directory and of its end record, must count the gap.
     let end64 = bytes.count - 22 - 20 - 56
     for position in [end64 + 48, bytes.count - 22 - 20 + 8] {
       let number = littleEndian(bytes, at: position, count: 8) + hole

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""NumPy files for stpack, and what must become of them.
+"""NumPy files for stpack, and the expected results.
 
-usage: arrays.py make MODEL EXPECTED    what a model becomes by way of the view .npy
+usage: arrays.py make MODEL EXPECTED    what a model becomes if stpack packs its view .npy
        arrays.py save DIRECTORY         writes arrays of all types into DIRECTORY/arrays
        arrays.py compare DIRECTORY      compares DIRECTORY/out.safetensors with them
 """

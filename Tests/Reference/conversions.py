@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""stpack's arrays in Fortran order and its --dtype, against NumPy and ml_dtypes, bit by bit.
+"""Compares stpack's arrays in Fortran order, and its --dtype, with NumPy and ml_dtypes, bit by bit.
 
 usage: conversions.py STPACK
 """
@@ -21,7 +21,7 @@ NARROW = {
     "F8_E5M2": ml_dtypes.float8_e5m2, "F8_E4M3": ml_dtypes.float8_e4m3fn, "F8_E8M0": ml_dtypes.float8_e8m0fnu,
     "F8_E4M3FNUZ": ml_dtypes.float8_e4m3fnuz, "F8_E5M2FNUZ": ml_dtypes.float8_e5m2fnuz,
 }
-# Elements narrower than a byte: every pattern of them, and more than are converted at a time.
+# Elements narrower than a byte: all patterns, and more elements than stpack converts at a time.
 PACKED = {name: bytes(range(256)) * 3 * 9 for name in WIDTHS}
 TARGETS = {"f16": ("F16", numpy.float16), "bf16": ("BF16", ml_dtypes.bfloat16), "f32": ("F32", numpy.float32)}
 
@@ -53,7 +53,7 @@ def fortran(directory):
 
 
 def values(name, dtype):
-    """Bits of all kinds: random ones, and those near where rounding is decided."""
+    """Bits of all kinds: random ones, and some near the boundaries of rounding."""
     generator = numpy.random.default_rng(7)
     size = numpy.dtype(dtype).itemsize
     if size == 1:
@@ -72,7 +72,7 @@ def values(name, dtype):
 
 
 def converted(array, target, largest):
-    """What NumPy and ml_dtypes make of it, and the largest value in place of infinity."""
+    """The result of NumPy and ml_dtypes, with the largest value in place of infinity."""
     with numpy.errstate(all="ignore"):
         wide = array.astype(numpy.float64)
         result = array.astype(target)

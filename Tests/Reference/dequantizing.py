@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Quantised models of chance, and what stpack --dequant makes of them against the formats' formulas in NumPy, bit by bit.
+"""Compares the output of stpack --dequant for random quantised models with the formats' formulas in NumPy, bit by bit.
 
 usage: dequantizing.py STPACK COUNT SEED
 
-Each model has modules of one format in odd shapes, cut into shards by chance, its configuration in one of the files that
-writers use, and tensors that are not quantised. The formulas are written here anew, from the formats' descriptions and their
-libraries, value by value and not as stmount computes them. Then one thing of each model is harmed: a part is missing, has another type or shape, a
-part of another format is beside it, a scale is NaN, or the configuration is of another method. What is shown of it must be the same
-numbers, or all that is stored. Prints how many models and tensors were the same.
+Each model has modules of one format in odd shapes, random shards, its configuration in one of the files that writers use, and
+tensors that are not quantised. The formulas here come from the formats' descriptions and libraries, and compute value by value,
+unlike stmount. Then the script damages one thing of each model: it removes a part, changes a type or a shape, adds a part of
+another format, sets a scale to NaN, or changes the configuration's method. Each weight must then have the same numbers, or be shown
+as it is stored. Prints how many models and tensors were the same.
 """
 
 import json
@@ -38,7 +38,7 @@ PREFIXES = ["model.layers.0.mlp.up_proj", "model.layers.11.self_attn.q_proj", "l
 
 
 class Model:
-    """Stored tensors, configuration files, and what is to be shown: an array for numbers, None for the stored bytes."""
+    """Stored tensors, configuration files, and the expected tensors: an array for numbers, None for the stored bytes."""
 
     def __init__(self, chance):
         self.chance = chance
@@ -60,7 +60,7 @@ class Model:
         self.expected[name] = None
 
     def floats(self, shape, dtype="F32"):
-        """Numbers of a type, of either sign and many magnitudes."""
+        """Numbers of a type, with either sign and many magnitudes."""
         return (self.random.normal(size=shape) * 2.0 ** self.random.integers(-12, 6, shape)).astype(DTYPES[dtype])
 
     def scales(self, shape, dtype):
@@ -95,18 +95,18 @@ def wide(array):
 
 
 def product(values, scales, zeros=0):
-    """(values - zeros) * scales, rounded once; what is multiplied has few enough bits for a double."""
+    """(values - zeros) * scales, rounded once. The factors have few enough bits for a double."""
     with numpy.errstate(all="ignore"):
         return ((values.astype(numpy.float64) - zeros) * scales).astype(numpy.float32)
 
 
 def spread(grid, rows, columns, shape):
-    """The element of a grid of blocks for each number."""
+    """The element of a grid of blocks that belongs to each number."""
     return grid[numpy.arange(shape[0]) // rows][:, numpy.arange(shape[1]) // columns]
 
 
 def stream(codes, bits, words):
-    """Rows of codes as streams of bits, the lowest first, filled up to `words` 32-bit words."""
+    """Rows of codes as streams of bits, lowest bit first, padded to `words` 32-bit words."""
     every = ((codes[..., None] >> numpy.arange(bits)) & 1).reshape(codes.shape[0], -1).astype(numpy.uint8)
     room = numpy.zeros((codes.shape[0], words * 32), numpy.uint8)
     room[:, :every.shape[1]] = every
@@ -114,7 +114,7 @@ def stream(codes, bits, words):
 
 
 def whole(codes, bits):
-    """Rows of codes, as many in each 32-bit word as fit."""
+    """Rows of codes, as many whole codes in each 32-bit word as fit."""
     per = 32 // bits
     words = -(-codes.shape[1] // per)
     room = numpy.zeros((codes.shape[0], words * per), numpy.int64)
@@ -139,7 +139,7 @@ def fp8_blocks(m):
         rows, columns = m.size(), m.size()
         grid = [-(-rows // block[0]), -(-columns // block[1])]
         stack = [m.chance.randrange(1, 4)] if m.chance.random() < .3 else []
-        # What has one scale alone is a tensor's, whatever the block is.
+        # A single scale belongs to the whole tensor, whatever the block is.
         dtype = m.chance.choice(["F8_E4M3", "F8_E4M3", "F8_E5M2"])
         scale = m.chance.choice(["F32", "BF16", "F16", "F8_E8M0", "U8"])
         name = prefix + (".experts.gate_up_proj" if stack else ".weight")
@@ -260,7 +260,7 @@ def compressed_nvfp4(m):
 
 
 def strategy(m, rows, columns):
-    """A strategy of compressed-tensors: its settings, the shape of its scales, and what spreads them."""
+    """A strategy of compressed-tensors: its settings, the shape of its scales, and a function that expands them."""
     kind = m.chance.choice(["tensor", "channel", "group"])
     if kind == "tensor":
         return {"strategy": kind}, m.chance.choice([[1], []]), lambda s: s.reshape(1, 1)
@@ -271,7 +271,7 @@ def strategy(m, rows, columns):
 
 
 def compressed_bytes(m):
-    """float-, int- and naive-quantized. Modules have schemes of their own, by name and by expression."""
+    """float-, int- and naive-quantized. Modules have their own schemes, by name and by regular expression."""
     groups = {}
     for number, prefix in enumerate(m.prefixes()):
         rows, columns = m.size() + 1, m.size() + 1
@@ -425,7 +425,7 @@ def awq(m):
             m.put(prefix + ".scales", "F16", padded)
         else:
             def shuffled(c):
-                # Nibble i of a word is column AWQ's order gives it.
+                # Nibble i of a word holds the column that AWQ's order gives.
                 result = numpy.empty_like(c.reshape(c.shape[0], -1, 8))
                 for column, nibble in enumerate(AWQ_ORDER):
                     result[:, :, nibble] = c.reshape(c.shape[0], -1, 8)[:, :, column]
@@ -513,13 +513,13 @@ FORMATS = [
 
 
 def harm(m):
-    """Changes one thing of a model, and says what; None where there is nothing to change."""
+    """Changes one thing of a model, and returns what it was; None if there is nothing to change."""
     parts = [name for name in m.tensors if name not in m.expected]
     scales = [name for name in parts if m.tensors[name][0] in ("F32", "F16", "BF16") and "input" not in name
               and "activation" not in name and "k_scale" not in name and "map" not in name]
     kind = m.chance.choice(["drop", "dtype", "shape", "add", "nan", "config"])
     if kind == "drop":
-        # Without an index of groups, columns are in order: nobody can tell that it is missing.
+        # Without a group index, columns are in order, so nobody can detect that the index is missing.
         names = [name for name in parts if "g_idx" not in name]
         if not names:
             return None
@@ -562,7 +562,9 @@ def harm(m):
 
 
 def compare_harmed(model, found):
-    """What is neither the right numbers nor what is stored, or None. Parts may be hidden only beside right numbers."""
+    """Describes output that is neither the correct numbers nor the stored bytes, or None.
+
+    Parts may be hidden only if the numbers are correct."""
     right = set()
     for name, (dtype, shape, data) in found.items():
         if model.tensors.get(name) == (dtype, shape, data):
@@ -600,7 +602,7 @@ def read(path):
 
 
 def save(model, directory):
-    """The model in one file, or in shards with an index; returns what to name."""
+    """Writes the model into one file, or into shards with an index. Returns the path to name."""
     for name, value in model.files.items():
         with open(os.path.join(directory, name), "w") as file:
             json.dump(value, file)
@@ -611,7 +613,7 @@ def save(model, directory):
     shards = [{} for _ in range(count)]
     for name, tensor in model.tensors.items():
         model.chance.choice(shards)[name] = tensor
-    # A file that the index does not name is a warning.
+    # A file that the index does not name causes a warning.
     shards = [shard for shard in shards if shard]
     count = len(shards)
     names = [f"model-{number + 1:05}-of-{count:05}.safetensors" for number in range(count)]
@@ -623,7 +625,7 @@ def save(model, directory):
 
 
 def compare(model, found):
-    """What is different, or None."""
+    """Describes a difference, or None."""
     if set(found) != set(model.expected):
         return f"names: {sorted(set(found) ^ set(model.expected))}"
     for name, expected in model.expected.items():
@@ -644,7 +646,7 @@ def compare(model, found):
 
 
 def harmed(stpack, format, model):
-    """What is wrong with what stpack makes of a model with something harmed, or None."""
+    """Describes an error in stpack's output for a damaged model, or None."""
     what = harm(model)
     if not what or what.startswith("the method") and format in (compressed_bytes, packed_integers):
         return None
@@ -674,7 +676,7 @@ def main():
             save(model, directory)
             out = os.path.join(directory, "out.safetensors")
             outcome = subprocess.run([stpack, "--dequant", directory, "-o", out], capture_output=True, text=True)
-            # That a label of GPTQ contradicts its zero points is known by chance alone.
+            # A GPTQ label that contradicts its zero points is only found if the random zero points reveal it.
             problem = outcome.stderr if outcome.returncode or outcome.stderr else compare(model, read(out))
         problem = problem or harmed(stpack, format, model)
         if problem:

@@ -25,7 +25,7 @@ BATCH = 1000
 
 
 def ours(program, files):
-    """The verdicts on files, in their order."""
+    """The results for the files, in order."""
     data = b"".join(struct.pack("<I", len(file)) + file for file in files)
     lines = subprocess.run([program], input=data, stdout=subprocess.PIPE, check=True).stdout.splitlines()
     assert len(lines) == len(files), "there are more or fewer verdicts than files"
@@ -37,7 +37,7 @@ def data_start(file):
 
 
 def tensors(verdict, file):
-    """What this reader found, with the bytes."""
+    """The result of this reader, with the bytes."""
     start = data_start(file)
     return {
         bytes.fromhex(name): (dtype, shape, file[start + begin:start + end])
@@ -46,7 +46,7 @@ def tensors(verdict, file):
 
 
 def reference(file, path):
-    """What the reference makes of a file: its error, or the tensors with their bytes and the metadata."""
+    """The result of the reference for a file: its error, or the tensors with their bytes and the metadata."""
     try:
         found = safetensors.deserialize(file)
     except Exception as error:
@@ -63,12 +63,12 @@ def reference(file, path):
 
 
 class Object(list):
-    """An object as its pairs, so that a key that stands twice is seen."""
+    """An object as pairs, so that duplicate keys are visible."""
 
 
 def declared(file):
-    """What docs/SEMANTICS.md says that the reference accepts and this reader does not, of a file that is JSON: what there is
-    of it, as pairs of the error that this reader has and words."""
+    """The declared exceptions of docs/SEMANTICS.md that a JSON header has, which the reference accepts and this reader refuses:
+    pairs of this reader's error and a description."""
     header = json.loads(file[8:data_start(file)], object_pairs_hook=Object)
     names = [name for name, _ in header]
     if len(set(names)) < len(names):
@@ -85,7 +85,7 @@ def declared(file):
 
 
 def difference(file, verdict, path):
-    """How the two agree, and what is different: None, or a word that says what."""
+    """How the two results agree, and a description of their difference or None."""
     error, found, metadata = reference(file, path)
     if error is not None:
         return "refused by both", None if "error" in verdict else f"accepted, and the reference says: {error}"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Has PyTorch write distributed checkpoints with several processes, and compares every tensor of a mount, and what stpack makes
-of it, with the whole tensors.
+"""Makes PyTorch write distributed checkpoints with several processes. Compares every tensor of a mount, and of stpack's output,
+with the whole tensors.
 
 usage: distributed_saves.py STMOUNT STPACK COUNT SEED
 
@@ -29,7 +29,7 @@ from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 import torch_saves
 
 MESHES = [(1,), (2,), (3,), (4,), (2, 2), (2, 3), (2, 2, 2)]
-# Those that the writer of safetensors knows. To consolidate, it needs the first ones.
+# The dtypes that the safetensors writer supports. Consolidation supports only the first ones.
 FLOATS = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
 DTYPES = FLOATS + [torch.int64, torch.int32, torch.uint8]
 
@@ -48,13 +48,13 @@ def placements(chance, value, mesh):
 
 
 def distributed(chance, mesh, value, device_mesh):
-    """A tensor in slices, of which this process has one."""
+    """A tensor in slices, one of which this process has."""
     places = placements(chance, value, mesh)
     return distribute_tensor(value, device_mesh, places, src_data_rank=None) if chance.randrange(5) else value
 
 
 def objects(chance):
-    """Values that hold tensors and are not tensors."""
+    """Values that contain tensors but are not tensors."""
     yield "arguments", argparse.Namespace(mean=whole(chance), lr=0.1)
     yield "pair", (whole(chance), {"a": whole(chance)})
     yield "space", types.SimpleNamespace(best=[whole(chance)])
@@ -63,7 +63,7 @@ def objects(chance):
 
 
 def found(value):
-    """The tensors in a value by their names."""
+    """The tensors in a value, by name."""
     def plain(item):
         if isinstance(item, (argparse.Namespace, types.SimpleNamespace)):
             return {name: plain(part) for name, part in vars(item).items()}
@@ -84,8 +84,8 @@ def writer(kind, path, chance, names):
 
 
 def save(number, seed, mesh, device_mesh, directory):
-    """Writes one checkpoint, by all processes; what should be found in it."""
-    # Each process makes the same choices.
+    """Writes one checkpoint with all processes. Returns the expected tensors."""
+    # Each process makes the same random choices.
     chance = random.Random(f"{seed} {mesh} {number}")
     kind = ["distcp", "distcp", "hf", "hf-consolidated", "hf-whole"][number % 5]
     dtypes = FLOATS if kind == "hf-consolidated" else DTYPES
@@ -102,7 +102,7 @@ def save(number, seed, mesh, device_mesh, directory):
         flatten = chance.choice([True, False])
         collectives = chance.choice([True, False])
     storage = writer(kind, path, chance, list(tensors))
-    # Whole tensors are one process's: several would overwrite each other's files.
+    # One process writes the whole tensors, because several would overwrite each other's files.
     if kind != "hf-whole" or dist.get_rank() == 0:
         dcp.save(state, storage_writer=storage, use_collectives=collectives, no_dist=kind == "hf-whole",
                  planner=dcp.DefaultSavePlanner(flatten_state_dict=flatten))
@@ -111,7 +111,7 @@ def save(number, seed, mesh, device_mesh, directory):
 
 
 def consolidated(path):
-    """The whole tensors that PyTorch has put together itself."""
+    """The whole tensors as PyTorch assembles them."""
     files = [os.path.join(path, name) for name in os.listdir(path) if name.endswith(".safetensors")]
     return {name: value for file in files for name, value in safetensors.torch.load_file(file).items()}
 
@@ -128,10 +128,10 @@ def work(rank, mesh, directory, tools, count, seed):
         path, expected = save(number, seed, mesh, device_mesh, directory)
         if rank == 0:
             if "consolidated" in path:
-                # PyTorch leaves zeros in place of scalars there: what counts is what its files hold.
+                # PyTorch leaves zeros in place of scalars there, so the expected values are those in its files.
                 torch_saves.compare_tensors(consolidated(path), path, directory, tools)
                 path = os.path.join(path, "sharded")
-            # Of ranks that describe themselves, each has a copy of every object.
+            # If each rank has its own metadata, each has a copy of every object.
             torch_saves.compare_tensors(expected, path, directory, tools)
             tensors += len(expected)
     if rank == 0:

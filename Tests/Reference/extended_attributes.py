@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Calls getxattr(2) and listxattr(2) on a tensor's file with buffers of every interesting size.
+"""Calls getxattr(2) and listxattr(2) on a tensor's file, with buffers of all sizes that could matter.
 
 usage: extended_attributes.py FILE NAME=VALUE...: the attributes that the file has.
 """

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""Prints Tests/TensorFilesTests/FloatTables.swift: what ml_dtypes makes of every pattern of the types up to 8 bits.
+"""Prints Tests/TensorFilesTests/FloatTables.swift: the float32 numbers that ml_dtypes makes of every pattern of up to 8 bits.
 
-With --check FILE it compares instead, and fails where the file says something else than ml_dtypes.
+With --check FILE, compares FILE with ml_dtypes instead, and fails if they differ.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Files of the format that were changed a little, by seeded chance: for differential.py."""
+"""Makes safetensors files with small random changes, for differential.py. The seed decides the changes."""
 
 import json
 import re
@@ -22,7 +22,7 @@ TOKENS = ["{", "}", "[", "]", ",", ":", '"', "\\", " ", "\t", "\n", "\r", "\x0b"
 
 
 def string(text, chance):
-    """A JSON string; now and then spelled with escapes that are not needed."""
+    """A JSON string, sometimes with unnecessary escapes."""
     plain = json.dumps(text, ensure_ascii=chance.random() < 0.5)
     if chance.random() < 0.9 or not text:
         return plain
@@ -32,7 +32,7 @@ def string(text, chance):
 
 
 def junk(chance):
-    """A value that no field has, now and then deeply nested."""
+    """A value that no field has, sometimes deeply nested."""
     if chance.random() < 0.2:
         depth = chance.choice([1, 5, 100, 124, 125, 126, 127, 128, 129, 300])
         opening, closing = chance.choice([("[", "]"), ('{"a":', "}")])
@@ -41,7 +41,7 @@ def junk(chance):
 
 
 def sound(chance):
-    """The entries of a sound header, as pairs of name and fields, each a text; and the data."""
+    """The entries of a valid header, as pairs of name and fields, which are texts; and the data."""
     names = chance.sample(NAMES[:5] + NAMES[6:7] + NAMES[8:], chance.choice([0, 1, 1, 2, 2, 3, 5]))
     tensors = []
     for name in names:
@@ -68,7 +68,7 @@ def sound(chance):
 
 
 def change_entries(entries, chance):
-    """One change that leaves JSON what it is, mostly."""
+    """Makes one change that usually keeps the text valid JSON."""
     kind = chance.randrange(9)
     if not entries or kind == 0:
         fields = [('"dtype"', '"U8"'), ('"shape"', "[0]"), ('"data_offsets"', "[0,0]")]
@@ -95,7 +95,7 @@ def change_entries(entries, chance):
     elif kind == 7:
         chance.choice([lambda: fields.pop(chance.randrange(len(fields))), lambda: fields.append(chance.choice(fields))])()
     else:
-        # The fields in the order in which a reader that takes arrays would have them.
+        # The fields in the order that a reader of arrays expects.
         order = ['"dtype"', '"shape"', '"data_offsets"']
         values = [value for key in order for found, value in fields if found == key]
         entries[place] = (name, "[" + ",".join(values[: chance.choice([3, 3, 3, 2, 1])]) + chance.choice(["]", "]", ",1]"]))
@@ -112,7 +112,7 @@ def text(entries, chance):
 
 
 def change_text(header, chance):
-    """One change of the text, bytes and all."""
+    """Changes one place of the text, at any byte."""
     kind = chance.randrange(6)
     place = chance.randrange(len(header) + 1)
     if kind <= 1:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Packs models with stpack and compares each file, byte by byte, with what the reference writes of the same tensors.
+"""Packs models with stpack, and compares each file, byte by byte, with the output of the reference writer for the same tensors.
 
 usage: packing.py STPACK COUNT SEED
 
@@ -21,7 +21,7 @@ import numpy
 import safetensors
 import safetensors.numpy
 
-# What the writer calls each dtype of the format, and its bits. It has no name for the two of 6 bits.
+# The writer's name of each dtype, and its number of bits. The writer has no names for the two types of 6 bits.
 TYPES = {
     "BOOL": ("bool", 8), "F4": ("float4_e2m1fn_x2", 4), "U8": ("uint8", 8), "I8": ("int8", 8),
     "F8_E5M2": ("float8_e5m2", 8), "F8_E4M3": ("float8_e4m3fn", 8), "F8_E8M0": ("float8_e8m0fnu", 8),
@@ -30,7 +30,7 @@ TYPES = {
     "U32": ("uint32", 32), "F32": ("float32", 32), "C64": ("complex64", 64), "F64": ("float64", 64),
     "I64": ("int64", 64), "U64": ("uint64", 64),
 }
-# What save_file of safetensors.numpy takes, ml_dtypes' type among it.
+# The types that save_file of safetensors.numpy accepts, ml_dtypes' types included.
 IN_NUMPY = {
     "BOOL": numpy.bool_, "U8": numpy.uint8, "I8": numpy.int8, "I16": numpy.int16, "U16": numpy.uint16,
     "F16": numpy.float16, "BF16": ml_dtypes.bfloat16, "I32": numpy.int32, "U32": numpy.uint32, "F32": numpy.float32,
@@ -66,7 +66,7 @@ def random_model(generator):
 
 
 def write_reference(path, tensors, metadata, generator):
-    """The file as the reference writes it."""
+    """The file that the reference writes."""
     if all(dtype in IN_NUMPY for dtype, _, _ in tensors.values()) and generator.random() < 0.7:
         arrays = {name: numpy.frombuffer(data, IN_NUMPY[dtype]).reshape(shape)
                   for name, (dtype, shape, data) in tensors.items()}
@@ -76,7 +76,7 @@ def write_reference(path, tensors, metadata, generator):
 
     def spec(name):
         dtype, shape, data = tensors[name]
-        if dtype == "F4":  # two elements in a byte, which is how frameworks see them
+        if dtype == "F4":  # Frameworks see two elements in a byte as one.
             shape = shape[:-1] + [shape[-1] // 2]
         return safetensors.TensorSpec(dtype=TYPES[dtype][0], shape=shape, data_ptr=ctypes.addressof(buffers[name]),
                                       data_len=len(data))
@@ -85,7 +85,7 @@ def write_reference(path, tensors, metadata, generator):
 
 
 def write_shuffled(path, names, tensors, metadata, generator):
-    """A sound file that nobody would write so."""
+    """A valid file that no writer would write."""
     order = generator.sample(names, len(names))
     entries, data = {}, b""
     for name in order:
@@ -118,7 +118,7 @@ def main(stpack, count, seed):
             with open(expected, "rb") as left, open(packed, "rb") as right:
                 if left.read() != right.read():
                     sys.exit(f"model {number} of seed {seed} is not what the reference writes")
-            # The reference reads what it has written and what was packed.
+            # The reference must read both its own output and the packed file.
             with safetensors.safe_open(packed, "numpy") as file:
                 if set(file.keys()) != set(tensors) or (file.metadata() or None) != metadata:
                     sys.exit(f"model {number} of seed {seed} is not read as it was written")

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes a model, and the directory that its mount has to equal, views included: what the oracle compares.
+"""Writes a model, and a directory that its mount must equal, views included. The oracle compares the two.
 
 usage: plain.py MODEL DIRECTORY [SEED]
 
-Nothing of stmount is used: the bytes are known here before there is a mount, and the views are made by NumPy and
-ml_dtypes.
+The script does not use stmount: it knows the bytes without a mount. NumPy and ml_dtypes make the
+views.
 """
 
 import io
@@ -17,7 +17,7 @@ import numpy
 
 import views
 
-# Around every size that something in the way of the bytes is cut at: disk blocks, pages, requests, read-ahead.
+# Sizes around each boundary at which the bytes are split: disk blocks, pages, requests, read-ahead.
 SIZES = [0, 1, 2, 511, 512, 513, 4095, 4096, 4097, 8191, 65535, 65537, (128 << 10) - 1, 128 << 10, (128 << 10) + 1,
          (1 << 20) - 1, 1 << 20, (1 << 20) + 1, (5 << 20) + 3]
 # Shapes for dtypes that views change.
@@ -25,12 +25,12 @@ ELEMENTS = {"BF16": [300_001], "F16": [3, 70_001], "F32": [65_537], "F64": [1001
             "F4": [90_002], "F6_E3M2": [40_004], "F8_E4M3": [3, 50_000], "F8_E8M0": [0, 5], "C64": [513]}
 NAMES = ["with space", "x%y", "bell\a", "é", "-rf", "*", "n" * 240]
 MANY = 1500
-# No whole second, so that a time that is rounded shows.
+# The time is not a whole second, so that rounding is visible.
 TIME = 1_700_000_000_123_456_789
 
 
 def tensors(chance):
-    """NAME → (dtype, shape, raw bytes), in an order that is not that of the names."""
+    """NAME → (dtype, shape, raw bytes), not sorted by name."""
     result = {}
     for size in SIZES:
         result[f"sizes/{size}"] = ("U8", [size], chance.randbytes(size))
@@ -50,7 +50,7 @@ def tensors(chance):
 
 
 def path(name):
-    """A name's path, for names like these: docs/SEMANTICS.md has the rest."""
+    """The path of a name, for names like these. docs/SEMANTICS.md has all rules."""
     return name.replace("%", "%25").replace("\a", "%07")
 
 
@@ -71,7 +71,7 @@ def npy(array):
 
 
 def document(source, size, metadata, found, offsets):
-    """metadata.json, one line for each tensor."""
+    """metadata.json, with one line for each tensor."""
     lines = ",\n    ".join(
         f"{json.dumps(name, ensure_ascii=False)}: " + json.dumps(
             {"path": path(name), "dtype": dtype, "shape": shape, "nbytes": len(raw), "source": source,
@@ -84,7 +84,7 @@ def document(source, size, metadata, found, offsets):
 
 
 def write(target, data, attributes):
-    """A file as the mount shows it: its times are set with the directories', when nothing more is written."""
+    """Writes a file as the mount shows it. Its times are set later, with those of the directories."""
     os.makedirs(os.path.dirname(target), exist_ok=True)
     with open(target, "wb") as file:
         file.write(data)

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Compares every tensor of a mount with what Python's own pickle and zipfile make of the file of PyTorch below it.
+"""Compares every tensor of a mount with the tensors that Python's pickle and zipfile read from the same PyTorch file.
 
 usage: pytorch_files.py --list
        pytorch_files.py FILE MOUNTPOINT
 
-The first prints the files of PyTorch in the packages of models.txt. The second prints how many tensors and bytes are
-the same. Nothing of PyTorch is needed: what a pickle names is replaced by stand-ins.
+The first form prints the PyTorch files in the packages of models.txt. The second form prints how many tensors and bytes are
+the same. PyTorch is not needed: stand-ins replace everything that a pickle names.
 """
 
 import importlib.util
@@ -31,7 +31,7 @@ NAMES = {
 
 
 class Object:
-    """An instance of whatever class."""
+    """A stand-in for an instance of any class."""
 
     def __setstate__(self, state):
         self.__dict__.update(state)
@@ -69,7 +69,7 @@ class Unpickler(pickle.Unpickler):
 
 
 def read(path):
-    """The object of a file, and each storage's bytes by key."""
+    """The object of a file, and the bytes of each storage by key."""
     if zipfile.is_zipfile(path):
         archive = zipfile.ZipFile(path)
         root = next(name for name in archive.namelist() if name.endswith("/data.pkl"))[:-len("data.pkl")]
@@ -104,7 +104,7 @@ def main(path, root):
     collect(value, "", tensors.__setitem__)
     with open(os.path.join(root, "metadata.json"), encoding="utf-8") as file:
         document = json.load(file)
-    # What TorchScript's code calls CONSTANTS is not in data.pkl.
+    # TorchScript's code uses CONSTANTS, which is not in data.pkl.
     shown = {name: entry for name, entry in document["tensors"].items() if not name.startswith("CONSTANTS.")}
     if document["format"] != "pytorch" or set(shown) != set(tensors):
         sys.exit(f"{path}: the mount has {sorted(shown)} in place of {sorted(tensors)}")
@@ -125,7 +125,7 @@ def main(path, root):
 
 
 def files():
-    """Each file of PyTorch in the packages."""
+    """Each PyTorch file in the packages."""
     for package in ("facenet_pytorch", "lpips", "silero_vad"):
         specification = importlib.util.find_spec(package)
         if specification is None:

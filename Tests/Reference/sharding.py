@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Packs models into shards with stpack and compares files and index, byte by byte, with huggingface_hub's way.
+"""Packs models into shards with stpack, and compares files and index, byte by byte, with those of huggingface_hub.
 
 usage: sharding.py STPACK COUNT SEED
 
-huggingface_hub decides which tensor goes where, the reference writes each shard, Python's json the index. Its loader then
-takes the result, with NumPy's arrays for torch's tensors.
+huggingface_hub decides which tensor goes to which shard, the reference writes each shard, and Python's json writes the index. Then
+huggingface_hub's loader reads stpack's output, with NumPy arrays in place of torch tensors.
 """
 
 import json
@@ -23,7 +23,7 @@ _torch.load_state_dict_from_file = lambda path, **_: safetensors.numpy.load_file
 
 
 class Model:
-    """As much of a torch.nn.Module as the loader uses."""
+    """The parts of a torch.nn.Module that the loader uses."""
 
     def __init__(self, names):
         self.loaded = {}
@@ -43,7 +43,7 @@ def random_model(generator):
 
 
 def check(directory, tensors, limit, metadata):
-    # stpack takes the tensors by name: the order in which they were stored is not to be seen.
+    # stpack sorts the tensors by name, so their stored order has no effect.
     ordered = {name: tensors[name] for name in sorted(tensors, key=str.encode)}
     split = huggingface_hub.split_state_dict_into_shards_factory(
         ordered, get_storage_size=lambda array: array.nbytes, max_shard_size=limit,
@@ -51,7 +51,7 @@ def check(directory, tensors, limit, metadata):
     expected = {name: safetensors.numpy.save({key: tensors[key] for key in keys}, metadata)
                 for name, keys in split.filename_to_tensors.items()}
     if split.is_sharded:
-        # The format is said in the files alone, as by save_torch_state_dict.
+        # Only the files have the entry `format`, as with save_torch_state_dict.
         more = {key: value for key, value in (metadata or {}).items() if key != "format"}
         index = {"metadata": {**split.metadata, **more}, "weight_map": split.tensor_to_filename}
         expected["model.safetensors.index.json"] = json.dumps(index, indent=2).encode()

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Reads changed files of PyTorch with torch.load and with this reader, and compares names, dtypes, shapes and bytes.
+"""Reads changed PyTorch files with torch.load and with this reader, and compares names, dtypes, shapes and bytes.
 
 usage: torch_differential.py VERDICTS COUNT SEED
 
-VERDICTS is the program of Tests/Verdicts. torch.load reads each file twice, with weights_only and without. What it
-refuses this reader may show: nothing is called here, so that less can fail. A file that both accept has to be the same.
-Exit status 1 where one is not; the file is kept in the working directory.
+VERDICTS is the program of Tests/Verdicts. torch.load reads each file twice, with weights_only and without. This reader may accept
+files that torch.load refuses: it calls nothing, so less can fail. Both must read the same from a file that both accept.
+Exits with 1 if they do not; the file then stays in the working directory.
 
-Files that hold a set of several things are counted by themselves: Python gives a set another order in each process.
+Files with a set of several values are counted separately, because Python orders a set differently in each process.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def component(key):
     if key is None or isinstance(key, (str, int)):
         return str(key)
     if isinstance(key, type):
-        # As protocol 2 spells it.
+        # The spelling of protocol 2.
         return f"{key.__module__}.{key.__qualname__}".replace("builtins.", "__builtin__.")
     if isinstance(key, types.FunctionType):
         return f"{key.__module__}.{key.__qualname__}"
@@ -53,7 +53,7 @@ def component(key):
 
 
 class Walk:
-    """Names of the tensors in an object, as docs/SEMANTICS.md has them."""
+    """The names of the tensors in an object, by the rules of docs/SEMANTICS.md."""
 
     def __init__(self, value):
         self.found, self.path, self.once, self.unordered = collections.defaultdict(list), set(), set(), False
@@ -72,7 +72,7 @@ class Walk:
             self.members(value, below, is_named)
             self.attributes(value, below, is_named)
         elif isinstance(value, (list, tuple, collections.deque)):
-            # A named tuple is an object of a class that is not known.
+            # A named tuple is an object of an unknown class.
             if type(value) in (list, tuple, collections.deque) or id(value) not in self.once:
                 self.once.add(id(value))
                 for position, item in enumerate(value):
@@ -102,23 +102,23 @@ def described(value):
         whole = value.clone(memory_format=torch.contiguous_format).reshape(-1)
         text = bytes(whole.view(torch.uint8).tolist()).hex() if value.numel() else ""
         if value.dtype == torch.bool:
-            # PyTorch makes 1 of any other byte as it copies.
+            # PyTorch turns any other byte into 1 when it copies.
             text = bytes(map(bool, bytes.fromhex(text))).hex()
     return [str(value.dtype).removeprefix("torch."), list(value.shape), text]
 
 
 def reference(data, weights_only):
-    """What torch.load makes of a file: {name: [[dtype, shape, bytes], …]}, or None where it refuses."""
+    """The result of torch.load for a file: {name: [[dtype, shape, bytes], …]}, or None if it refuses the file."""
     try:
         walk = Walk(torch.load(io.BytesIO(data), map_location="cpu", weights_only=weights_only))
         return {"unordered": walk.unordered,
                 "tensors": {name: [described(value) for value in values] for name, values in walk.found.items()}}
-    except Exception:  # Whatever a reader runs into is a refusal.
+    except Exception:  # Any exception of a reader is a refusal.
         return None
 
 
 def prepare():
-    """Has every import and cache behind it, so that each file finds the same state. Nothing from a changed file is loaded here."""
+    """Loads all imports and caches, so that each file finds the same state. Loads nothing from a changed file."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     argparse.Namespace.__new__ = instance
@@ -130,14 +130,14 @@ def prepare():
 
 
 def instance(cls, *arguments, **keywords):
-    """The arguments of an object are in the file and get positions as names; PyTorch would drop those of NEWOBJ."""
+    """A constructor that keeps its arguments, whose positions become names. PyTorch would drop the arguments of NEWOBJ."""
     made = object.__new__(cls)
     made.__dict__.update({str(position): value for position, value in enumerate(arguments)} | keywords)
     return made
 
 
 class Reference:
-    """torch.load in a new process for each file. What a file gives to functions and classes of PyTorch is gone after it."""
+    """Calls torch.load in a new process for each file, so that changes to PyTorch's functions and classes do not last."""
 
     def __init__(self):
         self.crashes = 0
@@ -163,7 +163,7 @@ class Reference:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
         signal.alarm(20)
-        # weights_only first: it gives nothing to what is not the file's own.
+        # weights_only comes first, because it does not change anything outside of the file's objects.
         text = json.dumps([reference(data, True), reference(data, False)]).encode()
         with open(writing, "wb") as answer:
             answer.write(text)
@@ -201,7 +201,7 @@ def tensors(verdict, data):
 
 
 def unique(found):
-    """Without the names of tensors that are not the same, which neither side can call by it."""
+    """Removes tensors that share a name and are not the same, because neither side can refer to them by it."""
     return {name: values[0] for name, values in found.items() if all(value == values[0] for value in values)}
 
 

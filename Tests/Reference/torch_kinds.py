@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""More of what checkpoints hold than torch_shapes.py has: containers of Python, kinds of tensors and of modules.
+"""Shapes of checkpoints that torch_shapes.py lacks: Python's containers, more kinds of tensors and modules.
 
 usage: torch_kinds.py STMOUNT
 
-Compares all shapes, those of torch_shapes.py among them.
+Compares all shapes, including those of torch_shapes.py.
 """
 
 import array
@@ -47,7 +47,7 @@ class Failed(Exception):
 
 
 class State:
-    """Its state is no dictionary."""
+    """An object whose state is not a dictionary."""
 
     def __init__(self, *values):
         self.values = values
@@ -154,7 +154,7 @@ def _(path):
     floats = storage.view(torch.float32)
     value = {"bytes": floats.view(torch.int32)[3:], "halves": floats[4:], "strided": floats.as_strided((2, 3), (5, 2), 1),
              "back": floats[:0], "scalar": floats[7], "overlap": floats.unfold(0, 4, 1), "diagonal": floats.reshape(4, 4).diagonal()}
-    # Tensors of two types cannot share a storage in a file.
+    # Tensors of two dtypes cannot share a storage in a file.
     value = {name: item if item.dtype == torch.float32 else item.clone() for name, item in value.items()}
     return saved(value, path)
 
@@ -166,7 +166,7 @@ def _(path):
     from torch.distributed._shard.sharding_spec import ChunkShardingSpec
     whole = sharded_tensor.rand(ChunkShardingSpec(dim=0, placements=["rank:0/cpu"]), 4, 2)
     local = whole.local_shards()[0].tensor
-    # To load one takes a group of as many processes.
+    # Loading one needs a group with the same number of processes.
     torch.save({"w": whole, "b": torch.ones(1)}, path, **torch_shapes.OPTIONS)
     return {"b": torch.ones(1), "w.0.0.tensor": local}
 
@@ -195,7 +195,7 @@ def _(path):
     torch.nn.utils.prune.l1_unstructured(pruned, "weight", 2)
     value = {"pruned": pruned, "average": torch.optim.swa_utils.AveragedModel(network()),
              "parallel": torch.nn.DataParallel(network()), "graph": torch.fx.symbolic_trace(network())}
-    # torch.fx gives its dictionaries to a function, as the first argument.
+    # torch.fx passes its dictionaries to a function, as the first argument.
     prefix = {"graph": "graph.0"}
     return saved(value, path, lambda loaded: {f"{prefix.get(name, name)}.{key}": tensor for name, module in loaded.items()
                                               for key, tensor in module.state_dict().items()}

@@ -1,4 +1,4 @@
-"""Random objects saved by PyTorch, and what becomes of the files when chance changes their pickles or their archives."""
+"""Random objects that PyTorch saves, with random changes of their pickles or archives."""
 
 import argparse
 import collections
@@ -12,7 +12,7 @@ import torch
 Pair = collections.namedtuple("Pair", "left right")
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.uint8, torch.bool, torch.complex64,
           torch.uint16, torch.float8_e4m3fn, torch.float64]
-# Names that harmless files have. None of them does anything when it is called.
+# Names that harmless files have. None of these functions has an effect.
 GLOBALS = ["collections OrderedDict", "collections Counter", "collections deque", "torch Size", "torch float16",
            "torch FloatStorage", "torch HalfStorage", "torch LongStorage", "torch.storage UntypedStorage",
            "torch._utils _rebuild_tensor", "torch._utils _rebuild_tensor_v2", "torch._utils _rebuild_tensor_v3",
@@ -20,7 +20,7 @@ GLOBALS = ["collections OrderedDict", "collections Counter", "collections deque"
            "torch Tensor", "torch.nn.parameter Parameter", "argparse Namespace", "__builtin__ list", "__builtin__ set",
            "__builtin__ dict", "__builtin__ tuple", "collections defaultdict", "torch.autograd.variable Variable",
            "torch.cuda FloatStorage", "torch._tensor _rebuild_from_type", "torch.tensor _rebuild_from_type_v2"]
-# Protocol 2 is what torch.save takes unless it is told another.
+# torch.save uses protocol 2 by default.
 PROTOCOLS = [2, 2, 2, 3, 4, 5]
 OPCODES = [b"N", b"\x88", b"\x89", b"(", b"t", b"]", b"}", b")", b"\x85", b"\x86", b"\x87", b"s", b"u", b"a", b"e", b"R",
            b"b", b"\x81", b"0", b"1", b"Q", b"K\0", b"K\1", b"K\2", b"J\xff\xff\xff\xff", b"M\0\1", b"h\0", b"h\1", b"h\2",
@@ -56,7 +56,7 @@ def key(chance):
 
 
 def tree(chance, shared, depth=0):
-    """Containers around tensors, some of which are there more than once."""
+    """Containers with tensors, some of which occur more than once."""
     kind = chance.randrange(14)
     if shared and kind == 0:
         return chance.choice(shared)
@@ -112,7 +112,7 @@ def changed_pickle(chance, pickle):
             names = [i for i, op in enumerate(ops) if op[:1] in (b"c", b"\x93")]
             if names:
                 i = chance.choice(names)
-                # STACK_GLOBAL has its two texts on the stack.
+                # STACK_GLOBAL takes its two texts from the stack.
                 start = b"c" if ops[i][:1] == b"c" else b"00c"
                 ops[i] = start + chance.choice(GLOBALS).replace(" ", "\n").encode() + b"\n"
         elif kind == 7:
@@ -130,7 +130,7 @@ def changed_pickle(chance, pickle):
 # MARK: Archives
 
 def stored(entries):
-    """A zip archive as PyTorch's writer makes it, of (name, contents, attributes)."""
+    """A zip archive as PyTorch writes it, from (name, contents, attributes)."""
     file, central = bytearray(), bytearray()
     for name, contents, attributes in entries:
         start, checksum, size = len(file), zlib.crc32(contents), len(contents)
@@ -171,7 +171,7 @@ def changed_entries(chance, entries):
 
 
 def file(chance):
-    """A file that PyTorch saved, changed or not, in one form or the other."""
+    """A file that PyTorch saved, changed or not, in either form."""
     value = tree(chance, [])
     saved = io.BytesIO()
     if chance.randrange(4) == 0:

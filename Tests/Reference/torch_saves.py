@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Has PyTorch itself save objects, and compares every tensor of a mount, and what stpack makes of it, with PyTorch's.
+"""Makes PyTorch save objects, and compares every tensor of a mount, and of stpack's output, with PyTorch's tensors.
 
 usage: torch_saves.py STMOUNT STPACK COUNT SEED
 
@@ -18,7 +18,7 @@ import tempfile
 import safetensors.torch
 import torch
 
-# What has no name in safetensors is not shown: complex128, quantized types.
+# stmount does not show types without a name in safetensors: complex128, quantized types.
 DTYPES = [
     torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64, torch.int32, torch.int16, torch.int8,
     torch.uint8, torch.bool, torch.uint16, torch.uint32, torch.uint64, torch.complex64, torch.float8_e4m3fn,
@@ -72,7 +72,7 @@ def nested(chance, depth=0):
 
 
 def modules(chance):
-    """What people save: the states of networks and of what trains them."""
+    """Common checkpoints: the states of networks, optimizers and schedulers."""
     torch.manual_seed(chance.randrange(1 << 30))
     convolutions = torch.nn.Sequential(
         torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.ReLU(), torch.nn.Conv2d(8, 4, 1)
@@ -133,7 +133,7 @@ def save(value, file, is_zip):
 
 
 def compare(value, file, directory, tools):
-    """Compares one file; the number of its tensors."""
+    """Compares one file, and returns the number of its tensors."""
     expected = collect(value.state_dict() if isinstance(value, torch.jit.ScriptModule) else value, "", {})
     output = compare_tensors(expected, file, directory, tools)
     whole = {name: item.detach().clone(memory_format=torch.contiguous_format) for name, item in expected.items()}
@@ -144,7 +144,7 @@ def compare(value, file, directory, tools):
 
 
 def compare_tensors(expected, file, directory, tools):
-    """Compares the tensors of a mount, and those of a packed file, which is the result."""
+    """Compares the tensors of a mount, and those of a packed file, which it returns."""
     stmount, stpack = tools
     mount = os.path.join(directory, "mount")
     subprocess.run([stmount, file, mount], check=True)
@@ -173,7 +173,7 @@ def main(stmount, stpack, count, seed):
     values = []
     while len(values) < count:
         value = nested(chance)
-        # Two tensors of one name are refused, and so is what has none.
+        # stpack refuses two tensors of one name, and tensors without a name.
         if 0 < count_tensors(value) == len(collect(value, "", {})):
             values.append(value)
     values += modules(chance)

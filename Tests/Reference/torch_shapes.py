@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Has PyTorch save the shapes that checkpoints have in practice, and compares what a mount shows of each with torch.load.
+"""Makes PyTorch save common shapes of checkpoints, and compares the tensors of a mount of each with torch.load.
 
 usage: torch_shapes.py STMOUNT
 
-Prints a table: the shape, how many tensors are the same, and what is left out or why the file is refused. Each is saved at
-protocols 2 to 5 and in both forms, too. torch_kinds.py has more shapes.
+Prints a table: the shape, how many tensors are the same, and which ones are left out or why the file is refused. Saves each shape
+with protocols 2 to 5, and in both forms. torch_kinds.py has more shapes.
 """
 
 import argparse
@@ -33,12 +33,12 @@ import torch
 import torch_saves
 
 SHAPES = {}
-# What torch.save is told besides, for all shapes that leave it a choice; and what has been saved so.
+# Further arguments of torch.save for shapes that permit them, and the shapes saved with them.
 OPTIONS, SAVED = {}, []
 
 
 def shape(title, refused=None, left=()):
-    """Registers a function that writes a file and returns {name: tensor}. `left` are names that a warning has to tell."""
+    """Registers a function that writes a file and returns {name: tensor}. A warning must name each tensor in `left`."""
     def register(function):
         SHAPES[title] = (function, refused, left)
         return function
@@ -46,7 +46,7 @@ def shape(title, refused=None, left=()):
 
 
 class Unloadable(Exception):
-    """torch.load cannot read what torch.save has written, as nested tensors in the older form."""
+    """Files that torch.save writes and torch.load cannot read, such as nested tensors in the older form."""
 
 
 def saved(value, path, expected=None, **options):
@@ -63,7 +63,7 @@ def below(name, tensors):
     return {f"{name}.{key}": value for key, value in tensors.items()}
 
 
-# MARK: What the files name
+# MARK: Classes that the files name
 
 class Block(torch.nn.Module):
     def __init__(self):
@@ -75,7 +75,7 @@ class Block(torch.nn.Module):
 
 
 class Average:
-    """Keeps an average of a model, as YOLO's does."""
+    """Averages a model's weights, as YOLO does."""
 
     def __init__(self, model):
         self.ema, self.updates, self.decay = copy.deepcopy(model).eval(), 7, functools.partial(pow, 0.9)
@@ -95,7 +95,7 @@ class Config:
 
 
 class AttributeDict(dict):
-    """Hyperparameters, as Lightning has them."""
+    """Hyperparameters, as in Lightning."""
 
 
 class Slots:
@@ -180,7 +180,7 @@ def _(path):
 def _(path):
     model = torch.nn.Sequential(torch.nn.utils.weight_norm(torch.nn.Linear(3, 3)),
                                 torch.nn.utils.spectral_norm(torch.nn.Linear(3, 3)))
-    # The weights that the hooks compute are attributes; they are plain tensors.
+    # The weights that the hooks compute are attributes, and plain tensors.
     return saved(model, path, lambda loaded: loaded.state_dict() | {"0.weight": loaded[0].weight, "1.weight": loaded[1].weight})
 
 
@@ -347,7 +347,7 @@ def _(path):
 
 
 def write_tar(path):
-    """What PyTorch 0.1.9 wrote: tensors and storages by their numbers, each in a file of its own."""
+    """The format of PyTorch 0.1.9: tensors and storages have numbers, and each is in a file of its own."""
     import pickle
 
     class Pickler(pickle._Pickler):
@@ -381,7 +381,7 @@ def write_tar(path):
 # MARK: The comparison
 
 def compare(stmount, title, directory):
-    """A row of the table; the second value is what is wrong, or None."""
+    """A row of the table. The second value describes an error, or is None."""
     write, refused, left = SHAPES[title]
     path, mount = os.path.join(directory, "m.pt"), os.path.join(directory, "mount")
     expected = write(path)
@@ -422,7 +422,7 @@ def main(stmount):
         text, wrong = compare_anew(stmount, title)
         failed += wrong is not None
         print(f"| {title} | {text if wrong is None else f'WRONG: {wrong}'} |", flush=True)
-        # The same at every protocol, in both forms.
+        # All protocols and both forms must give the same result.
         for protocol, is_archive in itertools.product(range(2, 6), (True, False)) if SAVED else ():
             OPTIONS.update(pickle_protocol=protocol, _use_new_zipfile_serialization=is_archive)
             try:

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Has transformers load a tiny quantised model out of a mount's .dequant, as docs/VIEWS.md promises.
+"""Makes transformers load a tiny quantised model from a mount's .dequant, as docs/VIEWS.md promises.
 
 usage: transformers_loads.py STMOUNT
 
@@ -23,7 +23,7 @@ BLOCK = 128
 
 
 def quantized(weight):
-    """FP8 codes, a scale for each block, and the numbers that these stand for."""
+    """FP8 codes, a scale for each block, and the dequantised numbers."""
     rows, columns = weight.shape
     grid = (-(-rows // BLOCK), -(-columns // BLOCK))
     scales = torch.empty(grid)
@@ -77,7 +77,7 @@ def check(stmount, directory, tied):
                 sys.exit("the logits differ")
         del loaded, found
     finally:
-        # The loader's mapping may live a moment longer.
+        # The loader's mapping may exist a little longer.
         for _ in range(50):
             command = ["umount"] if os.geteuid() == 0 else ["fusermount3", "-u"]
             if subprocess.run([*command, mount], stderr=subprocess.DEVNULL).returncode == 0:

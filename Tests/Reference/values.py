@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares what `stls --stats` has printed of a model with what NumPy and ml_dtypes compute in float64.
+"""Compares the output of `stls --stats` for a model with the results of NumPy and ml_dtypes in float64.
 
 usage: values.py MOUNTPOINT TABLE
 
@@ -20,7 +20,7 @@ ROW = re.compile(r"(\S+) +(\S+) +\[([0-9, ]*)\] +" + r"(\S+) +" * 6 + r"(\S+)")
 
 
 def numbers(raw, entry):
-    """A tensor as float64, of complex ones real and imaginary parts."""
+    """A tensor as float64; for complex elements, their real and imaginary parts."""
     elements = array(raw, entry["dtype"], entry["shape"]).reshape(-1)
     return (elements.view("<f4") if entry["dtype"] == "C64" else elements).astype(numpy.float64)
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares every tensor of a mount, in every view, with what NumPy, ml_dtypes and safetensors make of its raw file.
+"""Compares every tensor of a mount, in every view, with the results of NumPy, ml_dtypes and safetensors for its raw file.
 
 usage: views.py MOUNTPOINT
 
@@ -16,7 +16,7 @@ import ml_dtypes
 import numpy
 import safetensors
 
-# What NumPy, with ml_dtypes, calls each dtype of the format.
+# The names of the format's dtypes in NumPy and ml_dtypes.
 TYPES = {
     "BOOL": "bool", "U8": "uint8", "I8": "int8", "I16": "<i2", "U16": "<u2", "I32": "<i4", "U32": "<u4", "I64": "<i8",
     "U64": "<u8", "F16": "<f2", "F32": "<f4", "F64": "<f8", "C64": "<c8", "BF16": ml_dtypes.bfloat16,
@@ -24,7 +24,7 @@ TYPES = {
     "F8_E4M3FNUZ": ml_dtypes.float8_e4m3fnuz, "F8_E5M2FNUZ": ml_dtypes.float8_e5m2fnuz,
     "F6_E2M3": ml_dtypes.float6_e2m3fn, "F6_E3M2": ml_dtypes.float6_e3m2fn, "F4": ml_dtypes.float4_e2m1fn,
 }
-# Elements of fewer than 8 bits, packed from the lowest bit up.
+# Elements of fewer than 8 bits are packed from the lowest bit up.
 WIDTHS = {"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
 NUMPY_LACKS = {name for name, dtype in TYPES.items() if not isinstance(dtype, str)}
 FITS_FLOAT32 = NUMPY_LACKS | {"F16", "F32"}
@@ -44,12 +44,12 @@ def array(raw, dtype, shape):
 
 
 def same(left, right):
-    """True of equal bits."""
+    """True if the bits are equal."""
     return left.dtype == right.dtype and left.shape == right.shape and left.tobytes() == right.tobytes()
 
 
 def in_view(root, view, path, suffix):
-    """A tensor's file in a view. Names that would be too long are for other tests."""
+    """A tensor's file in a view. The names here are not too long for a path."""
     *directories, name = path.split("/")
     for position, directory in enumerate(directories):
         if suffix and directory.endswith(suffix):
@@ -83,7 +83,7 @@ def check_safetensors(root, path, name, tensor, raw, metadata):
     (found, content), = safetensors.deserialize(read(file))
     if found != name or bytes(content["data"]) != raw or content["shape"] != tensor["shape"]:
         sys.exit(f"{file} is not the tensor")
-    # This one maps the file.
+    # This function maps the file.
     with safetensors.safe_open(file, "numpy") as opened:
         if list(opened.keys()) != [name] or (opened.metadata() or {}) != metadata:
             sys.exit(f"{file} has other names or metadata")
@@ -101,7 +101,7 @@ def main(root):
         dtype, path = tensor["dtype"], tensor["path"]
         raw = read(root, path)
         values = array(raw, dtype, tensor["shape"])
-        # Widening NaN with a payload is invalid to the processor, but not to us.
+        # The processor reports widening a NaN with a payload as invalid, which is not an error here.
         with numpy.errstate(invalid="ignore"):
             wide = values.astype("<f4") if dtype in FITS_FLOAT32 else values
         check_npy(root, path, wide if dtype in NUMPY_LACKS else values)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compares a mount's .model.safetensors, as the reference package reads it, with the mount's tensors.
+"""Compares a mount's .model.safetensors, read by the reference package, with the mount's tensors.
 
 usage: whole_model.py MOUNT
 Prints how many tensors were the same.

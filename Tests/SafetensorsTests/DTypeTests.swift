@@ -12,7 +12,7 @@ import Testing
 
   @Test("A tensor of each dtype has the size of its shape", arguments: DType.allCases)
   func sizes(_ dtype: DType) throws {
-    // 4 elements are whole bytes at every width.
+    // Four elements of any width are whole bytes.
     let shapes = [[4], [2, 2], [3, 4, 5], [0], [4, 0, 7], [1, 1, 4, 1]]
     let tensors = shapes.enumerated().map { SafetensorsFile.Tensor("\($0)", dtype.name, $1) }
     let header = try readHeader(SafetensorsFile(tensors, dataOrder: [5, 2, 0, 4, 1, 3]).bytes)

@@ -2,8 +2,8 @@ import Fixtures
 import Safetensors
 import Testing
 
-@Suite("What a person is told of a broken file") struct HeaderErrorTests {
-  /// The message for a file, or a note that there is none.
+@Suite("Messages about broken files") struct HeaderErrorTests {
+  /// The error message for a file, or a text that says that there is none.
   private func message(_ file: SafetensorsFile) -> String { message(file.bytes) }
 
   private func message(_ bytes: [UInt8]) -> String {

@@ -2,8 +2,8 @@ import Fixtures
 import Safetensors
 import Testing
 
-/// Each seed stands for 100 headers; the seed and the number of a case that fails are in the message.
-@Suite("Headers by chance") struct HeaderPropertyTests {
+/// Each seed makes 100 headers. A failure's message has the seed and the number of the case.
+@Suite("Random headers") struct HeaderPropertyTests {
   static let casesPerSeed: UInt64 = 100
 
   @Test("A valid header is read back, however it is spelled", arguments: UInt64(1)...20)
@@ -42,7 +42,7 @@ import Testing
       let other = RandomHeader(seed: generator.next()).json
       let made = RandomHeader(seed: generator.next())
       let json = damaged(made.json, other, &generator)
-      // The length is right, so that the damage is met in the JSON and not before it.
+      // The header's length is correct, so the reader meets the damage in the JSON.
       var file = SafetensorsFile(header: json, data: Array(repeating: 0, count: Int(made.dataSize))).bytes
       if generator.oneIn(8) { file = damaged(file, other, &generator) }
 
@@ -52,7 +52,7 @@ import Testing
         Issue.record("seed \(seed), case \(number): \(problem); \(PrintableText.escaped(json))")
       }
     }
-    // Were none accepted, or all, the damage would test nothing.
+    // If the reader accepted no damaged header, or all of them, the test would prove nothing.
     #expect(accepted > 0 && accepted < Self.casesPerSeed / 2)
   }
 
@@ -66,7 +66,7 @@ import Testing
     }
   }
 
-  /// One to three wounds: bits flipped, bytes cut, doubled or moved, pieces of another header put in.
+  /// Damages a header in one to three places: flips bits; removes, doubles or moves bytes; inserts a part of another header.
   private func damaged(_ bytes: [UInt8], _ other: [UInt8], _ generator: inout SeededGenerator) -> [UInt8] {
     var bytes = bytes
     for _ in 0..<Int.random(in: 1...3, using: &generator) {
@@ -92,7 +92,7 @@ import Testing
     return bytes
   }
 
-  /// What would make a header dangerous to rely on, or nil.
+  /// A violation of the promises of `Header`, or nil.
   private func unsoundness(of header: Header, fileSize: UInt64) -> String? {
     let tensors = (0..<header.count).map { header[$0] }
     var end: UInt64 = 0

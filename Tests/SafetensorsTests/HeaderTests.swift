@@ -77,7 +77,7 @@ import Testing
     let count = 100_000
     var json = Array("{".utf8)
     for index in 0..<count {
-      // Neither the names nor the offsets ascend.
+      // Neither names nor offsets are sorted.
       let place = (index * 7919) % count
       if index > 0 { json.append(UInt8(ascii: ",")) }
       json +=

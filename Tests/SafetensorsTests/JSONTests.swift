@@ -4,10 +4,10 @@ import Testing
 
 import Safetensors
 
-/// What the reference's JSON library, serde_json, accepts, we accept, and nothing else. The verdicts were
-/// measured with the reference package.
+/// This reader accepts exactly what the reference's JSON library, serde_json, accepts. The expected results were measured with
+/// the reference package.
 @Suite("JSON") struct JSONTests {
-  /// True if a header with this value in a field that is skipped is accepted.
+  /// True if a header is accepted that has this value in an unknown field.
   private func isAccepted(_ value: String) -> Bool {
     (try? readHeader(ConformanceCase.one(more: #","z":\#(value)"#).bytes)) != nil
   }
@@ -56,7 +56,7 @@ import Safetensors
       #expect(!isAccepted(nested(126)))
       #expect(!isAccepted(nested(100_000)))
     }
-    // Depth counts what is open, not what was.
+    // Only open arrays and objects count towards the depth.
     #expect(isAccepted("[" + Array(repeating: "[[]]", count: 1000).joined(separator: ",") + "]"))
   }
 

@@ -50,7 +50,7 @@ import Testing
     #expect(
       PrintableText.quoted(String(repeating: "n", count: 100_000))
         == "'\(String(repeating: "n", count: 160))…' (100000 bytes)")
-    // 160 is not a multiple of 3, nor of 4 after one letter.
+    // 160 is not a multiple of 3, and after one letter it is not a multiple of 4 either.
     #expect(
       PrintableText.quoted(String(repeating: "中", count: 60))
         == "'\(String(repeating: "中", count: 53))…' (180 bytes)")

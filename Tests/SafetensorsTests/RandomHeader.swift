@@ -1,6 +1,6 @@
 import Fixtures
 
-/// A random valid header: its text in a random spelling, and the expected contents.
+/// A random valid header, spelled at random, and its expected contents.
 struct RandomHeader {
   struct Tensor: Equatable {
     var name: [UInt8]
@@ -9,16 +9,16 @@ struct RandomHeader {
     var range: Range<UInt64>
   }
 
-  /// In the order of their names' bytes.
+  /// Sorted by the bytes of their names.
   private(set) var tensors: [Tensor] = []
-  /// In the order of their keys' bytes.
+  /// Sorted by the bytes of their keys.
   private(set) var metadata: [(key: [UInt8], value: [UInt8])] = []
   /// The header's JSON.
   private(set) var json: [UInt8] = []
-  /// The size of the data.
+  /// The size of the data, in bytes.
   private(set) var dataSize: UInt64 = 0
 
-  /// The whole file, its data all zero.
+  /// The whole file, with zeros as data.
   var file: [UInt8] {
     SafetensorsFile(header: json, data: Array(repeating: 0, count: Int(dataSize))).bytes
   }
@@ -51,7 +51,7 @@ struct RandomHeader {
       if shape.reduce(1, *) * UInt64(width) % 8 != 0 { shape.append(4) }
       tensors.append(Tensor(name: name, dtype: dtype, shape: shape, range: 0..<0))
     }
-    // The data in an order of its own.
+    // The data has a random order.
     for index in tensors.indices.shuffled(using: &generator) {
       let width = TensorData.bitSizes.first { $0.key == tensors[index].dtype }?.value ?? 8
       let end = dataSize + tensors[index].shape.reduce(1, *) * UInt64(width) / 8
@@ -60,7 +60,7 @@ struct RandomHeader {
     }
   }
 
-  /// Different names, in the order of their bytes.
+  /// Different names, sorted by their bytes.
   private mutating func uniqueNames(_ count: Int) -> [[UInt8]] {
     Set((0..<count).map { _ in name() }).sorted { $0.lexicographicallyPrecedes($1) }
   }
@@ -128,7 +128,7 @@ struct RandomHeader {
     "\"": "\\\"", "\\": "\\\\", "/": "\\/", "\n": "\\n",
   ]
 
-  /// A string literal, some of its characters escaped in one of the ways JSON has.
+  /// A string literal. Some characters are escaped, in random ways that JSON allows.
   private mutating func string(_ bytes: [UInt8]) -> [UInt8] {
     var text = "\""
     for scalar in String(decoding: bytes, as: UTF8.self).unicodeScalars {

@@ -1,7 +1,7 @@
 import Safetensors
 import SystemPackage
 
-/// Reads a file's header from memory, as a shard does from a file.
+/// Reads a file's header from memory. A shard reads it from a file in the same way.
 func readHeader(_ file: [UInt8], lenient: Bool = false) throws(HeaderError) -> Header {
   let length = try HeaderPrefix.length(
     start: Array(file.prefix(ForeignFormat.prefixSize)), fileSize: UInt64(file.count))

@@ -1,13 +1,13 @@
-/// A listing in the kernel's form, read back: struct fuse_dirent and fuse_direntplus of linux/fuse.h.
+/// Reads a listing in the kernel's format: struct fuse_dirent and fuse_direntplus of linux/fuse.h.
 struct Listing {
   struct Entry: Equatable {
     var name: String
     var inode: UInt64
-    /// Where the listing goes on after this entry.
+    /// The offset at which the listing continues after this entry.
     var next: UInt64
     /// The type as in st_mode, shifted right by 12: 4 is a directory, 8 a file.
     var type: UInt32
-    /// The size from the attributes; nil where the listing has none.
+    /// The size in the attributes; nil if the listing has no attributes.
     var size: UInt64?
   }
 
@@ -19,7 +19,7 @@ struct Listing {
     }
     var position = 0
     while position < bytes.count {
-      // struct fuse_entry_out has 128 bytes, and attr.size is its byte 48.
+      // struct fuse_entry_out has 128 bytes, and attr.size is at byte 48.
       let size = withAttributes ? number(at: position + 48, as: UInt64.self) : nil
       if withAttributes { position += 128 }
       let count = Int(number(at: position + 16, as: UInt32.self))

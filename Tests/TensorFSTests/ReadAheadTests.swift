@@ -10,7 +10,7 @@ import Safetensors
 @testable import TensorFiles
 @testable import TensorFS
 
-/// The pages in memory of a file that has not been read yet.
+/// The cached pages of a file that was not read before.
 @Suite("Prefetching") struct ReadAheadTests {
   private static let size: UInt64 = 40 << 20
 
@@ -24,18 +24,18 @@ import Safetensors
     try await body(file)
   }
 
-  /// Tells of the first bytes' reads one by one; nothing is read.
+  /// Reports reads of the first bytes to the stream, one by one. Reads nothing.
   private static func stream(_ count: UInt64, in file: FileDescriptor, of readAhead: ReadAhead) {
     for start in stride(from: 0, to: count, by: 1 << 20) {
       readAhead.noteRead(start..<start + 1 << 20, of: 0..<size, in: file, size: size)
     }
   }
 
-  /// True if each part of the range has been in memory within a minute. Only cachestat(2) asks: a read would have the kernel read
-  /// ahead.
+  /// True if each part of the range gets into the page cache within a minute. Asks only cachestat(2), because a read would start the
+  /// kernel's read-ahead.
   ///
-  /// Not all at a time, since the kernel may drop pages that nobody uses. So the thread sleeps, and not the task, to which a busy pool
-  /// may come back too late.
+  /// Does not require all parts at the same time, because the kernel may drop unused pages. Lets the thread sleep instead of the task,
+  /// because a busy thread pool may resume a task too late.
   private func arrives(_ range: Range<UInt64>, of file: FileDescriptor) -> Bool {
     let size: UInt64 = 64 << 10
     var missing = stride(from: range.lowerBound, to: range.upperBound, by: Int(size)).map { $0..<$0 + size }

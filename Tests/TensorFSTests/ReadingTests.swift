@@ -24,7 +24,7 @@ import Safetensors
     return attributes
   }
 
-  /// The bytes of an answer, as the session takes them.
+  /// The bytes of an answer, as the session sends them.
   private func bytes(of answer: ReadAnswer) throws -> [UInt8] {
     switch answer {
     case .bytes(let bytes): return Array(bytes)
@@ -102,7 +102,7 @@ import Safetensors
         ModelCollection(opening: [directory.path]), options: MountOptions(), log: Logger(label: "test"))
       return (directory, fileSystem, try inode(path, in: fileSystem))
     }
-    // A read for each slice: in all as many times more as there are slices.
+    // Each slice gets one read, so the total work must be proportional to the number of slices.
     let costs = try Costs(from: 250) { count in
       let (_, fileSystem, attributes) = files[count / 500]
       let start = attributes.size - UInt64(4 * count)

@@ -7,13 +7,13 @@ import Safetensors
 @testable import TensorFiles
 @testable import TensorFS
 
-/// What is read ahead of a reader: nothing, unless one goes on and on.
+/// The ranges that stmount prefetches for a reader: none, unless the reader reads sequentially.
 @Suite struct StreamTests {
   private let size: UInt64 = 200 << 20
   private let tensor: Range<UInt64> = 1000..<(100 << 20)
   private let block: UInt64 = 128 << 10
 
-  /// The block with a number, of a file without a header.
+  /// The block with this number, in a file without a header.
   private func block(_ index: Int) -> Range<UInt64> { UInt64(index) * block..<UInt64(index + 1) * block }
 
   private func next(

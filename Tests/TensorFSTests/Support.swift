@@ -6,13 +6,13 @@ import Logging
 @testable import TensorFS
 
 extension TensorFileSystem {
-  /// The only file system of a mount, which watches its sources.
+  /// The only file system of a mount. It watches its sources.
   convenience init(_ collection: ModelCollection, options: MountOptions, log: Logger) throws(NamesError) {
     try self.init(collection, options: options, faults: SourceFaults(log: log), tag: 0)
     SourceWatch.begin(models.flatMap(\.shards), log: log)
   }
 
-  /// The attributes at a path, a component at a time; nil if there is nothing.
+  /// The attributes at a path, looked up component by component; nil if the path does not exist.
   func lookup(path: String) throws -> Attributes? {
     var found: Attributes? = try attributes(of: .root)
     for component in path.split(separator: "/") {

@@ -10,7 +10,7 @@ import Safetensors
 @testable import TensorFiles
 @testable import TensorFS
 
-/// Without a mount. Reading needs a request of the kernel's to answer, so the mount's tests cover it.
+/// Tests without a mount. Reads need a request of the kernel, so the tests of mounts cover them.
 @Suite("The file system's names and attributes") struct TensorFileSystemTests {
   private static let file = SafetensorsFile(
     .init("a/b", "F32", [2, 3]), .init("a/c/d", "U8", [0]), .init("e", "I8", [1000]))
@@ -21,12 +21,12 @@ import Safetensors
     try TensorFileSystem(sample.collection, options: options, log: Logger(label: "test"))
   }
 
-  /// Lists a directory as the kernel does: again and again with buffers of `size` bytes until nothing comes.
+  /// Lists a directory as the kernel does: repeatedly, with buffers of `size` bytes, until nothing comes.
   private func list(
     _ inode: InodeNumber, of fileSystem: TensorFileSystem, size: Int, withAttributes: Bool = false,
     from start: UInt64 = 0
   ) throws -> [Listing.Entry] {
-    // libfuse hands it through and does not look at it: fuse_add_direntry(3).
+    // libfuse passes the pointer on and does not use it: fuse_add_direntry(3).
     let request = unsafe try #require(OpaquePointer(bitPattern: 8))
     var entries: [Listing.Entry] = []
     var position = start
@@ -184,7 +184,7 @@ import Safetensors
     let statistics = try fileSystem(sample).statistics()
     let document = UInt64(MetadataDocument.bytes(of: try sample.model).count)
     #expect(statistics.size == 1024 + document)
-    // The root, a, a/c, three tensors and metadata.json.
+    // These are the root, a, a/c, three tensors and metadata.json.
     #expect(statistics.inodes == 7)
   }
 

@@ -64,7 +64,7 @@ import Safetensors
       }
     }
     try visit(try #require(tree.entry(inode: 1)))
-    // The tree, the mount's own views of it, and each rank's views of that rank.
+    // These are the tree, the mount's own views of it, and the views of each rank.
     let rank = 6
     #expect(seen.count == (1 + 2 * rank) * 4 + 2 * rank * 3)
   }
@@ -73,14 +73,14 @@ import Safetensors
     "A view that lacks some tensors is listed completely, with buffers of any size",
     arguments: [100, 300, 65_536])
   func listing(size: Int) throws {
-    // Long names, so that few fit; every third is not there, the first and the last among them.
+    // The names are long, so that few fit into a buffer. Every third one is absent from the view, the first and the last included.
     let names = (100..<200).map { "\($0)" + String(repeating: "n", count: $0 % 50) }
     let fileSystem = try fileSystem(
       SampleModel(
         SafetensorsFile(
           names.enumerated().map { .init($0.element, $0.offset % 3 == 0 ? "I64" : "BF16", [1]) })))
     let inode = try #require(try fileSystem.lookup(path: ".f32")).inode
-    // libfuse hands it through and does not look at it: fuse_add_direntry(3).
+    // libfuse passes the pointer on and does not use it: fuse_add_direntry(3).
     let request = unsafe try #require(OpaquePointer(bitPattern: 8))
     var entries: [Listing.Entry] = []
     while true {

@@ -19,7 +19,7 @@ struct OpenSample {
     try self.init(sample) { directory in try directory.write("model.safetensors", sample.file) }
   }
 
-  /// The sample in files of another kind, which `write` makes.
+  /// The sample in files of another kind, which `write` writes.
   init(_ sample: QuantizedSample, _ write: (TemporaryDirectory) throws -> FilePath) throws {
     directory = try TemporaryDirectory()
     let path = try write(directory)
@@ -28,7 +28,7 @@ struct OpenSample {
     quantization = Quantization(of: model)
   }
 
-  /// Expects the numbers of a sample, bit for bit.
+  /// Expects the numbers of the sample, bit for bit.
   func expectNumbers(of sample: QuantizedSample) throws {
     #expect(quantization.warnings == [])
     #expect(quantization.tensors.map { "\($0.name)" } == sample.expected.map { "'\($0.name)'" })
@@ -48,7 +48,7 @@ struct OpenSample {
 }
 
 extension ComputedElements {
-  /// Bytes of the whole, at an address that is as odd as the offset.
+  /// Bytes of the whole tensor, read into memory whose address is as odd as the offset.
   fileprivate func bytes(_ range: Range<Int>) throws -> [UInt8] {
     var bytes = [UInt8](repeating: 0xA5, count: range.count + 8)
     let shift = range.lowerBound % 7
@@ -56,7 +56,7 @@ extension ComputedElements {
     var all = unsafe span.mutableBytes
     var target = all._mutatingExtracting(shift..<shift + range.count)
     try fill(&target, from: UInt64(range.lowerBound))
-    // The bytes around it must not change.
+    // The bytes around the range must not change.
     #expect(
       bytes[..<shift].allSatisfy { $0 == 0xA5 } && bytes[(shift + range.count)...].allSatisfy { $0 == 0xA5 })
     return Array(bytes[shift..<shift + range.count])
@@ -117,7 +117,7 @@ struct DequantizationTests {
       sample.expected.map { "'\($0.name)'" }
       + ordinary.map { "'\(String(decoding: $0.name, as: UTF8.self))'" }
     #expect(names == wanted.sorted())
-    // The whole as one file, read back, is the same.
+    // Reading the whole model as one file gives the same model.
     let layout = try #require(FileLayout(wholeModel: model))
     var bytes = [UInt8](repeating: 0, count: Int(layout.byteCount))
     var span = bytes.mutableSpan
@@ -152,7 +152,7 @@ struct DequantizationTests {
     let tensor = try #require(open.quantization.tensors.first)
     let elements = DequantizedElements(of: tensor, cache: StripeCache())
     let whole = try elements.bytes(0..<Int(elements.byteCount))
-    // As in a model whose scales are too many to be read when it is opened: the second of two rows of blocks.
+    // The file changes after the scales were checked, so the read must check them. The bad scale is in the second row of blocks.
     let scales = open.model.tensor(at: tensor.sources[1])
     let shard = open.model.shard(at: tensor.sources[1])
     let start = try #require(shard.storedRange(of: scales)).range.lowerBound
@@ -164,7 +164,7 @@ struct DequantizationTests {
     let rowBytes = sample.expected[0].shape[1] * 4
     #expect(try elements.bytes(0..<128 * rowBytes) == Array(whole[..<(128 * rowBytes)]))
     #expect(throws: Errno.outOfDomain) { try elements.bytes(128 * rowBytes..<128 * rowBytes + 4) }
-    // The second block of the same row.
+    // The second block of the same row has a good scale.
     let second = 128 * rowBytes + 128 * 4
     #expect(try elements.bytes(second..<second + 8) == Array(whole[second..<second + 8]))
   }

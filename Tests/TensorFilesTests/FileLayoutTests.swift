@@ -8,7 +8,7 @@ import Safetensors
 @testable import TensorFiles
 
 @Suite("File layouts") struct FileLayoutTests {
-  /// Bytes that say where they are, computed.
+  /// Computed bytes, each of which depends on its position.
   private struct Pattern: ComputedElements {
     let bytes: [UInt8]
     var byteCount: UInt64 { UInt64(bytes.count) }
@@ -93,8 +93,8 @@ extension FileLayout {
     try [UInt8](filling: range.count) { target throws(Errno) in try fill(&target, from: range.lowerBound) }
   }
 
-  /// Checks windows of all sizes against the whole, at any alignment of the memory that is filled, and the parts they are
-  /// said to consist of.
+  /// Compares ranges of all sizes with the same ranges of `whole`, at any alignment of the target in memory. Also compares the parts
+  /// that the layout reports for them.
   func expectWindows(of whole: [UInt8], _ generator: inout SeededGenerator) throws {
     #expect(byteCount == UInt64(whole.count))
     for _ in 0..<100 {

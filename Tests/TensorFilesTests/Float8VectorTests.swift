@@ -7,7 +7,7 @@ import Testing
 @testable import TensorFiles
 
 @Suite("FP8 with vector instructions") struct Float8VectorTests {
-  /// Magnitudes from the smallest subnormal to the largest number, and such as make products of either kind.
+  /// Scales from the smallest subnormal to the largest number. Some give products that overflow, and some that are subnormal.
   private static let scales: [Float] =
     [1, 0.1, -3.7, 3.4028235e38, 1.3e36, -2.7e36, 1e30, 65504, 0.007874016]
     + [1, 0x8000_1234, 0x7F_FFFF, 0x80_0000, 0x7B7F_FFFF, 0x7B80_0000].map { Float(bitPattern: $0) }
@@ -20,7 +20,7 @@ import Testing
     let codes = (0..<256).map { UInt8($0) } + [0x7E]
     for scale in Self.scales {
       let expected = codes.map { code in
-        // A double holds the product.
+        // A double holds the exact product.
         Float(Double(table.values[Int(code)]) * Double(scale))
       }
       for vectors in [nil, table.float8] {

@@ -1,6 +1,6 @@
-/// What ml_dtypes makes of every pattern of the types up to 8 bits: float32, as bits, by the format's names.
+/// The float32 numbers, as bits, that ml_dtypes makes of every pattern of the types of up to 8 bits, by the names of the types.
 ///
-/// Written by Tests/Reference/float_tables.py, which a test has compare this file with ml_dtypes.
+/// Tests/Reference/float_tables.py writes this file. A test compares it with ml_dtypes.
 enum FloatTables {
   static let words: [String: [UInt32]] = [
     "F4": [

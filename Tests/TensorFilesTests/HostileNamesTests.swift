@@ -6,12 +6,12 @@ import Safetensors
 @testable import TensorFiles
 
 @Suite("Paths of hostile sets of names") struct HostileNamesTests {
-  /// The sets by their seeds.
+  /// The sets of names, with the seed of each.
   private static let sets = (0..<250 as Range<UInt64>).map { seed in
     (seed: seed, pairs: PathEncoder.paths(of: HostileNames.names(seed: seed)))
   }
 
-  /// Seeds whose names break what `isSound` says of a set's paths.
+  /// The seeds of the sets whose paths violate `isSound`.
   private func failures(_ isSound: ([(name: [UInt8], path: [UInt8])]) -> Bool) -> [UInt64] {
     Self.sets.filter { !isSound($0.pairs) }.map(\.seed)
   }
@@ -81,7 +81,7 @@ import Safetensors
       } == [])
   }
 
-  @Test("Names that are no prefix of another do not affect its path")
+  @Test("A name that is not a prefix of another one does not affect its path")
   func independent() {
     #expect(
       failures { pairs in

@@ -63,7 +63,7 @@ import Safetensors
     }
     #expect(problem(dictionary("'<f4'")) == "none")
     #expect(problem(dictionary("'>f4'")).contains("big-endian ('>f4'); convert it: array.astype('<f4')"))
-    // What a stranger wrote there is shown in quotes, and in no advice.
+    // An advice must not contain characters from the file; only a quoted text may.
     #expect(problem(dictionary("'>\u{1B}[2J'")) == #"its elements are big-endian ('>\u{1b}[2J')"#)
     #expect(problem(dictionary("'|O'")).contains("Python objects"))
     #expect(problem(dictionary("[('a', '<f4')]")).contains("records"))
@@ -102,7 +102,7 @@ import Safetensors
   func truncated() {
     let whole = file("{'descr': '<f4', 'fortran_order': False, 'shape': (2,), }", data: 8)
     for count in 0..<whole.count { #expect(problem(Array(whole[..<count])) != "none") }
-    // A length that leads past the end, or past all reason.
+    // Some lengths lead past the end of the file, and some are larger than any file.
     #expect(problem(Array(whole[..<8]) + [255, 255] + whole[10...]).contains("truncated"))
     #expect(
       problem([0x93] + "NUMPY".utf8 + [2, 0, 255, 255, 255, 255] + Array(repeating: 0, count: 90)).contains(

@@ -137,7 +137,7 @@ import Safetensors
     var isAsExpected = true
     for count in 0..<1000 {
       let path = encoder.encode(TensorName(utf8: text[..<count])).bytes
-      // Every slash stands after a file: one component, cut when it passes 255 bytes.
+      // Every slash follows the name of a file, so this name is one component, which is cut when it exceeds 255 bytes.
       isAsExpected = isAsExpected && path.count == (count == 0 ? 1 : count <= 85 ? 3 * count : 255)
     }
     #expect(isAsExpected)

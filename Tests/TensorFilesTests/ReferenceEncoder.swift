@@ -2,7 +2,7 @@
 import Safetensors
 @testable import TensorFiles
 
-/// A second implementation of the rules for names in docs/SEMANTICS.md, simple and slow, for a whole set at once.
+/// A second implementation of the rules for names in docs/SEMANTICS.md: simple, slow, and for a whole set at once.
 enum ReferenceEncoder {
   static func path(of name: [UInt8], among names: Set<[UInt8]>) -> [UInt8] {
     let metadata = Array("metadata.json".utf8)
@@ -45,7 +45,7 @@ enum ReferenceEncoder {
     return Array("\(kept)%~\(hash.joined())".utf8)
   }
 
-  /// The name that a path stands for, or nil where a component is cut.
+  /// The name that belongs to a path, or nil if a component is cut.
   static func decode(_ path: [UInt8]) -> [UInt8]? {
     var components: [[UInt8]] = []
     for component in path.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false) {
@@ -72,7 +72,7 @@ enum ReferenceEncoder {
 }
 
 extension PathEncoder {
-  /// The path of each name, in the order of their bytes.
+  /// The path of each name, sorted by the bytes of the names.
   static func paths(of names: some Sequence<[UInt8]>) -> [(name: [UInt8], path: [UInt8])] {
     var encoder = PathEncoder()
     return Set(names).sorted { $0.lexicographicallyPrecedes($1) }.map { name in

@@ -4,9 +4,9 @@ import Testing
 import Safetensors
 @testable import TensorFiles
 
-/// The examples of FIPS 180-4, as NIST published them.
+/// The examples of FIPS 180-4, as published by NIST.
 @Suite("SHA-256") struct SHA256Tests {
-  /// The digest with the processor's instructions, if it has them, which must be the same without.
+  /// The digest, computed with the processor's SHA instructions if it has them. Expects the same digest without them.
   private func digest(_ message: some Collection<UInt8>) -> String {
     var portable = SHA256(isPortable: true)
     unsafe portable.add(Array(message).span.bytes)

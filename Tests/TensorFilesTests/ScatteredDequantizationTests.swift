@@ -7,13 +7,13 @@ import TensorFiles
 
 @Suite("Quantised tensors with scattered parts")
 struct ScatteredDequantizationTests {
-  /// What PyTorch calls the types of the samples.
+  /// PyTorch's names of the samples' types.
   private static let torchTypes = [
     "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I8": "int8", "I32": "int32", "I64": "int64",
     "U8": "uint8", "F8_E4M3": "float8_e4m3fn", "F8_E5M2": "float8_e5m2", "F8_E8M0": "float8_e8m0fnu",
   ]
 
-  /// Formats of which columns are read, which slices do not have.
+  /// True for formats that are read by columns, which slices do not support.
   private static func readsColumns(_ sample: QuantizedSample) -> Bool {
     sample.tensors.contains { tensor in
       let name = String(decoding: tensor.name, as: UTF8.self)
@@ -22,7 +22,7 @@ struct ScatteredDequantizationTests {
     }
   }
 
-  /// A tensor's elements with the first index as the fastest.
+  /// A tensor's elements in column-major order: the first index changes fastest.
   private static func columnMajor(_ tensor: SafetensorsFile.Tensor) -> (data: [UInt8], strides: [Int]) {
     let shape = tensor.shape
     let count = shape.reduce(1, *)
@@ -59,7 +59,7 @@ struct ScatteredDequantizationTests {
     }
     torch.object = .pairs(entries)
     let open = try OpenSample(sample) { directory in try directory.write("model.pt", torch.bytes) }
-    // The blocks of gpt-oss are read as longer rows.
+    // The reader treats the blocks of gpt-oss as longer rows, so they must be contiguous.
     let isJoined = sample.tensors.contains { String(decoding: $0.name, as: UTF8.self).hasSuffix("blocks") }
     if isJoined {
       #expect(open.quantization.tensors.isEmpty)
@@ -113,7 +113,7 @@ struct ScatteredDequantizationTests {
     #expect(FileLayout(wholeModel: model) != nil)
   }
 
-  /// A part of a tensor along an axis; the whole, where there is none.
+  /// A part of a tensor along an axis; the whole tensor, if it has no such axis.
   private static func slice(_ tensor: SafetensorsFile.Tensor, _ axis: Int, _ part: Range<Int>?)
     -> SafetensorsFile.Tensor
   {

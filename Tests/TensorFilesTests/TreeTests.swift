@@ -6,7 +6,7 @@ import Safetensors
 @testable import TensorFiles
 
 @Suite("The tree of names") struct TreeTests {
-  /// What is wrong with the tree's own links, one line each.
+  /// Errors in the links of the tree, one line each.
   private func problems(of tree: Tree) -> [String] {
     var problems: [String] = []
     var parents: [Int?] = Array(repeating: nil, count: tree.nodes.count)

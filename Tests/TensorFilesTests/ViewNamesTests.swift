@@ -7,7 +7,7 @@ import Testing
 @testable import TensorFiles
 
 @Suite("Names in views") struct ViewNamesTests {
-  /// What is wrong with the names of a model in its views, one line each.
+  /// Errors in the names of a model in its views, one line each.
   private func problems(_ names: [[UInt8]]) throws -> [String] {
     let sample = try SampleModel(SafetensorsFile(names.map { SafetensorsFile.Tensor(name: $0, "U8", [1]) }))
     let tree = try sample.tree
@@ -32,7 +32,7 @@ import Testing
             problems.append("not found: \(text)")
           }
         }
-        // Nothing else is found: neither names of the tree nor parts of those above.
+        // No other name is found: neither names in the tree nor parts of the names in the view.
         let others: [[[UInt8]]] = seen.map { [$0 + view.suffix + [0x20], Array($0.dropLast()), [0x61] + $0] }
         for name in others.joined() where !seen.contains(name) && !name.isEmpty {
           if let found = viewNames.child(name.span, of: directory, in: view) {

@@ -7,7 +7,7 @@ import Testing
 @testable import TensorFiles
 
 @Suite("Contents of files in views") struct ViewTests {
-  /// What a view makes of each tensor of a file, by name.
+  /// The contents of a view of each tensor of a file, by the tensor's name.
   private func layouts(_ view: View, _ file: SafetensorsFile) throws -> [String: FileLayout] {
     let sample = try SampleModel(file)
     let shard = try sample.model.shards[0]
@@ -22,7 +22,7 @@ import Testing
     return layouts
   }
 
-  /// The header of the only tensor's file.
+  /// The header of the view of a file's only tensor.
   private func header(_ view: View, _ file: SafetensorsFile) throws -> [UInt8] {
     try #require(try layouts(view, file).values.first).header
   }
@@ -97,7 +97,7 @@ import Testing
 
   @Test("A widened file that would exceed the maximum size of a file is absent")
   func tooLarge() throws {
-    // Two elements of F4 in a byte, eight bytes of two float32.
+    // A byte has two F4 elements, which become eight bytes of float32.
     let tensor = { (count: UInt64) in
       Tensor(name: TensorName("t"), dtype: .f4, shape: [count], dataRange: 0..<count / 2)
     }
@@ -155,7 +155,7 @@ import Testing
   func longShape() throws {
     var generator = SeededGenerator(seed: 1)
     for rank in [65, 4095, 4096, 4097, 20_000] {
-      // Lengths of all sizes, in any order; the last one makes the tensor empty.
+      // Ranges of all lengths, in any order. The last one makes the tensor empty.
       let shape = (1..<rank).map { _ in [1, 1, 10, 100_000].randomElement(using: &generator) ?? 1 } + [0]
       let file = SafetensorsFile(.init("t", "U8", shape.reversed()))
       let layout = try #require(try layouts(.safetensors, file)["t"])
@@ -193,7 +193,7 @@ import Testing
   }
 }
 
-/// As many bytes of zero as wanted.
+/// Computed zeros.
 private struct Zeros: ComputedElements {
   let byteCount: UInt64
   func sources(of range: Range<UInt64>) -> [FileRange] { [] }
@@ -203,7 +203,7 @@ private struct Zeros: ComputedElements {
 }
 
 extension FileLayout {
-  /// What comes before the tensor's own bytes.
+  /// The bytes before the tensor's own bytes.
   fileprivate var header: [UInt8] {
     segments.flatMap { segment -> [UInt8] in if case .memory(let bytes) = segment { Array(bytes) } else { [] }
     }
@@ -215,7 +215,7 @@ extension FileLayout {
 }
 
 extension String {
-  /// With the spaces that make a header's length a multiple of 8.
+  /// The text with spaces at the end, so that a header's length is a multiple of 8.
   fileprivate var padded: String {
     let text = String(reversed().drop { $0 == " " }.reversed())
     return text + String(repeating: " ", count: (8 - text.utf8.count % 8) % 8)

@@ -8,7 +8,7 @@ import Safetensors
 @Suite("Widening to float32") struct WideningTests {
   private static let dtypes = Dictionary(uniqueKeysWithValues: DType.allCases.map { ($0.name, $0) })
 
-  /// The float32 that a tensor's bytes become, as bits.
+  /// The float32 numbers, as bits, that a tensor's bytes become.
   static func widen(_ dtype: DType, _ bytes: [UInt8]) throws -> [UInt32] {
     let widening = try #require(dtype.widening)
     var words = [UInt32](repeating: 0, count: bytes.count * 8 / Int(dtype.bitSize))
@@ -58,7 +58,7 @@ import Safetensors
       let exponent = Int(pattern >> 10 & 31)
       let mantissa = pattern & 1023
       if exponent == 31 { return sign << 31 | 0x7F80_0000 | mantissa << 13 }
-      // As IEEE 754 defines it, in a wider format.
+      // The definition of IEEE 754, computed in a wider format.
       let value =
         exponent == 0
         ? Double(mantissa) / 1024 / 16384
@@ -70,13 +70,13 @@ import Safetensors
 
   @Test("The first of two F4 elements in a byte is the low nibble")
   func nibbles() throws {
-    // 0.5 is 1, -6 is 15, 2 is 4.
+    // The code of 0.5 is 1, of -6 is 15, and of 2 is 4.
     #expect(try Self.widen(.f4, [0xF1, 0x04]).map(Float.init(bitPattern:)) == [0.5, -6, 2, 0])
   }
 
   @Test("The first of four 6-bit elements in three bytes is in the lowest bits")
   func sixes() throws {
-    // In E3M2, 0.25 is 4, 1 is 12, -28 is 63, 0.0625 is 1: bits 000001 111111 001100 000100 from the top.
+    // In E3M2, the codes of 0.25, 1, -28, 0.0625 are 4, 12, 63, 1; from the top, the bits are 000001 111111 001100 000100.
     let values = try Self.widen(.f6e3m2, [0b0000_0100, 0b1111_0011, 0b0000_0111]).map(Float.init(bitPattern:))
     #expect(values == [0.25, 1, -28, 0.0625])
   }
@@ -85,7 +85,7 @@ import Safetensors
     "Any number of elements is widened, including the last one",
     arguments: DType.allCases.filter { $0.widening != nil })
   func counts(dtype: DType) throws {
-    // Of whole groups: 4 elements fill bytes in each dtype.
+    // Groups of 4 elements are whole bytes in each dtype.
     let bytes = TensorData.bytes(dtype.name, [400], seed: 7)
     let whole = try Self.widen(dtype, bytes)
     for count in stride(from: 0, through: 400, by: 4) {
@@ -99,7 +99,7 @@ import Safetensors
     var generator = SeededGenerator(seed: seed)
     for dtype in DType.allCases {
       guard let widening = dtype.widening else { continue }
-      // More than is read at a time.
+      // The tensor is larger than the buffer of one read.
       let count = 120_000
       let file = SafetensorsFile(
         [.init("before", "U8", [Int.random(in: 0...9, using: &generator)]), .init("t", dtype.name, [count])])
@@ -121,6 +121,6 @@ import Safetensors
 }
 
 extension [UInt32] {
-  /// As they are in memory.
+  /// The bytes of the numbers in memory.
   fileprivate var bytes: [UInt8] { unsafe withUnsafeBytes { unsafe [UInt8]($0) } }
 }

@@ -1,9 +1,9 @@
-// Runs a command with its output discarded, and writes what it took: seconds of a processor, the most memory that it had in
-// KiB, and its exit status.
+// Runs a command without its output. Writes the seconds of processor time, the peak memory in KiB, and the exit status
+// of the command.
 //
 //     usage COMMAND [ARGUMENT]...
 //
-// A process begins with the peak of the one that has started it (wait4(2)), so this one is small.
+// A process starts with the peak memory of its parent (wait4(2)), so this parent is small.
 
 #define _GNU_SOURCE
 #include <fcntl.h>

@@ -3,10 +3,10 @@ import PyTorch
 import Safetensors
 import SystemPackage
 
-/// What this reader makes of files, for Tests/Reference/differential.py.
+/// Prints the results of this reader for files, for Tests/Reference/differential.py.
 ///
-/// Standard input holds files one after the other, each behind its length of four bytes, little-endian.
-/// Standard output has one line of JSON for each: the tensors as arrays of name, dtype, shape and data range,
+/// Standard input has files one after the other, each after its length in four bytes, little-endian.
+/// Standard output has one line of JSON for each file: the tensors as arrays of name, dtype, shape and data range,
 /// and the metadata; or the error's name. Names and metadata are in hexadecimal.
 @main enum Verdicts {
   static func main() {
@@ -17,7 +17,7 @@ import SystemPackage
     }
   }
 
-  /// The next bytes of standard input; nil where there are not as many.
+  /// The next bytes of standard input; nil if there are not so many.
   private static func read(_ count: Int) -> [UInt8]? {
     var bytes = [UInt8](repeating: 0, count: count)
     var filled = 0
@@ -59,8 +59,8 @@ import SystemPackage
     }
   }
 
-  /// Of a file of PyTorch, for Tests/Reference/torch_differential.py: the tensors as arrays of name, element
-  /// type, shape, strides and the first one's byte, and the names that are left out; or the error.
+  /// The result for a PyTorch file, for Tests/Reference/torch_differential.py: the tensors as arrays of name, element
+  /// type, shape, strides and the offset of the first element, and the names of omitted tensors; or the error.
   private static func verdict(_ file: [UInt8], _ form: PyTorchFile.Form) -> String {
     do throws(FormatError) {
       let read = try PyTorchFile(file, form: form)

@@ -5,10 +5,11 @@ import Testing
 @testable import Models
 import Safetensors
 
-/// A directory, and what mounting it should show. Tensors are called as the files say, so a case reads like a listing.
+/// A directory, and the expected result of opening it. Tensors have the names that the files give them, so a case reads like a
+/// listing.
 struct DirectoryCase: CustomTestStringConvertible, Sendable {
   enum Content: Sendable, ExpressibleByStringLiteral {
-    /// Tensors, in a file of PyTorch or of safetensors by its name. A literal lists them with spaces between.
+    /// The tensors of a file, in PyTorch's format or safetensors by the file's name. A literal separates their names by spaces.
     case tensors([String])
     case text(String)
     case index([String: String])
@@ -19,9 +20,9 @@ struct DirectoryCase: CustomTestStringConvertible, Sendable {
   }
 
   enum Expectation: Sendable {
-    /// The tensors of each model, by its name; a single model has none.
+    /// The tensors of each model, by the model's name. A single model has no name.
     case models([String: [String]])
-    /// Parts of the message.
+    /// The parts that the message must have.
     case refusal([String])
 
     static func model(_ tensors: String...) -> Expectation { .models(["": tensors]) }
@@ -29,13 +30,13 @@ struct DirectoryCase: CustomTestStringConvertible, Sendable {
 
   let testDescription: String
   var files: KeyValuePairs<String, Content>
-  /// The source, below the directory.
+  /// The source, relative to the directory.
   var source = ""
   var revision: String?
   var variant: String?
   var isLenient = false
   let expected: Expectation
-  /// Parts of warnings; each has to be in one, and no warning may be there without one of them.
+  /// The parts of the expected warnings. One warning must have each part, and each warning must have one of the parts.
   var warnings: [String] = []
 
   func write(to directory: TemporaryDirectory) throws {

@@ -199,7 +199,7 @@ import Safetensors
     #expect(warnings.contains { $0.contains("'mtp.safetensors'; left out, --all shows it") })
     let model = try open { $0.showsAll = true }.components[0].model
     #expect(model.contents == ["a", "b", "m"])
-    // The index decides which of two it is.
+    // Two files have the tensor, and the index decides.
     #expect(model.tensor(at: model.places[0]).byteCount == 1)
   }
 
@@ -261,7 +261,7 @@ import Safetensors
     try directory.write("models--a--b/refs/main", text: one)
     let repository = directory.path.appending("models--a--b")
     #expect(try ModelCollection(opening: [repository]).components[0].model.contents == ["a"])
-    // The whole cache may be behind a link.
+    // A link may lead to the whole cache.
     let link = try directory.makeLink("link", to: "models--a--b/snapshots/\(one)")
     #expect(try ModelCollection(opening: [link]).components[0].model.contents == ["a"])
     try write("elsewhere", "a")

@@ -105,7 +105,7 @@ import Safetensors
     let error = #expect(throws: ModelError.self) { try ModelCollection(opening: [FilePath(source)]) }
     #expect(error?.kind == .noSource)
     #expect(error?.problem.contains(advice) == true)
-    // A path has lost a slash.
+    // FilePath has removed a slash.
     #expect(error?.description.hasPrefix("'\(source)': ") == true)
   }
 

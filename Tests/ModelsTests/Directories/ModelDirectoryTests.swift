@@ -10,7 +10,7 @@ import Safetensors
 
   init() throws { directory = try TemporaryDirectory() }
 
-  /// Writes a file of one tensor, called after the file itself unless a name is given.
+  /// Writes a file of one tensor, which has the file's name unless another one is given.
   private func write(_ name: String, tensor: String? = nil) throws {
     try directory.write(name, SafetensorsFile(.init(tensor ?? name, "U8", [1])))
   }
@@ -74,7 +74,7 @@ import Safetensors
       "model.safetensors.index.json", ShardIndex(["a": "part-a.safetensors", "b": "part-b.safetensors"]))
     #expect(try contents() == ["a", "b"])
 
-    // All that was fetched so far of a set of two must not pass for the model.
+    // The first file of an unfinished download of two must not pass for the model.
     let partial = try TemporaryDirectory()
     try partial.write("part-a.safetensors", SafetensorsFile(.init("a", "U8", [1])))
     try partial.write(
@@ -217,12 +217,12 @@ import Safetensors
       return error?.problem ?? ""
     }
     for number in 10..<50 { try directory.write("\(number)/config.json", text: "{}") }
-    // Not among the first.
+    // This directory comes after the first 32 names.
     try write("49/model.safetensors")
     #expect(problem() == "no .safetensors file and no PyTorch file in it; 8 more names not examined")
     try write("12/model.safetensors")
     #expect(problem().hasSuffix("; name one of its directories: '12'; 8 more names not examined"))
-    // Names with an extension come after those without.
+    // Names without an extension come before names with one.
     for number in 10..<50 { try directory.write("\(number).json", text: "{}") }
     #expect(problem().hasSuffix("; name one of its directories: '12'; 8 more names not examined"))
   }
@@ -243,7 +243,7 @@ import Safetensors
       "model.safetensors.index.json": "3333",
     ]
     for (name, blob) in links { try directory.makeLink("snapshots/abc/\(name)", to: "../../blobs/\(blob)") }
-    // A trap: a file of a shard's name beside the target.
+    // A file with the name of a shard beside the blobs must not be used.
     try write("blobs/model-00002-of-00002.safetensors", tensor: "wrong")
 
     let snapshot = directory.path.appending("snapshots/abc")
@@ -317,7 +317,7 @@ import Safetensors
 }
 
 extension ModelCollection {
-  /// The components' names.
+  /// The names of the components.
   fileprivate var names: [String] {
     components.map { String(decoding: $0.name ?? [], as: UTF8.self) }
   }

@@ -10,13 +10,13 @@ import Testing
 
   init() throws { directory = try TemporaryDirectory() }
 
-  /// A slice of a tensor: where it begins, and its shape.
+  /// A slice of a tensor: its start and its shape.
   private typealias Box = (start: [Int], shape: [Int])
 
-  /// Writes one file for each list of slices of a U8 tensor whose elements are `data`.
+  /// Writes a file for each list of slices. The whole tensor is U8, and its elements are `data`.
   private func write(_ files: [[Box]], of shape: [Int], _ data: [UInt8]) throws {
     for (number, boxes) in files.enumerated() {
-      // A file has one slice of a name; several are written as several files.
+      // A file can have only one slice of a name, so further slices go to further files.
       for (part, box) in boxes.enumerated() {
         let tensor = SafetensorsFile.Tensor("w", "U8", box.shape, data: Self.cut(box, from: data, shape))
         let info = #"{"w": {"saved_offsets": \#(box.start)}}"#
@@ -28,7 +28,7 @@ import Testing
     }
   }
 
-  /// The elements of a slice, one by one.
+  /// The elements of a slice, gathered one by one.
   private static func cut(_ box: Box, from data: [UInt8], _ shape: [Int]) -> [UInt8] {
     (0..<box.shape.reduce(1, *)).map { position in
       var rest = position
@@ -82,7 +82,7 @@ import Testing
       let end = Int.random(in: start...data.count, using: &generator)
       #expect(try shard.read(tensor, UInt64(start)..<UInt64(end)) == Array(data[start..<end]))
     }
-    // What a file says of its slices is not what is shown.
+    // The whole tensor's metadata lacks the entry about slices.
     #expect(
       shard.header.metadata.map { String(decoding: $0.key, as: UTF8.self) } == ["format"] || boxes.count == 1)
   }
@@ -170,7 +170,7 @@ import Testing
           shape: [1, 1])
       }
     }
-    // Corner by corner it would be no more than a few; box by box with all others it would be hours.
+    // Dropping corners that cancel keeps few of them. Comparing each box with all others would take hours.
     try BoxCover.check(slices(200), fill: [200, 200])
     #expect(throws: AssembledTensor.Problem.self) {
       try BoxCover.check(slices(200).dropLast(), fill: [200, 200])

@@ -6,7 +6,7 @@ import Testing
   /// A way to cut a matrix into boxes.
   enum Cut: CaseIterable {
     case rows, columns, grid
-    /// A column of one box beside a column of many.
+    /// A column that is one box, beside a column of many boxes.
     case tall
 
     /// Many boxes, of one byte or of one row or column.

@@ -56,7 +56,7 @@ import Safetensors
         [halves[rank], replicated], shapes: ["w": [2, 2], "r": [1]], metadata: "__\(rank).metadata")
     }
     #expect(try open().components[0].model.contents == ["r", "w"])
-    // Twice in one file it is an error.
+    // The same item twice in one file is an error.
     let twice = Chunk("r", start: [0], shape: [1], data: [9])
     let alone = try TemporaryDirectory()
     try DistributedCheckpoint([twice, twice], shapes: ["r": [1]]).write(to: alone)

@@ -27,7 +27,7 @@ import Safetensors
     return error?.description ?? ""
   }
 
-  /// A file of torch.save with one object, which `make` puts around tensors of bytes.
+  /// A torch.save file of one object, which `make` builds with tensors of bytes.
   private func saved(_ make: (inout TorchFile) -> PickledValue) -> [UInt8] {
     var file = TorchFile()
     file.object = make(&file)
@@ -116,7 +116,7 @@ import Safetensors
     let object = Object("a", saved { .dictionary(["b": $0.tensor("Byte", [2], data: [1, 2])]) })
     try DistributedCheckpoint(slices, shapes: ["a.b": [2]], objects: [object]).write(to: directory)
     let model = try open()
-    // .metadata describes tensors first here.
+    // In this .metadata, the tensor comes before the object.
     #expect(model.contents == ["a.b~1", "a.b~2"])
     #expect(try bytes(model) == [[7, 8], [1, 2]])
     #expect(try open { $0 == "a.b~1" }.contents == ["a.b~1"])
@@ -149,7 +149,7 @@ import Safetensors
     var hostile = TorchFile()
     hostile.object = .call(.global("posix", "system"), [.string("true")])
     try write([Object("first", plain), Object("evil", hostile.bytes)])
-    // REDUCE, which STOP follows.
+    // The byte is that of REDUCE, before STOP.
     let byte = plain.count + hostile.archive.offset(of: "archive/data.pkl") + hostile.object.pickle.count - 2
     #expect(refusal().contains("__0_0.distcp': refused: its pickle calls 'posix.system' (byte \(byte))"))
     try write([Object("cut", Array(plain.dropLast(3)), file: "__1_0.distcp")])
@@ -163,7 +163,7 @@ import Safetensors
     let tensor = saved { file in file.tensor("Byte", [100]) }
     try write([Object("a", tensor)])
     var description = try SmallFile.bytes(of: directory.path.appending(".metadata"), what: "it")
-    // The offset of the slice, which follows the object.
+    // This is the offset of the slice, which comes after the object.
     let offset = PickledValue.int(tensor.count).opcodes
     let position = try #require(description.indices.last { description[$0...].starts(with: offset) })
     description[position + 1] -= 1

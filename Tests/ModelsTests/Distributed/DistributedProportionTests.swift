@@ -5,16 +5,16 @@ import Testing
 
 @Suite("Time and memory are proportional to a checkpoint's .metadata", .serialized)
 struct DistributedProportionTests {
-  /// A `.metadata` that describes much in few bytes, by referring to the same values again and again.
+  /// A `.metadata` that describes much data in few bytes, by repeated references to the same values.
   struct Sample: Sendable, CustomTestStringConvertible {
     let testDescription: String
-    /// The least size, at which going through everything that is named takes longer than all else.
+    /// The smallest size at which reading all references takes longer than everything else.
     var size = 10_000
-    /// The pickle, of about so many bytes.
+    /// Makes the pickle, of about the given number of bytes.
     let metadata: @Sendable (Int) -> [UInt8]
   }
 
-  /// Opcodes that leave nothing on the stack; ``recalled(_:)`` is the value.
+  /// Opcodes that memoize a value and leave nothing on the stack. ``recalled(_:)`` pushes the value.
   private static func remembered(_ value: [UInt8], _ place: UInt8) -> [UInt8] { value + [0x71, place, 0x30] }
   private static func recalled(_ place: UInt8) -> PickledValue { .raw([0x68, place]) }
 
@@ -22,7 +22,7 @@ struct DistributedProportionTests {
     .state(.instance(.global("torch.distributed.checkpoint.metadata", name)), .dictionary(fields))
   }
 
-  /// A pickle of values to remember, and of the description, which recalls them.
+  /// A pickle of values to memoize, and of a description that refers to them.
   private static func metadata(
     _ remembered: [UInt8]..., tensors: PickledValue = .dictionary([:]),
     storage: PickledValue = .dictionary([:])
@@ -35,12 +35,12 @@ struct DistributedProportionTests {
     .list(Array(repeating: item, count: count))
   }
 
-  /// Names with the same value.
+  /// A dictionary of many names that all have the same value.
   private static func names(_ count: Int, _ value: PickledValue) -> PickledValue {
     .pairs((0..<count).map { number -> (PickledValue, PickledValue) in (.string("t\(number)"), value) })
   }
 
-  /// Where the slices of ``names(_:_:)`` are, each at the tensor's beginning.
+  /// The places of the slices of ``names(_:_:)``. Each slice starts at index 0.
   private static func places(_ count: Int, _ type: PickledValue, _ place: PickledValue) -> PickledValue {
     .pairs(
       (0..<count).map { number -> (PickledValue, PickledValue) in
@@ -108,7 +108,7 @@ struct DistributedProportionTests {
       let memory = metadata.items.reduce(0) { sum, item in
         sum + 400 + item.file.count + 8 * (item.slice.map { $0.start.count + $0.shape.count } ?? 0)
       }
-      // The budget that every pickle has.
+      // Every pickle has this budget.
       #expect(memory < 64 * pickle.count + 1 << 19, "\(memory) bytes for \(pickle.count)")
     }
     #expect(costs.areProportional, "\(costs)")

@@ -50,7 +50,7 @@ import Safetensors
       let tensor = model.tensor(at: place)
       let name = String(decoding: tensor.name.utf8, as: UTF8.self)
       #expect(tensor.dtype.name == names.first { $0.key == name }?.value, "\(name)")
-      // Each byte of F4 holds two elements, and the last dimension counts them.
+      // Each byte has two F4 elements, and the last dimension counts elements.
       #expect(Array(tensor.shape) == (tensor.dtype == .f4 ? [2, 4] : [2, 2]), "\(name)")
     }
     #expect(model.places.count == 20)
@@ -103,7 +103,7 @@ import Safetensors
       (.string("a.b"), first), (.string("a"), .dictionary(["b": other])), (.int(0), first),
       (.string("0"), first),
       (.bool(true), first), (.string("True"), file.view(of: storage, [2, 1])), (.string("w"), other),
-      // A name that is taken is nobody else's.
+      // A new name must not equal the name of another tensor.
       (.string("a.b~1"), first),
     ])
     let model = try open(try directory.write("m.pt", file))
@@ -128,7 +128,7 @@ import Safetensors
       (0..<30).map { (.string("\($0 / 2)"), file.view(of: storage, offset: $0 % 2, [1])) }
         + (0..<15).map { (.int($0), file.view(of: storage, offset: 1, [1])) })
     let model = try open(try directory.write("m.pt", file))
-    // A key that is there twice has its last value, the same as that of the number.
+    // Python keeps the last value of a repeated key, which is here also the value of the number's key.
     #expect(model.places.count == 15 && model.warnings.isEmpty)
     file.object = .pairs(
       (0..<30).map {
@@ -174,7 +174,7 @@ import Safetensors
 
   @Test("A safetensors file that begins like a zip archive is read, but refused if it also ends like one")
   func lookalike() throws {
-    // As a length, "PK\3\4" is 67,324,752.
+    // Read as a header length, "PK\3\4" is 67,324,752.
     func file(_ data: [UInt8]) -> [UInt8] {
       let header = Array(
         #"{"a":{"dtype":"U8","shape":[\#(data.count)],"data_offsets":[0,\#(data.count)]}}"#.utf8)

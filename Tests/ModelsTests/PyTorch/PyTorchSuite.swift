@@ -15,7 +15,7 @@ extension PyTorchSuite {
     try ModelCollection(opening: [path], OpeningOptions(lenient: lenient)).components[0].model
   }
 
-  /// Why a file of these bytes is refused.
+  /// The error for a file of these bytes.
   func problem(_ bytes: [UInt8]) throws -> String? {
     let path = try directory.write("broken.pt", bytes)
     return #expect(throws: ModelError.self) { try open(path) }?.problem

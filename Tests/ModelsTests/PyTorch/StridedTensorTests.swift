@@ -20,7 +20,7 @@ import Safetensors
     var file = TorchFile(isLegacy: generator.oneIn(2))
     let storage = file.addStorage(type, count: 40_000)
     let rank = Int.random(in: 1...4, using: &generator)
-    // Small enough for the slow gathering, and some so far apart that they are read one by one.
+    // The tensor is small enough to gather its elements one by one. Some strides are so long that the reader reads single elements.
     var shape: [Int] = []
     var strides: [Int] = []
     var reach = 0

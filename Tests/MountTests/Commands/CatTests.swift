@@ -34,7 +34,7 @@ extension MountTests {
       }
     }
 
-    @Test("Each form is the view's file, of every kind of source")
+    @Test("Each form equals the view's file, for every kind of source")
     func forms() async throws {
       let files = try TemporaryDirectory()
       var torch = TorchFile()
@@ -55,7 +55,7 @@ extension MountTests {
       }
     }
 
-    @Test("Several tensors as safetensors are the model that stpack makes of them")
+    @Test("Several tensors with --as safetensors equal the model that stpack writes")
     func model() async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)
@@ -105,7 +105,7 @@ extension MountTests {
       #expect(try await onTerminal("-f") == "text")
     }
 
-    @Test("A tensor that cannot be written is one line, and nothing on standard output")
+    @Test("A tensor that cannot be written causes one line of error, and no output")
     func failures() async throws {
       let files = try TemporaryDirectory()
       let source = "\(try files.write("m.safetensors", Self.model))"

@@ -85,7 +85,7 @@ extension MountTests {
       )
     }
 
-    @Test("stls counts the parameters that codes and scales stand for, and only elements if that is in doubt")
+    @Test("stls counts the parameters of dequantised weights, and only elements if these are in doubt")
     func parameters() async throws {
       let files = try TemporaryDirectory()
       let sample = try Self.sample("GPTQ of 4 bits, version 1, reordered")

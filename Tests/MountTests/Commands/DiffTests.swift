@@ -30,7 +30,7 @@ extension MountTests {
       try await Command.run("\(Machine.link("stdiff"))", arguments)
     }
 
-    @Test("One line for each tensor that is missing, new, of another dtype or shape, or of other bytes")
+    @Test("stdiff prints a line for each tensor that is missing, new, or differs in dtype, shape or bytes")
     func lines() async throws {
       let files = try TemporaryDirectory()
       let base = "\(try files.write("base.safetensors", Self.base))"
@@ -70,7 +70,7 @@ extension MountTests {
     }
 
     @Test(
-      "The same tensors are the same, in shards, in other orders, in files of PyTorch and under names changed by --rename"
+      "Equal tensors do not differ in shards, in other orders, in PyTorch files, or under names changed by --rename"
     )
     func formats() async throws {
       let files = try TemporaryDirectory()

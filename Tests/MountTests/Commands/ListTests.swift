@@ -34,7 +34,7 @@ extension MountTests {
       }
     }
 
-    @Test("A mount whose daemon was killed is dead, and -u takes it away")
+    @Test("A mount whose daemon was killed is dead, and -u unmounts it")
     func dead() async throws {
       try await withMount(source) { mount in
         mount.daemon.send(SIGKILL)
@@ -46,7 +46,7 @@ extension MountTests {
       }
     }
 
-    @Test("A mount that does not answer holds neither --list nor -u up")
+    @Test("A mount that does not answer does not delay --list or -u")
     func hanging() async throws {
       try await withMount(source) { mount in
         mount.daemon.send(SIGSTOP)
@@ -58,7 +58,8 @@ extension MountTests {
       }
     }
 
-    @Test("-u refuses what is in use, covered, somebody else's or no mount, and says which")
+    @Test(
+      "-u refuses a mount in use, covered or of another user, and a path without a mount, with the reason")
     func refusals() async throws {
       func refusal(_ path: FilePath, _ status: Int32, _ words: String) async throws {
         let outcome = try await Command.stmount(["-u", "\(path)"])
@@ -90,7 +91,7 @@ extension MountTests {
       }
     }
 
-    @Test("-u takes several mount points, and unmounts those that can be, whatever the others are")
+    @Test("-u takes several mount points, and unmounts those that it can, whatever the others are")
     func several() async throws {
       let places = try ["one", "two"].map { try files.makeDirectory($0) }
       for place in places { #expect(try await Command.stmount(["\(source)", "\(place)"]).status == 0) }

@@ -13,7 +13,7 @@ extension MountTests {
       try await Command.run("\(Machine.stls)", arguments)
     }
 
-    @Test("The manifest is one that sha256sum -c accepts in a mount, and --check without one")
+    @Test("sha256sum -c accepts the manifest in a mount, and --check accepts it without a mount")
     func accepted() async throws {
       let files = try TemporaryDirectory()
       var torch = TorchFile()

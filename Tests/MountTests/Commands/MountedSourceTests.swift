@@ -124,7 +124,7 @@ extension MountTests {
       try await Command.output(of: "diff", "-r", "--exclude=metadata.json", source + ".out", copy + ".out")
     }
 
-    @Test("--include and --exclude choose what --stats, --hash, --check and --dequant are about")
+    @Test("--include and --exclude choose the tensors for --stats, --hash, --check and --dequant")
     func selection() async throws {
       let files = try TemporaryDirectory()
       let source = "\(try files.write("m.safetensors", Self.model))"

@@ -149,7 +149,7 @@ extension MountTests {
         until [ -e "$directory/disk/m.safetensors" ]; do sleep 0.01; done
         "$stmount" "$directory/disk/m.safetensors" "$mnt"
         kill -STOP $server
-        # Until the kernel asks for the source's name again.
+        # Waits until the kernel's cached name of the source expires.
         sleep 1.2
         "$1" --write "$directory/demo.safetensors" & demo=$!
         ends $demo

@@ -167,7 +167,7 @@ extension MountTests {
       }
     }
 
-    @Test("If a user has no inotify instance left, one line says which rule holds, and it does")
+    @Test("If a user has no inotify instance left, one line says which rule applies, and that rule applies")
     func noInstance() async throws {
       let space = try PrivateNamespace(model: SafetensorsFile(.init("w", "U8", [300_000])))
       let output = try await space.run(

@@ -12,7 +12,7 @@ extension MountTests {
     /// A function that the scripts share: `tries NAME COMMAND…` runs a command that mounts. It prints a line unless the command either
     /// mounts correctly, or fails with one line and leaves nothing behind.
     private static let tries = """
-      # Who reads what was mounted: a user's mount is not for root.
+      # $reader runs a command as the user who mounted, because root cannot read a user's mount.
       reader=
       user() { reader="setpriv --reuid $1 --regid $1 --clear-groups --"; }
       tries() {
@@ -24,7 +24,7 @@ extension MountTests {
           umount "$mnt" || echo "$name: cannot be unmounted"
         else
           echo failed >>"$directory/count"
-          # libfuse adds lines of its own where there is no descriptor to catch them by.
+          # libfuse adds lines of its own if no descriptor is left to catch them.
           [ "$(grep -vc '^fuse: ' "$directory/err")" = 1 ] && grep -q '^stmount: ' "$directory/err" \\
             || echo "$name: status $status: $(tr '\\n' ' ' <"$directory/err")"
           case $status in 6[4-9]|7[0-9]) ;; *) echo "$name: status $status";; esac
@@ -40,7 +40,7 @@ extension MountTests {
 
       """
 
-    @Test("With 4 to 24 file descriptors: a mount, or one line")
+    @Test("With 4 to 24 file descriptors, the command mounts or prints one line")
     func descriptors() async throws {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(
@@ -57,7 +57,7 @@ extension MountTests {
         lines.count == 2 && !output.contains("mounted: 0") && !output.contains("failed: 0"), "\(output)")
     }
 
-    @Test("More shards than the soft limit of open files mount; more than the hard one are a message")
+    @Test("More shards than the soft limit of open files mount; more than the hard limit are refused")
     func manyShards() async throws {
       let directory = try TemporaryDirectory()
       let count = 300
@@ -89,13 +89,13 @@ extension MountTests {
       #expect(refused.error.contains("raise the hard limit"))
     }
 
-    @Test("Where a user may have no more processes: a mount, or one line")
+    @Test("If a user may have no more processes, the command mounts or prints one line")
     func processes() async throws {
       let space = try PrivateNamespace(model: Self.model)
       // The limit counts all threads of the user, who has no other process.
       let output = try await space.run(
         Self.tries + """
-          # fusermount3 wants a user who has a name.
+          # fusermount3 requires that the user has a name.
           chown 9:9 "$mnt"; user 9
           for n in 1 2 3 4 5 8 12 16; do
             tries "$n processes" $reader \\
@@ -108,7 +108,7 @@ extension MountTests {
         lines.count == 2 && !output.contains("mounted: 0") && !output.contains("failed: 0"), "\(output)")
     }
 
-    @Test("With little memory: a mount that works, or an exit without a mount")
+    @Test("With little memory, the command makes a mount that works, or exits without one")
     func memory() async throws {
       let space = try PrivateNamespace(model: Self.model)
       // Without memory, an allocation in the C library or in Swift's runtime ends the program without a message. But the program
@@ -116,7 +116,7 @@ extension MountTests {
       let output = try await space.run(
         Self.tries + """
           reader=:
-          # A released stmount has no program by it that would describe a crash.
+          # A released package has no program that describes crashes, so the script turns that off.
           export SWIFT_BACKTRACE=enable=no
           for n in 20000 $(seq 22000 1000 32000) $(seq 40000 8000 200000); do
             tries "$n KiB" sh -c 'ulimit -v "$1"; shift; exec "$@"' sh $n "$stmount" "$model" "$mnt" \\
@@ -136,14 +136,14 @@ extension MountTests {
         Self.tries + """
           for streams in "" "<&-" ">&-" "2>&-" "<&- >&-" "<&- 2>&-" ">&- 2>&-" "<&- >&- 2>&-"; do
             tries "'$streams'" sh -c "exec \\"\\$@\\" $streams" sh "$stmount" "$model" "$mnt"
-            # In the foreground there is a log to be written.
+            # In the foreground, the daemon writes a log.
             sh -c "exec \\"\\$@\\" $streams" sh "$stmount" -f "$model" "$mnt" >/dev/null 2>&1 &
             pid=$!
             for _ in $(seq 3000); do findmnt --mountpoint "$mnt" >/dev/null && break; sleep 0.01; done
             cmp "$mnt/w" "$directory/w" || echo "'$streams': foreground, cannot be read"
             kill -TERM $pid
             wait $pid || echo "'$streams': foreground, status $?"
-            # And a failure has its status, whether or not anybody can be told why.
+            # A failure has its exit status, even if nobody can read the message.
             status=0; sh -c "exec \\"\\$@\\" $streams" sh "$stmount" /nowhere "$mnt" >/dev/null 2>&1 || status=$?
             [ $status = 66 ] || echo "'$streams': failure, status $status"
           done
@@ -157,7 +157,7 @@ extension MountTests {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run(
         Self.tries + """
-          # The test's own files may be below /tmp.
+          # The test's own files may be in /tmp.
           mkdir /run/stmount-test.$$; mount --bind "$directory" /run/stmount-test.$$
           trap 'umount -l "$mnt" /run/stmount-test.$$ 2>/dev/null || :; rmdir /run/stmount-test.$$' EXIT
           directory=/run/stmount-test.$$; mnt=$directory/mnt; model=$directory/m.safetensors

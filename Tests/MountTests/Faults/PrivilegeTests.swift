@@ -65,7 +65,7 @@ extension MountTests {
         as_nobody "$stmount" "$model" "$mnt"
         pid=$(daemon)
         as_nobody cat "$mnt/w" >/dev/null
-        # A worker that has not run yet is not confined yet.
+        # Waits for all workers, because each confines itself when it starts.
         for _ in $(seq 3000); do
           [ "$(cat /proc/$pid/task/*/status | grep -c '^NoNewPrivs:.1')" = 4 ] && break; sleep 0.01
         done
@@ -93,14 +93,14 @@ extension MountTests {
         logger() { rm -f /dev/log; socat -u UNIX-RECV:/dev/log CREATE:"$1" & logger=$!; until [ -S /dev/log ]; do sleep 0.01; done; }
         trap 'kill $logger 2>/dev/null || :; umount -l "$mnt" 2>/dev/null || :' EXIT
         logger "$directory/log1"
-        # Nobody but its owner can come to the model or to the mount.
+        # Only the owner can reach the model and the mount.
         mkdir "$directory/home"; mv "$model" "$directory/home"; mkdir "$directory/home/mnt"
         chown -R 65534:65534 "$directory/home"; chmod 700 "$directory/home"; chmod 600 "$directory/home/m.safetensors"
         model=$directory/home/m.safetensors; mnt=$directory/home/mnt
         "$stmount" "$model" "$mnt"
         pid=$(daemon)
         cmp "$mnt/w" "$directory/w" && echo same
-        # The log daemon is started anew, and what a thread without files says must reach it.
+        # The log daemon restarts, and must get messages from threads that cannot open files.
         kill $logger; wait $logger 2>/dev/null || :
         logger "$directory/log2"
         mv "$model" "$model.moved"

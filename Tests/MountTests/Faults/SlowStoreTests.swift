@@ -29,7 +29,7 @@ extension MountTests {
       }
     }
 
-    @Test("A tensor is fetched in many requests at a time, and nothing beside it")
+    @Test("A tensor is fetched in many requests at the same time, and no bytes outside of it")
     func whole() async throws {
       // With this latency, even a busy machine requests the next pieces before the first one arrives.
       try await withSlowModel("latency=200") { store, mount in
@@ -58,7 +58,7 @@ extension MountTests {
     }
 
     @Test(
-      "Of rclone, which begins anew for a read elsewhere, each tensor is read by one open file from beginning to end"
+      "On rclone, which starts a download for each other position, one open file reads a tensor from beginning to end"
     )
     func sequence() async throws {
       let tensors = (0..<3).map { SafetensorsFile.Tensor("t.\($0)", "U8", [8 << 20]) }
@@ -77,7 +77,7 @@ extension MountTests {
       }
     }
 
-    @Test("A reader who stops has cost what was under way: 24 MiB at the beginning")
+    @Test("A reader who stops has cost only the requests in progress: 24 MiB at the beginning")
     func stops() async throws {
       try await withSlowModel(model: Self.long) { store, mount in
         let file = try OpenFile(mount.file("long"))
@@ -94,7 +94,7 @@ extension MountTests {
       }
     }
 
-    @Test("What the page cache holds of the source is not fetched again")
+    @Test("Bytes of the source that are in the page cache are not fetched again")
     func cached() async throws {
       try await withSlowModel { store, mount in
         let source = try OpenFile(store.path.appending("m.safetensors"))
@@ -110,7 +110,7 @@ extension MountTests {
       }
     }
 
-    @Test("What was prefetched before the source changed is not sent afterwards")
+    @Test("Bytes that were prefetched before the source changed are not sent afterwards")
     func changed() async throws {
       try await withStore([("m.safetensors", Self.model)], "attr_timeout=0") { store in
         try await withMount(store.path.appending("m.safetensors")) { mount in
@@ -186,7 +186,7 @@ extension MountTests {
       }
     }
 
-    @Test("While 64 readers wait for a store, a listing, what is in memory and another source are answered")
+    @Test("While 64 readers wait for a store, the daemon answers a listing, cached reads and another source")
     func starvation() async throws {
       let other = try TemporaryDirectory()
       let second = SafetensorsFile.Tensor("second", "U8", [300_000])
@@ -245,7 +245,7 @@ extension MountTests {
     }
 
     @Test(
-      "Reads that a store fails fail with EIO, or are right: nothing is wrong or short, and what has failed works the next time",
+      "Reads that a store fails return EIO or correct bytes, never wrong or short ones, and succeed the next time",
       arguments: [
         "errors=150", "errors=150 errno=116", "errors=150 errno=110", "direct=1 errors=150",
         "direct=1 short=100",

@@ -73,7 +73,7 @@ extension MountTests {
       }
     }
 
-    @Test("If a file system does not report all writes, one line says which rule holds")
+    @Test("If a file system does not report all writes, one line says which rule applies")
     func unreported() async throws {
       try await withModel { model, _, _ in
         let status = try await withForegroundMount(model, options: ["--log-level", "notice"]) { mount in

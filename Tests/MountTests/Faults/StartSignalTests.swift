@@ -114,12 +114,12 @@ extension MountTests {
       }
       let output = try await space.run(
         """
-        # A shell does not say which of its children is stmount.
+        # The shell does not know which of its children is stmount.
         served() { for p in /proc/[0-9]*; do
           read -r name <"$p/comm" 2>/dev/null && [ "$name" = stmount ] && grep -qs -- "$mnt" "$p/cmdline" \\
             && grep -qs '^State:.[^ZX]' "$p/status" && return; done; return 1; }
         printf '%s\\n' "$1" | while read -r signal delay; do
-          # Not by setpriv in a subshell: $! is to be the command.
+          # Does not use as_nobody, because $! must be the command and not a subshell.
           setpriv --reuid 65534 --regid 65534 --clear-groups -- "$stmount" "$model" "$mnt" &
           pid=$!
           sleep "$delay"

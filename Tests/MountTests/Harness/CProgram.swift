@@ -1,20 +1,20 @@
 import Glibc
 import SystemPackage
 
-/// A program in C that tests run: what Swift cannot say well, such as fork(2), or what must cost little beside what it
-/// watches.
+/// A test program in C, for what Swift cannot express well, such as fork(2), or for work that must cost little compared with
+/// what it measures.
 struct CProgram {
   private let name: String
   private let libraries: [String]
 
-  /// The program whose sources are in this directory of Tests, and which needs some libraries.
+  /// A program with its sources in this directory of Tests, linked with these libraries.
   init(_ name: String, libraries: String...) {
     self.name = name
     self.libraries = libraries.map { "-l\($0)" }
   }
 
-  /// Compiles it, with every warning an error, and returns its path, beside the test bundle. What was compiled after the last change of
-  /// its sources stays.
+  /// Compiles the program, with warnings as errors, and returns its path, beside the test bundle. Compiles it only if its sources
+  /// have changed since the last time.
   func compile() async throws -> FilePath {
     let sources = Machine.repository.appending("Tests").appending(name)
     let files = try Listing(sources).rest().map(\.name).filter { ["c", "h"].contains($0.extension) }.map {

@@ -1,9 +1,9 @@
 import Subprocess
 import SystemPackage
 
-/// How a command ended and what it wrote.
+/// How a command ended, and its output.
 struct Outcome: Sendable {
-  /// The exit status; 128 and the signal's number where one ended it, as in a shell.
+  /// The exit status; after a signal, 128 plus its number, as in a shell.
   var status: Int32
   var output: [UInt8]
   var error: String
@@ -18,7 +18,7 @@ struct Outcome: Sendable {
   var errorLines: [Substring] { error.split(separator: "\n") }
 }
 
-/// A command that was expected to succeed and did not.
+/// The error for a command that should succeed and did not.
 struct CommandFailure: Error, CustomStringConvertible {
   let command: [String]
   let outcome: Outcome
@@ -28,11 +28,11 @@ struct CommandFailure: Error, CustomStringConvertible {
   }
 }
 
-/// Runs commands to their end. A test's time limit kills what hangs.
+/// Runs commands until they end. A test's time limit ends commands that hang.
 enum Command {
   private static let outputLimit = 1 << 24
 
-  /// Runs a program, from PATH or by its path, and waits for its end, and for that of its standard output and error.
+  /// Runs a program, given by its path or found in PATH. Waits until it has ended and its standard output and error are closed.
   static func run(
     _ name: String, _ arguments: [String], directory: FilePath? = nil, user: UInt32? = nil
   ) async throws -> Outcome {
@@ -83,7 +83,7 @@ enum Command {
 }
 
 extension TerminationStatus {
-  /// The status as a shell gives it.
+  /// The exit status as a shell reports it.
   var shellStatus: Int32 {
     switch self {
     case .exited(let code): code

@@ -15,18 +15,18 @@ func expectSame(
   Issue.record("\(what) \(difference)", sourceLocation: sourceLocation)
 }
 
-/// Compares with memcmp(3): going through megabytes one by one takes seconds without optimization.
+/// Compares with memcmp(3), because a loop over megabytes takes seconds without optimisation.
 private func isEqual(_ left: [UInt8], _ right: UnsafeBufferPointer<UInt8>) -> Bool {
   guard left.count == right.count else { return false }
   return unsafe left.withUnsafeBytes { left in
-    // Without a byte there may be no address.
+    // An empty buffer may have no address.
     guard let left = left.baseAddress, let start = right.baseAddress else { return true }
     return unsafe memcmp(left, start, right.count) == 0
   }
 }
 
-/// Expects a mount to hold exactly these files, each once, with these contents, and no directory beside those
-/// that lead to them. The `metadata.json` of each directory in `models` may hold anything.
+/// Expects a mount to hold exactly these files with these contents, each once, and no directories except those of the files.
+/// Does not check `metadata.json` in the directories of `models`.
 func expectTree(
   _ root: FilePath, _ files: KeyValuePairs<String, [UInt8]>, models: [String] = [""],
   sourceLocation: SourceLocation = #_sourceLocation
@@ -48,8 +48,8 @@ func expectTree(
   }
 }
 
-/// Expects two lists to hold the same paths, each once, in whatever order. Paths are compared byte by byte: "é"
-/// composed is not "é" decomposed.
+/// Expects two lists to hold the same paths, each once, in any order. Compares paths byte by byte: "é" composed differs from
+/// "é" decomposed.
 func expectSamePaths(
   _ actual: [FilePath], _ expected: [FilePath], sourceLocation: SourceLocation = #_sourceLocation
 ) {

@@ -7,10 +7,10 @@ struct Daemon: Sendable {
 
   init(id: Int32) { self.id = id }
 
-  /// The daemon that was given a mount point as its last argument.
+  /// The daemon whose last argument is this mount point.
   init?(servingAt mountPoint: FilePath) throws {
     let found = try Listing("/proc").rest().compactMap { Int32("\($0.name)") }.first { id in
-      // Most processes are others.
+      // Skips most processes early.
       guard let name = try? OpenFile(FilePath("/proc/\(id)/comm")).bytes(step: 64),
         name == Array("stmount\n".utf8),
         let line = try? OpenFile(FilePath("/proc/\(id)/cmdline")).bytes()
@@ -23,23 +23,23 @@ struct Daemon: Sendable {
     id = found
   }
 
-  /// False once the process has ended, whether or not somebody has waited for it: proc_pid_stat(5).
+  /// False once the process has ended, even as a zombie: proc_pid_stat(5).
   var isRunning: Bool {
     guard let line = try? OpenFile(FilePath("/proc/\(id)/stat")).bytes() else { return false }
-    // The name is in parentheses and may hold anything; the state comes after it.
+    // The name is in parentheses and may contain anything. The state follows it.
     let state = String(decoding: line, as: UTF8.self).split(separator: ") ").last?.first
     guard state == "Z" || state == "X" else { return true }
-    // The first thread can be gone before the others, which hold the connection.
+    // The first thread can end before the other threads, which hold the connection.
     return ((try? threads) ?? 0) > 1
   }
 
-  /// How many threads it has.
+  /// The number of its threads.
   var threads: Int {
     // Two of the entries are `.` and `..`.
     get throws { try Listing(FilePath("/proc/\(id)/task")).rest().count - 2 }
   }
 
-  /// True while a signal waits to be received: proc_pid_status(5).
+  /// True while a signal is pending: proc_pid_status(5).
   var hasPendingSignals: Bool {
     get throws {
       let status = String(decoding: try OpenFile(FilePath("/proc/\(id)/status")).bytes(), as: UTF8.self)
@@ -52,7 +52,7 @@ struct Daemon: Sendable {
   func send(_ signal: CInt) { _ = kill(id, signal) }
 }
 
-/// Asks again and again until `condition` holds; false where it does not within a minute, which a busy machine may need.
+/// Repeats `condition` until it holds. False if it does not hold within a minute, which a busy machine may need.
 func eventually(
   every pause: Duration = .milliseconds(5), _ condition: () throws -> Bool
 ) async throws -> Bool {
@@ -64,7 +64,7 @@ func eventually(
   }
 }
 
-/// True if `condition` holds within two seconds, as pauses of this task count them: on a busy machine they take longer, as all else does.
+/// True if `condition` holds within 400 pauses, which take about two seconds, and longer on a busy machine.
 func withinTwoSeconds(_ condition: () throws -> Bool) async throws -> Bool {
   for _ in 0..<400 {
     if try condition() { return true }

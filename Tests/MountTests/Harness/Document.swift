@@ -1,6 +1,6 @@
 import SystemPackage
 
-/// What a `metadata.json` says of one tensor, as jq(1) reads it.
+/// The entry of a tensor in `metadata.json`, read by jq(1).
 struct DocumentEntry {
   let name: [UInt8]
   let path: FilePath
@@ -10,7 +10,7 @@ struct DocumentEntry {
   let source: String
   let offset: Int
 
-  /// Names may hold anything, so jq gives strings as code points.
+  /// Names can have any characters, so jq prints strings as code points.
   private static let program = """
     def points: explode | map(tostring) | join(" ");
     .tensors | to_entries[]
@@ -19,7 +19,7 @@ struct DocumentEntry {
     | @tsv
     """
 
-  /// The tensors of a document. Throws where jq finds it no valid JSON.
+  /// The tensors of a document. Throws if jq does not accept it as JSON.
   static func all(in document: FilePath) async throws -> [DocumentEntry] {
     let lines = try await Command.output(of: "jq", "-r", program, "\(document)")
     return try lines.split(separator: "\n").map { line in

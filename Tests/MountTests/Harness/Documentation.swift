@@ -8,7 +8,7 @@ enum Documentation {
     String(decoding: try OpenFile(Machine.repository.appending(path)).bytes(), as: UTF8.self)
   }
 
-  /// The commands of a document's block that a comment names: `<!-- test: NAME -->`.
+  /// The commands of the code block that a comment in the document names: `<!-- test: NAME -->`.
   static func commands(_ name: String, in path: String) throws -> String {
     let start = "<!-- test: \(name) -->\n```sh\n"
     let block = try #require(

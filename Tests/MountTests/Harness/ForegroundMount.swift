@@ -4,14 +4,14 @@ import Subprocess
 import SystemPackage
 import Testing
 
-/// A model that the built command serves from the foreground, so that its log and its end can be seen.
+/// A model that the built command serves in the foreground, so that tests see its log and its exit status.
 struct ForegroundMount {
-  /// The mount point as the daemon sees it.
+  /// The mount point in the daemon's mount namespace.
   fileprivate let ownPath: FilePath
   /// True if the daemon has a mount namespace of its own.
   fileprivate let isApart: Bool
   let daemon: Int32
-  /// Held open, since a test may cover its directory.
+  /// Kept open, since a test may cover the daemon's directory.
   fileprivate let logFile: OpenFile
 
   /// The mount point.
@@ -30,13 +30,13 @@ struct ForegroundMount {
     get throws { try !MountInfo.all(at: ownPath, of: isApart ? "\(daemon)" : "self").isEmpty }
   }
 
-  /// True while any thread of the daemon is there.
+  /// True while any thread of the daemon runs.
   var isRunning: Bool { Daemon(id: daemon).isRunning }
 
   func send(_ signal: CInt) { _ = kill(daemon, signal) }
 
-  /// Waits until all signals that were sent have been acted on: SIGUSR1 comes after them, and adds a line to the log of
-  /// `--log-level notice`.
+  /// Waits until the daemon has handled all signals that were sent. It sends SIGUSR1, which the daemon handles last and which adds
+  /// a line to the log at `--log-level notice`.
   func answersSignals() async throws {
     try #require(try await eventually { try !Daemon(id: daemon).hasPendingSignals })
     func count() throws -> Int { try log.count { $0.contains("bytes read") } }
@@ -46,16 +46,16 @@ struct ForegroundMount {
   }
 }
 
-/// Mounts sources in the foreground and runs `body`, which has to end the daemon: by a signal, or by unmounting.
-/// Its log holds nothing but what is wrong. Returns the status with which the daemon ended. Where `body` throws, the daemon is killed.
+/// Mounts sources in the foreground and runs `body`, which must end the daemon by a signal or by unmounting. Expects the log to
+/// have only problems. Returns the exit status of the daemon. If `body` throws, kills the daemon.
 func withForegroundMount(
   _ sources: FilePath..., options: [String] = [], _ body: (ForegroundMount) async throws -> Void
 ) async throws -> Int32 {
   try await withForegroundMount(sources, options: options, body)
 }
 
-/// The same with a list of sources. Without `hasInotify` the daemon is in a user namespace whose users may have no instance of
-/// inotify(7), and which has mounts of its own.
+/// The same with a list of sources. Without `hasInotify`, the daemon runs in its own mount namespace, and in a user namespace
+/// whose users may have no inotify(7) instance.
 func withForegroundMount(
   _ sources: [FilePath], options: [String] = [], hasInotify: Bool = true,
   _ body: (ForegroundMount) async throws -> Void
@@ -69,7 +69,7 @@ func withForegroundMount(
 
   var command = ["\(try Machine.stmount)"]
   if !hasInotify {
-    // The namespace's root cannot enter a home directory that belongs to another user.
+    // Root of the user namespace cannot enter another user's home directory.
     let copy = try directory.write("stmount", OpenFile(Machine.stmount).bytes(step: 1 << 24))
     _ = unsafe chmod("\(copy)", 0o755)
     let script = #"echo 0 >/proc/sys/user/max_inotify_instances; exec "$0" "$@""#

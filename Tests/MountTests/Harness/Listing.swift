@@ -1,7 +1,7 @@
 import Glibc
 import SystemPackage
 
-/// A directory stream: opendir(3) and what goes with it.
+/// A directory stream: opendir(3), readdir(3) and others.
 @safe final class Listing {
   /// One entry, and the position after it.
   struct Entry: Equatable {
@@ -36,7 +36,7 @@ import SystemPackage
     return unsafe Entry(name: name, inode: UInt64(entry.pointee.d_ino), next: telldir(stream))
   }
 
-  /// The entries from here to the end.
+  /// The entries from the current position to the end.
   func rest() throws -> [Entry] {
     var entries: [Entry] = []
     while let entry = try next() { entries.append(entry) }
@@ -50,11 +50,11 @@ import SystemPackage
   func rewind() { unsafe rewinddir(stream) }
 }
 
-/// Everything below a directory.
+/// The files and directories below a directory.
 struct Walk {
   /// Paths of files, relative to the directory.
   var files: [FilePath] = []
-  /// Paths of directories, relative to the directory, without itself.
+  /// Paths of directories, relative to the directory, which is not in the list.
   var directories: [FilePath] = []
 
   init(_ root: FilePath) throws { try enter(root, below: FilePath("")) }

@@ -1,9 +1,9 @@
 import Glibc
 import SystemPackage
 
-/// The requirements of these tests. A machine without them fails the tests; none is skipped.
+/// The requirements of these tests. On a machine without them the tests fail; no test is skipped.
 enum Machine {
-  /// Why nothing can be mounted here.
+  /// Why this machine cannot mount.
   struct Unfit: Error, CustomStringConvertible {
     let description: String
   }
@@ -17,7 +17,7 @@ enum Machine {
     "setpriv", "sh", "sha256sum", "socat", "sshfs", "systemd-analyze", "umount", "unshare",
   ]
 
-  /// Throws what is missing.
+  /// Throws an error that names a missing requirement.
   static func check() throws(Unfit) {
     guard geteuid() == 0 else {
       throw Unfit(description: "the mount tests must run as root: they mount, and act as other users")
@@ -43,7 +43,7 @@ enum Machine {
     get throws(Unfit) { try command("stmount") }
   }
 
-  /// Its sibling that lists.
+  /// The command that lists, a link to the command under test.
   static var stls: FilePath {
     get throws(Unfit) { try link("stls") }
   }
@@ -53,7 +53,7 @@ enum Machine {
     get throws(Unfit) { try link("stpack") }
   }
 
-  /// The program that prints this reader's verdicts on files.
+  /// The program that prints the results of this reader for files.
   static var verdicts: FilePath {
     get throws(Unfit) { try command("verdicts") }
   }
@@ -74,7 +74,7 @@ enum Machine {
     }
   }
 
-  /// A built command, which lies beside the test bundle.
+  /// A built executable, which is in the directory of the test bundle.
   static func command(_ name: String) throws(Unfit) -> FilePath {
     let command = try products.appending(name)
     guard (try? Stat(command).type) == .regular else {
@@ -83,7 +83,7 @@ enum Machine {
     return command
   }
 
-  /// Another name of the built executable, as installing it gives: symlink(2).
+  /// Another name of the built executable, made as the installation does: symlink(2).
   static func link(_ name: String) throws(Unfit) -> FilePath {
     let link = try command("stmount").removingLastComponent().appending(name)
     let result = unsafe link.withPlatformString { unsafe symlink("stmount", $0) }

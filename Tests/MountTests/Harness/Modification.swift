@@ -7,8 +7,8 @@ enum Modification: String, CaseIterable, Sendable {
   case create, mkdir, rmdir, unlink, rename, renameDirectory, link, symlink, mknod, mkfifo
   case chmod, chmodDirectory, chown, utimensat, truncate, truncateToLonger, setxattr, removexattr
 
-  /// Tries it on a mount that has a file `w`, and a directory `a` with a file `b`. Returns the error, or nil where
-  /// it succeeded.
+  /// Tries the call on a mount with a file `w`, and a directory `a` with a file `b`. Returns the error, or nil after
+  /// success.
   func attempt(in mount: FilePath) -> Errno? {
     let result = call("\(mount)/w", "\(mount)/a", "\(mount)/new")
     return result < 0 ? Errno(rawValue: errno) : nil
@@ -48,7 +48,7 @@ enum Modification: String, CaseIterable, Sendable {
   }
 }
 
-/// setxattr(2) and removexattr(2), which Glibc's module leaves out. Nil where the C library has them not.
+/// setxattr(2) and removexattr(2), which Glibc's module lacks. Nil if the C library does not have them.
 private enum ExtendedAttributes {
   typealias Set =
     @convention(c) (UnsafePointer<CChar>, UnsafePointer<CChar>, UnsafeRawPointer, Int, CInt) -> CInt

@@ -1,8 +1,8 @@
 import SystemPackage
 
-/// One line of /proc/self/mountinfo: proc_pid_mountinfo(5). The paths of these tests need no unescaping.
+/// One line of /proc/self/mountinfo: proc_pid_mountinfo(5). The paths in these tests need no unescaping.
 struct MountInfo: Sendable {
-  /// The minor number of its device: the major one of a FUSE file system is 0.
+  /// The minor device number. The major number of a FUSE file system is 0.
   let device: Int
   let mountPoint: FilePath
   let options: Set<Substring>
@@ -24,7 +24,7 @@ struct MountInfo: Sendable {
     fileSystemOptions = Set(rest[2].split(separator: ","))
   }
 
-  /// What is mounted at a path, the topmost last, as this process or another one sees it.
+  /// The mounts at a path, the topmost one last, in the mount namespace of this process or another one.
   static func all(at path: FilePath, of process: String = "self") throws -> [MountInfo] {
     let text = String(decoding: try OpenFile(FilePath("/proc/\(process)/mountinfo")).bytes(), as: UTF8.self)
     return text.split(separator: "\n").compactMap(MountInfo.init).filter { $0.mountPoint == path }

@@ -3,7 +3,7 @@ import Glibc
 import SystemPackage
 import Testing
 
-/// A model that the built command has mounted and serves from the background.
+/// A model that the built command has mounted, with its daemon in the background.
 struct MountedModel {
   /// The mount point.
   let path: FilePath
@@ -27,21 +27,21 @@ struct MountedModel {
   }
 }
 
-/// Mounts sources on a directory of their own, runs `body`, and unmounts, whatever happens. When `body` is done
-/// nothing of the mount may be left: neither the daemon nor an entry in the table of mounts.
+/// Mounts sources on a new directory, runs `body`, and unmounts in any case. Afterwards, expects that neither the daemon nor an
+/// entry in the mount table is left.
 ///
-/// `body` may unmount, and end the daemon, itself.
+/// `body` may unmount, or end the daemon.
 @discardableResult
 func withMount<Result>(
   _ sources: FilePath..., options: [String] = [], _ body: (MountedModel) async throws -> Result
 ) async throws -> Result {
   let directory = try TemporaryDirectory()
-  // Other users shall be able to come as far as the mount.
+  // Other users must be able to reach the mount.
   _ = unsafe chmod("\(directory.path)", 0o755)
   let path = try directory.makeDirectory("mnt")
   let arguments = options + sources.map { "\($0)" } + ["\(path)"]
   let outcome = try await Command.stmount(arguments)
-  // Clean up in any case.
+  // Cleans up even after an error.
   defer { _ = unsafe umount2("\(path)", Int32(MNT_DETACH)) }
   guard outcome.status == 0 else {
     throw CommandFailure(command: ["stmount"] + arguments, outcome: outcome)

@@ -3,11 +3,11 @@ import Glibc
 import SystemPackage
 import Testing
 
-/// A file opened for reading, closed when the object goes.
+/// A file that is open for reading. The object closes it when it is released.
 final class OpenFile: Sendable {
   let descriptor: FileDescriptor
 
-  /// O_DIRECT, which Glibc's module hides by that name.
+  /// O_DIRECT, which Glibc's module does not export.
   static let direct = FileDescriptor.OpenOptions(rawValue: __O_DIRECT)
 
   init(_ path: FilePath, _ options: FileDescriptor.OpenOptions = []) throws {
@@ -28,7 +28,7 @@ final class OpenFile: Sendable {
     }
   }
 
-  /// What one pread(2) gives.
+  /// The bytes that one pread(2) returns.
   func bytes(_ count: Int, at offset: Int) throws -> [UInt8] {
     try unsafe [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
       initialized = try unsafe descriptor.read(
@@ -36,7 +36,7 @@ final class OpenFile: Sendable {
     }
   }
 
-  /// What one pread(2) into memory aligned to a page gives, as O_DIRECT may ask for.
+  /// The bytes that one pread(2) returns into memory that is aligned to a page, as O_DIRECT requires.
   func alignedBytes(_ count: Int, at offset: Int) throws -> [UInt8] {
     let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: count, alignment: 4096)
     defer { unsafe buffer.deallocate() }
@@ -44,7 +44,7 @@ final class OpenFile: Sendable {
     return unsafe Array(buffer[..<got])
   }
 
-  /// The bytes as a mapping shows them: mmap(2) with MAP_SHARED or MAP_PRIVATE.
+  /// The bytes in a mapping: mmap(2) with MAP_SHARED or MAP_PRIVATE.
   func mapped(_ count: Int, _ flags: CInt) throws -> [UInt8] {
     let address = unsafe mmap(nil, count, PROT_READ, flags, descriptor.rawValue, 0)
     guard let address = unsafe address, unsafe address != MAP_FAILED else { throw Errno(rawValue: errno) }
@@ -52,17 +52,17 @@ final class OpenFile: Sendable {
     return unsafe Array(UnsafeRawBufferPointer(start: address, count: count))
   }
 
-  /// Keeps bytes of the file in the page cache until the object goes.
+  /// Keeps bytes of the file in the page cache until the returned object is released.
   func pinned(_ range: Range<Int>) throws -> PinnedPages { try PinnedPages(descriptor, range) }
 
-  /// The bytes as sendfile(2) hands them to a pipe.
+  /// The bytes that sendfile(2) writes to a pipe.
   func sent(_ count: Int, from offset: Int) throws -> [UInt8] {
     try piped(count, from: offset) { pipe, position, count in
       unsafe sendfile(pipe, descriptor.rawValue, &position, count)
     }
   }
 
-  /// At most 64 KiB through a pipe: splice(2), which Glibc's module leaves out.
+  /// At most 64 KiB through a pipe: splice(2), which Glibc's module lacks.
   func spliced(_ count: Int, from offset: Int) throws -> [UInt8] {
     typealias Splice =
       @convention(c) (
@@ -75,7 +75,7 @@ final class OpenFile: Sendable {
     }
   }
 
-  /// Calls `move` with a pipe to move bytes into, the position in the file and the number of bytes, until it returns 0.
+  /// Calls `move` with a pipe, the position in the file and the number of bytes to move into the pipe, until it returns 0.
   private func piped(_ count: Int, from offset: Int, _ move: (CInt, inout off_t, Int) -> Int) throws
     -> [UInt8]
   {
@@ -87,7 +87,7 @@ final class OpenFile: Sendable {
     var bytes: [UInt8] = []
     var position = off_t(offset)
     while bytes.count < count {
-      // At most the size of a pipe, since it is not read meanwhile.
+      // Moves at most the capacity of a pipe, since nobody reads the pipe meanwhile.
       let moved = move(pipe.writeEnd.rawValue, &position, min(count - bytes.count, 1 << 16))
       guard moved >= 0 else { throw Errno(rawValue: errno) }
       guard moved > 0 else { break }
@@ -98,8 +98,8 @@ final class OpenFile: Sendable {
     return bytes
   }
 
-  /// Reads the file again and again, a part at a time, until parts fail, and once more; for a minute at most. Expects each part to be
-  /// right or EIO, and returns how often it was EIO.
+  /// Reads the file repeatedly in parts, until a read fails, and then once more. Stops after a minute. Expects each part to be
+  /// correct or EIO, and returns the number of EIO results.
   func failures(expecting expected: [UInt8], partSize: Int) throws -> Int {
     var failures = 0
     let end = ContinuousClock.now + .seconds(60)
@@ -109,7 +109,7 @@ final class OpenFile: Sendable {
       for offset in stride(from: 0, to: expected.count, by: partSize) {
         do {
           let bytes = try alignedBytes(partSize, at: offset)
-          expectSame(bytes, expected.dropFirst(offset).prefix(partSize), "what is given at \(offset)")
+          expectSame(bytes, expected.dropFirst(offset).prefix(partSize), "the bytes at \(offset)")
         } catch let error as Errno {
           #expect(error == .ioError)
           failures += 1
@@ -126,8 +126,8 @@ final class OpenFile: Sendable {
 }
 
 extension FileDescriptor.SeekOrigin {
-  /// SEEK_DATA, which Glibc's module hides.
+  /// SEEK_DATA, which Glibc's module does not export.
   static let nextData = Self(rawValue: 3)
-  /// SEEK_HOLE, which Glibc's module hides.
+  /// SEEK_HOLE, which Glibc's module does not export.
   static let nextHole = Self(rawValue: 4)
 }

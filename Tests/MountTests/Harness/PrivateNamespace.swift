@@ -2,12 +2,12 @@ import Fixtures
 import Glibc
 import SystemPackage
 
-/// A mount namespace in which ordinary users may mount whatever the machine's /dev/fuse and /etc/fuse.conf say:
-/// unshare(1). Nothing in it is seen outside.
+/// A mount namespace in which unprivileged users may mount, whatever the machine's /dev/fuse and /etc/fuse.conf allow:
+/// unshare(1). Processes outside do not see its mounts.
 ///
-/// A script in it has `$directory`, which belongs to the test; `$model` and `$stmount`; `$mnt`, which belongs to
-/// `nobody`; `as_nobody`, which runs a command as that user; `ends PID`, which waits for a process's end and prints
-/// what is wrong if it does not come. The model's first tensor is in `$directory/w`.
+/// Scripts in it can use `$directory`, which belongs to the test; `$model` and `$stmount`; `$mnt`, which belongs to
+/// `nobody`; `as_nobody`, which runs a command as that user; and `ends PID`, which waits until a process ends, and prints
+/// an error if it does not end. The model's first tensor is in `$directory/w`.
 struct PrivateNamespace {
   let directory: TemporaryDirectory
 
@@ -18,27 +18,27 @@ struct PrivateNamespace {
     set -eu
     directory=$1; shift
     model=$directory/m.safetensors; stmount=$directory/bin/stmount; mnt=$directory/mnt
-    # Other tests' mounts shall not be held here.
+    # Releases other tests' mounts, which this namespace inherited.
     umount -a -l -t fuse.stmount 2>/dev/null || :
     mount -t tmpfs tmpfs "$directory/dev"
     mknod "$directory/dev/fuse" c 10 229
     chmod 666 "$directory/dev/fuse"
     mount --bind "$directory/dev/fuse" /dev/fuse
-    # It is missing where nobody has changed it.
+    # The file is missing if nobody has changed it.
     [ -e /etc/fuse.conf ] && mount --bind "$directory/fuse.conf" /etc/fuse.conf
     trap 'umount -l "$mnt" 2>/dev/null || :' EXIT
     as_nobody() { setpriv --reuid 65534 --regid 65534 --clear-groups -- "$@"; }
     daemon() { for p in /proc/[0-9]*; do
       tr '\\0' '\\n' <"$p/cmdline" 2>/dev/null | grep -qxF -- "$mnt" && grep -q '^Name:.stmount$' "$p/status" \\
         && basename "$p" && return; done; }
-    # Its first thread may be gone before the others are, who hold the mount.
+    # The first thread may end before the others, which hold the mount.
     ends() { for _ in $(seq 6000); do
       cat /proc/$1/task/*/status 2>/dev/null | grep -q '^State:.[^ZX]' || return 0; sleep 0.01
     done; echo "process $1 does not end"; }
 
     """
 
-  /// A namespace's files: the model, and a copy of the command where every user can reach it.
+  /// The files of a namespace: the model, and a copy of the command that all users can reach.
   init(model: SafetensorsFile, allowsOthers: Bool = false) throws {
     directory = try TemporaryDirectory()
     _ = unsafe chmod("\(directory.path)", 0o755)
@@ -52,7 +52,7 @@ struct PrivateNamespace {
     _ = unsafe chown("\(mountPoint)", Self.nobody, Self.nobody)
   }
 
-  /// Runs a script, whose parameters are `arguments`; it must succeed. Returns its output.
+  /// Runs a script with `arguments` as its parameters. The script must succeed. Returns its output.
   func run(_ script: String, _ arguments: String...) async throws -> String {
     try Machine.check()
     let outcome = try await Command.run(

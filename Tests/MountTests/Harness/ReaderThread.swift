@@ -1,7 +1,7 @@
 import Dispatch
 
-/// Runs `body`, which blocks, on a thread of its own. Tasks have only as many threads as there are processors, and one that
-/// blocks keeps one of them from all others.
+/// Runs `body`, which blocks, on a new thread. Tasks share as many threads as there are processors, so a task that blocks
+/// would hold up others.
 func onThread<Result: Sendable>(_ body: @escaping @Sendable () throws -> Result) -> Task<Result, any Error> {
   Task {
     try await withCheckedThrowingContinuation { continuation in

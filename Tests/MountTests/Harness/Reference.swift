@@ -1,12 +1,12 @@
 import SystemPackage
 
-/// The programs that views are compared with, and what is in the repository for that.
+/// The reference programs that tests compare views with.
 enum Reference {
-  /// The repository's root, by the place of this file in it.
+  /// The repository's root, found from the path of this file.
   static let root = FilePath("\(#filePath)").removingLastComponent().removingLastComponent()
     .removingLastComponent().removingLastComponent()
 
-  /// Where `make test-deps` puts Python and what it needs.
+  /// The Python that `make test-deps` installs with its packages.
   static let environment = root.appending(".build").appending("python").appending("bin")
 
   /// Runs a script of Tests/Reference, which must succeed, and returns its standard output.

@@ -2,7 +2,7 @@ import Fixtures
 import SystemPackage
 
 extension TemporaryDirectory {
-  /// Writes a model of one U8 tensor, `w`, whose bytes are a hole.
+  /// Writes a model of one U8 tensor, `w`, whose data is a hole.
   func writeSparse(_ name: String, size: Int) throws -> FilePath {
     let header = #"{"w":{"dtype":"U8","shape":[\#(size)],"data_offsets":[0,\#(size)]}}"#
     let file = SafetensorsFile(header: header)

@@ -3,30 +3,30 @@ import Glibc
 import SystemPackage
 import Testing
 
-/// A directory on a file system in a program, Tests/Below, that is as slow and as faulty as a test wants it.
+/// A directory on the FUSE file system of a test program, Tests/Below, which is as slow and as faulty as a test needs.
 struct Store {
-  /// Where the directory is seen.
+  /// The path at which the file system shows the directory.
   let path: FilePath
-  /// The directory itself, which is as fast as any.
+  /// The path of the directory itself, without delays.
   let below: FilePath
 
-  /// Sets a value of that program, such as `latency=200`.
+  /// Sets a value in the program, such as `latency=200`.
   func set(_ value: String) throws {
     let control = try FileDescriptor.open(path.appending(".control"), .writeOnly)
     try control.closeAfter { _ = try control.writeAll(value.utf8) }
   }
 
-  /// What has been asked for since ``Store/set(_:)`` had `reset=1`.
+  /// The requests since ``Store/set(_:)`` was called with `reset=1`.
   struct Counts {
-    /// Requests of all kinds, and those that read.
+    /// The number of all requests, and of read requests.
     var requests = 0, reads = 0
-    /// Reads that did not begin where the last one by the same open file ended.
+    /// The number of reads that did not continue the last read of the same open file.
     var jumps = 0
-    /// How many bytes were read.
+    /// The number of bytes that were read.
     var bytes = 0
-    /// The most requests that were under way at a time.
+    /// The maximum number of requests in progress at the same time.
     var mostInFlight = 0
-    /// Those that are under way.
+    /// The number of requests in progress.
     var underWay = 0
   }
 
@@ -47,7 +47,7 @@ struct Store {
   }
 }
 
-/// Runs `body` with a store that holds some files, and begins with some values. Nothing of them is in memory.
+/// Runs `body` with a store of some files and initial values. The page cache has nothing of the files.
 func withStore<Result>(
   _ files: [(name: String, contents: SafetensorsFile)], _ values: String...,
   body: (Store) async throws -> Result

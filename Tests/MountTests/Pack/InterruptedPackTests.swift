@@ -3,12 +3,13 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// What is left when packing does not come to its end: nothing.
+  /// Packing that is interrupted leaves nothing behind.
   @Suite struct InterruptedPackTests {
     private static let model = SafetensorsFile(
       .init("a", "U8", [64 << 20], data: Array(repeating: 1, count: 64 << 20)), .init("b", "U8", [1]))
 
-    /// `$stpack`, a source that gives 8 MiB in a second, or more, in `$slow`, and what a directory holds.
+    /// Variables and functions of the scripts. `slow_down` limits reads of `$slow`, the source, to 8 MiB/s by default; `left` lists the
+    /// directory of the output.
     private static let preamble = """
       stpack=$1; mkdir "$directory/models" "$directory/slow" "$directory/out"
       mv "$model" "$directory/models"
@@ -17,10 +18,10 @@ extension MountTests {
         bindfs -o ro --read-rate="${1:-8}M" "$directory/models" "$directory/slow"
         trap 'umount -l "$directory/slow"; umount -l "$directory/out" 2>/dev/null || :' EXIT
       }
-      # Waits until process $1 has its output open, which may have no name yet.
+      # Waits until process $1 has opened its output, which may have no name yet.
       begins() { until ls -l /proc/$1/fd 2>/dev/null | grep -qF " $directory/out/"; do sleep 0.01; done; }
       left() { ls -A "$directory/out"; }
-      # A header that is longer, so that the data lies otherwise in its pages and is not for the kernel to copy.
+      # A longer header, so that the data has another alignment and the kernel does not copy it.
       shift='--rename s/a/a.longer.name/'
       ends_alike() {
         tail -c 67108865 "$directory/models/m.safetensors" >"$directory/end"
@@ -38,8 +39,8 @@ extension MountTests {
       "A signal during packing removes the partial output, and ends the command",
       arguments: [false, true])
     func signals(hasName: Bool) async throws {
-      // All that end a process but KILL, and XFSZ, which is an error of write(2) here; of those of real time two. A
-      // shell's background commands ignore SIGINT unless told otherwise.
+      // These are all signals that end a process, except KILL, and XFSZ, which is an error of write(2) here. Of the real-time signals,
+      // two are enough. Background commands of a shell ignore SIGINT unless `env --default-signal` resets it.
       let output = try await run(
         """
         \(hasName ? #"mkdir "$directory/real"; bindfs "$directory/real" "$directory/out""# : "")
@@ -77,7 +78,7 @@ extension MountTests {
         "$stpack" "$directory/models/m.safetensors" -n -o "$out" >/dev/null
         slow_down
         (trap '' HUP; exec "$stpack" "$slow" -o "$out" --include b) &
-        # Not the shell that it is at first.
+        # Waits until the subshell has become stpack.
         until grep -qx stpack /proc/$!/comm; do sleep 0.01; done; kill -HUP $!
         wait $! && left
         """)
@@ -97,7 +98,7 @@ extension MountTests {
         """
         slow_down 32
         "$stpack" "$slow" -o "$out" 2>"$directory/error" &
-        # The file system between them may answer with old attributes for a second.
+        # bindfs may report old attributes for a second.
         begins $!; kill -STOP $!; \(command); sleep 1.1; kill -CONT $!
         wait $! || echo "status $?"
         wc -l <"$directory/error"; grep -c 'm.safetensors.*changed while it was read' "$directory/error"
@@ -110,12 +111,12 @@ extension MountTests {
     func full() async throws {
       let output = try await run(
         """
-        # The second file ends where a buffer does: all of it is written in the background.
+        # The second file ends at the end of a buffer, so all of it is written in the background.
         slow_down
         for options in "" "--align 1048576 --include a"; do
           mount -t tmpfs -o size=66m tmpfs "$directory/out"
           "$stpack" "$slow" -o "$out" $options 2>"$directory/error" & begins $!
-          # Another one takes the room meanwhile.
+          # Another file takes the space meanwhile.
           dd if=/dev/zero of="$directory/out/other" bs=1M count=60 status=none
           wait $! || { status=$?; cat "$directory/error"; echo "status $status"; }
           rm "$directory/out/other"
@@ -164,7 +165,7 @@ extension MountTests {
         limited() { setpriv --reuid 9 --regid 9 --clear-groups \\
           sh -c 'ulimit -u 1 2>/dev/null || ulimit -p 1; "$@"' sh "$@"; }
         limited eval '(:)' 2>/dev/null || echo refused
-        # Another user may not reach the build directory.
+        # Another user may not be able to reach the build directory.
         install -m 755 "$stpack" "$directory/stpack"
         limited exec "$directory/stpack" "$directory/models/m.safetensors" -o "$out" $shift
         ends_alike && echo same

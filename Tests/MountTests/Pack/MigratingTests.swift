@@ -3,9 +3,9 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Runs the commands of docs/MIGRATING.md, exactly as written, on each kind of model that can be migrated.
+  /// Runs the commands of docs/MIGRATING.md, exactly as written, with each kind of model that users can migrate.
   @Suite struct MigratingTests {
-    /// A model in the old form.
+    /// A model in an old format.
     struct Input: CustomTestStringConvertible, Sendable {
       let testDescription: String
       /// Writes it into a directory.

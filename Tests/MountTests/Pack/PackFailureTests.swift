@@ -3,7 +3,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// What stpack(1) refuses, and that it leaves nothing behind.
+  /// Inputs and outputs that stpack(1) refuses. It leaves nothing behind.
   @Suite struct PackFailureTests {
     private static let model = SafetensorsFile(.init("a", "F32", [3]), .init("b", "U8", [1]))
 

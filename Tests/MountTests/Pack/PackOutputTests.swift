@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Where stpack(1) writes: files, what links lead to, and streams.
+  /// The outputs of stpack(1): files, targets of links, and streams.
   @Suite struct PackOutputTests {
     private static let model = SafetensorsFile(.init("a", "F32", [3]), .init("b", "U8", [1]))
     private static let packed = model.asReferenceWrites.bytes
@@ -66,7 +66,7 @@ extension MountTests {
         let output = try files.write("out/o", text: "secret")
         try output.setPermissions(0o640)
         try #require(unsafe chown("\(output)", 9, 10) == 0)
-        // On bindfs(1) no file is without a name.
+        // bindfs(1) does not support files without a name.
         let mount = hasName ? "bindfs \(files.path)/out \(files.path)/out" : ":"
         try await Command.output(
           of: "unshare", "--mount", "sh", "-c",
@@ -128,14 +128,14 @@ extension MountTests {
       #expect(full.error == "stpack: standard output: cannot write it: No space left on device\n")
     }
 
-    @Test("On a read-only file system, stpack and stunpack say so, and do not speak of free space")
+    @Test("On a read-only file system, stpack and stunpack say so, and do not mention free space")
     func readOnly() async throws {
       let files = try TemporaryDirectory()
       let source = try files.write("m.safetensors", Self.model)
       let place = try files.makeDirectory("tmpfs")
       try await Command.output(of: "mount", "-t", "tmpfs", "-o", "ro", "tmpfs", "\(place)")
       defer { _ = unsafe umount2("\(place)", Int32(MNT_DETACH)) }
-      // A mount of stmount is read-only too, and has no free space.
+      // A mount of stmount is read-only, and reports no free space.
       try await withMount(source) { mount in
         for directory in [place, mount.path] {
           for (command, arguments) in [

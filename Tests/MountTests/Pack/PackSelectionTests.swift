@@ -3,7 +3,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Which tensors stpack(1) takes, and from where.
+  /// The tensors that stpack(1) packs, and their inputs.
   @Suite struct PackSelectionTests {
     private static let model = SafetensorsFile(.init("a", "F32", [3]), .init("b", "U8", [1]))
     private static let a = SafetensorsFile(model.tensors[0]).bytes
@@ -46,7 +46,7 @@ extension MountTests {
       }
     }
 
-    @Test("Options that leave no tensor, or whose pattern matches none, are 66 and write nothing")
+    @Test("Options that leave no tensor, or whose pattern matches none, exit with 66 and write nothing")
     func nothing() async throws {
       let files = try TemporaryDirectory()
       let whole = try files.write("m.safetensors", Self.model)
@@ -73,11 +73,11 @@ extension MountTests {
       try await Packing.expectFailure(
         ["\(copy)", "-o", "\(files.path)/out"], in: files, status: 66, says: "copy/b", "--include",
         "--missing-ok")
-      expectSame(try await Packing.pack(copy, options: ["--include", "a"]), Self.a, "what is included")
+      expectSame(try await Packing.pack(copy, options: ["--include", "a"]), Self.a, "the included tensor")
       let outcome = try await Packing.run(["\(copy)", "-o", "\(files.path)/out", "--missing-ok"])
       #expect(
         outcome.status == 0 && outcome.error.contains("warning: ") && outcome.error.contains("1 tensor"))
-      expectSame(try OpenFile(files.path.appending("out")).bytes(), Self.a, "what is there")
+      expectSame(try OpenFile(files.path.appending("out")).bytes(), Self.a, "the existing file")
     }
 
     @Test(
@@ -156,7 +156,7 @@ extension MountTests {
       ])
       #expect(changed.status == 0, "\(changed)")
       #expect(changed.error == "stpack: warning: tensor 'b' was U8 [1] and is F32 [3] now\n", "\(changed)")
-      // What counts is what is written.
+      // Only the tensors in the output count.
       try files.write("half.safetensors", SafetensorsFile(.init("a", "BF16", [3])))
       let same = try await Packing.run([
         "\(source)", "-o\(files.path)/same", "--dtype", "bf16", "--replace",
@@ -185,7 +185,7 @@ extension MountTests {
       let dry = try await Packing.run(["\(source)", "-n"])
       #expect(dry.status == 0 && dry.error.isEmpty, "\(dry)")
       let listed = try await Command.output(of: "\(Machine.stls)", "\(source)")
-      // Inputs can be parts of models, so their elements are not called parameters.
+      // An input can be a part of a model, so stpack does not call its elements parameters.
       #expect(listed.replacing(" parameters:", with: " elements:") == dry.text)
     }
 
@@ -232,7 +232,7 @@ extension MountTests {
     )
     func range() async throws {
       let files = try TemporaryDirectory()
-      // 65504, 65519.996, 65520, -1e30, infinity, NaN.
+      // The values are 65504, 65519.996, 65520, -1e30, infinity and NaN.
       let words: [UInt32] = [0x477F_E000, 0x477F_EFFF, 0x477F_F000, 0xF149_F2CA, 0x7F80_0000, 0x7FC0_0000]
       let data = words.flatMap { word in (0..<4).map { UInt8(truncatingIfNeeded: word >> (8 * $0)) } }
       let model = SafetensorsFile(.init("w", "F32", [6], data: data), .init("n", "I32", [1]))

@@ -3,7 +3,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// What stpack(1) writes.
+  /// The output of stpack(1).
   @Suite struct PackTests {
     private static let model = SafetensorsFile(
       [
@@ -37,7 +37,7 @@ extension MountTests {
         let packed = try await Packing.pack(files.write("m\(padding).safetensors", shuffled))
         expectSame(packed, whole.asReferenceWrites.bytes, "padding \(padding)")
       }
-      // Of this the kernel copies all but the header.
+      // The kernel copies all of this file except the header.
       let again = try await Packing.pack(files.write("m.safetensors", whole.asReferenceWrites))
       expectSame(again, whole.asReferenceWrites.bytes, "the file packed again")
     }
@@ -213,7 +213,7 @@ extension MountTests {
       expectSame(try OpenFile(output).bytes(), half.bytes, "the file")
     }
 
-    @Test("Warnings of the inputs are warnings here; --lenient is stmount's")
+    @Test("stpack prints the warnings of its inputs, and --lenient works as for stmount")
     func warnings() async throws {
       let files = try TemporaryDirectory()
       var long = Self.model

@@ -9,7 +9,7 @@ enum Packing {
     try await Command.run("\(Machine.stpack)", arguments)
   }
 
-  /// Packs inputs, which must succeed without a word, and returns the file's bytes.
+  /// Packs inputs. Expects success and no output, and returns the bytes of the packed file.
   static func pack(
     _ inputs: FilePath..., options: [String] = [], sourceLocation: SourceLocation = #_sourceLocation
   )
@@ -24,8 +24,8 @@ enum Packing {
     return try OpenFile(output).bytes(step: 1 << 22)
   }
 
-  /// Expects a command to fail with a status, one line that holds all of `words`, and nothing beside the files that were
-  /// in the directory.
+  /// Expects a command to fail with a status, to print one line with all of `words`, and to leave only the files that were in the
+  /// directory before.
   static func expectFailure(
     _ arguments: [String], in directory: TemporaryDirectory, status: Int32, says words: String...,
     sourceLocation: SourceLocation = #_sourceLocation
@@ -43,8 +43,8 @@ enum Packing {
 }
 
 extension SafetensorsFile {
-  /// The file with its tensors in the order in which the reference writes them: the format's list of dtypes, from its end,
-  /// then names.
+  /// The file with its tensors in the order of the reference writer: by dtype, from the end of the format's list, and then by
+  /// name.
   var asReferenceWrites: SafetensorsFile {
     let order = TensorData.bitSizes.map(\.key)
     func rank(_ tensor: Tensor) -> Int { -(order.firstIndex(of: tensor.dtype) ?? 0) }

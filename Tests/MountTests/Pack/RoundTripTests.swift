@@ -3,7 +3,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// From a model through a mount, and back.
+  /// A model that is mounted, and packed again.
   @Suite struct RoundTripTests {
     private static let model = SafetensorsFile(
       [
@@ -16,7 +16,7 @@ extension MountTests {
       ], metadata: ["format": "pt"]
     ).asReferenceWrites
 
-    /// Mounts a model and copies the mount, or a view of it, as a user would.
+    /// Mounts a model and copies the mount or a view of it, as a user does.
     private func copy(_ source: FilePath, _ view: String, to directory: TemporaryDirectory) async throws
       -> FilePath
     {
@@ -83,7 +83,7 @@ extension MountTests {
       let files = try TemporaryDirectory()
       var model = Self.model
       model.metadata = nil
-      // A path alone does not tell a name that was too long for one.
+      // The path of a name that is too long does not contain the whole name.
       model.tensors.removeAll { $0.name.count > 300 }
       let source = try files.write("m.safetensors", model)
       try await Reference.run("arrays.py", "make", "\(source)", "\(files.path)/expected.safetensors")
@@ -118,11 +118,11 @@ extension MountTests {
         ["\(path)", "-o", "\(files.path)/out"], in: files, status: 66, says: "no .safetensors file")
       try files.write("m/model.safetensors", Self.model)
       expectSame(try await Packing.pack(path), Self.model.bytes, "the model")
-      // And a tensor that is called like a model does not hide the mount's document.
+      // A tensor whose name looks like a model's file does not hide the mount's metadata.json.
       let named = SafetensorsFile(.init("x.safetensors", "U8", [3]))
       let copied = try await copy(files.write("n.safetensors", named), "", to: files)
       expectSame(try await Packing.pack(copied), named.bytes, "the copy")
-      // Nor does it take its place when a file of the copy is broken.
+      // stpack does not take such a file for the model either if its size is wrong.
       try await Command.output(
         of: "sh", "-c", "rm \(copied)/x.safetensors; cp \(path)/model.safetensors \(copied)/x.safetensors")
       let broken = try await Packing.run(["\(copied)", "-o", "\(files.path)/out"])

@@ -3,13 +3,13 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// The scripts that `--generate-completion-script` prints, in the shells that they are for.
+  /// The scripts that `--generate-completion-script` prints, in their shells.
   @Suite struct CompletionTests {
     private let files: TemporaryDirectory
 
     init() throws { files = try TemporaryDirectory() }
 
-    /// Lines, and what a shell makes of them. The directory has two files and a directory.
+    /// Lines before and after completion. The directory has two files and a directory.
     private static let lines = [
       ("stls mod", "stls model.safetensors"), ("stls --so", "stls --sort"),
       ("stls --sort of", "stls --sort offset"),
@@ -24,7 +24,7 @@ extension MountTests {
       ("stpack --output=mod", "stpack --output=model.safetensors"),
     ]
 
-    /// The same, for shells that complete them outside of a prompt too: what the command itself is asked for.
+    /// More lines, for shells that complete values of `-o` outside of a prompt too, by asking the command.
     private static let mountOptions = [
       ("stmount -o um", "stmount -o umask="), ("stmount -o direct_io,um", "stmount -o direct_io,umask="),
     ]
@@ -41,8 +41,8 @@ extension MountTests {
       }
     }
 
-    /// Runs a script of the shell, whose arguments are the directory with the scripts and the lines. It prints the lines as they
-    /// are then.
+    /// Runs a script of the shell, whose arguments are the directory of the completion scripts and the lines. It prints the completed
+    /// lines.
     private func complete(
       _ shell: String, lines: [(String, String)] = Self.lines + Self.mountOptions, _ script: String
     ) async throws {
@@ -57,7 +57,7 @@ extension MountTests {
       let completed = outcome.text.split(separator: "\n", omittingEmptySubsequences: false)
       try #require(completed.count == lines.count, "\(outcome)")
       for (line, expected) in zip(completed, lines) {
-        // A space follows what is whole, in some shells, and in zsh the sign that a value may follow.
+        // Some shells add a space after a complete word, and zsh adds `=` if a value can follow.
         #expect(["", " ", "="].contains { line == expected.1 + $0 }, "\(shell): \(expected.0)")
       }
     }
@@ -70,12 +70,12 @@ extension MountTests {
         for script in "$1"/*; do source "$script"; done
         shift
         for line; do
-          # Words end at an equals sign, too.
+          # bash also ends words at an equals sign.
           read -ra COMP_WORDS <<<"${line//=/ = }"
           COMP_LINE=$line COMP_POINT=${#line} COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMPREPLY=()
           "_${COMP_WORDS[0]}" "${COMP_WORDS[0]}" "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
           word=${COMPREPLY[*]}
-          # What complete -o filenames adds.
+          # complete -o filenames adds this slash.
           [ -d "$word" ] && word+=/
           echo "${line%"${COMP_WORDS[-1]}"}$word"
         done
@@ -90,7 +90,7 @@ extension MountTests {
         for script in $argv[1]/*; source $script; end
         for line in $argv[2..]
           set found (complete -C $line | string replace -r '\\t.*' '')
-          # Of --option=value, fish offers the whole.
+          # For --option=value, fish offers the whole word.
           echo (string replace -r '[^ ]*$' '' -- $line)(string join ' ' -- $found)
         end
         """)
@@ -98,7 +98,7 @@ extension MountTests {
 
     @Test("zsh completes options, their values and files")
     func zsh() async throws {
-      // A shell on a terminal of its own, in which a key prints the line.
+      // This shell runs on its own terminal, where a key makes it print the line.
       try await complete(
         "zsh",
         #"""

@@ -2,11 +2,11 @@ import Fixtures
 import Testing
 
 extension MountTests {
-  /// Why a machine does not allow a mount, and the remedy.
+  /// Machines that do not allow a mount: the message has the reason and the remedy.
   @Suite struct DiagnosisTests {
     private static let model = SafetensorsFile(.init("w", "U8", [300]))
 
-    /// Runs a script that ends in a command which fails, and expects its message to hold all `words`.
+    /// Runs a script whose last command fails, and expects its message to have all `words`.
     private func expect(_ script: String, status: Int, says words: [String]) async throws {
       let space = try PrivateNamespace(model: Self.model)
       let output = try await space.run("{\n\(script)\n} 2>&1 || echo \"status $?\"")
@@ -53,7 +53,7 @@ extension MountTests {
     func doctor() async throws {
       let space = try PrivateNamespace(model: Self.model)
       for user in ["", "as_nobody"] {
-        // A /tmp of its own, in which nobody else leaves anything.
+        // The test has its own /tmp, where no other program leaves files.
         let output = try await space.run(
           """
           mount --bind "$directory" /mnt; stmount=/mnt/bin/stmount; mount -t tmpfs -o mode=1777 tmpfs /tmp

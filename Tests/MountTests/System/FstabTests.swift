@@ -3,20 +3,20 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// mount(8), umount(8) and fstab(5), the real ones.
+  /// mount(8), umount(8) and fstab(5) of the machine.
   @Suite struct FstabTests {
     private static let model = SafetensorsFile(.init("w", "U8", [300_000]), .init("a/b", "F32", [3]))
 
-    /// Puts the command under the names by which mount(8) finds helpers, where it looks for them.
+    /// Installs the command under the names and in the directory where mount(8) looks for helpers.
     private static let helpers = """
       mkdir "$directory/sbin"
       for type in "$@"; do ln -s "$stmount" "$directory/sbin/mount.$type"; done
       mount -t overlay -o "lowerdir=$directory/sbin:/usr/sbin" overlay /usr/sbin
-      # mount.fuse3(8) runs the command by PATH.
+      # mount.fuse3(8) finds the command through PATH.
       mount --bind "$directory/bin" /usr/local/sbin
       export PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
       shown() { findmnt -n -o FSTYPE,SOURCE --mountpoint "$mnt" | sed "s|$directory|D|g; s/  */ /g" | grep . || echo nothing; }
-      # Called as a helper, the process has the helper's name.
+      # A process that mount(8) starts as a helper has the helper's name.
       daemon() { for p in /proc/[0-9]*; do
         tr '\\0' '\\n' 2>/dev/null <"$p/cmdline" | grep -qxF -- "$mnt" && grep -qE '^Name:.(stmount|mount\\.)' "$p/status" \\
           && basename "$p" && return; done; }
@@ -62,7 +62,7 @@ extension MountTests {
       #expect(output == "nothing\n\(mounted)\n\(mounted)\n\(mounted)\nnothing", "\(output)")
     }
 
-    @Test("Commas and spaces in the paths of a line of fstab, and a mount point with a backslash")
+    @Test("A line of fstab can have commas and spaces in its paths, and a backslash in its mount point")
     func oddPaths() async throws {
       let output = try await run(
         #"""
@@ -116,7 +116,7 @@ extension MountTests {
     func user() async throws {
       let output = try await run(
         """
-        # mount(8) heeds no other file for those who are not root.
+        # mount(8) ignores other files if the user is not root.
         echo "$model $mnt fuse.stmount noauto,user 0 0" >"$directory/fstab"
         mount --bind "$directory/fstab" /etc/fstab
         as_nobody mount "$mnt"; shown
@@ -132,7 +132,7 @@ extension MountTests {
         """
         echo "/- file,sun:$directory/auto.direct --timeout=1" >"$directory/auto.master"
         echo "$mnt -fstype=fuse.stmount,allow_other :$model" >"$directory/auto.direct"
-        # It keeps a lock and its pipes there.
+        # automount has a lock and pipes in /run.
         mount -t tmpfs tmpfs /run
         automount -f -p "$directory/pid" "$directory/auto.master" 2>"$directory/log" &
         automounter=$!
@@ -140,7 +140,7 @@ extension MountTests {
         for _ in $(seq 3000); do findmnt -t autofs --mountpoint "$mnt" >/dev/null && break; sleep 0.01; done
         for _ in 1 2; do
           timeout 60 cmp "$mnt/w" "$directory/w" && echo same || cat "$directory/log"
-          # It does not expire while a file is open.
+          # A mount does not expire while a file is open.
           exec 3<"$mnt/w"
           findmnt -n -o FSTYPE --mountpoint "$mnt" | tr '\n' ' '
           pid=$(daemon)

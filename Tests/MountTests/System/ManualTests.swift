@@ -13,7 +13,7 @@ extension MountTests {
 
     @Test("mandoc and man report no problems", arguments: pages)
     func lint(name: String) async throws {
-      // What the pages refer to need not be installed here.
+      // Pages that the manual refers to need not be installed here.
       let mandoc = try await Command.run("mandoc", ["-T", "lint", "\(page(name))"])
       let complaints = mandoc.text.split(separator: "\n").filter {
         !$0.contains("referenced manual not found")
@@ -41,7 +41,7 @@ extension MountTests {
       let help = try await Command.output(of: "\(program)", "--help")
       let manual = try await Command.output(
         of: "env", "MANWIDTH=80", "mandoc", "-T", "ascii", "\(page(command + ".1"))")
-      // Bold letters are struck twice.
+      // mandoc writes bold letters twice, with a backspace between them.
       let plain = manual.replacing(/.\u{8}/, with: "")
       func options(_ text: String, _ start: Regex<Substring>) -> Set<String> {
         var found: Set<String> = []

@@ -2,7 +2,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Models on the stores of Benchmarks/network, all of them on this machine: what is read is what is stored.
+  /// Models on the stores of Benchmarks/network, which run on this machine. Reads return the stored bytes.
   @Suite struct NetworkTests {
     @Test(
       "A model on a slow file system, over ssh, http and S3",

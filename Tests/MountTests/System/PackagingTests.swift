@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// What packages are made with. That they work is tried by packaging/check.
+  /// The inputs of packages. packaging/check tests whether packages work.
   @Suite struct PackagingTests {
     private func python(_ program: String, _ arguments: String...) async throws -> Outcome {
       let interpreter = Machine.repository.appending(".build/python/bin/python3")
@@ -23,14 +23,14 @@ extension MountTests {
       let list = try await Command.stmount(["--command=stls", model])
       let same = try await Command.run("\(Machine.stls)", [model])
       #expect(list.status == 0 && list.output == same.output)
-      // Only the first argument, so that a file can have such a name.
+      // Only the first argument counts, so that a file can have such a name.
       let missing = try await Command.stmount(["--command=stls", "--", "--command=stls"])
       #expect(missing.status == 66 && missing.error.contains("--command=stls"), "\(missing)")
       let unknown = try await Command.stmount(["--command=ls", model])
       #expect(unknown.status == 64 && unknown.error.contains("--command"), "\(unknown)")
     }
 
-    @Test("The workflows have the form that GitHub asks for, and run scripts that are there")
+    @Test("The workflows have the form that GitHub asks for, and run scripts that exist")
     func workflows() async throws {
       let checker = Machine.repository.appending(".build/python/bin/check-jsonschema")
       let form = try await Command.run(

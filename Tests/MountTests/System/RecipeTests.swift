@@ -3,7 +3,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Runs the recipes of docs/RECIPES.md that can run here, exactly as written, and checks the results.
+  /// Runs the recipes of docs/RECIPES.md that can run on this machine, exactly as written, and checks their results.
   @Suite struct RecipeTests {
     private static let weights = TensorData.bytes("F32", [1 << 16], seed: 1)
     private static let base = SafetensorsFile(
@@ -14,7 +14,7 @@ extension MountTests {
       .init("b", "F32", [3], data: Array(repeating: 7, count: 12)),
       .init("new", "U8", [1]))
 
-    /// The directories in the recipes, initially empty.
+    /// The directories that the recipes use, initially empty.
     private static let places = """
       mount --make-rprivate /
       for place in /srv /mnt; do mount -t tmpfs tmpfs $place; done
@@ -26,12 +26,12 @@ extension MountTests {
       for name in stls stdiff; do ln -sf stmount "$directory/bin/$name"; done
       export PATH="$directory/bin:$PATH"
       same() { for name in a b; do cmp "/mnt/a/$name" "$directory/$name" && echo same; done; }
-      # What serves a mount would keep this namespace, and with it the mount, for ever.
+      # The daemon of a mount would keep this namespace, and thereby the mount.
       trap 'cd /; for place in /mnt/*; do umount -l "$place" 2>/dev/null || :; done' EXIT
 
       """
 
-    /// Runs a recipe where its models are, then `check`, and returns what both wrote.
+    /// Runs a recipe with its models, then `check`. Returns the output of both.
     private func run(
       _ name: String, files: [String: [UInt8]] = [:], before: String = "", check: String = ""
     ) async throws -> String {
@@ -71,7 +71,7 @@ extension MountTests {
     func quantised() async throws {
       let sample = try #require(QuantizedSample.all.first { $0.name == "bitsandbytes nf4" })
       let (name, shape, values) = sample.expected[0]
-      // The upper halves, which are BF16.
+      // BF16 numbers are the upper halves of float32 numbers.
       let data = values.flatMap { value in
         [UInt8(truncatingIfNeeded: value.bitPattern >> 16), UInt8(value.bitPattern >> 24)]
       }
@@ -162,7 +162,7 @@ extension MountTests {
 
     @Test("A model over ssh can be mounted")
     func sshfs() async throws {
-      // In place of ssh and a host: what ssh would run there.
+      // Replaces ssh and a host: runs the command that ssh would run there.
       let server = "/usr/lib/openssh/sftp-server"
       let output = try await run(
         "sshfs",
@@ -203,7 +203,7 @@ extension MountTests {
 
     @Test("A repository of the hub, as a directory with slow files, can be mounted")
     func hub() async throws {
-      // In place of hf-mount: the same files in a file system that takes 20 ms for each request.
+      // Replaces hf-mount: a file system with the same files that takes 20 ms for each request.
       let output = try await run(
         "hub",
         before: """
@@ -256,7 +256,7 @@ extension MountTests {
         model: SafetensorsFile(
           .init("w", "U8", [size], data: Array(repeating: 1, count: size)),
           .init("x", "U8", [size], data: Array(repeating: 2, count: size))))
-      // bindfs logs each request that reaches it.
+      // bindfs logs each request that it gets.
       let output = try await space.run(
         """
         mkdir "$directory/lower" "$directory/models"
@@ -266,7 +266,7 @@ extension MountTests {
         until [ -e "$directory/lower/m.safetensors" ]; do sleep 0.01; done
         "$stmount" "$directory/lower/m.safetensors" "$mnt"
         seen=0
-        # What was added to the log since the last time.
+        # Prints the lines that were added to the log since the last call.
         count() { size=$(stat -c %s "$directory/log")
           head -c $size "$directory/log" | tail -c +$((seen + 1)) | grep -aoE 'read\\[[0-9]+\\] [0-9]+ bytes from [0-9]+ flags' |
             awk '{ n++; total += $2 } END { print n + 0, total + 0 }'; seen=$size; }
@@ -283,8 +283,8 @@ extension MountTests {
         #expect(
           numbers[1] > size - size / 10 && numbers[1] < size + size / 10,
           "\(numbers) read from below for \(size)")
-        // The kernel lets that file system's requests become 128 KiB. Where a reader catches up with what is prefetched, both ask for
-        // parts of it, so how many are shorter depends on who is faster.
+        // On this file system the kernel makes requests of up to 128 KiB. A reader that catches up with the prefetching requests parts of
+        // the same range, so the number of shorter requests depends on timing.
         #expect(numbers[1] / numbers[0] > 32 << 10, "\(numbers[0]) requests for \(numbers[1]) bytes")
       }
       #expect(output.split(separator: "\n").count == 2)

@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// How a mount behaves beside its files: readiness, log, counters, idleness.
+  /// A mount besides its files: readiness, log, counters, idle time.
   @Suite struct RuntimeTests {
     private static let model = SafetensorsFile(.init("w", "U8", [300_000]), .init("b", "F32", [3]))
 
@@ -15,7 +15,7 @@ extension MountTests {
         """
         mkfifo "$directory/ready"
         "$stmount" $1 --ready-fd 3 "$model" "$mnt" 3>"$directory/ready" 2>/dev/null &
-        # To the end: the mount lives on, but its end of the pipe is closed.
+        # od reads to the end: the mount continues, but has closed the pipe.
         ready=$(od -A n -t x1 <"$directory/ready")
         cmp "$mnt/w" "$directory/w" && echo "ready:$ready"
         umount "$mnt"
@@ -25,7 +25,7 @@ extension MountTests {
     }
 
     @Test(
-      "A mount in the background holds no lock and no pipe of whoever started it, and its source may be one of its files"
+      "A mount in the background keeps no lock and no pipe of its starter open, and its source may be an inherited file"
     )
     func inheritedFiles() async throws {
       let space = try PrivateNamespace(model: Self.model)
@@ -33,7 +33,7 @@ extension MountTests {
         """
         exec 8>"$directory/lock" 9<"$model"
         flock 8
-        # The pipe would have no end.
+        # cat would never end if the daemon kept the pipe open.
         (exec 7>&1; "$stmount" /dev/fd/9 "$mnt") | cat
         exec 8>&- 9<&-
         flock -n "$directory/lock" echo free
@@ -109,7 +109,7 @@ extension MountTests {
         umount "$mnt"; wait
         "$stmount" "$directory/none" "$mnt" 2>>"$directory/log" || :
         cut -c 1-4 "$directory/log"
-        # The variable is inherited by what has another standard error.
+        # The command inherits the variable, but has another standard error.
         "$stmount" "$directory/none" "$mnt" 2>&1 || :
         """)
       let lines = output.split(separator: "\n")
@@ -139,7 +139,7 @@ extension MountTests {
         kill $logger
         tr '<' '\\n' <"$directory/log" | sed "s|$directory|D|g"
         """)
-      // Facility daemon (3), severity notice (5): 8 * 3 + 5.
+      // Facility daemon is 3, and severity notice is 5: 8 * 3 + 5.
       let lines = output.split(separator: "\n")
       #expect(
         lines.count == 2 && lines.allSatisfy { $0.hasPrefix("29>") && $0.contains(" stmount[") }, "\(output)")
@@ -175,7 +175,7 @@ extension MountTests {
         user() { if [ "$1" = root ]; then shift; "$@"; else shift; as_nobody "$@"; fi; }
         mkdir "$directory/other"; chown 65534 "$directory/other"
         user "$1" "$stmount" --idle-timeout 1.5 "$model" "$mnt"
-        # No request comes from somebody who only stands there. It is time for the mount to end once a later one has ended.
+        # A working directory in the mount makes no requests. Once a later mount has ended, this one has had the time to end too.
         user "$1" sh -c 'cd "$1"; "$2" --idle-timeout 1.5 "$3" "$4"
           while findmnt --mountpoint "$4" >/dev/null; do sleep 0.01; done; ls' sh "$mnt" "$stmount" "$model" "$directory/other"
         pid=$(daemon || :); [ -z "$pid" ] || ends "$pid"

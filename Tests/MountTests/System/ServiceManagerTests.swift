@@ -4,7 +4,7 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// What a service manager is told: these tests play its part.
+  /// Notifications for a service manager. These tests play its part.
   @Suite struct ServiceManagerTests {
     private static let model = SafetensorsFile(.init("w", "U8", [5000]))
 
@@ -25,7 +25,7 @@ extension MountTests {
       try #require(outcome.status == 0, "\(outcome.error)")
 
       let daemon = try #require(try Daemon(servingAt: mountPoint))
-      // The command has returned, so the message must be there.
+      // The message must have arrived, because the command has returned.
       let ready = try #require(manager.next())
       #expect(ready["READY"] == "1")
       #expect(ready["MAINPID"] == "\(daemon.id)")
@@ -67,11 +67,11 @@ extension MountTests {
   }
 }
 
-/// The listening end of sd_notify(3)'s protocol.
+/// The receiving end of sd_notify(3)'s protocol.
 private final class Supervisor {
   private let descriptor: Int32
 
-  /// Binds a datagram socket: a path, or `@` and an abstract name.
+  /// Binds a datagram socket: a path, or `@` followed by an abstract name.
   init(listeningAt name: String) throws {
     descriptor = socket(AF_UNIX, Int32(SOCK_DGRAM.rawValue), 0)
     var address = sockaddr_un()
@@ -80,7 +80,7 @@ private final class Supervisor {
       unsafe path.copyBytes(from: name.utf8)
       if name.hasPrefix("@") { unsafe path[0] = 0 }
     }
-    // An abstract name is as long as the address says; a path ends at its zero byte, which this leaves out.
+    // The length of the address decides where an abstract name ends. A path ends at its zero byte, which this length excludes.
     let length = socklen_t(MemoryLayout<sa_family_t>.size + name.utf8.count)
     let result = unsafe withUnsafePointer(to: &address) { pointer in
       unsafe pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { unsafe bind(descriptor, $0, length) }
@@ -90,7 +90,7 @@ private final class Supervisor {
 
   deinit { close(descriptor) }
 
-  /// The next message, by variable, or nil.
+  /// The variables of the next message, or nil.
   func next() -> [String: String]? {
     let bytes = unsafe [UInt8](unsafeUninitializedCapacity: 4096) { buffer, count in
       count = max(0, unsafe recv(descriptor, buffer.baseAddress, buffer.count, Int32(MSG_DONTWAIT)))

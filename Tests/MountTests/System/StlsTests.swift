@@ -14,7 +14,7 @@ extension MountTests {
       try await Command.run("\(Machine.stls)", arguments)
     }
 
-    @Test("Name, dtype, shape and size in columns, and a line with the total")
+    @Test("stls prints name, dtype, shape and size in columns, and a line with the total")
     func columns() async throws {
       let files = try TemporaryDirectory()
       let outcome = try await stls("\(files.write("m.safetensors", Self.model))")
@@ -29,7 +29,7 @@ extension MountTests {
           """)
     }
 
-    @Test("--sort orders by size, the largest first, or by place in the file; -h gives sizes in words")
+    @Test("--sort orders by size, the largest first, or by place in the file; -h prints sizes with units")
     func order() async throws {
       let files = try TemporaryDirectory()
       let path = "\(try files.write("m.safetensors", Self.model))"
@@ -157,7 +157,7 @@ extension MountTests {
     func large() async throws {
       let files = try TemporaryDirectory()
       let path = try files.writeSparse("large.safetensors", size: 400_000_000_000)
-      // Which counts what is read.
+      // The store counts the bytes that are read.
       try await withStore([]) { store in
         try #require(unsafe rename("\(path)", "\(store.below.appending("large.safetensors"))") == 0)
         let outcome = try await stls("-h", "\(store.path.appending("large.safetensors"))")

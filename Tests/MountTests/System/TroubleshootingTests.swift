@@ -3,13 +3,13 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// Users search docs/TROUBLESHOOTING.md for the words of a message, so both must be equal.
+  /// Users search docs/TROUBLESHOOTING.md for the words of a message, so document and message must have the same words.
   @Suite struct TroubleshootingTests {
     private func text(_ path: FilePath) throws -> String {
       String(decoding: try OpenFile(path).bytes(), as: UTF8.self)
     }
 
-    /// All sources as one text, in which a message of several lines is joined.
+    /// All sources as one text. Joins messages that span several lines.
     private func sources() async throws -> String {
       let list = try await Command.output(
         of: "find", "\(Machine.repository.appending("Sources"))", "-name", "*.swift")
@@ -34,11 +34,11 @@ extension MountTests {
         let message = try #require(row.split(separator: "`").dropFirst().first)
         for part in message.split(separator: "…") {
           let words = part.trimming(while: " ':")
-          // The system's own words can differ.
+          // The words of the system can differ.
           if words.isEmpty || words.hasPrefix("cannot ") { continue }
           #expect(sources.contains(words), "\(words)")
         }
-        // The exit status of sysexits.h follows, or "a warning".
+        // An exit status of sysexits.h, or "a warning", follows the message.
         let status = row.firstMatch(of: /` \((6[4-9]|7[0-7]|a warning)\) \|/)
         #expect(status != nil, "\(row)")
       }
@@ -47,7 +47,7 @@ extension MountTests {
 }
 
 extension Substring {
-  /// The text without characters of `set` at its ends.
+  /// The text without characters of `set` at either end.
   fileprivate func trimming(while set: String) -> Substring {
     var text = drop { set.contains($0) }
     while let last = text.last, set.contains(last) { text.removeLast() }

@@ -4,9 +4,9 @@ import SystemPackage
 import Testing
 
 extension MountTests {
-  /// The units for systemd, as its own tools see them. That they run is tried by packaging/check.
+  /// The systemd units, checked by systemd's own tools. packaging/check tests whether they run.
   @Suite struct UnitTests {
-    /// A directory with the units as `make install` writes them, the commands they call and the manual they name.
+    /// A directory with the units as `make install` writes them, and the commands and the manual page that they name.
     private func install() throws -> TemporaryDirectory {
       let directory = try TemporaryDirectory()
       let repository = Machine.repository
