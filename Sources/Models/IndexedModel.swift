@@ -3,8 +3,8 @@ internal import Safetensors
 internal import SystemPackage
 
 extension Model {
-  /// A model of a sharded set, as its index names it; the shards are beside the path given. `others` and `directories` are files
-  /// beside it that may belong to it, and directories of weights.
+  /// The model of a sharded set. `path` is that of its index, and the shards are in the index's directory. `others` are files there
+  /// that may belong to the model, and `directories` have weights.
   init(
     index path: FilePath, beside others: [FilePath], directories: [[UInt8]] = [], _ options: OpeningOptions,
     _ isChosen: (TensorName) -> Bool = { _ in true }
@@ -22,7 +22,7 @@ extension Model {
   }
 }
 
-/// The shards of an index, from which a model is made.
+/// Opens the shards of an index, and finds the model's tensors in them.
 private struct IndexedShards {
   private let index: ModelIndex
   private let path: FilePath
@@ -62,7 +62,8 @@ private struct IndexedShards {
     }
   }
 
-  /// Adds a shard, without a description of slices: torch writes it into whole tensors' files, too. Warns if they are not whole.
+  /// Adds a shard, and removes the description of slices that torch also writes into files of whole tensors. Warns if the tensors
+  /// are slices.
   private mutating func append(_ shard: Shard) throws(ModelError) {
     shards.append(shard)
     guard let info = try ShardingInfo(of: shard) else { return }
@@ -76,9 +77,9 @@ private struct IndexedShards {
 
   // MARK: The tensors
 
-  /// Looks up each tensor of the index.
+  /// Looks up each tensor of the index in its shard.
   mutating func find(lenient: Bool, _ isChosen: (TensorName) -> Bool) throws(ModelError) {
-    // By name: an index can have as many names as a shard leaves out.
+    // A dictionary for each shard, because an index can name many tensors that a shard omits.
     var unshown: [Int: [TensorName: OmittedTensor]] = [:]
     var missing: [TensorName] = []
     for (name, position) in index.tensors where isChosen(name) {
@@ -111,7 +112,8 @@ private struct IndexedShards {
     }
   }
 
-  /// Adds what the index does not name: tensors of its shards, and files beside them. Unless `all` is set, only warns about them.
+  /// Adds the tensors of the shards, and the files beside them, that the index does not name. Unless `all` is set, only warns about
+  /// them.
   mutating func add(
     _ files: [FilePath], all: Bool, lenient: Bool, _ isChosen: (TensorName) -> Bool
   ) throws(ModelError) {
@@ -139,7 +141,7 @@ private struct IndexedShards {
         Model.Place(shard: position, index: Int32($0))
       }.filter { isChosen(name(of: $0)) }
     }
-    // If the index has the name, its place counts.
+    // If the index has a tensor of the same name, the index decides.
     var taken = Set(index.tensors.lazy.map(\.name))
     let clashing = extras.filter { !taken.insert(name(of: $0)).inserted }
     if !clashing.isEmpty {
@@ -151,7 +153,7 @@ private struct IndexedShards {
     places = (places + extras.filter { !left.contains($0) }).sorted { name(of: $0) < name(of: $1) }
   }
 
-  /// Warns about those directories in which the index names no shard.
+  /// Warns about directories of weights in which the index names no shard.
   mutating func warn(about directories: [[UInt8]]) {
     let used = Set(index.shards.map { $0.prefix { $0 != UInt8(ascii: "/") } })
     let left = directories.filter { !used.contains($0[...]) }

@@ -11,7 +11,7 @@ package struct Model: Sendable {
     package let index: Int32
   }
 
-  /// The files the tensors are in.
+  /// The shards that have the tensors.
   package let shards: [Shard]
   /// The tensors that the model shows, in the order of their names by UTF-8 bytes; names are unique.
   package let places: [Place]
@@ -32,7 +32,7 @@ package struct Model: Sendable {
   /// The name of the tensor at `place`.
   package func name(at place: Place) -> TensorName { shard(at: place).header.name(at: Int(place.index)) }
 
-  /// Where the bytes of the tensor at `place` are, if they are in a file one after the other.
+  /// The range of a file with the bytes of the tensor at `place`; nil if they are not contiguous in one file.
   package func storedRange(at place: Place) -> FileRange? {
     let shard = Int(place.shard)
     guard case .file = shards[shard].contents,
@@ -43,8 +43,7 @@ package struct Model: Sendable {
     return FileRange(range, of: shards[shard].file)
   }
 
-  /// The tensors that the sources name and the model does not show; a conversion without them would lose
-  /// something.
+  /// The tensors that the sources name but the model does not show. A conversion would lose them.
   package let omitted: [OmittedTensor]
 
   /// The full names of the unknown classes and functions in the sources' pickles, each once. Not necessarily
@@ -75,7 +74,7 @@ extension Model {
     var slices: [Assembler.Slice] = []
     for position in shards.indices {
       let info = try ShardingInfo(of: shards[position])
-      // The entry is about slices, and the model shows whole tensors.
+      // The entry describes slices, but the model shows whole tensors.
       if info != nil { shards[position].header.removeMetadata(ShardingInfo.keys) }
       for index in 0..<shards[position].header.count {
         let name = shards[position].header.name(at: index)
