@@ -28,9 +28,9 @@ def words(name, bits):
 
 def source():
     lines = [
-        "/// What ml_dtypes makes of every pattern of the types up to 8 bits: float32, as bits, by the format's names.",
+        "/// The float32 numbers, as bits, that ml_dtypes makes of every pattern of the types of up to 8 bits, by the names of the types.",
         "///",
-        "/// Written by Tests/Reference/float_tables.py, which a test has compare this file with ml_dtypes.",
+        "/// Tests/Reference/float_tables.py writes this file. A test compares it with ml_dtypes.",
         "enum FloatTables {",
         "  static let words: [String: [UInt32]] = [",
     ]
@@ -47,7 +47,7 @@ if __name__ == "__main__":
     if sys.argv[1:2] == ["--check"]:
         with open(sys.argv[2]) as file:
             if file.read() != source():
-                sys.exit(f"{sys.argv[2]} is not what ml_dtypes {ml_dtypes.__version__} says; run this without --check")
+                sys.exit(f"{sys.argv[2]} differs from ml_dtypes {ml_dtypes.__version__}; run this script without --check")
         print(sum(1 << bits for _, bits in TYPES.values()))
     else:
         sys.stdout.write(source())
