@@ -1,9 +1,10 @@
 // A long line: connections to a port of this machine reach another one, and each byte takes some milliseconds both ways. In
 // place of tc-netem(8), which not every kernel has.
 //
-//   relay PORT TARGET MILLISECONDS COUNTS
+//   relay PORT TARGET MILLISECONDS COUNTS [EACH ALL]
 //
-// The file COUNTS has the bytes that came back from the target, and the number of connections.
+// The file COUNTS has the bytes that came back from the target, and the number of connections. EACH and ALL are the line's speed in
+// MB/s: of each connection, and of all together, in each direction. 0 means as fast as the processors are.
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -22,12 +23,15 @@ struct chunk { struct chunk *next; double due; ssize_t count; char bytes[64 << 1
 
 struct line {
   int from, to, is_reply;
+  double free_at;
   struct chunk *first, **last;
   int waiting;
   pthread_mutex_t lock;
   pthread_cond_t changed;
 };
 
+// In bytes a second; 0 without a limit.
+static double speed_of_each, speed_of_all;
 static double delay;
 static struct { atomic_long bytes, connections; } *counts;
 
@@ -37,17 +41,42 @@ static double now(void) {
   return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-// Takes what comes at one end, at most 32 MiB that have not left yet.
+// Occupies a line for as long as some bytes take. Returns when it is free again.
+static double occupy(double *free_at, double speed, ssize_t count) {
+  if (speed <= 0) return 0;
+  // What a late thread has missed is made up for.
+  const double earliest = now() - .005;
+  return *free_at = (*free_at > earliest ? *free_at : earliest) + (double)count / speed;
+}
+
+// The time at which the last of some bytes leave this end.
+static double leave(struct line *line, ssize_t count) {
+  static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+  static double all_free_at[2];
+  pthread_mutex_lock(&lock);
+  const double all = occupy(&all_free_at[line->is_reply], speed_of_all, count);
+  pthread_mutex_unlock(&lock);
+  const double each = occupy(&line->free_at, speed_of_each, count);
+  return each > all ? each : all;
+}
+
+static void wait_until(double time) {
+  const double left = time - now();
+  if (left > 0) usleep((useconds_t)(left * 1e6));
+}
+
+// Takes what comes at one end, at most 6 MiB that have not left yet: as much as Linux keeps of a connection (tcp_rmem).
 static void *take(void *argument) {
   struct line *line = argument;
   for (ssize_t count = 1; count > 0;) {
     struct chunk *chunk = malloc(sizeof *chunk);
     count = chunk->count = read(line->from, chunk->bytes, sizeof chunk->bytes);
+    wait_until(leave(line, count > 0 ? count : 0));
     chunk->due = now() + delay;
     chunk->next = NULL;
     if (count > 0 && line->is_reply) counts->bytes += count;
     pthread_mutex_lock(&line->lock);
-    while (line->waiting > 512) pthread_cond_wait(&line->changed, &line->lock);
+    while (line->waiting > 96) pthread_cond_wait(&line->changed, &line->lock);
     *line->last = chunk;
     line->last = &chunk->next;
     line->waiting++;
@@ -69,8 +98,7 @@ static void *give(void *argument) {
     line->waiting--;
     pthread_cond_broadcast(&line->changed);
     pthread_mutex_unlock(&line->lock);
-    const double wait = chunk->due - now();
-    if (wait > 0) usleep((useconds_t)(wait * 1e6));
+    wait_until(chunk->due);
     open = chunk->count > 0;
     for (ssize_t done = 0; open && done < chunk->count;) {
       const ssize_t count = write(line->to, chunk->bytes + done, (size_t)(chunk->count - done));
@@ -97,9 +125,10 @@ static void begin(int from, int to, int is_reply) {
 }
 
 int main(int count, char **arguments) {
-  if (count != 5) return fprintf(stderr, "usage: relay PORT TARGET MILLISECONDS COUNTS\n"), 64;
+  if (count != 5 && count != 7) return fprintf(stderr, "usage: relay PORT TARGET MILLISECONDS COUNTS [EACH ALL]\n"), 64;
   signal(SIGPIPE, SIG_IGN);
   delay = atof(arguments[3]) / 1000;
+  if (count == 7) speed_of_each = atof(arguments[5]) * 1e6, speed_of_all = atof(arguments[6]) * 1e6;
   const int file = open(arguments[4], O_RDWR | O_CREAT | O_TRUNC, 0644);
   if (file < 0 || ftruncate(file, sizeof *counts) != 0) return perror(arguments[4]), 1;
   counts = mmap(NULL, sizeof *counts, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);

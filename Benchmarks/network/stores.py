@@ -139,12 +139,20 @@ class Delayed(Store):
 class Relayed(Store):
     """A server behind a line that takes half of the delay each way."""
 
+    # MB/s of each connection, and of all together; 0 is as fast as the processors.
+    speed = (0, 0)
+
+    def limited(self, each, everything):
+        self.name += f", {each} MB/s each, {everything} in all"
+        self.speed = (each, everything)
+        return self
+
     def relay(self, target):
         wait_for_port(target)
         port = free_port()
         program = compile_program(os.path.join(HERE, "relay.c"), self.scratch)
         self.counted = os.path.join(self.scratch, "counts")
-        self.start([program, str(port), str(target), str(self.delay / 2), self.counted])
+        self.start([program, str(port), str(target), str(self.delay / 2), self.counted, *map(str, self.speed)])
         wait_for_port(port)
         return port
 
