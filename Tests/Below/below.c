@@ -3,7 +3,8 @@
 //   below DIRECTORY MOUNTPOINT [NAME=VALUE...] [OPTION...]
 //
 // Writing to MOUNTPOINT/.control sets values while it is mounted (echo latency=200 >.control), and reading it shows the counts of
-// requests. `jumps` are reads that do not begin where the last read of the same open file ended.
+// requests. `jumps` are reads that do not begin where the last read of the same open file ended,
+// `tails` are reads that reach the end of the file.
 //
 //   latency=MS         each request takes MS milliseconds
 //   bandwidth=MB       each read gets MB megabytes per second, independently of the others
@@ -38,7 +39,7 @@
 static int directory;
 static atomic_long latency, bandwidth, errors, short_reads, stat_errors, stat_latency, read_latency, flush, direct, serial, reset,
     max_background, error_number = EIO;
-static atomic_long requests, reads, jumps, bytes, opens, in_flight, most_in_flight;
+static atomic_long requests, reads, jumps, tails, bytes, opens, in_flight, most_in_flight;
 // Where the last read of each open file ended.
 static atomic_long ends[1 << 16];
 
@@ -54,7 +55,7 @@ static int set_value(const char *text) {
     const size_t length = strlen(values[i].name);
     if (strncmp(text, values[i].name, length) != 0 || text[length] != '=') continue;
     *values[i].value = atol(text + length + 1);
-    if (reset) reset = requests = reads = jumps = bytes = opens = most_in_flight = 0;
+    if (reset) reset = requests = reads = jumps = tails = bytes = opens = most_in_flight = 0;
     return 1;
   }
   return 0;
@@ -124,8 +125,8 @@ static int open_file(const char *path, struct fuse_file_info *info) {
 static int read_file(const char *path, char *buffer, size_t size, off_t offset, struct fuse_file_info *info) {
   if (is_control(path)) {
     if (offset > 0) return 0;
-    return snprintf(buffer, size, "requests %ld\nreads %ld\njumps %ld\nbytes %ld\nopens %ld\nin_flight %ld\nunder_way %ld\n", requests,
-                    reads, jumps, bytes, opens, most_in_flight, in_flight);
+    return snprintf(buffer, size, "requests %ld\nreads %ld\njumps %ld\ntails %ld\nbytes %ld\nopens %ld\nin_flight %ld\nunder_way %ld\n",
+                    requests, reads, jumps, tails, bytes, opens, most_in_flight, in_flight);
   }
   reads++;
   const size_t file = info->fh % (sizeof ends / sizeof *ends);
@@ -135,6 +136,8 @@ static int read_file(const char *path, char *buffer, size_t size, off_t offset, 
   if (happens(short_reads)) size /= 2;
   const ssize_t count = pread((int)info->fh, buffer, size, offset);
   if (count > 0) bytes += count;
+  struct stat status;
+  if (fstat((int)info->fh, &status) == 0 && offset + count == status.st_size) tails++;
   return count < 0 ? -errno : (int)count;
 }
 

@@ -17,6 +17,11 @@ import Testing
 
   private func begin(_ piece: Piece, in table: inout PieceTable) -> Bool { table.begin(piece) }
 
+  /// The piece that the same open file description reads after another one.
+  private func next(_ piece: Piece, in table: inout PieceTable) -> Piece? {
+    if case .piece(let next) = table.endRead(piece) { next } else { nil }
+  }
+
   private func arrive(_ pieces: [Piece], in table: inout PieceTable) {
     for piece in pieces {
       #expect(begin(piece, in: &table))
@@ -155,8 +160,8 @@ import Testing
       return
     }
     #expect(first === pieces[0])
-    #expect(table.endRead(pieces[0]) === pieces[1] && begin(pieces[1], in: &table))
-    #expect(table.endRead(pieces[1]) === pieces[2])
+    #expect(next(pieces[0], in: &table) === pieces[1] && begin(pieces[1], in: &table))
+    #expect(next(pieces[1], in: &table) === pieces[2])
     guard
       case .after(let third, isMine: true) = table.first(of: 3 * Self.mib..<3 * Self.mib + 1, in: 3, at: 0)
     else {
@@ -166,16 +171,71 @@ import Testing
     #expect(third === pieces[2] && !begin(third, in: &table))
     table.removeUnused(since: 1)
     #expect(table.bytes == 4 * Self.mib, "pieces in progress stay: three, and one of the other file")
-    #expect(table.endRead(third) === nil, "the fourth is gone")
+    #expect(next(third, in: &table) === nil, "the fourth is gone")
 
-    let others = add(10 * Self.mib..<20 * Self.mib, to: &table)
+    let start = 2 * PieceTable.section + Self.mib, last = start + 9 * Self.mib
+    let others = add(start..<last + Self.mib, to: &table)
     guard
-      case .piece(let far, _, isMine: true) = table.first(of: 19 * Self.mib..<19 * Self.mib + 1, in: 3, at: 0)
+      case .piece(let far, _, isMine: true) = table.first(of: last..<last + 1, in: 3, at: 0)
     else {
       Issue.record("a reader waits for a piece far before its offset")
       return
     }
     #expect(far === others.last)
+  }
+
+  @Test(
+    "In sequence, the page at the border of two tensors is fetched before the second one, and not the whole first one"
+  )
+  func border() {
+    var table = PieceTable(limit: 256 * Self.mib, inSequence: true)
+    let start = 2 * PieceTable.section + Self.mib, second = start + 6 * Self.mib + 100
+    let pieces = add(start..<second, to: &table)
+    _ = add(second..<second + 4 * Self.mib, to: &table)
+    for isMine in [true, false] {
+      guard
+        case .after(let border, isMine) = table.first(of: second + 1 << 19..<second + 1 << 20, in: 3, at: 0)
+      else {
+        Issue.record("\(isMine)")
+        return
+      }
+      #expect(border === pieces.last)
+    }
+    #expect(next(pieces[6], in: &table)?.range.upperBound == start + 7 * Self.mib)
+  }
+
+  @Test("In sequence, sections are fetched at the same time, but no short end of a tensor")
+  func sections() throws {
+    var table = PieceTable(limit: 256 * Self.mib, inSequence: true)
+    let section = PieceTable.section
+    let pieces = add(2 * section - 2 * Self.mib..<4 * section + 5, to: &table)
+    #expect(
+      pieces.filter { begin($0, in: &table) }.map(\.range.lowerBound)
+        == [2 * section - 2 * Self.mib, 2 * section, 3 * section])
+  }
+
+  @Test("An open file has nothing more to read if another one reads what follows, or if a tensor ends")
+  func leaving() throws {
+    var table = PieceTable(limit: 256 * Self.mib, inSequence: true)
+    let border = 2 * PieceTable.section
+    let pieces = add(border - 2 * Self.mib..<border + 2 * Self.mib, to: &table)
+    for index in [0, 2] { #expect(begin(pieces[index], in: &table)) }
+    #expect(next(pieces[0], in: &table) === pieces[1] && begin(pieces[1], in: &table))
+    guard case .nothing = table.endRead(pieces[1]) else {
+      Issue.record("another one reads the next section")
+      return
+    }
+    #expect(next(pieces[2], in: &table) === pieces[3] && begin(pieces[3], in: &table))
+    guard case .unknown = table.endRead(pieces[3]) else {
+      Issue.record("more may be asked for")
+      return
+    }
+    let end = try #require(add(border + 9 * Self.mib..<border + 9 * Self.mib + 100, to: &table).last)
+    #expect(begin(end, in: &table))
+    guard case .nothing = table.endRead(end) else {
+      Issue.record("a tensor ends")
+      return
+    }
   }
 
   @Test("Unused pieces are removed after a time, unless they are being fetched")

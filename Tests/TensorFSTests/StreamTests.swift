@@ -128,6 +128,17 @@ import Safetensors
     #expect(streams.active == 1)
   }
 
+  @Test("On a slow store, small tensors read in order are prefetched in large parts")
+  func manySmall() {
+    let window = Window.remote(largest: 48 << 20)
+    var streams = Streams()
+    let ranges = (0..<1600).map { block($0) }
+      .map { streams.next($0, of: $0, in: 3, size: size, window) }.filter { !$0.isEmpty }
+    // At first, the window is small.
+    #expect(ranges.count(where: { $0.count < 1 << 20 && $0.upperBound < size }) <= 16)
+    #expect(ranges.last?.upperBound == size && ranges.count <= 200, "\(ranges.count)")
+  }
+
   @Test("An abandoned stream stops counting as active after enough reads of other streams")
   func active() {
     let window = Window.remote(largest: 8 << 20)

@@ -18,8 +18,9 @@ package final class RemoteFile: Sendable {
     var users = 0
     /// The end of its latest read, finished or in progress.
     var end: UInt64 = 0
-    /// How many reads in a row belong to a stream.
-    var streak = 0
+    /// 0 after a single read, and more while a stream is read. 1 before the first read, which costs rclone a
+    /// request for the file's beginning.
+    var streak = 1
   }
   private let handles: Mutex<[Handle]>
   /// In bytes.
@@ -50,12 +51,19 @@ package final class RemoteFile: Sendable {
     return try RemoteFiles.status(of: file.descriptor, isFresh: true)
   }
 
+  /// Has the description whose last read ended at an offset read the file's last page. rclone then stops
+  /// downloading what follows that offset, up to 16 MiB.
+  func leave(_ end: UInt64) {
+    guard end < size, let last = Piece(size - 1..<size, size: size) else { return }
+    _ = try? readBytes(of: last, true, after: end) {}
+  }
+
   /// Reads all bytes of a piece, and returns the open file description that was used.
   private func readBytes(
-    of piece: Piece, _ isAlone: Bool, _ whenRead: () -> Void
+    of piece: Piece, _ isAlone: Bool, after end: UInt64? = nil, _ whenRead: () -> Void
   ) throws(Errno) -> OwnedFile {
     defer { whenRead() }
-    let (index, file) = take(piece.range, isAlone)
+    let (index, file) = take(piece.range, isAlone, after: end ?? piece.range.lowerBound)
     defer { handles.withLock { $0[index].users -= 1 } }
     var filled = 0
     while filled < piece.range.count {
@@ -75,17 +83,19 @@ package final class RemoteFile: Sendable {
     return file
   }
 
-  /// Picks the least busy description; among equals, the one whose last read ended where the range begins, and
+  /// Picks the least busy description; among equals, the one whose last read ended at `end`, and
   /// then the one with the shortest stream. So single reads use the same one each time, and leave the others to streams.
-  private func take(_ range: Range<UInt64>, _ isAlone: Bool) -> (index: Int, OwnedFile) {
+  private func take(
+    _ range: Range<UInt64>, _ isAlone: Bool, after end: UInt64
+  ) -> (index: Int, OwnedFile) {
     handles.withLock { handles in
       func cost(_ handle: Handle) -> (Int, Int, Int) {
-        (handle.users, handle.end == range.lowerBound ? 0 : 1, handle.streak)
+        (handle.users, handle.end == end ? 0 : 1, handle.streak)
       }
       var best = 0
       for index in handles.indices where cost(handles[index]) < cost(handles[best]) { best = index }
       handles[best].streak =
-        isAlone ? 0 : handles[best].end == range.lowerBound ? handles[best].streak + 1 : 1
+        isAlone ? 0 : handles[best].end == range.lowerBound ? handles[best].streak + 1 : 2
       handles[best].users += 1
       handles[best].end = range.upperBound
       return (best, handles[best].file)

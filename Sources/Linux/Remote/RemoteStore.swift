@@ -23,7 +23,7 @@ package final class RemoteStore: Sendable {
   private let memory = AvailableMemory()
 
   /// A store with some files, keyed by the descriptors that identify them. If `inSequence`, pieces that follow
-  /// each other are fetched one after the other, with the same open file description.
+  /// each other are fetched one after the other, with the same open file description, in sections.
   package init(_ files: [CInt: RemoteFile], inSequence: Bool = false) {
     self.files = files
     self.inSequence = inSequence
@@ -31,7 +31,7 @@ package final class RemoteStore: Sendable {
   }
 
   /// The number of bytes that should be in flight or prefetched, for all readers together.
-  package var window: UInt64 { inSequence ? Pace.least : pace.withLock { $0.window } }
+  package var window: UInt64 { inSequence ? 3 * PieceTable.section : pace.withLock { $0.window } }
 
   /// Fetches bytes of a file in the background, unless they are in memory or on their way. Does nothing if
   /// little memory is available.
@@ -108,7 +108,11 @@ package final class RemoteStore: Sendable {
     pace.withLock { $0.begin(at: Self.now) }
     // A later reader of these bytes gets an error of its own.
     let status = try? file.read(piece) {
-      if let next = pieces.withLock({ $0.endRead(piece) }) { start(next, of: file) }
+      switch pieces.withLock({ $0.endRead(piece) }) {
+      case .piece(let next): start(next, of: file)
+      case .nothing: threads.run { file.leave(piece.range.upperBound) }
+      case .unknown: break
+      }
     }
     let hasArrived = status != nil
     pace.withLock { $0.end(hasArrived ? UInt64(piece.range.count) : 0, at: Self.now) }

@@ -12,16 +12,23 @@ package final class ReadAhead: Sendable {
   private let remotes: [CInt: RemoteStreams]
 
   /// The maximum number of open file descriptions for each remote file, and for all remote files if each has
-  /// several.
-  private static let (mostOfFile, most) = (8, 64)
+  /// several. rclone asks for nothing when it opens a file.
+  private static let (mostOfFile, mostOfRclone, most) = (8, 16, 64)
 
   /// Begins without streams. Files on the same network file system share a store. If `isDirect`, it reads
   /// past the page cache. If there are few files, opens each several times for that.
   init(_ files: [SourceFile] = [], isDirect: Bool = true) {
     let remoteFiles = files.filter { $0.requestSize != nil }
-    let times = max(1, min(Self.mostOfFile, Self.most / max(1, remoteFiles.count)))
+    let mounts = remoteFiles.isEmpty ? nil : try? MountTable()
+    func isRclone(_ file: SourceFile) -> Bool {
+      let number = RemoteFiles.text(file.status.deviceID)
+      return mounts?.entries.last { $0.device == number }?.type == "fuse.rclone"
+    }
     // The closure does not throw.
-    let all = remoteFiles.flatMap { Array(repeating: $0.descriptor, count: times - 1) }
+    let all = remoteFiles.flatMap { file in
+      let most = isRclone(file) ? Self.mostOfRclone : Self.mostOfFile
+      return Array(repeating: file.descriptor, count: max(1, min(most, Self.most / remoteFiles.count)) - 1)
+    }
     let opened = try? ParallelWork.map(all, width: Self.most) { RemoteFiles.reopen($0) }
     // The model's own descriptors. From now on, only the store reads with them.
     var descriptions = Dictionary(grouping: remoteFiles.map(\.descriptor), by: \.rawValue)
@@ -30,17 +37,14 @@ package final class ReadAhead: Sendable {
       if let description { descriptions[file.rawValue, default: []].append(description) }
     }
     var remotes: [CInt: RemoteStreams] = [:]
-    let mounts = remoteFiles.isEmpty ? nil : try? MountTable()
-    for (device, files) in Dictionary(grouping: remoteFiles, by: \.status.deviceID) {
+    for (_, files) in Dictionary(grouping: remoteFiles, by: \.status.deviceID) {
       var known: [CInt: RemoteFile] = [:]
       for file in files {
         let number = file.descriptor.rawValue
         known[number] = RemoteFile(descriptions[number] ?? [], size: file.size, isDirect: isDirect)
       }
-      let number = RemoteFiles.text(device)
       // rclone has a download for each open file, and without `--vfs-cache-mode full` a new one for each read elsewhere.
-      let inSequence = mounts?.entries.last { $0.device == number }?.type == "fuse.rclone"
-      let store = RemoteStore(known, inSequence: inSequence)
+      let store = RemoteStore(known, inSequence: files.first.map(isRclone) == true)
       let streams = RemoteStreams(of: store)
       for file in files where known[file.descriptor.rawValue] != nil {
         file.read(by: store)

@@ -17,7 +17,7 @@ struct Window {
   static let trustedRead: UInt64 = 128 << 10
   /// The minimum window of a stream that began with such a read, in bytes. It exceeds what FUSE normally has
   /// in flight, since a reader can only continue after a check of the file's attributes.
-  static let trustedWindow: UInt64 = 24 << 20
+  static let trustedWindow: UInt64 = 32 << 20
 
   /// For files on a disk.
   static let disk = Window(
@@ -107,8 +107,8 @@ struct Stream {
     let window = min(max(rule.growth * streamed, smallest), rule.largest)
     // Request in large steps: only when a part of the window has been used up.
     guard end + window - rule.step(of: window) > fetched else { return end..<end }
-    let limit = start < tensor.lowerBound ? min(size, tensor.upperBound + rule.beyond) : tensor.upperBound
-    let target = min(rule.end(end + window, of: window), limit)
+    let limit = start < tensor.lowerBound ? size : tensor.upperBound
+    let target = min(rule.end(min(end + window, tensor.upperBound + rule.beyond), of: window), limit)
     guard fetched < target else { return end..<end }
     defer { fetched = target }
     return fetched..<target

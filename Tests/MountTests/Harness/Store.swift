@@ -22,6 +22,8 @@ struct Store {
     var requests = 0, reads = 0
     /// The number of reads that did not continue the last read of the same open file.
     var jumps = 0
+    /// The number of reads that reached the end of the file.
+    var tails = 0
     /// The number of bytes that were read.
     var bytes = 0
     /// The maximum number of requests in progress at the same time.
@@ -40,7 +42,8 @@ struct Store {
       }
       return try Counts(
         requests: #require(numbers["requests"]), reads: #require(numbers["reads"]),
-        jumps: #require(numbers["jumps"]), bytes: #require(numbers["bytes"]),
+        jumps: #require(numbers["jumps"]), tails: #require(numbers["tails"]),
+        bytes: #require(numbers["bytes"]),
         mostInFlight: #require(numbers["in_flight"]),
         underWay: #require(numbers["under_way"]))
     }
