@@ -87,6 +87,18 @@ struct QuantizedKindTests {
     #expect(found.names == ["a.weight"] && found.quantization.warnings == [])
   }
 
+  @Test(
+    "FP8 is not dequantised by a configuration whose block size is not two positive numbers",
+    arguments: [#""x""#, "[0, 128]", "[-128, 128]", "[128]", "[128, 128, 128]", "128", "{}"])
+  func blockSizes(_ size: String) throws {
+    let found = try Recognised(
+      [.init("a.weight", "F8_E4M3", [131, 140]), .init("a.weight_scale_inv", "F32", [2, 2])],
+      config: "{\"quantization_config\": {\"quant_method\": \"fp8\", \"weight_block_size\": \(size)}}")
+    #expect(found.names == [])
+    let warning = try #require(found.quantization.warnings.first)
+    #expect(warning.contains("weight_block_size in the configuration is not"))
+  }
+
   @Test("4-bit codes stored as int8 are not mistaken for an int8 weight without a scale")
   func nibblesInBytes() throws {
     let sample = try sample("bitsandbytes nf4")

@@ -176,6 +176,11 @@ extension QuantizationConfig {
   /// The size of FP8 blocks as (rows, columns); nil if the configuration gives none.
   var blockSize: (UInt64, UInt64)? { settings["weight_block_size"]?.pair }
 
+  /// True if the configuration gives a size of FP8 blocks that is not two positive integers.
+  var hasInvalidBlockSize: Bool {
+    blockSize == nil && settings["weight_block_size"] != nil && !settings.isNull("weight_block_size")
+  }
+
   /// True if the configuration says that FP8 weights have one scale each, without blocks.
   var hasNoBlocks: Bool { family == .float8 && settings.isNull("weight_block_size") }
 

@@ -164,6 +164,9 @@ struct ByteWeights {
 
   /// Blocks of the configured size, or 128x128. Or one scale per row or matrix, if the shape says so.
   private func matrixBlocks(_ shape: [UInt64]) throws(Refusal) -> BlockGrid {
+    if module.config.hasInvalidBlockSize {
+      throw Refusal("weight_block_size in the configuration is not a pair of positive numbers")
+    }
     let block = module.config.blockSize ?? Self.usualBlock
     func grid(_ block: (UInt64, UInt64)) -> BlockGrid? {
       let grid = BlockGrid(of: (rows, columns), block)
