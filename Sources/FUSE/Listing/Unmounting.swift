@@ -21,7 +21,7 @@ package enum Unmounting {
   }
 
   /// Unmounts what is topmost at a path, if nobody uses it: umount2(2), or fusermount3(1) for those who may not. It
-  /// sends no request to a dead or hanging mount.
+  /// sends no request to a dead or hanging mount. Waits until the daemon has ended and closed the source, a second at most.
   package static func unmount(_ path: FilePath) throws(Problem) {
     let table: MountTable
     do throws(Errno) {
@@ -30,10 +30,18 @@ package enum Unmounting {
       throw .failed("cannot read /proc/self/mountinfo: \(error)")
     }
     guard let mount = find(path, in: table) else { throw .notMounted }
-    let isOwn =
-      mount.isOwnType || DaemonProcess.all().contains { $0.devices.contains(mount.device) }
-    guard isOwn else { throw .foreign(mount.type) }
+    let daemon = DaemonProcess.serving(mount, among: DaemonProcess.all())
+    guard mount.isOwnType || daemon?.devices.contains(mount.device) == true else {
+      throw .foreign(mount.type)
+    }
     if let inner = table.entries.first(where: { $0.parent == mount.id }) { throw .covered(inner.mountPoint) }
+    try unmount(mount)
+    // A process of another user is there, too, if kill(2) fails with EPERM.
+    guard let id = daemon?.id else { return }
+    for _ in 0..<1000 where kill(id, 0) == 0 || errno == EPERM { usleep(1000) }
+  }
+
+  private static func unmount(_ mount: MountTable.Entry) throws(Problem) {
     let result = unsafe mount.mountPoint.withPlatformString {
       unsafe umount2($0, Int32(UMOUNT_NOFOLLOW))
     }

@@ -100,6 +100,20 @@ extension MountTests {
       for place in places { #expect(try MountInfo.all(at: place).isEmpty) }
     }
 
+    @Test("After -u, the file system with the source can be unmounted at once")
+    func released() async throws {
+      let below = try files.makeDirectory("below")
+      let place = try files.makeDirectory("place")
+      for _ in 0..<8 {
+        try #require(unsafe mount("tmpfs", "\(below)", "tmpfs", 0, nil) == 0)
+        defer { _ = unsafe umount2("\(below)", Int32(MNT_DETACH)) }
+        let model = try files.write("below/m.safetensors", SafetensorsFile(.init("w", "U8", [10])))
+        #expect(try await Command.stmount(["\(model)", "\(place)"]).status == 0)
+        #expect(try await Command.stmount(["-u", "\(place)"]).status == 0)
+        #expect(unsafe umount2("\(below)", 0) == 0, "\(Errno(rawValue: errno))")
+      }
+    }
+
     @Test("A user unmounts their own mounts and nobody else's; root sees and unmounts all")
     func users() async throws {
       let space = try PrivateNamespace(model: SafetensorsFile(.init("w", "U8", [10])))
