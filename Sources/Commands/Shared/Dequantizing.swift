@@ -15,10 +15,9 @@ extension ModelCollection {
   private func dequantizing(for command: String) throws(Failure) -> (
     collection: ModelCollection?, hasWarnings: Bool
   ) {
+    // Even where the tensors alone tell the format: the configuration may have given other blocks.
+    if let hint = components.lazy.compactMap(\.model.dequantizedMount).first { throw Failure(hint) }
     let (collection, warnings) = dequantized(keepingOthers: true)
-    if collection == nil, let hint = components.lazy.compactMap(\.model.dequantizedMount).first {
-      throw Failure(hint)
-    }
     for warning in warnings { printError("warning: \(warning)", command: command) }
     return (collection, !warnings.isEmpty)
   }

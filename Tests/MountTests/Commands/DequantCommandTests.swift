@@ -113,10 +113,12 @@ extension MountTests {
       }
     }
 
-    @Test("--dequant of a mount is refused, and names its .dequant directory")
-    func mount() async throws {
+    @Test(
+      "--dequant of a mount is refused, and names its .dequant directory",
+      arguments: ["GPTQ of 4 bits, version 1, reordered", "FP8 blocks with F32 scales"])
+    func mount(format: String) async throws {
       let files = try TemporaryDirectory()
-      let sample = try Self.sample("GPTQ of 4 bits, version 1, reordered")
+      let sample = try Self.sample(format)
       let path = try Self.write(sample, "q", in: files)
       try await withMount(path) { mount in
         let place = "\(mount.path)"
