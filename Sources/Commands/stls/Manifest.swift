@@ -68,6 +68,11 @@ struct Manifest {
     } catch {
       throw error as? Failure ?? .system("\(error)")
     }
+    guard !lines.isEmpty else {
+      throw Failure(
+        status: EX_DATAERR,
+        "\(path.printable): the manifest is empty; stls --hash sha256 SOURCE prints one")
+    }
     self.lines = lines
   }
 

@@ -12,8 +12,8 @@ struct ManifestCheck {
   let lines: Int
   /// How many of them do not match.
   let failures: Int
-  /// The number of tensors that no line names.
-  let unlisted: Int
+  /// The paths of the tensors that no line names.
+  let unlisted: [[UInt8]]
 
   /// Reads those of `files` that the manifest names, on all processors. A line with another path counts if that path is chosen.
   init(
@@ -40,6 +40,6 @@ struct ManifestCheck {
     self.text = text
     self.lines = lines.count
     self.failures = failures
-    unlisted = files.count - named.count
+    unlisted = files.indices.filter { !named.contains($0) }.map { files[$0].path }
   }
 }

@@ -194,9 +194,11 @@ extension Stls {
     }
     try checkUnchanged(collection)
     try StandardOutput.write(Array(check.text.utf8))
-    if check.unlisted > 0 {
-      let tensors = PrintableText.counted(check.unlisted, "tensor")
-      printError("warning: the manifest does not have \(tensors) of the source", command: "stls")
+    if !check.unlisted.isEmpty {
+      let tensors = PrintableText.counted(check.unlisted.count, "tensor")
+      printError(
+        "warning: the manifest does not have \(tensors) of the source: \(Models.list(check.unlisted))",
+        command: "stls")
     }
     if check.failures > 0 {
       throw Failure(

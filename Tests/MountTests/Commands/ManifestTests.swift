@@ -89,7 +89,18 @@ extension MountTests {
         "\(outcome)")
       #expect(outcome.error.contains("3 of 6 lines of the manifest did not match"), "\(outcome.error)")
       #expect(
-        outcome.error.contains("the manifest does not have 2 tensors of the source"), "\(outcome.error)")
+        outcome.error.contains("the manifest does not have 2 tensors of the source: 'a/b', 'b'"),
+        "\(outcome.error)")
+    }
+
+    @Test("A manifest without a line is refused, so that a digest which failed is no success")
+    func empty() async throws {
+      let files = try TemporaryDirectory()
+      let source = "\(try files.write("m.safetensors", Self.model))"
+      for text in ["", "\n", "# comment\n"] {
+        let outcome = try await stls("--check", "\(files.write("manifest", text: text))", source)
+        #expect(outcome.status == 65 && outcome.error.contains("the manifest is empty"), "\(outcome)")
+      }
     }
 
     @Test("A file that is not a manifest is refused with the number of the line")
