@@ -8,6 +8,7 @@ extension FilePath {
     let bytes = bytes
     guard let scheme = MissingSource.scheme(of: bytes) else { return PrintableText.quoted(bytes) }
     let end = scheme.utf8.count + 1
-    return PrintableText.quoted(bytes[..<end] + [UInt8(ascii: "/")] + bytes[end...])
+    let slashes = [UInt8](repeating: UInt8(ascii: "/"), count: scheme == "file" ? 2 : 1)
+    return PrintableText.quoted(bytes[..<end] + slashes + bytes[end...])
   }
 }

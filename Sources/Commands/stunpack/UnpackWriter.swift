@@ -44,9 +44,11 @@ final class UnpackWriter: Sendable {
     if unsafe path.withPlatformString({ unsafe mkdir($0, 0o777) }) == 0 { return true }
     let error = Errno(rawValue: errno)
     guard error != .fileExists else { return false }
+    let parent = path.removingLastComponent().printable
     throw Failure(
       status: error == .permissionDenied ? EX_NOPERM : EX_CANTCREAT,
-      "\(path.printable): cannot create it: \(error)")
+      "\(path.printable): cannot create it: \(error)"
+        + (error == .noSuchFileOrDirectory ? "; create \(parent) first: mkdir -p \(parent)" : ""))
   }
 
   private func write(_ file: UnpackPlan.File) throws {

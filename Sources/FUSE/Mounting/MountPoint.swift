@@ -48,7 +48,8 @@ package struct MountPoint: Sendable {
     MountError(
       .mountPoint,
       other.map {
-        "mount point \(name) already has a mount of type \($0.type); unmount it first: umount \(name)"
+        "mount point \(name) already has a mount of type \($0.type); "
+          + ($0.isOwnType ? "unmount it first: umount \(name)" : "name another directory")
       } ?? "two mounts were made on \(name) at the same moment, and both were undone; try again")
   }
 

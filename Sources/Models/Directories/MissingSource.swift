@@ -23,6 +23,7 @@ enum MissingSource {
         switch scheme {
         case "hf": "download it with 'hf download ORG/NAME'"
         case "http", "https": "download it with 'hf download ORG/NAME' or curl"
+        case "file": "give the path alone, without file://"
         default: "mount the store with rclone or mount-s3 first; see docs/RECIPES.md"
         }
       return "stmount reads files, not URLs: \(remedy)"

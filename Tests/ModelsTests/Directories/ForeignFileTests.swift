@@ -99,7 +99,8 @@ import Safetensors
     arguments: [
       ("https://huggingface.co/gpt2/resolve/main/model.safetensors", "hf download"),
       ("HTTP://host", "curl"), ("hf://gpt2", "hf download"),
-      ("s3://bucket/model.safetensors", "rclone"), ("org/name-1.5B", "hf download org/name-1.5B"),
+      ("s3://bucket/model.safetensors", "rclone"), ("file:///tmp/model", "give the path alone"),
+      ("org/name-1.5B", "hf download org/name-1.5B"),
     ])
   func addresses(_ source: String, _ advice: String) {
     let error = #expect(throws: ModelError.self) { try ModelCollection(opening: [FilePath(source)]) }

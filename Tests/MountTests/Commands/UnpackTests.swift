@@ -130,6 +130,8 @@ extension MountTests {
         let outcome = try await stunpack(arguments)
         #expect(outcome.status == status && outcome.errorLines.count == 1, "\(outcome)")
       }
+      let outcome = try await stunpack([source, "\(files.path)/no/out"])
+      #expect(outcome.error.contains("mkdir -p '\(files.path)/no'"), "\(outcome.error)")
     }
 
     @Test(
