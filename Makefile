@@ -65,22 +65,20 @@ all build: deps
 demo: build
 	@docs/demo.sh $(BUILD)/stmount
 
-# Further options of `swift build` for tests.
-TEST_FLAGS ?=
 # These mount, or give files away.
 NEED_ROOT = MountTests WorkerTests OwnershipTests/firstOwner
 ## check: the tests that need neither root nor FUSE; without libfuse3-dev, those of what does not mount
 check: toolchain
-	@if pkg-config --exists fuse3; then $(SWIFT) test $(TEST_FLAGS) --disable-xctest $(NEED_ROOT:%=--skip %); else \
+	@if pkg-config --exists fuse3; then $(SWIFT) test --disable-xctest $(NEED_ROOT:%=--skip %); else \
 	  echo "There is no libfuse3-dev: testing what does not mount."; \
-	  STMOUNT_WITHOUT_FUSE=1 $(SWIFT) test $(TEST_FLAGS) --disable-xctest --scratch-path .build-without-fuse; fi
+	  STMOUNT_WITHOUT_FUSE=1 $(SWIFT) test --disable-xctest --scratch-path .build-without-fuse; fi
 
 ## test: every test, real mounts included, as root: some need other users
 test: deps test-deps
 ifneq ($(IS_ROOT),)
-	$(SWIFT) test $(TEST_FLAGS) --disable-xctest
+	$(SWIFT) test --disable-xctest
 else
-	$(SWIFT) build $(TEST_FLAGS) --build-tests
+	$(SWIFT) build --build-tests
 	$(AS_ROOT) .build/debug/stmountPackageTests.xctest --testing-library swift-testing
 endif
 
