@@ -1,6 +1,6 @@
 import Testing
 
-extension MountTests {
+extension CommandTests {
   /// Compares this reader with the reference on randomly changed files. `make differential` compares more of them.
   @Suite struct DifferentialTests {
     @Test(

@@ -2,7 +2,7 @@ import Fixtures
 import SystemPackage
 import Testing
 
-extension MountTests {
+extension CommandTests {
   /// stdiff(1), which compares two models.
   @Suite struct DiffTests {
     private static let large = TensorData.bytes("F32", [3 << 20], seed: 5)

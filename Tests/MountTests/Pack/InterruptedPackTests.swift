@@ -2,7 +2,7 @@ import Fixtures
 import SystemPackage
 import Testing
 
-extension MountTests {
+extension CommandTests {
   /// Packing that is interrupted leaves nothing behind.
   @Suite struct InterruptedPackTests {
     private static let model = SafetensorsFile(

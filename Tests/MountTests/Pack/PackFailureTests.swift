@@ -2,7 +2,7 @@ import Fixtures
 import SystemPackage
 import Testing
 
-extension MountTests {
+extension CommandTests {
   /// Inputs and outputs that stpack(1) refuses. It leaves nothing behind.
   @Suite struct PackFailureTests {
     private static let model = SafetensorsFile(.init("a", "F32", [3]), .init("b", "U8", [1]))

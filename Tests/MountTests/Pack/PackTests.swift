@@ -2,7 +2,7 @@ import Fixtures
 import SystemPackage
 import Testing
 
-extension MountTests {
+extension CommandTests {
   /// The output of stpack(1).
   @Suite struct PackTests {
     private static let model = SafetensorsFile(

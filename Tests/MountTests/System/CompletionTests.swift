@@ -2,7 +2,7 @@ import Fixtures
 import SystemPackage
 import Testing
 
-extension MountTests {
+extension CommandTests {
   /// The scripts that `--generate-completion-script` prints, in their shells.
   @Suite struct CompletionTests {
     private let files: TemporaryDirectory

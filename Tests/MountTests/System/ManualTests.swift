@@ -2,7 +2,7 @@ import Fixtures
 import SystemPackage
 import Testing
 
-extension MountTests {
+extension CommandTests {
   /// The manual pages.
   @Suite struct ManualTests {
     private static let pages = [

@@ -1,7 +1,7 @@
 import SystemPackage
 import Testing
 
-extension MountTests {
+extension CommandTests {
   /// Each promise of docs/SEMANTICS.md has a row in docs/internals/PROMISES.md, which names its tests.
   @Suite struct PromiseTests {
     /// The lines below the headings of a document, each with its heading.

@@ -2,7 +2,7 @@ import Fixtures
 import SystemPackage
 import Testing
 
-extension MountTests {
+extension CommandTests {
   /// Users search docs/TROUBLESHOOTING.md for the words of a message, so document and message must have the same words.
   @Suite struct TroubleshootingTests {
     private func text(_ path: FilePath) throws -> String {
