@@ -9,10 +9,11 @@ import Testing
 
   /// Adds pieces of one MiB.
   private func add(
-    _ range: Range<UInt64>, to table: inout PieceTable, of file: CInt = 3, at time: Double = 0,
-    unless isInMemory: (Range<UInt64>) -> Bool = { _ in false }
+    _ range: Range<UInt64>, to table: inout PieceTable, of file: CInt = 3, from origin: UInt64 = 0,
+    at time: Double = 0, unless isInMemory: (Range<UInt64>) -> Bool = { _ in false }
   ) -> [Piece] {
-    table.add(range, of: file, size: Self.size, length: Self.mib, at: time, unless: isInMemory)
+    table.add(
+      range, of: file, size: Self.size, length: Self.mib, from: origin, at: time, unless: isInMemory)
   }
 
   private func begin(_ piece: Piece, in table: inout PieceTable) -> Bool { table.begin(piece) }
@@ -212,6 +213,21 @@ import Testing
     #expect(
       pieces.filter { begin($0, in: &table) }.map(\.range.lowerBound)
         == [2 * section - 2 * Self.mib, 2 * section, 3 * section])
+  }
+
+  @Test(
+    "In sequence, sections count from where a stream of reads began, so that none is much longer than another"
+  )
+  func sectionsOfStream() throws {
+    var table = PieceTable(limit: 256 * Self.mib, inSequence: true)
+    let (origin, section) = (5 * Self.mib + 5000, PieceTable.section)
+    // At first, less is asked for than a section has.
+    let pieces =
+      add(origin..<20 * Self.mib, to: &table, from: origin)
+      + add(20 * Self.mib..<origin + 2 * section + 2 * Self.mib, to: &table, from: origin)
+    #expect(
+      pieces.filter { begin($0, in: &table) }.map(\.range.lowerBound)
+        == [5 * Self.mib + 4096, 5 * Self.mib + section, 5 * Self.mib + 2 * section])
   }
 
   @Test("An open file has nothing more to read if another one reads what follows, or if a tensor ends")

@@ -139,6 +139,23 @@ import Safetensors
     #expect(ranges.last?.upperBound == size && ranges.count <= 200, "\(ranges.count)")
   }
 
+  @Test("The stream of the latest read is known by where it began, and its window grows as the store wants")
+  func latest() {
+    let window = Window.remote(largest: 72 << 20, growth: 16)
+    let (tensor, size) = (0..<UInt64(1 << 30), UInt64(1 << 30))
+    var streams = Streams()
+    var end: UInt64 = 0
+    for index in 0..<28 {
+      let ahead = streams.next(block(index + 1), of: tensor, in: 3, size: size, window)
+      #expect(streams.latestStart == block)
+      end = max(end, ahead.upperBound)
+      _ = streams.next(block(index + 4000), of: tensor, in: 3, size: size, window)
+      #expect(streams.latestStart == 4000 * block)
+    }
+    // 3.5 MiB have been read.
+    #expect(end >= 48 << 20, "\(end)")
+  }
+
   @Test("An abandoned stream stops counting as active after enough reads of other streams")
   func active() {
     let window = Window.remote(largest: 8 << 20)

@@ -50,15 +50,18 @@ struct PieceTable {
   // MARK: Fetching
 
   /// Adds pieces for those bytes of `range` that no piece has, and returns them. Pieces end at multiples of
-  /// `length`. `size` is the file's size. Ranges for which `isInMemory` is true get no piece.
+  /// `length`. `size` is the file's size. Ranges for which `isInMemory` is true get no piece. `origin` is where
+  /// the stream of reads began: sections count from there.
   ///
   /// To stay below the limit, the table evicts pieces that have been unused for longest, unless a fetch of
   /// them is in progress. If that is not enough, it adds fewer pieces.
   mutating func add(
-    _ range: Range<UInt64>, of file: CInt, size: UInt64, length: UInt64, at time: Double,
+    _ range: Range<UInt64>, of file: CInt, size: UInt64, length: UInt64, from origin: UInt64, at time: Double,
     unless isInMemory: (Range<UInt64>) -> Bool
   ) -> [Piece] {
     var added: [Piece] = []
+    // Sections begin where pieces do.
+    let firstSection = origin / length * length
     var start = range.lowerBound
     while start < range.upperBound {
       let others = entries.lazy.filter { $0.file == file }.map(\.piece.range)
@@ -78,7 +81,8 @@ struct PieceTable {
       entries.append(
         Entry(
           file: file, piece: piece, end: end, left: Int(end - piece.range.lowerBound), lastUse: time,
-          isFirst: start % Self.section == 0 && range.upperBound - start >= 1 << 20))
+          isFirst: start >= firstSection && (start - firstSection) % Self.section == 0
+            && range.upperBound - start >= 1 << 20))
       bytes += UInt64(piece.range.count)
       added.append(piece)
       start = piece.range.upperBound

@@ -33,15 +33,20 @@ package final class RemoteStore: Sendable {
   /// The number of bytes that should be in flight or prefetched, for all readers together.
   package var window: UInt64 { inSequence ? 3 * PieceTable.section : pace.withLock { $0.window } }
 
+  /// How many times as much as a reader has read is fetched ahead. In sequence more, so that all sections begin before the first
+  /// has come far: rclone with a cache reads what is up to 16 MiB ahead of a download by that same one.
+  package var growth: UInt64 { inSequence ? 16 : 4 }
+
   /// Fetches bytes of a file in the background, unless they are in memory or on their way. Does nothing if
-  /// little memory is available.
-  package func fetch(_ range: Range<UInt64>, of file: FileDescriptor) {
+  /// little memory is available. `origin` is where the stream of reads began; sections count from there.
+  package func fetch(_ range: Range<UInt64>, of file: FileDescriptor, from origin: UInt64 = 0) {
     guard let remote = files[file.rawValue], UInt64(range.count) <= memory.bytes / 8 else { return }
     let length =
       inSequence
       ? Self.lengths.lowerBound : min(max(window / 16, Self.lengths.lowerBound), Self.lengths.upperBound)
     let new = pieces.withLock {
-      $0.add(range, of: file.rawValue, size: remote.size, length: length, at: Self.now) { part in
+      $0.add(range, of: file.rawValue, size: remote.size, length: length, from: origin, at: Self.now) {
+        part in
         CachedPages.hold(part, of: file) == true
       }
     }

@@ -12,16 +12,17 @@ final class RemoteStreams: Sendable {
   /// See ``ReadAhead/noteRead(_:of:in:size:)``.
   func noteRead(_ range: Range<UInt64>, of tensor: Range<UInt64>, in file: FileDescriptor, size: UInt64) {
     let largest = store.window
-    let ahead = streams.withLock { streams in
-      let window = Window.remote(largest: largest / UInt64(max(1, streams.active)))
-      return streams.next(range, of: tensor, in: file.rawValue, size: size, window)
+    let (ahead, start) = streams.withLock { streams in
+      let window = Window.remote(largest: largest / UInt64(max(1, streams.active)), growth: store.growth)
+      let ahead = streams.next(range, of: tensor, in: file.rawValue, size: size, window)
+      return (ahead, streams.latestStart)
     }
     // Requests what the reader waits for first: FUSE has few requests in flight, and keeps their order.
     if !ahead.isEmpty, ahead.lowerBound == range.upperBound {
       // Ends at a round offset, so that the next read needs no other part of the last page.
       let end = min((range.upperBound >> 17 + 1) << 17, ahead.upperBound)
-      store.fetch(range.lowerBound..<end, of: file)
+      store.fetch(range.lowerBound..<end, of: file, from: start)
     }
-    store.fetch(ahead, of: file)
+    store.fetch(ahead, of: file, from: start)
   }
 }

@@ -24,8 +24,10 @@ struct Window {
     growth: 2, smallest: 0, largest: 16 << 20, beyond: 16 << 20, isRemote: false)
 
   /// For files where a request is slow, and a large one hardly slower than a small one.
-  static func remote(largest: UInt64) -> Window {
-    Window(growth: 4, smallest: 512 << 10, largest: largest, beyond: largest / 2, isRemote: true)
+  ///
+  /// The window is `growth` times what has been read.
+  static func remote(largest: UInt64, growth: UInt64 = 4) -> Window {
+    Window(growth: growth, smallest: 512 << 10, largest: largest, beyond: largest / 2, isRemote: true)
   }
 
   /// Rounds the end of a window, if the file is remote.
@@ -49,7 +51,7 @@ struct Stream {
   /// The file's descriptor.
   private let file: CInt
   /// The beginning of the first read.
-  private let start: UInt64
+  fileprivate let start: UInt64
   /// The end of the last read.
   private var end: UInt64
   /// The number of bytes read sequentially.
@@ -129,6 +131,9 @@ struct Streams {
   var active: Int {
     streams.count { $0.lastRead.map { reads - $0 < Self.most } == true }
   }
+
+  /// The beginning of the stream that the latest read belongs to.
+  var latestStart: UInt64 { streams.last?.start ?? 0 }
 
   /// Records a read, and returns the range to prefetch if it continues a stream; see
   /// ``Stream/next(_:of:size:_:)``.
