@@ -260,7 +260,7 @@ import Testing
     ])
     let sound = file.bytes
     var generator = SeededGenerator(seed: seed)
-    for _ in 0..<3000 {
+    for _ in 0..<1000 {
       var bytes = sound
       for _ in 0..<Int.random(in: 1...4, using: &generator) {
         bytes[Int.random(in: 4..<bytes.count, using: &generator)] =
