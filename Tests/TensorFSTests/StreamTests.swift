@@ -112,7 +112,7 @@ import Safetensors
 
   @Test("On a slow store, a large read at a tensor's beginning begins a stream, and a small one does not")
   func remote() {
-    let window = Window.remote(largest: 8 << 20)
+    let window = Window.remote(largest: 8 << 20, growth: 4)
     var streams = Streams()
     let first = tensor.lowerBound..<tensor.lowerBound + block
     #expect(
@@ -130,7 +130,7 @@ import Safetensors
 
   @Test("On a slow store, small tensors read in order are prefetched in large parts")
   func manySmall() {
-    let window = Window.remote(largest: 48 << 20)
+    let window = Window.remote(largest: 48 << 20, growth: 4)
     var streams = Streams()
     let ranges = (0..<1600).map { block($0) }
       .map { streams.next($0, of: $0, in: 3, size: size, window) }.filter { !$0.isEmpty }
@@ -158,7 +158,7 @@ import Safetensors
 
   @Test("An abandoned stream stops counting as active after enough reads of other streams")
   func active() {
-    let window = Window.remote(largest: 8 << 20)
+    let window = Window.remote(largest: 8 << 20, growth: 4)
     var streams = Streams()
     for file in [3, 4] as [CInt] {
       for index in 0..<2 { _ = streams.next(block(index), of: tensor, in: file, size: size, window) }

@@ -28,7 +28,7 @@ package enum CachedPages {
   /// last one has arrived.
   package static func areResident(_ range: Range<UInt64>, of file: FileDescriptor) -> Bool {
     guard let last = range.last else { return true }
-    // cachestat(2) misses a page that is there about once in 5,000 calls (Linux 6.18, a locked file), and not the next time.
+    // In some thousand calls, cachestat(2) misses a page of a locked file once, but not when asked again (Linux 6.18).
     if hold(range, of: file) == false, hold(range, of: file) == false { return false }
     var byte: UInt8 = 0
     return unsafe stmount_read_cached(file.rawValue, &byte, 1, off_t(clamping: last)) == 1

@@ -33,8 +33,8 @@ package final class RemoteStore: Sendable {
   /// The number of bytes that should be in flight or prefetched, for all readers together.
   package var window: UInt64 { inSequence ? 3 * PieceTable.section : pace.withLock { $0.window } }
 
-  /// How many times as much as a reader has read is fetched ahead. In sequence more, so that all sections begin before the first
-  /// has come far: rclone with a cache reads what is up to 16 MiB ahead of a download by that same one.
+  /// The window ahead of a reader is this many times what it has read. Larger in sequence, so that all sections
+  /// begin early: rclone with a cache lets a download go on to what is up to 16 MiB ahead of it.
   package var growth: UInt64 { inSequence ? 16 : 4 }
 
   /// Fetches bytes of a file in the background, unless they are in memory or on their way. Does nothing if

@@ -24,9 +24,7 @@ struct Window {
     growth: 2, smallest: 0, largest: 16 << 20, beyond: 16 << 20, isRemote: false)
 
   /// For files where a request is slow, and a large one hardly slower than a small one.
-  ///
-  /// The window is `growth` times what has been read.
-  static func remote(largest: UInt64, growth: UInt64 = 4) -> Window {
+  static func remote(largest: UInt64, growth: UInt64) -> Window {
     Window(growth: growth, smallest: 512 << 10, largest: largest, beyond: largest / 2, isRemote: true)
   }
 
