@@ -6,9 +6,12 @@
 // The file COUNTS has the bytes that came back from the target, and the number of connections. EACH and ALL are the line's speed in
 // MB/s: of each connection, and of all together, in each direction. 0 means as fast as the processors are.
 
+#define _GNU_SOURCE
 #include <arpa/inet.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -19,13 +22,16 @@
 #include <time.h>
 #include <unistd.h>
 
-struct chunk { struct chunk *next; double due; ssize_t count; char bytes[64 << 10]; };
+// How many bytes leave a line's pipe at a time.
+struct chunk { struct chunk *next; double due; ssize_t count; };
 
+// What is on its way stays in a pipe: splice(2) moves it there and on without a copy, so that the line takes little of the
+// processors that both its ends need.
 struct line {
-  int from, to, is_reply;
+  int from, to, pipe[2], is_reply;
   double free_at;
   struct chunk *first, **last;
-  int waiting;
+  ssize_t waiting;
   pthread_mutex_t lock;
   pthread_cond_t changed;
 };
@@ -41,22 +47,22 @@ static double now(void) {
   return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-// Occupies a line for as long as some bytes take. Returns when it is free again.
-static double occupy(double *free_at, double speed, ssize_t count) {
+// Occupies a line for as long as some bytes take, which have waited for it or have just come. Returns when it is free again.
+static double occupy(double *free_at, double speed, ssize_t count, int have_waited) {
   if (speed <= 0) return 0;
   // What a late thread has missed is made up for.
-  const double earliest = now() - .005;
+  const double earliest = now() - (have_waited ? .005 : 0);
   return *free_at = (*free_at > earliest ? *free_at : earliest) + (double)count / speed;
 }
 
 // The time at which the last of some bytes leave this end.
-static double leave(struct line *line, ssize_t count) {
+static double leave(struct line *line, ssize_t count, int have_waited) {
   static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
   static double all_free_at[2];
   pthread_mutex_lock(&lock);
-  const double all = occupy(&all_free_at[line->is_reply], speed_of_all, count);
+  const double all = occupy(&all_free_at[line->is_reply], speed_of_all, count, 1);
   pthread_mutex_unlock(&lock);
-  const double each = occupy(&line->free_at, speed_of_each, count);
+  const double each = occupy(&line->free_at, speed_of_each, count, have_waited);
   return each > all ? each : all;
 }
 
@@ -65,21 +71,35 @@ static void wait_until(double time) {
   if (left > 0) usleep((useconds_t)(left * 1e6));
 }
 
+// Moves what has come into the pipe. Waits for it before, since splice(2) would meanwhile let nobody else use the pipe.
+static ssize_t fill(struct line *line, int *have_waited) {
+  struct pollfd come = {.fd = line->from, .events = POLLIN};
+  *have_waited = poll(&come, 1, 0) == 1;
+  for (;;) {
+    struct pollfd room = {.fd = line->pipe[1], .events = POLLOUT};
+    if (poll(&room, 1, -1) < 0 || poll(&come, 1, -1) < 0) return 0;
+    const ssize_t count = splice(line->from, NULL, line->pipe[1], NULL, 64 << 10, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    if (count >= 0) return count;
+    if (errno != EAGAIN) return 0;
+  }
+}
+
 // Takes what comes at one end, at most 6 MiB that have not left yet: as much as Linux keeps of a connection (tcp_rmem).
 static void *take(void *argument) {
   struct line *line = argument;
   for (ssize_t count = 1; count > 0;) {
     struct chunk *chunk = malloc(sizeof *chunk);
-    count = chunk->count = read(line->from, chunk->bytes, sizeof chunk->bytes);
-    wait_until(leave(line, count > 0 ? count : 0));
+    int have_waited;
+    count = chunk->count = fill(line, &have_waited);
+    wait_until(leave(line, count, have_waited));
     chunk->due = now() + delay;
     chunk->next = NULL;
-    if (count > 0 && line->is_reply) counts->bytes += count;
+    if (line->is_reply) counts->bytes += count;
     pthread_mutex_lock(&line->lock);
-    while (line->waiting > 96) pthread_cond_wait(&line->changed, &line->lock);
+    while (line->waiting > 6 << 20) pthread_cond_wait(&line->changed, &line->lock);
     *line->last = chunk;
     line->last = &chunk->next;
-    line->waiting++;
+    line->waiting += count;
     pthread_cond_broadcast(&line->changed);
     pthread_mutex_unlock(&line->lock);
   }
@@ -95,19 +115,22 @@ static void *give(void *argument) {
     struct chunk *chunk = line->first;
     line->first = chunk->next;
     if (!line->first) line->last = &line->first;
-    line->waiting--;
+    line->waiting -= chunk->count;
     pthread_cond_broadcast(&line->changed);
     pthread_mutex_unlock(&line->lock);
     wait_until(chunk->due);
     open = chunk->count > 0;
     for (ssize_t done = 0; open && done < chunk->count;) {
-      const ssize_t count = write(line->to, chunk->bytes + done, (size_t)(chunk->count - done));
-      if (count <= 0) shutdown(line->from, SHUT_RD), open = 0;
+      const ssize_t count = splice(line->pipe[0], NULL, line->to, NULL, (size_t)(chunk->count - done), SPLICE_F_MOVE);
+      if (count <= 0) open = 0;
       done += count;
     }
     free(chunk);
   }
+  // Then what comes has nowhere to go, and the other thread ends too.
+  shutdown(line->from, SHUT_RD);
   shutdown(line->to, SHUT_WR);
+  close(line->pipe[0]);
   return NULL;
 }
 
@@ -115,6 +138,9 @@ static void begin(int from, int to, int is_reply) {
   struct line *line = calloc(1, sizeof *line);
   *line = (struct line){.from = from, .to = to, .is_reply = is_reply};
   line->last = &line->first;
+  if (pipe(line->pipe) != 0) return perror("relay");
+  // The longest line needs 3 MB for 20 ms; without privileges a pipe has 1 MiB.
+  if (fcntl(line->pipe[1], F_SETPIPE_SZ, 8 << 20) < 0) fcntl(line->pipe[1], F_SETPIPE_SZ, 1 << 20);
   pthread_mutex_init(&line->lock, NULL);
   pthread_cond_init(&line->changed, NULL);
   pthread_t thread;
