@@ -106,12 +106,14 @@ private func exitStatus(of child: Int32) -> Int32? {
   @Test("Closed standard streams become /dev/null, and open ones do not change")
   func closedStreams() async {
     await #expect(processExitsWith: .success) {
-      // In this process another thread may open a file meanwhile, and get the number of a closed stream. A fork has no such thread.
+      // In this process, another thread may open a file meanwhile and get the number of a closed stream. A fork has
+      // no such thread.
       let child = try ForkedProcess.start {
         var before = stat()
         var after = stat()
         var null = stat()
-        guard unsafe fstat(STDOUT_FILENO, &before) == 0, unsafe stat("/dev/null", &null) == 0 else { return 1 }
+        guard unsafe fstat(STDOUT_FILENO, &before) == 0, unsafe stat("/dev/null", &null) == 0
+        else { return 1 }
         close(STDIN_FILENO)
         close(STDERR_FILENO)
         StandardStreams.openClosed()
