@@ -1,2 +1,2 @@
 /// The version of these programs; CHANGELOG.md lists its changes.
-let stmountVersion = "0.1.0"
+let stmountVersion = "0.2.0"
