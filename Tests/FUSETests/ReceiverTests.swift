@@ -109,13 +109,33 @@ private final class OtherWorker: Sendable {
     other.join()
   }
 
-  @Test("After polling in vain all workers receive: 4 requests, then 8, then 16")
+  @Test("After polling in vain all workers receive: 4 requests, then 8, then 12")
   func backOff() {
-    for requests in [4, 8, 16] {
+    for requests in [4, 8, 12] {
       #expect(!answer(nextIsFound: false))
       for _ in 0..<requests { #expect(!answer()) }
     }
     #expect(answer())
+    receiver.release()
+  }
+
+  @Test("If another thread has kept the processor for 4 ms, all workers receive for 256 ms")
+  func busyMachine() {
+    let clock = ManualClock()
+    let polling = Polling(now: { clock.now }, yield: { clock.now += 4_000_000 }, isPossible: true)
+    let receiver = Receiver(polling: polling)
+    func answer(nextIsFound: Bool) -> Bool {
+      receiver.wait()
+      receiver.begin { false }
+      receiver.poll { nextIsFound }
+      return receiver.isHeld
+    }
+    #expect(!answer(nextIsFound: false))
+    for _ in 0..<1000 { #expect(!answer(nextIsFound: true)) }
+    clock.now += 255_999_999
+    #expect(!answer(nextIsFound: true))
+    clock.now += 1
+    #expect(answer(nextIsFound: true))
     receiver.release()
   }
 

@@ -24,37 +24,57 @@ struct Polling {
   /// False on a single processor, where nobody could send a request meanwhile.
   var isPossible = stmount_processor_count() > 1
 
-  /// Polls until a request is waiting. False if none comes in time, or if another thread needs the processor.
-  func finds(_ isRequestWaiting: () -> Bool) -> Bool {
-    guard isPossible else { return isRequestWaiting() }
+  /// Polls until a request is waiting: nil. If none comes in time, or another thread needs the processor, returns for how long
+  /// it has polled in vain, in nanoseconds.
+  func timeLost(until isRequestWaiting: () -> Bool) -> Int? {
+    guard isPossible else { return isRequestWaiting() ? nil : 0 }
     let start = now()
     var time = start
     while !isRequestWaiting() {
-      guard time < start + Self.limit else { return false }
+      guard time < start + Self.limit else { return time - start }
       yield()
       let yielded = time
       time = now()
-      guard time < yielded + Self.longestYield else { return false }
+      guard time < yielded + Self.longestYield else { return time - start }
     }
-    return true
+    return nil
   }
 }
 
-/// How many requests all workers receive after the single receiver has passed on.
+/// For how long all workers receive after the single receiver has passed on.
 struct BackOff: Equatable {
   /// The maximum number of requests. With more, a reader that comes after a busy time would be slow for long.
   static let limit = 256
+  /// What a poll that finds a request saves, in nanoseconds.
+  static let saving = 8_000
+  /// How much of that can be saved up, in nanoseconds. Less than another thread takes at a time, normally 3 to 4 ms.
+  static let mostSaved = 1_000_000
+  /// In nanoseconds.
+  static let longestPause = 500_000_000
 
   private var requests = 0
+  /// Nanoseconds that polling has saved and not lost again.
+  private var saved = 0
 
   /// Polling paid.
-  mutating func shrink() { requests = max(0, requests - 8) }
+  mutating func shrink() {
+    requests = max(0, requests - 8)
+    saved = min(saved + Self.saving, Self.mostSaved)
+  }
 
   /// Two requests overlapped, as they do where a reader opens a file or several read. Returns for how many requests all receive.
   mutating func grow() -> Int { grow(to: requests + 4) }
 
-  /// Polling failed, or the answer has to wait. Returns for how many requests all receive.
+  /// The answer has to wait. Returns for how many requests all receive.
   mutating func double() -> Int { grow(to: max(4, 2 * requests)) }
+
+  /// Polling took `time` nanoseconds in vain. Returns for how many nanoseconds all receive: 64 times what polling has lost, so
+  /// that it takes a busy machine little of its time.
+  mutating func pause(after time: Int) -> Int {
+    let left = saved - time
+    saved = max(0, left)
+    return min(64 * max(0, -left), Self.longestPause)
+  }
 
   private mutating func grow(to new: Int) -> Int {
     requests = min(new, Self.limit)

@@ -5,7 +5,7 @@ internal import Synchronization
 ///
 /// The one that receives alone polls after each answer, and so saves two wake-ups for each request. It passes on before it
 /// does anything that takes long, if another request is already waiting, and if polling failed. Then all workers
-/// receive, as in a plain loop, for as many requests as ``BackOff`` says.
+/// receive, as in a plain loop, for as many requests and as long as ``BackOff`` says.
 @safe final class Receiver: @unchecked Sendable {
   /// Held by the worker that receives alone, and unlocked by the same one: pthread_mutex_lock(3). `Mutex` cannot be held
   /// beyond a closure.
@@ -14,7 +14,8 @@ internal import Synchronization
   private let holder = Atomic<UInt>(0)
   /// How many of the next requests all workers receive. Below 1 none.
   private let sharedRequests = Atomic<Int>(0)
-
+  /// All workers also receive until this time, in nanoseconds.
+  private let sharedUntil = Atomic<Int>(0)
   /// How many workers are in read(2), or about to be.
   private let receiving = Atomic<Int>(0)
 
@@ -36,7 +37,9 @@ internal import Synchronization
   /// True if the other workers wait for the calling one to pass on.
   var isHeld: Bool { holder.load(ordering: .relaxed) == UInt(pthread_self()) }
 
-  private var isShared: Bool { sharedRequests.load(ordering: .relaxed) > 0 }
+  private var isShared: Bool {
+    sharedRequests.load(ordering: .relaxed) > 0 || polling.now() < sharedUntil.load(ordering: .relaxed)
+  }
 
   /// Waits until the calling thread may receive a request.
   func wait() {
@@ -77,7 +80,9 @@ internal import Synchronization
   /// still in read(2), the kernel gives requests to them, and polling would be useless.
   func poll(_ isRequestWaiting: () -> Bool) {
     guard isHeld, receiving.load(ordering: .relaxed) == 0 else { return }
-    if polling.finds(isRequestWaiting) { backOff.shrink() } else { passOn() }
+    guard let lost = polling.timeLost(until: isRequestWaiting) else { return backOff.shrink() }
+    sharedUntil.store(polling.now() + backOff.pause(after: lost), ordering: .relaxed)
+    passOn(for: backOff.grow())
   }
 
   /// Gives up the lock without back-off: at the thread's end, and when all workers receive.
