@@ -55,15 +55,15 @@ final class ManualClock {
     #expect(backOff.grow() == 256)
   }
 
-  @Test("After a poll in vain all receive for 64 times as long, but not for more than half a second")
+  @Test("After an unsuccessful poll all workers receive for 64 times as long, at most half a second")
   mutating func vain() {
     for time in [100_000, 4_000_000] { #expect(backOff.pause(after: time) == 64 * time) }
     // Such as a process that was stopped for an hour.
     for time in [8_000_000, 3_600_000_000_000] { #expect(backOff.pause(after: time) == 500_000_000) }
   }
 
-  @Test("Each success makes up for 8 µs in vain, and all of them for 1 ms")
-  mutating func made() {
+  @Test("A successful poll offsets 8 µs of unsuccessful ones, and all of them 1 ms at most")
+  mutating func savings() {
     for _ in 0..<20 { backOff.shrink() }
     #expect(backOff.pause(after: 100_000) == 0)
     #expect(backOff.pause(after: 100_000) == 64 * 40_000)

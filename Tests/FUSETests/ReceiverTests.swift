@@ -109,7 +109,7 @@ private final class OtherWorker: Sendable {
     other.join()
   }
 
-  @Test("After polling in vain all workers receive: 4 requests, then 8, then 12")
+  @Test("After an unsuccessful poll all workers receive: 4 requests, then 8, then 12")
   func backOff() {
     for requests in [4, 8, 12] {
       #expect(!answer(nextIsFound: false))

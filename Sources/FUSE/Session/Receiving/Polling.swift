@@ -24,8 +24,8 @@ struct Polling {
   /// False on a single processor, where nobody could send a request meanwhile.
   var isPossible = stmount_processor_count() > 1
 
-  /// Polls until a request is waiting: nil. If none comes in time, or another thread needs the processor, returns for how long
-  /// it has polled in vain, in nanoseconds.
+  /// Polls until a request is waiting, and returns nil. Gives up if none arrives in time, or if another thread needs the
+  /// processor; then returns how long the poll took, in nanoseconds.
   func timeLost(until isRequestWaiting: () -> Bool) -> Int? {
     guard isPossible else { return isRequestWaiting() ? nil : 0 }
     let start = now()
@@ -42,18 +42,18 @@ struct Polling {
 }
 
 /// For how long all workers receive after the single receiver has passed on.
-struct BackOff: Equatable {
+struct BackOff {
   /// The maximum number of requests. With more, a reader that comes after a busy time would be slow for long.
   static let limit = 256
-  /// What a poll that finds a request saves, in nanoseconds.
+  /// What a successful poll saves, in nanoseconds.
   static let saving = 8_000
-  /// How much of that can be saved up, in nanoseconds. Less than another thread takes at a time, normally 3 to 4 ms.
+  /// The maximum of ``saved``, in nanoseconds. It is less than a time slice of another thread, normally 3 to 4 ms.
   static let mostSaved = 1_000_000
-  /// In nanoseconds.
+  /// The maximum pause, in nanoseconds.
   static let longestPause = 500_000_000
 
   private var requests = 0
-  /// Nanoseconds that polling has saved and not lost again.
+  /// The time that successful polls have saved, less the time of unsuccessful ones, in nanoseconds.
   private var saved = 0
 
   /// Polling paid.
@@ -68,8 +68,8 @@ struct BackOff: Equatable {
   /// The answer has to wait. Returns for how many requests all receive.
   mutating func double() -> Int { grow(to: max(4, 2 * requests)) }
 
-  /// Polling took `time` nanoseconds in vain. Returns for how many nanoseconds all receive: 64 times what polling has lost, so
-  /// that it takes a busy machine little of its time.
+  /// An unsuccessful poll took `time` nanoseconds. Returns for how many nanoseconds all receive: 64 times that time, less what was
+  /// saved before. So polling takes a busy machine little time.
   mutating func pause(after time: Int) -> Int {
     let left = saved - time
     saved = max(0, left)
